@@ -1,0 +1,177 @@
+//! An execution as callers see it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ControlReport, ExecutionId, Language, Limit, Limits, SessionId, UniqueMap};
+
+/// Where an execution is in its life: `queued → launching → running → collecting → finished`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Recorded, waiting for its turn.
+    Queued,
+    /// Its sandbox is being made.
+    Launching,
+    /// The payload runs.
+    Running,
+    /// The payload has ended; artifacts are being collected.
+    Collecting,
+    /// The outcome is on disk.
+    Finished,
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Outcome {
+    /// The payload exited.
+    Exited {
+        /// Its exit status, 0–255.
+        code: u8,
+    },
+    /// A signal ended the payload.
+    Signaled {
+        /// The signal's number.
+        signal: u8,
+        /// Its name, such as `SIGSEGV`.
+        name: String,
+    },
+    /// The wall time was up.
+    TimedOut,
+    /// The memory limit was reached and the whole execution was killed.
+    OutOfMemory,
+    /// Another limit was reached and the whole execution was killed.
+    LimitExceeded {
+        /// Which one.
+        limit: Limit,
+    },
+    /// The caller or an administrator ended it.
+    Cancelled,
+    /// The sandbox could not be made, or the payload's program could not be executed; nothing of
+    /// the payload ran.
+    SetupFailed {
+        /// The step, such as `mount_proc` or `exec`.
+        step: String,
+        /// The cause in words.
+        reason: String,
+    },
+    /// The supervisor lost sight of it; nothing of it runs any more.
+    Lost {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What an execution used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// From the payload's start to its end, in milliseconds.
+    pub wall_ms: u64,
+    /// CPU time of all processes, in milliseconds.
+    pub cpu_ms: u64,
+    /// The most memory in use at once, in bytes; absent where it can't be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak: Option<u64>,
+    /// The most processes and threads at once; absent where it can't be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_peak: Option<u64>,
+    /// Forks that `pids_max` refused; absent where it can't be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_refused: Option<u64>,
+    /// Bytes in the workspace at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace_bytes: Option<u64>,
+    /// Inodes in the workspace at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace_inodes: Option<u64>,
+}
+
+/// What was kept of one output stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamSummary {
+    /// Bytes kept, which can be read.
+    pub kept: u64,
+    /// Bytes cut because of `output_bytes`.
+    pub cut: u64,
+}
+
+/// What was kept of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutputSummary {
+    /// Standard output.
+    pub stdout: StreamSummary,
+    /// Standard error.
+    pub stderr: StreamSummary,
+}
+
+/// The policy that was in force, to the byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyReference {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its resolved form, in hexadecimal.
+    pub digest: String,
+}
+
+/// One run of a payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Execution {
+    /// Its id.
+    pub id: ExecutionId,
+    /// Its session; a one-shot submission has one of its own.
+    pub session: SessionId,
+    /// The caller's uid, as the kernel told it (SO_PEERCRED).
+    pub owner_uid: u32,
+    /// Where it is in its life.
+    pub state: State,
+    /// How it ended, once it is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The program and its arguments, as they were handed to execve.
+    pub argv: Vec<String>,
+    /// The language, where source was submitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    /// The caller's own marks.
+    #[serde(default, skip_serializing_if = "UniqueMap::is_empty")]
+    pub labels: UniqueMap,
+    /// The policy in force.
+    pub policy: PolicyReference,
+    /// The limits in force.
+    pub limits: Limits,
+    /// Time of submission, RFC 3339 in UTC.
+    pub created_at: String,
+    /// Time the payload started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// Time the outcome was on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<String>,
+    /// What it used; so far while it runs.
+    pub usage: Usage,
+    /// What was kept of its output.
+    pub output: OutputSummary,
+    /// Number of artifacts kept.
+    pub artifact_count: u64,
+    /// Whether artifacts were left out because of a limit.
+    pub artifacts_truncated: bool,
+    /// The controls that held it.
+    pub controls: Vec<ControlReport>,
+}
+
+/// A page of executions, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionList {
+    /// The executions of this page.
+    pub executions: Vec<Execution>,
+    /// Give this as `after` to get the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<ExecutionId>,
+}
