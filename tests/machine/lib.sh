@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Shared by run, build and install-tools; sourced, never executed.
 
 MIN_QEMU=10
@@ -32,8 +32,7 @@ qemu_version() {
         sed -n 's/^QEMU emulator version \([0-9.]*\).*/\1/p'
 }
 
-# QEMU 7.2 (Debian 12) miscomputes under -accel tcg: programs in the guest
-# crash at random, so its results would mean nothing.
+# QEMU 7.2 (Debian 12) corrupts the guest: its results would mean nothing.
 qemu_is_new_enough() {
     local v
     v=$(qemu_version) || true

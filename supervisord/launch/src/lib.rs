@@ -1,1 +1,38 @@
-//! (under construction)
+//! What may be launched, and its wire form: the vocabulary between the daemon (M), the launcher (P)
+//! and a sandbox's init (I).
+//!
+//! | message | from → to | when | how often |
+//! |---|---|---|---|
+//! | [`Request::Prepare`] → [`Reply::Prepared`] or [`Reply::Failed`] | M → P → M | the execution isn't known to P | once an execution |
+//! | [`Request::Adopt`] → [`Reply::Prepared`] or [`Reply::Failed`] | M → P → M | after M came back | any time |
+//! | [`Request::Destroy`] → [`Reply::Destroyed`] or [`Reply::Failed`] | M → P → M | after prepare | once an execution |
+//! | [`Request::List`] → [`Reply::List`] | M → P → M | any time | any number |
+//! | [`Setup`] | P → I | first thing after exec | once |
+//! | [`Report`] | I → M | ready or failed; later ended | at most two |
+//! | [`Start`] | M → payload's stub | after ready | once |
+//!
+//! Every message has a fixed layout and a bound; anything else ends the peer. A launch request
+//! selects, it does not supply: no path, no program text and no filter byte crosses from M to P.
+
+#![forbid(unsafe_code)]
+
+mod identity;
+mod report;
+mod request;
+pub mod seccomp;
+mod setup;
+mod start;
+mod step;
+mod wire;
+
+pub use identity::{
+    DAEMON_ID, FIRST_SANDBOX_ID, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES, PAYLOAD_ID,
+};
+pub use report::{Ended, Report};
+pub use request::{
+    Applied, Descriptor, Image, MAX_MESSAGE, Prepare, Reply, Request, SandboxLimits, VERSION,
+};
+pub use setup::Setup;
+pub use start::{MAX_START, Start};
+pub use step::Step;
+pub use wire::Malformed;

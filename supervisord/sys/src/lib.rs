@@ -1,1 +1,40 @@
-//! (under construction)
+//! Safe wrappers over the system calls that the `nix` crate lacks, with descriptors that are owned
+//! or borrowed, never numbers. The only crate of the project with unsafe code: each unsafe block is
+//! one operation and says why it is sound.
+
+mod capability;
+mod clone;
+mod descriptor;
+mod filter;
+mod loopback;
+mod message;
+mod mount;
+mod process;
+mod random;
+
+pub use capability::{empty_bounding_set, no_capabilities_left, set_securebits};
+pub use clone::{Cloned, Namespaces, SingleThreaded, clone_into, fork};
+pub use descriptor::{
+    close_on_exec_from, inherited, keep_on_exec, sealed_memfd, take_inherited, write_at_once,
+};
+pub use filter::{Instruction, install_filter, landlock_abi};
+pub use loopback::loopback_up;
+pub use message::{accept, peer_uid, receive, send};
+pub use mount::{
+    FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath, mount_attributes,
+};
+pub use process::{default_sigpipe, execute, kill, wait_any};
+pub use random::random_bits;
+
+/// The last error of this thread, as a result.
+fn check(returned: libc::c_long) -> std::io::Result<libc::c_long> {
+    if returned < 0 { Err(std::io::Error::last_os_error()) } else { Ok(returned) }
+}
+
+/// The same for a call that answers a new descriptor.
+fn check_fd(returned: libc::c_long) -> std::io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    let fd = check(returned)? as std::os::fd::RawFd;
+    // SAFETY: the kernel has just made this descriptor for us and nobody else has its number.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,169 @@
+//! The operations of the daemon, one function each. Every call has a connection of its own, so
+//! there is no state between two calls that a restart of the daemon could spoil.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyper::Method;
+use indicatif::ProgressBar;
+use serde::de::DeserializeOwned;
+use supervisor_api::{
+    ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, State, SubmitRequest,
+};
+
+use crate::cli::Selection;
+use crate::connection::{Answer, Call};
+use crate::failure::Failure;
+use crate::{paths, progress, terminal, units};
+
+/// Seconds that one request may wait for the end of an execution; the interface's own bound.
+pub const WAIT_MAX: u64 = 60;
+
+/// How long the head of an answer may take when there is nothing to wait for: the daemon answers
+/// within milliseconds, a loaded host within seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a submission may take: the daemon gives a body half a minute and a queue as much.
+const SUBMIT_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Bytes of a submission: the daemon's own bound on a request, told before they are sent.
+const SUBMISSION_MAX: usize = 32 << 20;
+
+/// The daemon behind a socket.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// Which executions to list.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// How many at the most.
+    pub limit: u16,
+    /// The last id of the page before.
+    pub after: Option<ExecutionId>,
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// Everybody's.
+    pub all: bool,
+}
+
+impl Client {
+    /// The daemon behind this socket; nothing is connected yet.
+    pub fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// Submits; the answer comes at once or, as the request says, at the end. Not to be repeated
+    /// after a failure, because it may have been accepted.
+    pub async fn submit(
+        &self,
+        request: &SubmitRequest,
+        show_progress: bool,
+    ) -> Result<Execution, Failure> {
+        let operation = "run this";
+        let body = serde_json::to_vec(request).map_err(Failure::misunderstood(operation))?;
+        if body.len() > SUBMISSION_MAX {
+            let words = format!(
+                "this makes a request of {} and {} is the most; files that are not text take a \
+                 third more than their size",
+                units::show_size(body.len() as u64),
+                units::show_size(SUBMISSION_MAX as u64),
+            );
+            return Err(Failure::Usage(words));
+        }
+        let bar = progress::bar("uploading", body.len() as u64, show_progress);
+        let call = Call {
+            body,
+            patience: SUBMIT_PATIENCE,
+            bar: bar.clone(),
+            ..post(operation.to_owned(), "/v1/executions".to_owned())
+        };
+        let answer = call.send(&self.socket).await;
+        bar.finish_and_clear();
+        answer?.json().await
+    }
+
+    /// One execution, once it has finished or after so many seconds.
+    pub async fn status(&self, id: ExecutionId, wait: u64) -> Result<Execution, Failure> {
+        let wait = wait.min(WAIT_MAX);
+        let patience = PATIENCE + Duration::from_secs(wait);
+        let call = get(format!("tell about {id}"), format!("/v1/executions/{id}?wait={wait}"));
+        self.json(Call { patience, ..call }).await
+    }
+
+    /// A page of executions, newest first.
+    pub async fn list(&self, page: Page) -> Result<ExecutionList, Failure> {
+        let mut target = format!("/v1/executions?limit={}", page.limit);
+        if let Some(id) = page.after {
+            target.push_str(&format!("&after={id}"));
+        }
+        if let Some(state) = page.state {
+            target.push_str(&format!("&state={}", state_name(state)));
+        }
+        if page.all {
+            target.push_str("&all=true");
+        }
+        self.json(get("list executions".to_owned(), target)).await
+    }
+
+    /// Output from an offset, to the present end or, with `follow`, to the end of the execution.
+    pub async fn output(
+        &self,
+        id: ExecutionId,
+        selection: Selection,
+        offset: u64,
+        follow: bool,
+    ) -> Result<Answer, Failure> {
+        let stream = selection.name();
+        let target =
+            format!("/v1/executions/{id}/output?stream={stream}&offset={offset}&follow={follow}");
+        get(format!("read the output of {id}"), target).send(&self.socket).await
+    }
+
+    /// Ends an execution; the answer comes when nothing of it runs any more.
+    pub async fn cancel(&self, id: ExecutionId) -> Result<Execution, Failure> {
+        self.json(post(format!("cancel {id}"), format!("/v1/executions/{id}/cancel"))).await
+    }
+
+    /// The artifacts of a finished execution.
+    pub async fn artifacts(&self, id: ExecutionId) -> Result<ArtifactList, Failure> {
+        let target = format!("/v1/executions/{id}/artifacts");
+        self.json(get(format!("list the artifacts of {id}"), target)).await
+    }
+
+    /// The bytes of one artifact.
+    pub async fn artifact(&self, id: ExecutionId, path: &str) -> Result<Answer, Failure> {
+        let target = format!("/v1/executions/{id}/artifacts/{}", paths::percent_encoded(path));
+        get(format!("fetch {} of {id}", terminal::name(path)), target).send(&self.socket).await
+    }
+
+    /// What the host can enforce.
+    pub async fn doctor(&self) -> Result<Doctor, Failure> {
+        self.json(get("examine the host".to_owned(), "/v1/doctor".to_owned())).await
+    }
+
+    async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failure> {
+        call.send(&self.socket).await?.json().await
+    }
+}
+
+/// A state as it stands in JSON and in queries.
+pub fn state_name(state: State) -> &'static str {
+    match state {
+        State::Queued => "queued",
+        State::Launching => "launching",
+        State::Running => "running",
+        State::Collecting => "collecting",
+        State::Finished => "finished",
+    }
+}
+
+fn get(operation: String, target: String) -> Call {
+    let (body, bar) = (Vec::new(), ProgressBar::hidden());
+    Call { operation, method: Method::GET, target, body, patience: PATIENCE, bar }
+}
+
+fn post(operation: String, target: String) -> Call {
+    Call { method: Method::POST, ..get(operation, target) }
+}

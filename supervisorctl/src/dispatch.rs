@@ -1,0 +1,83 @@
+//! From the arguments to the command that does it, and from what came of it to the exit status.
+
+use clap::{CommandFactory, Parser};
+use tokio::runtime;
+
+use crate::cli::{ArtifactsCommand, Cli, Command, PolicyCommand};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::{artifacts, console, doctor, executions, exit, generate, output, policy, run};
+
+/// Does what the arguments of this process say; tells its exit status.
+pub fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(source) => {
+            let doing = "cannot start the runtime".to_owned();
+            return say(&Failure::Local { doing, source }, &cli);
+        }
+    };
+    let result = runtime.block_on(execute(&cli));
+    // A write to a terminal or pipe that nobody empties must not keep this process.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|failure| say(&failure, &cli))
+}
+
+async fn execute(cli: &Cli) -> Result<u8, Failure> {
+    let global = &cli.global;
+    let client = Client::new(global.socket.clone());
+    let done = match &cli.command {
+        Command::Run(options) => return run::run(options, global).await,
+        Command::Doctor(options) => return doctor::doctor(options, global).await,
+        Command::Artifacts(ArtifactsCommand::Get(options)) => {
+            return artifacts::get(&client, options, global).await;
+        }
+        Command::Policy(PolicyCommand::Check(options)) => return policy::check(options, global),
+        Command::Policy(PolicyCommand::Show(options)) => policy::show(options, global),
+        Command::Submit(options) => executions::submit(&client, options, global).await,
+        Command::Status(options) => executions::status(&client, options, global).await,
+        Command::List(options) => executions::list(&client, options, global).await,
+        Command::Output(options) => output::output(&client, options, global).await,
+        Command::Cancel(options) => executions::cancel(&client, options, global).await,
+        Command::Artifacts(ArtifactsCommand::List(options)) => {
+            artifacts::list(&client, options, global).await
+        }
+        Command::Completions { shell } => generate::completions(*shell),
+        Command::Man { to } => generate::man(to.as_deref()),
+    };
+    done.map(|()| exit::SUCCESS)
+}
+
+/// Says why it failed, once, and tells the exit status.
+fn say(failure: &Failure, cli: &Cli) -> u8 {
+    let status = match cli.command {
+        Command::Run(_) => failure.exit_status_of_run(),
+        _ => failure.exit_status(),
+    };
+    if matches!(failure, Failure::OutputClosed) {
+        return status;
+    }
+    console::failure(failure);
+    if cli.global.json && console::print_json(&failure.to_json()).is_err() {
+        return exit::OUTPUT_CLOSED;
+    }
+    status
+}
+
+/// Help and version are answers; the rest is bad usage, which `run` reports with its own status.
+fn usage(error: &clap::Error) -> u8 {
+    // The exit status tells it where the words can't be written.
+    error.print().ok();
+    if !error.use_stderr() {
+        return exit::SUCCESS;
+    }
+    let recovered = Cli::command().ignore_errors(true).try_get_matches();
+    match recovered.as_ref().ok().and_then(|matches| matches.subcommand_name()) {
+        Some("run") => exit::OURS,
+        _ => exit::USAGE,
+    }
+}

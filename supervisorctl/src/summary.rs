@@ -1,0 +1,163 @@
+//! An execution in a few lines for people: how it ended, what it used, what held it.
+
+use std::fmt::Write;
+
+use clap::builder::styling::{AnsiColor, Style};
+use supervisor_api::{
+    ControlReport, ControlStatus, Execution, Outcome, State, StreamSummary, Usage,
+};
+
+use crate::table::status_name;
+use crate::units::{show_size, show_time};
+use crate::{client, terminal};
+
+/// How an execution stands or ended, in words.
+pub fn outcome(execution: &Execution) -> String {
+    match &execution.outcome {
+        None => client::state_name(execution.state).to_owned(),
+        Some(Outcome::Exited { code }) => format!("exited with status {code}"),
+        Some(Outcome::Signaled { signal, name }) => {
+            format!("ended by signal {signal} ({})", terminal::name(name))
+        }
+        Some(Outcome::TimedOut) => {
+            format!("timed out after {}", show_time(execution.limits.wall_time))
+        }
+        Some(Outcome::OutOfMemory) => {
+            format!("out of memory (limit {})", show_size(execution.limits.memory_max))
+        }
+        Some(Outcome::LimitExceeded { limit }) => format!("over its limit {limit}"),
+        Some(Outcome::Cancelled) => "cancelled".to_owned(),
+        Some(Outcome::SetupFailed { step, reason }) => {
+            format!("not started: {}: {}", terminal::name(step), terminal::name(reason))
+        }
+        Some(Outcome::Lost { reason }) => format!("lost: {}", terminal::name(reason)),
+    }
+}
+
+/// The same in a word or two, for lists.
+pub fn short_outcome(execution: &Execution) -> String {
+    match &execution.outcome {
+        None => client::state_name(execution.state).to_owned(),
+        Some(Outcome::Exited { code }) => format!("exited {code}"),
+        Some(Outcome::Signaled { name, .. }) => name.clone(),
+        Some(Outcome::TimedOut) => "timed out".to_owned(),
+        Some(Outcome::OutOfMemory) => "out of memory".to_owned(),
+        Some(Outcome::LimitExceeded { limit }) => format!("over {limit}"),
+        Some(Outcome::Cancelled) => "cancelled".to_owned(),
+        Some(Outcome::SetupFailed { .. }) => "not started".to_owned(),
+        Some(Outcome::Lost { .. }) => "lost".to_owned(),
+    }
+}
+
+/// The labels in one line, not yet made harmless.
+pub fn labels(execution: &Execution) -> String {
+    let pairs = execution.labels.0.iter().map(|(name, value)| format!("{name}={value}"));
+    pairs.collect::<Vec<String>>().join(" ")
+}
+
+/// The whole summary; `files` are lines about the artifacts.
+pub fn execution(execution: &Execution, files: &str) -> String {
+    let style = style_of(execution);
+    let mut text = format!("{} {style}{}{style:#}\n", execution.id, outcome(execution));
+    if !execution.labels.is_empty() {
+        line(&mut text, "labels", &terminal::name(&labels(execution)));
+    }
+    let policy = &execution.policy;
+    let digest: String = policy.digest.chars().take(DIGEST_SHOWN).collect();
+    line(&mut text, "policy", &terminal::name(&format!("{} ({digest})", policy.name)));
+    line(&mut text, "time", &time(&execution.usage));
+    if let Some(memory) = memory(execution) {
+        line(&mut text, "memory", &memory);
+    }
+    line(&mut text, "output", &output(execution));
+    if execution.artifact_count > 0 || execution.artifacts_truncated {
+        let rest =
+            if execution.artifacts_truncated { ", more were left out by a limit" } else { "" };
+        line(&mut text, "artifacts", &format!("{}{rest}", execution.artifact_count));
+    }
+    text.push_str(files);
+    text.push_str(&controls(&execution.controls));
+    text
+}
+
+/// Digits of a digest that people compare.
+pub const DIGEST_SHOWN: usize = 12;
+
+/// One line of a summary.
+pub fn line(text: &mut String, title: &str, words: &str) {
+    // Writing to a String can't fail.
+    writeln!(text, "  {title:<10}{words}").ok();
+}
+
+/// The controls: how many hold, and a line for each that does not hold as designed.
+pub fn controls(reports: &[ControlReport]) -> String {
+    let count = |status| reports.iter().filter(|report| report.status == status).count();
+    let counts = format!(
+        "{} enforced, {} weaker, {} missing",
+        count(ControlStatus::Enforced),
+        count(ControlStatus::Weaker),
+        count(ControlStatus::Missing),
+    );
+    let mut text = String::new();
+    line(&mut text, "controls", &counts);
+    for report in reports.iter().filter(|report| report.status != ControlStatus::Enforced) {
+        line(&mut text, "", &control(report));
+    }
+    text
+}
+
+/// A control that does not hold as designed: how it holds, why, and what to do.
+pub fn control(report: &ControlReport) -> String {
+    let color = match report.status {
+        ControlStatus::Enforced => AnsiColor::Green,
+        ControlStatus::Weaker => AnsiColor::Yellow,
+        ControlStatus::Missing => AnsiColor::Red,
+    };
+    let style = color.on_default();
+    let mut words = format!("{style}{}{style:#} ", status_name(report.status));
+    words.push_str(&terminal::name(&report.control));
+    if report.status == ControlStatus::Weaker {
+        words.push_str(&format!(" (by {})", terminal::name(&report.by)));
+    }
+    if let Some(reason) = &report.reason {
+        words.push_str(&format!(": {}", terminal::name(reason)));
+    }
+    if let Some(remedy) = &report.remedy {
+        words.push_str(&format!("; to get it: {}", terminal::name(remedy)));
+    }
+    words
+}
+
+fn style_of(execution: &Execution) -> Style {
+    match (&execution.state, &execution.outcome) {
+        (_, Some(Outcome::Exited { code: 0 })) => AnsiColor::Green.on_default().bold(),
+        (State::Finished, _) => AnsiColor::Red.on_default().bold(),
+        _ => Style::new().bold(),
+    }
+}
+
+fn time(usage: &Usage) -> String {
+    format!("{} wall, {} CPU", show_time(usage.wall_ms), show_time(usage.cpu_ms))
+}
+
+fn memory(execution: &Execution) -> Option<String> {
+    let peak = execution.usage.memory_peak?;
+    let mut words =
+        format!("{} peak of {}", show_size(peak), show_size(execution.limits.memory_max));
+    if let Some(refused) = execution.usage.pids_refused.filter(|refused| *refused > 0) {
+        words.push_str(&format!("; {refused} forks refused by pids_max"));
+    }
+    Some(words)
+}
+
+fn output(execution: &Execution) -> String {
+    let stream = |name: &str, summary: StreamSummary| {
+        let cut = match summary.cut {
+            0 => String::new(),
+            cut => format!(" ({} cut)", show_size(cut)),
+        };
+        format!("{} {name}{cut}", show_size(summary.kept))
+    };
+    let output = &execution.output;
+    format!("{}, {}", stream("stdout", output.stdout), stream("stderr", output.stderr))
+}

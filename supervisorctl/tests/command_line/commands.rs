@@ -1,0 +1,73 @@
+//! The commands that ask and tell.
+
+use supervisor_api::Stream;
+
+use crate::fake::{Fake, ID, chunks};
+
+#[test]
+fn a_list_shows_ids_and_outcomes_and_asks_for_what_the_options_say() {
+    let fake = Fake::new();
+    let ended = fake.ctl(&["list", "--limit", "3", "--state", "finished", "--all"]);
+    assert!(ended.stdout.contains(&ID.to_string()), "{}", ended.stdout);
+    assert!(ended.stdout.contains("exited 0"), "{}", ended.stdout);
+    let targets: Vec<_> = fake.requests("list").into_iter().map(|request| request.target).collect();
+    assert_eq!(targets, ["/v1/executions?limit=3&state=finished&all=true"]);
+    assert_eq!(fake.ctl(&["list", "-q"]).stdout, format!("{ID}\n"));
+    assert_eq!(fake.ctl(&["list", "--json"]).json()["executions"][0]["state"], "finished");
+}
+
+#[test]
+fn a_status_is_a_summary_a_word_or_an_object() {
+    let fake = Fake::new();
+    let id = ID.to_string();
+    assert!(fake.ctl(&["status", &id]).stdout.contains("exited with status 0"));
+    assert_eq!(fake.ctl(&["status", &id, "-q"]).stdout, "finished\n");
+    assert_eq!(fake.ctl(&["status", &id, "--wait", "2m", "--json"]).json()["state"], "finished");
+    let last = fake.requests("status").pop().map(|request| request.target);
+    assert_eq!(last, Some(format!("/v1/executions/{id}?wait=60")));
+}
+
+#[test]
+fn output_comes_by_stream_from_an_offset_and_over_breaks() {
+    let fake = Fake::with(|script| {
+        script.chunks =
+            chunks(&[(Stream::Stdout, b"abc"), (Stream::Stderr, b"DEF"), (Stream::Stdout, b"ghi")]);
+        script.breaks = [1, 1].into();
+    });
+    let id = ID.to_string();
+    let ended = fake.ctl(&["output", "-f", &id, "--offset", "1"]);
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("bcghi", "DEF"));
+    assert_eq!(fake.ctl(&["output", &id, "--stream", "stdout", "--offset", "2"]).stdout, "cghi");
+    assert_eq!(fake.ctl(&["output", &id, "--stream", "stderr"]).stdout, "");
+    let lines = fake.ctl(&["output", &id, "--json"]).stdout;
+    let offsets: Vec<u64> = lines
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["offset"]
+                .as_u64()
+                .expect("a number")
+        })
+        .collect();
+    assert_eq!(offsets, [0, 3, 6]);
+}
+
+#[test]
+fn cancel_tells_the_outcome() {
+    let fake = Fake::with(|script| script.runs_until_cancelled = true);
+    let ended = fake.ctl(&["cancel", &ID.to_string()]);
+    assert_eq!(ended.status, Some(0));
+    assert!(ended.stdout.contains("cancelled"), "{}", ended.stdout);
+}
+
+#[test]
+fn doctor_shows_the_matrix_and_how_to_get_what_is_not_enforced() {
+    let fake = Fake::new();
+    let ended = fake.ctl(&["doctor"]);
+    assert_eq!(ended.status, Some(1));
+    for words in ["network_namespace", "enforced", "RLIMIT_AS", "to get it: boot with cgroup v2"] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains('\x1b'), "no colours without a terminal");
+    assert_eq!(fake.ctl(&["doctor", "-q"]).stdout, "");
+    assert_eq!(fake.ctl(&["doctor", "--json"]).json()["healthy"], false);
+}

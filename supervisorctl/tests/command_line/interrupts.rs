@@ -1,0 +1,67 @@
+//! Ctrl-C once, twice, and a reader that goes away.
+
+use nix::sys::signal::Signal;
+use supervisor_api::Stream;
+
+use crate::fake::{Fake, ID, chunks};
+use crate::program::Running;
+
+fn endless() -> Fake {
+    Fake::with(|script| {
+        script.runs_until_cancelled = true;
+        script.chunks = chunks(&[(Stream::Stdout, b"so far\n")]);
+    })
+}
+
+#[test]
+fn one_interrupt_cancels_and_the_result_is_still_shown() {
+    let fake = endless();
+    let mut running = Running::start(fake.command(&["run", "sleep", "1000"]));
+    assert_eq!(running.read(7), b"so far\n");
+    running.signal(Signal::SIGINT);
+    running.wait_for_words("Ctrl-C again leaves it running");
+    let ended = running.end();
+    assert_eq!(ended.status, Some(130));
+    assert!(ended.stderr.contains(&format!("{ID} cancelled")), "{}", ended.stderr);
+    assert_eq!(fake.requests("cancel").len(), 1);
+}
+
+#[test]
+fn two_interrupts_leave_it_running_and_tell_its_id() {
+    let fake = endless();
+    let mut running = Running::start(fake.command(&["run", "sleep", "1000"]));
+    fake.wait_for("output");
+    running.signal(Signal::SIGINT);
+    running.wait_for_words("Ctrl-C again leaves it running");
+    running.signal(Signal::SIGINT);
+    let ended = running.end();
+    assert_eq!(ended.status, Some(130));
+    assert!(ended.stderr.contains(&format!("detached; {ID} goes on")), "{}", ended.stderr);
+    assert!(fake.requests("cancel").is_empty());
+}
+
+#[test]
+fn a_request_to_end_cancels_at_once() {
+    let fake = endless();
+    let running = Running::start(fake.command(&["--json", "run", "sleep", "1000"]));
+    fake.wait_for("status");
+    running.signal(Signal::SIGTERM);
+    let ended = running.end();
+    assert_eq!(ended.status, Some(130));
+    assert_eq!(ended.json()["execution"]["outcome"]["type"], "cancelled");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_execution_without_words() {
+    let fake = Fake::with(|script| {
+        script.runs_until_cancelled = true;
+        // More than a pipe holds, so that the writer notices.
+        script.chunks = chunks(&[(Stream::Stdout, &[b'x'; 200_000])]);
+    });
+    let mut running = Running::start(fake.command(&["run", "yes"]));
+    running.read(10);
+    running.stop_reading();
+    let ended = running.end();
+    assert_eq!((ended.status, ended.stderr.as_str()), (Some(141), ""));
+    assert_eq!(fake.requests("cancel").len(), 1);
+}

@@ -1,0 +1,102 @@
+//! Landlock and system call filters: what the payload may do with what it sees.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+};
+use supervisor_launch::seccomp::{Architecture, Profile, compile};
+use supervisor_launch::{Setup, Step};
+use supervisor_sys::{Instruction, install_filter, landlock_abi};
+
+use crate::failure::{Failed, at, ensure};
+
+/// Directories from which programs are read and executed.
+const PROGRAMS: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"];
+
+/// Places that are only read.
+const READ: [&str; 2] = ["/etc", "/proc"];
+
+/// Devices: read and written, with their ioctls for pseudo-terminals.
+const DEVICES: [&str; 1] = ["/dev"];
+
+/// Places where files are made.
+const WRITABLE: [&str; 3] = ["/workspace", "/tmp", "/dev/shm"];
+
+/// The newest ABI whose rights we know and ask for.
+const NEWEST: u8 = 7;
+
+/// Restricts this process and what it will start. Every right that the kernel's ABI can hold is
+/// asked for and must be granted (hard requirement); what the ABI lacks is the caller's to judge, by
+/// the number that is returned. 0 says that there is no Landlock and none was required.
+pub fn restrict(setup: &Setup) -> Result<u8, Failed> {
+    let kernel = landlock_abi();
+    ensure(Step::Landlock, kernel >= setup.landlock)?;
+    if kernel == 0 {
+        return Ok(0);
+    }
+    let abi = kernel.min(NEWEST);
+    at(Step::Landlock, apply(ABI::from(i32::from(abi)), setup).map_err(io::Error::other))?;
+    Ok(abi)
+}
+
+fn apply(abi: ABI, setup: &Setup) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let network = setup.profile != Profile::NoNetwork;
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(abi))?;
+    if abi >= ABI::V4 && !network {
+        // Handled, and no rule allows any. With a network, the namespace has nothing but loopback,
+        // and what the payload's processes say to each other on it is their own affair.
+        ruleset = ruleset.handle_access(AccessNet::from_all(abi))?;
+    }
+    if abi >= ABI::V6 {
+        ruleset = ruleset.scope(Scope::from_all(abi))?;
+    }
+    let mut created = ruleset.create()?;
+    let read = AccessFs::from_read(abi);
+    let look = AccessFs::ReadFile | AccessFs::ReadDir;
+    let write = AccessFs::from_all(abi);
+    // Devices and links that leave the tree are not made here: mknod needs privilege anyway.
+    let files = write & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::Execute);
+    let files = if setup.exec { files | AccessFs::Execute } else { files };
+    for (paths, access) in [
+        (["/"].as_slice(), AccessFs::ReadDir.into()), // every directory of the tree may be listed
+        (PROGRAMS.as_slice(), read),
+        (READ.as_slice(), look),
+        (DEVICES.as_slice(), look | (write & AccessFs::from_file(abi) & !AccessFs::Execute)),
+        (WRITABLE.as_slice(), files),
+    ] {
+        created = allow(created, paths, access)?;
+    }
+    let status = created.restrict_self()?;
+    if status.ruleset == RulesetStatus::FullyEnforced && status.no_new_privs {
+        return Ok(());
+    }
+    Err(format!("not fully enforced: {status:?}").into())
+}
+
+/// Allows access beneath each of the paths that the image has. `Path::exists` is no race here:
+/// nothing but us runs yet, and a path that is left out is denied.
+fn allow(
+    mut ruleset: RulesetCreated,
+    paths: &[&str],
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, Box<dyn std::error::Error + Send + Sync>> {
+    for path in paths.iter().map(Path::new).filter(|path| path.exists()) {
+        ruleset = ruleset.add_rule(PathBeneath::new(File::open(path)?, access))?;
+    }
+    Ok(ruleset)
+}
+
+/// Installs the filter of a profile. It is the last step: nothing after it can be undone or added.
+pub fn filter(profile: Profile) -> Result<(), Failed> {
+    let program: Vec<Instruction> = compile(profile, Architecture::NATIVE)
+        .into_iter()
+        .map(|each| Instruction { code: each.code, jt: each.jt, jf: each.jf, k: each.k })
+        .collect();
+    at(Step::Seccomp, install_filter(&program))
+}

@@ -1,0 +1,86 @@
+//! The profiles, by name and by number.
+
+use crate::seccomp::{Action, Errno};
+
+/// Which system calls a process may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// What the sandbox's own PID 1 needs once it only waits, reaps and reports. It can't be asked
+    /// for, neither by name nor by number.
+    Init,
+    /// Ordinary programs: interpreters, compilers, shells, package tools, with TCP and UDP.
+    Default,
+    /// [`Profile::Default`] without sockets other than connected pairs.
+    NoNetwork,
+    /// [`Profile::Default`] with Unix sockets that have addresses.
+    UnixSockets,
+}
+
+impl Profile {
+    /// The profiles that a payload can run under.
+    pub const PAYLOAD: [Profile; 3] = [Profile::Default, Profile::NoNetwork, Profile::UnixSockets];
+
+    /// The name that policies and results use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Profile::Init => "init",
+            Profile::Default => "default",
+            Profile::NoNetwork => "no-network",
+            Profile::UnixSockets => "unix-sockets",
+        }
+    }
+
+    /// The payload's profile of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::PAYLOAD.into_iter().find(|profile| profile.name() == name)
+    }
+
+    /// The number that messages use. It never changes its meaning; 0 is no payload's profile, so a
+    /// zeroed message selects nothing.
+    pub const fn code(self) -> u8 {
+        match self {
+            Profile::Init => 0,
+            Profile::Default => 1,
+            Profile::NoNetwork => 2,
+            Profile::UnixSockets => 3,
+        }
+    }
+
+    /// The payload's profile of this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::PAYLOAD.into_iter().find(|profile| profile.code() == code)
+    }
+
+    /// What becomes of a call that the profile's tables don't have.
+    pub const fn otherwise(self) -> Action {
+        match self {
+            // It makes no call that isn't in its table; if it does, somebody else is at work.
+            Profile::Init => Action::Kill,
+            // Programs and C libraries know this answer from older kernels and have another way.
+            Profile::Default | Profile::NoNetwork | Profile::UnixSockets => {
+                Action::Fail(Errno::ENOSYS)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_of_a_payload_is_found_by_its_name_and_its_number() {
+        for profile in Profile::PAYLOAD {
+            assert_eq!(Profile::parse(profile.name()), Some(profile));
+            assert_eq!(Profile::from_code(profile.code()), Some(profile));
+        }
+    }
+
+    #[test]
+    fn no_message_and_no_policy_can_select_the_profile_of_init() {
+        assert_eq!(Profile::parse(Profile::Init.name()), None);
+        assert_eq!(Profile::from_code(Profile::Init.code()), None);
+        assert_eq!(Profile::from_code(0), None);
+        assert!((4..=u8::MAX).all(|code| Profile::from_code(code).is_none()));
+    }
+}

@@ -1,0 +1,61 @@
+//! What the launcher tells a sandbox's init. Init trusts the launcher, which made it.
+
+use crate::SandboxLimits;
+use crate::seccomp::Profile;
+use crate::wire::{Malformed, Reader, Writer};
+
+/// How init is to finish the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setup {
+    /// Index of the image among the directories beneath the launcher's `/images`.
+    pub image: u16,
+    /// Which system calls the payload may make.
+    pub profile: Profile,
+    /// Whether files of the workspace and /tmp may be executed.
+    pub exec: bool,
+    /// The Landlock ABI that the kernel must have at the least.
+    pub landlock: u8,
+    /// Whether there is one host id only, so that the payload's id needs a user namespace of its
+    /// own (a launcher without privilege).
+    pub single_id: bool,
+    /// Whether memory and processes are limited by process limits, for want of a controller.
+    pub limit_memory: bool,
+    /// The limits.
+    pub limits: SandboxLimits,
+}
+
+impl Setup {
+    /// Length of the message in bytes.
+    pub const LENGTH: usize = 2 + 5 + 1 + 13 * 8;
+
+    /// The message's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.u16(self.image);
+        writer.u8(self.profile.code());
+        writer.u8(self.exec.into());
+        writer.u8(self.landlock);
+        writer.u8(self.single_id.into());
+        writer.u8(self.limit_memory.into());
+        writer.u8(0);
+        self.limits.write(&mut writer);
+        writer.0
+    }
+
+    /// Reads a message.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let image = reader.u16()?;
+        let profile = Profile::from_code(reader.u8()?).ok_or(Malformed("unknown profile"))?;
+        let exec = reader.bool()?;
+        let landlock = reader.u8()?;
+        let single_id = reader.bool()?;
+        let limit_memory = reader.bool()?;
+        if reader.u8()? != 0 {
+            return Err(Malformed("padding"));
+        }
+        let limits = SandboxLimits::read(&mut reader)?;
+        reader.end()?;
+        Ok(Self { image, profile, exec, landlock, single_id, limit_memory, limits })
+    }
+}

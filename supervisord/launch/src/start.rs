@@ -1,0 +1,77 @@
+//! The payload's program, arguments, environment and working directory. The daemon writes it to a
+//! pipe that only the payload's stub reads: a process that is already confined as the payload will
+//! be, so that nothing of privilege ever parses it.
+
+use crate::wire::{Malformed, Reader, Writer};
+
+/// The longest message. The kernel takes arguments and environment up to a quarter of the stack
+/// limit, 2 MiB of 8 (execve(2)); half of that leaves room for its own.
+pub const MAX_START: usize = 1 << 20;
+
+/// What the stub is to execute.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Start {
+    /// Working directory, absolute inside the sandbox.
+    pub cwd: Vec<u8>,
+    /// Program and arguments; a program without a slash is looked up in `PATH` of `environment`.
+    pub argv: Vec<Vec<u8>>,
+    /// `NAME=value` entries.
+    pub environment: Vec<Vec<u8>>,
+}
+
+impl Start {
+    /// The message's bytes, its length first.
+    pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
+        let mut writer = Writer::default();
+        writer.u32(0);
+        writer.u32(count(&self.argv)?);
+        writer.u32(count(&self.environment)?);
+        for text in std::iter::once(&self.cwd).chain(&self.argv).chain(&self.environment) {
+            if text.contains(&0) {
+                return Err(Malformed("NUL in a string"));
+            }
+            writer.0.extend(text);
+            writer.u8(0);
+        }
+        if self.argv.is_empty() || writer.0.len() > MAX_START {
+            return Err(Malformed("no program, or over the bound"));
+        }
+        let length = (writer.0.len() as u32).to_le_bytes();
+        for (to, from) in writer.0.iter_mut().zip(length) {
+            *to = from;
+        }
+        Ok(writer.0)
+    }
+
+    /// The length of a whole message, told by its first four bytes.
+    pub fn length(head: [u8; 4]) -> Result<usize, Malformed> {
+        let length = u32::from_le_bytes(head) as usize;
+        if (12..=MAX_START).contains(&length) { Ok(length) } else { Err(Malformed("length")) }
+    }
+
+    /// Reads a whole message.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        if reader.u32()? as usize != bytes.len() || bytes.len() > MAX_START {
+            return Err(Malformed("length"));
+        }
+        let (arguments, variables) = (reader.u32()?, reader.u32()?);
+        // Each string takes a byte at the least, so no count can ask for more than was sent.
+        if arguments == 0 || arguments as usize > bytes.len() || variables as usize > bytes.len() {
+            return Err(Malformed("count"));
+        }
+        let cwd = reader.string()?.to_vec();
+        let argv = strings(&mut reader, arguments)?;
+        let environment = strings(&mut reader, variables)?;
+        reader.end()?;
+        Ok(Self { cwd, argv, environment })
+    }
+}
+
+fn strings(reader: &mut Reader<'_>, count: u32) -> Result<Vec<Vec<u8>>, Malformed> {
+    (0..count).map(|_| reader.string().map(<[u8]>::to_vec)).collect()
+}
+
+fn count(strings: &[Vec<u8>]) -> Result<u32, Malformed> {
+    u32::try_from(strings.len()).map_err(|_| Malformed("count"))
+}

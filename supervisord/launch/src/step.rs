@@ -1,0 +1,120 @@
+//! The steps of a launch, in the order in which they are taken. A launch that fails names its step.
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal $name:literal,)*) => {
+        /// A step of a launch.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Step {
+            $($(#[$doc])* $variant = $code,)*
+        }
+
+        impl Step {
+            /// Every step.
+            pub const ALL: &[Step] = &[$(Step::$variant,)*];
+
+            /// The name that errors and results show.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Step::$variant => $name,)*
+                }
+            }
+
+            /// The step of this code.
+            pub fn from_code(code: u8) -> Option<Self> {
+                match code {
+                    $($code => Some(Step::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+steps! {
+    // By the launcher.
+    /// The request is checked against the launcher's own floor.
+    Admit = 1 "admit",
+    /// A host id range that no live sandbox has.
+    TakeIds = 2 "take_ids",
+    /// The execution's cgroup leaf.
+    MakeCgroup = 3 "make_cgroup",
+    /// Its limits, each read back.
+    WriteLimits = 4 "write_limits",
+    /// The workspace's file system.
+    MakeWorkspace = 5 "make_workspace",
+    /// The daemon's own view of the workspace.
+    GrantWorkspace = 6 "grant_workspace",
+    /// Pipes for standard streams, start and reports.
+    MakePipes = 7 "make_pipes",
+    /// A process in new user, pid and cgroup places.
+    Clone = 8 "clone",
+    /// The ids inside and outside.
+    MapIds = 9 "map_ids",
+    /// The setup message to init.
+    SendSetup = 10 "send_setup",
+    /// The sandbox is known to the launcher.
+    Find = 11 "find",
+    /// Nothing of the sandbox is left.
+    Destroy = 12 "destroy",
+    // By init.
+    /// The setup message from the launcher.
+    ReadSetup = 32 "read_setup",
+    /// Init dies with the launcher.
+    DieWithLauncher = 33 "die_with_launcher",
+    /// Session, signals, umask: nothing inherited.
+    ResetProcess = 34 "reset_process",
+    /// Mount, network, ipc, uts and cgroup namespaces.
+    Unshare = 35 "unshare",
+    /// The sandbox's host name.
+    SetHostname = 36 "set_hostname",
+    /// The loopback interface.
+    LoopbackUp = 37 "loopback_up",
+    /// The image, read-only.
+    MountImage = 38 "mount_image",
+    /// Process information of this pid namespace.
+    MountProc = 39 "mount_proc",
+    /// Sensitive entries of it covered.
+    MaskProc = 40 "mask_proc",
+    /// /tmp and /dev/shm.
+    MountTmp = 41 "mount_tmp",
+    /// Pseudo-terminals of its own.
+    MountPts = 42 "mount_pts",
+    /// The workspace.
+    MountWorkspace = 43 "mount_workspace",
+    /// The image becomes the root, the host's is gone.
+    PivotRoot = 44 "pivot_root",
+    /// Resource limits of processes.
+    SetRlimits = 45 "set_rlimits",
+    /// No gain of privilege at exec.
+    NoNewPrivileges = 46 "no_new_privileges",
+    /// The payload's process.
+    Fork = 47 "fork",
+    /// Its own user and group, no others.
+    BecomePayload = 48 "become_payload",
+    /// Every capability set empty.
+    DropCapabilities = 49 "drop_capabilities",
+    /// File, network and scope rights.
+    Landlock = 50 "landlock",
+    /// The system call filter.
+    Seccomp = 51 "seccomp",
+    /// The start message from the daemon.
+    ReadStart = 52 "read_start",
+    /// The working directory.
+    ChangeDirectory = 53 "change_directory",
+    /// The payload's program.
+    Exec = 54 "exec",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_has_one_code_and_one_name() {
+        for step in Step::ALL {
+            assert_eq!(Step::from_code(*step as u8), Some(*step));
+            assert_eq!(Step::ALL.iter().filter(|other| other.name() == step.name()).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The command line: root's word on what may be launched. Everything has a safe default.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use supervisor_launch::{DAEMON_ID, SandboxLimits};
+
+use crate::failure::Fatal;
+
+/// What the command line says.
+#[derive(Debug, Clone)]
+pub struct Arguments {
+    /// Where the daemon is reached.
+    pub daemon: DaemonSocket,
+    /// The daemon's uid and gid.
+    pub daemon_uid: u32,
+    /// Where sandboxes' cgroups go.
+    pub cgroup: CgroupPlace,
+    /// The program that becomes PID 1 of each sandbox; beside our own if left out.
+    pub init: Option<PathBuf>,
+    /// No sandbox gets more than this.
+    pub ceiling: SandboxLimits,
+    /// No sandbox is held by less Landlock than this ABI.
+    pub landlock: u8,
+    /// A path on the file system whose disk `io.max` is about.
+    pub disk: PathBuf,
+}
+
+/// Where the daemon is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DaemonSocket {
+    /// A connected socket that was inherited: the launcher ends with it.
+    Inherited(RawFd),
+    /// A socket to listen on: daemons come and go, sandboxes stay.
+    Listen(PathBuf),
+}
+
+/// Where sandboxes' cgroups go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupPlace {
+    /// Beneath our own, which was delegated to us (systemd, Delegate=).
+    Own,
+    /// Beneath one that we make and remove.
+    Private,
+}
+
+/// Above every real machine; a stricter floor is root's to set.
+const CEILING: SandboxLimits = SandboxLimits {
+    memory_max: 1 << 40,
+    pids_max: 32_768,
+    cpu_max: 102_400,
+    cpu_time: 7 * 24 * 3_600_000,
+    open_files: 65_536,
+    workspace_bytes: 1 << 40,
+    workspace_inodes: 1 << 24,
+    tmp_bytes: 1 << 38,
+    tmp_inodes: 1 << 24,
+    io_read_bps: 0,
+    io_write_bps: 0,
+    io_read_iops: 0,
+    io_write_iops: 0,
+};
+
+const USAGE: &str = "usage: supervisor-launcher (--daemon-fd N | --listen PATH) [--daemon-uid N] \
+    [--cgroup own|private] [--init PATH] [--disk PATH] [--landlock-min ABI] \
+    [--memory-max BYTES] [--pids-max N] [--cpu-max PERCENT] [--cpu-time MS] [--open-files N] \
+    [--workspace-bytes N] [--workspace-inodes N] [--tmp-bytes N] [--tmp-inodes N]";
+
+impl Arguments {
+    /// Reads `--name value` pairs; anything else is refused.
+    pub fn read(words: impl Iterator<Item = OsString>) -> Result<Self, Fatal> {
+        let mut daemon = None;
+        let mut read = Self {
+            daemon: DaemonSocket::Inherited(-1),
+            daemon_uid: DAEMON_ID,
+            cgroup: CgroupPlace::Private,
+            init: None,
+            ceiling: CEILING,
+            landlock: 0,
+            disk: PathBuf::from("/"),
+        };
+        let mut words = words.skip(1);
+        while let Some(name) = words.next() {
+            let value = words.next().ok_or_else(|| Fatal::refuse(USAGE))?;
+            let number = || number(&value);
+            match name.to_str().unwrap_or_default() {
+                "--daemon-fd" => daemon = Some(DaemonSocket::Inherited(small(number()?)?)),
+                "--listen" => daemon = Some(DaemonSocket::Listen(PathBuf::from(value))),
+                "--daemon-uid" => read.daemon_uid = small(number()?)?,
+                "--cgroup" => {
+                    read.cgroup = match value.to_str() {
+                        Some("own") => CgroupPlace::Own,
+                        Some("private") => CgroupPlace::Private,
+                        _ => return Err(Fatal::refuse(USAGE)),
+                    }
+                }
+                "--init" => read.init = Some(PathBuf::from(value)),
+                "--disk" => read.disk = PathBuf::from(value),
+                "--landlock-min" => read.landlock = small(number()?)?,
+                "--memory-max" => read.ceiling.memory_max = number()?,
+                "--pids-max" => read.ceiling.pids_max = number()?,
+                "--cpu-max" => read.ceiling.cpu_max = number()?,
+                "--cpu-time" => read.ceiling.cpu_time = number()?,
+                "--open-files" => read.ceiling.open_files = number()?,
+                "--workspace-bytes" => read.ceiling.workspace_bytes = number()?,
+                "--workspace-inodes" => read.ceiling.workspace_inodes = number()?,
+                "--tmp-bytes" => read.ceiling.tmp_bytes = number()?,
+                "--tmp-inodes" => read.ceiling.tmp_inodes = number()?,
+                _ => return Err(Fatal::refuse(USAGE)),
+            }
+        }
+        read.daemon = daemon.ok_or_else(|| Fatal::refuse(USAGE))?;
+        Ok(read)
+    }
+}
+
+fn number(value: &OsString) -> Result<u64, Fatal> {
+    let parsed = value.to_str().and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| Fatal::refuse(USAGE))
+}
+
+fn small<T: TryFrom<u64>>(number: u64) -> Result<T, Fatal> {
+    T::try_from(number).map_err(|_| Fatal::refuse(USAGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<Arguments, Fatal> {
+        let words = ["supervisor-launcher"].iter().chain(words);
+        Arguments::read(words.map(OsString::from).collect::<Vec<_>>().into_iter())
+    }
+
+    #[test]
+    fn a_command_line_without_a_daemon_is_refused() {
+        assert!(read(&[]).is_err());
+        assert!(read(&["--cgroup", "own"]).is_err());
+    }
+
+    #[test]
+    fn unknown_words_missing_values_and_wrong_numbers_are_refused() {
+        for extra in [["--shell", "1"], ["--pids-max", "-1"], ["--daemon-uid", "4294967296"]] {
+            assert!(read(&["--daemon-fd", "3", extra[0], extra[1]]).is_err(), "{extra:?}");
+        }
+        assert!(read(&["--daemon-fd"]).is_err());
+        assert!(read(&["--daemon-fd", "3", "--cgroup", "own"]).is_ok());
+    }
+}

@@ -1,0 +1,287 @@
+//! cgroup v2: one leaf for each sandbox beneath a directory of ours. Every limit that is written
+//! is read back; a controller that is not there is reported, never replaced in silence.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, openat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{Mode, major, minor, mkdirat};
+use nix::unistd::{UnlinkatFlags, getpid, read, unlinkat, write};
+use supervisor_launch::{Applied, SandboxLimits};
+
+use crate::arguments::{Arguments, CgroupPlace};
+use crate::failure::{Fatal, fatal};
+
+/// The controllers that hold limits, in the order of their bits.
+const CONTROLLERS: [(&str, u8); 4] = [
+    ("memory", Applied::MEMORY),
+    ("pids", Applied::PIDS),
+    ("cpu", Applied::CPU),
+    ("io", Applied::IO),
+];
+
+/// The period of `cpu.max` in microseconds, the kernel's default. One percent is a hundredth of it.
+const CPU_PERIOD: u64 = 100_000;
+
+/// How often and how long a leaf may refuse to go once its last process was waited for. The kernel
+/// needs an instant to take the last thread off; five seconds is far beyond that.
+const REMOVE_TRIES: u32 = 500;
+const REMOVE_PAUSE_MS: u8 = 10;
+
+/// The directory beneath which sandboxes have their leaves.
+pub struct Base {
+    directory: OwnedFd,
+    controllers: u8,
+    disk: Option<(u64, u64)>,
+    /// The parent and our name in it, if the directory is ours to remove.
+    private: Option<(OwnedFd, String)>,
+}
+
+impl Base {
+    /// Finds or makes the directory. `None` where there is no cgroup v2 that we may write to: then
+    /// a sandbox is ended by its init's pidfd alone.
+    pub fn make(arguments: &Arguments) -> Result<Option<Self>, Fatal> {
+        let (Some(mount), Some(own)) = (mount_point(), own_path()) else { return Ok(None) };
+        let own = mount.join(own.strip_prefix("/").unwrap_or(&own));
+        match arguments.cgroup {
+            CgroupPlace::Own => {
+                let result = take_over(&own).and_then(|()| Self::open(&own, arguments, None));
+                fatal("take over the delegated cgroup", result).map(Some)
+            }
+            CgroupPlace::Private => Ok(Self::make_private(&mount, &own, arguments)),
+        }
+    }
+
+    /// Beneath our own cgroup where its parent hands controllers on, else beneath the root.
+    fn make_private(mount: &Path, own: &Path, arguments: &Arguments) -> Option<Self> {
+        let mut parents = [own, mount];
+        parents.sort_by_key(|parent| controllers(parent, "cgroup.subtree_control").count_zeros());
+        for parent in parents {
+            sweep(parent);
+            let name = format!("supervisor-{}", getpid());
+            let path = parent.join(&name);
+            let made = fs::create_dir(&path).and_then(|()| fs::File::open(parent));
+            let base =
+                made.and_then(|parent| Self::open(&path, arguments, Some((parent.into(), name))));
+            match base {
+                Ok(base) => return Some(base),
+                Err(_) => drop(fs::remove_dir(&path)), // not there, or no use to us
+            }
+        }
+        None
+    }
+
+    fn open(
+        path: &Path,
+        arguments: &Arguments,
+        private: Option<(OwnedFd, String)>,
+    ) -> io::Result<Self> {
+        for (name, bit) in CONTROLLERS {
+            if controllers(path, "cgroup.controllers") & bit != 0 {
+                fs::write(path.join("cgroup.subtree_control"), format!("+{name}"))?;
+            }
+        }
+        let disk = whole_disk(&arguments.disk);
+        let mut controllers = controllers(path, "cgroup.subtree_control");
+        if disk.is_none() {
+            controllers &= !Applied::IO;
+        }
+        let directory = fs::File::open(path)?.into();
+        Ok(Self { directory, controllers, disk, private })
+    }
+
+    /// The controllers that hold limits here.
+    pub fn controllers(&self) -> u8 {
+        self.controllers
+    }
+
+    /// Makes a leaf without limits.
+    pub fn leaf(&self, name: String) -> io::Result<Leaf> {
+        mkdirat(&self.directory, name.as_str(), Mode::from_bits_truncate(0o755))?;
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let directory = openat(&self.directory, name.as_str(), flags, Mode::empty())?;
+        Ok(Leaf { directory, name })
+    }
+
+    /// Writes a leaf's limits and reads each of them back.
+    pub fn limit(&self, leaf: &Leaf, limits: &SandboxLimits) -> io::Result<()> {
+        if self.controllers & Applied::MEMORY != 0 {
+            // memory.max is in pages; the number that is read back is rounded down to one.
+            leaf.set("memory.max", &(limits.memory_max / 4096 * 4096).to_string())?;
+            leaf.set("memory.oom.group", "1")?;
+            leaf.set_if_there("memory.swap.max", "0")?;
+            leaf.set_if_there("memory.zswap.max", "0")?;
+        }
+        if self.controllers & Applied::PIDS != 0 {
+            // One more for init.
+            leaf.set("pids.max", &limits.pids_max.saturating_add(1).to_string())?;
+        }
+        if self.controllers & Applied::CPU != 0 {
+            let quota = limits.cpu_max.saturating_mul(CPU_PERIOD / 100);
+            leaf.set("cpu.max", &format!("{quota} {CPU_PERIOD}"))?;
+        }
+        match self.disk {
+            Some(disk) if self.controllers & Applied::IO != 0 => limit_io(leaf, disk, limits),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a leaf in which nothing lives any more.
+    pub fn remove(&self, leaf: &Leaf) -> io::Result<()> {
+        for _ in 0..REMOVE_TRIES {
+            match unlinkat(&self.directory, leaf.name.as_str(), UnlinkatFlags::RemoveDir) {
+                Ok(()) | Err(nix::Error::ENOENT) => return Ok(()),
+                Err(nix::Error::EBUSY) => wait_for_event(leaf)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(nix::Error::EBUSY.into())
+    }
+
+    /// Removes the directory itself, if we made it.
+    pub fn end(&self) -> io::Result<()> {
+        let Some((parent, name)) = &self.private else { return Ok(()) };
+        Ok(unlinkat(parent, name.as_str(), UnlinkatFlags::RemoveDir)?)
+    }
+}
+
+/// The cgroup of one sandbox.
+pub struct Leaf {
+    directory: OwnedFd,
+    name: String,
+}
+
+impl Leaf {
+    /// Its directory, for CLONE_INTO_CGROUP and for reading.
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Opens one of its files for writing.
+    pub fn writer(&self, file: &str) -> io::Result<OwnedFd> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        Ok(openat(&self.directory, file, flags, Mode::empty())?)
+    }
+
+    /// Ends every process in it (`cgroup.kill`, Linux 5.14).
+    pub fn kill(&self) -> io::Result<()> {
+        write(self.writer("cgroup.kill")?, b"1")?;
+        Ok(())
+    }
+
+    fn set(&self, file: &str, value: &str) -> io::Result<()> {
+        write(self.writer(file)?, value.as_bytes())?;
+        let held = self.read(file)?;
+        if held.trim() == value {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("{file} holds {held:?} after {value:?} was written")))
+    }
+
+    fn set_if_there(&self, file: &str, value: &str) -> io::Result<()> {
+        match self.set(file, value) {
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn read(&self, file: &str) -> io::Result<String> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let fd = openat(&self.directory, file, flags, Mode::empty())?;
+        let mut buffer = [0; 4096]; // every file we set is shorter
+        let length = read(&fd, &mut buffer)?;
+        Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned())
+    }
+}
+
+fn limit_io(leaf: &Leaf, disk: (u64, u64), limits: &SandboxLimits) -> io::Result<()> {
+    let asked = [
+        ("rbps", limits.io_read_bps),
+        ("wbps", limits.io_write_bps),
+        ("riops", limits.io_read_iops),
+        ("wiops", limits.io_write_iops),
+    ];
+    if asked.iter().all(|(_, value)| *value == 0) {
+        return Ok(());
+    }
+    let word = |value: u64| if value == 0 { "max".to_owned() } else { value.to_string() };
+    let words: Vec<String> =
+        asked.iter().map(|(name, value)| format!("{name}={}", word(*value))).collect();
+    leaf.set("io.max", &format!("{}:{} {}", disk.0, disk.1, words.join(" ")))
+}
+
+/// The kernel marks `cgroup.events` when a leaf becomes empty. The pause bounds the wait for an
+/// event that came before we looked.
+fn wait_for_event(leaf: &Leaf) -> io::Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let events = openat(&leaf.directory, "cgroup.events", flags, Mode::empty())?;
+    let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+    poll(&mut fds, PollTimeout::from(REMOVE_PAUSE_MS))?;
+    Ok(())
+}
+
+/// "No internal processes": controllers can be handed on only by a cgroup that holds no process, so
+/// we move to a leaf first (cgroup-v2.rst).
+fn take_over(own: &Path) -> io::Result<()> {
+    let leaf = own.join("launcher");
+    match fs::create_dir(&leaf) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::write(leaf.join("cgroup.procs"), "0")
+}
+
+/// Removes directories that an earlier launcher could not remove because it was killed. One that
+/// holds a process refuses to go.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix("supervisor-")) else {
+            continue;
+        };
+        if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
+            for leaf in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
+                drop(fs::remove_dir(leaf.path()));
+            }
+            drop(fs::remove_dir(entry.path()));
+        }
+    }
+}
+
+fn controllers(directory: &Path, file: &str) -> u8 {
+    let text = fs::read_to_string(directory.join(file)).unwrap_or_default();
+    let named = |name: &str| text.split_whitespace().any(|word| word == name);
+    CONTROLLERS.iter().filter(|(name, _)| named(name)).map(|(_, bit)| bit).sum()
+}
+
+/// Where cgroup v2 is mounted (proc(5), mountinfo: fields after ` - ` begin with the type).
+fn mount_point() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mounts.lines().find_map(|line| {
+        let (place, kind) = line.split_once(" - ")?;
+        let is_v2 = kind.split(' ').next() == Some("cgroup2");
+        is_v2.then(|| place.split(' ').nth(4).map(PathBuf::from)).flatten()
+    })
+}
+
+/// Our own place in it (cgroups(7), /proc/PID/cgroup: `0::PATH`).
+fn own_path() -> Option<PathBuf> {
+    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(PathBuf::from)
+}
+
+/// The disk under a path. `io.max` wants whole disks, so a partition stands for the disk it is on.
+fn whole_disk(path: &Path) -> Option<(u64, u64)> {
+    let device = fs::metadata(path).ok()?.dev();
+    let entry = PathBuf::from(format!("/sys/dev/block/{}:{}", major(device), minor(device)));
+    let entry = fs::canonicalize(entry).ok()?;
+    let disk = if entry.join("partition").exists() { entry.parent()? } else { entry.as_path() };
+    let text = fs::read_to_string(disk.join("dev")).ok()?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}

@@ -1,0 +1,49 @@
+//! What the launcher gives up before it reads its first request.
+
+use std::io;
+
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::sys::prctl::{set_dumpable, set_no_new_privs};
+
+use crate::failure::{Fatal, fatal};
+
+/// What a privileged launcher keeps.
+const KEPT: [Capability; 3] = [
+    Capability::CAP_SYS_ADMIN, // mounts, id maps of mounts
+    Capability::CAP_SETUID,    // user maps with ids that are not ours
+    Capability::CAP_SETGID,    // group maps with ids that are not ours
+];
+
+/// Drops what isn't needed. An unprivileged launcher has capabilities over its own user namespace
+/// only, and all that was said above is about those.
+pub fn confine(privileged: bool, own_cgroup: bool) -> Result<(), Fatal> {
+    fatal("become non-dumpable", set_dumpable(false))?;
+    fatal("set no_new_privs", set_no_new_privs())?;
+    if privileged {
+        fatal("drop capabilities", keep_only(own_cgroup))?;
+    }
+    Ok(())
+}
+
+fn keep_only(own_cgroup: bool) -> io::Result<()> {
+    let mut kept: CapsHashSet = KEPT.into_iter().collect();
+    if !own_cgroup {
+        // The directory that we made beneath a cgroup that isn't ours is ours to remove, and such
+        // directories grant nobody the right to write.
+        kept.insert(Capability::CAP_DAC_OVERRIDE);
+    }
+    for capability in caps::runtime::thread_all_supported() {
+        if !kept.contains(&capability) {
+            caps::drop(None, CapSet::Bounding, capability).map_err(io::Error::other)?;
+        }
+    }
+    for set in [CapSet::Ambient, CapSet::Inheritable] {
+        caps::clear(None, set).map_err(io::Error::other)?;
+    }
+    let held = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
+    let kept = &kept & &held;
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        caps::set(None, set, &kept).map_err(io::Error::other)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! The descriptors of one sandbox: what its init gets, what the daemon gets, what we keep so that
+//! a daemon that was restarted can have them again.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::pipe2;
+use supervisor_launch::Descriptor;
+
+/// The ends that go into the sandbox, in the order of init's command line.
+pub struct Inside {
+    /// The setup message, and the launcher's life: it never writes again, the kernel closes it.
+    pub setup: OwnedFd,
+    /// Reports.
+    pub report: OwnedFd,
+    /// The start message.
+    pub start: OwnedFd,
+    /// Standard streams.
+    pub stdin: OwnedFd,
+    /// Standard output.
+    pub stdout: OwnedFd,
+    /// Standard error.
+    pub stderr: OwnedFd,
+}
+
+impl Inside {
+    /// In the order of init's command line.
+    pub fn each(&self) -> [BorrowedFd<'_>; 6] {
+        [&self.setup, &self.report, &self.start, &self.stdin, &self.stdout, &self.stderr]
+            .map(|fd| fd.as_fd())
+    }
+}
+
+/// The ends that stay outside.
+#[derive(Default)]
+pub struct Outside {
+    fds: [Option<OwnedFd>; Descriptor::ALL.len()],
+}
+
+impl Outside {
+    /// Adds a descriptor.
+    pub fn put(&mut self, place: Descriptor, fd: OwnedFd) {
+        if let Some(slot) = self.fds.get_mut(place as usize) {
+            *slot = Some(fd);
+        }
+    }
+
+    /// The descriptor in this place.
+    pub fn get(&self, place: Descriptor) -> Option<BorrowedFd<'_>> {
+        self.fds.get(place as usize)?.as_ref().map(|fd| fd.as_fd())
+    }
+
+    /// Drops a descriptor.
+    pub fn forget(&mut self, place: Descriptor) {
+        if let Some(slot) = self.fds.get_mut(place as usize) {
+            *slot = None;
+        }
+    }
+
+    /// The set of places that are filled.
+    pub fn present(&self) -> u16 {
+        let filled = Descriptor::ALL.iter().filter(|place| self.get(**place).is_some());
+        filled.map(|place| place.bit()).sum()
+    }
+
+    /// All of them, in wire order.
+    pub fn each(&self) -> Vec<BorrowedFd<'_>> {
+        self.fds.iter().flatten().map(|fd| fd.as_fd()).collect()
+    }
+}
+
+/// Makes the six pipes of a sandbox and keeps our ends in `outside`. The second value is where we
+/// write the setup message.
+pub fn pipes(outside: &mut Outside) -> io::Result<(Inside, OwnedFd)> {
+    let (setup, setup_writer) = pipe2(OFlag::O_CLOEXEC)?;
+    let (report_reader, report) = pipe2(OFlag::O_CLOEXEC)?;
+    let (start, start_writer) = pipe2(OFlag::O_CLOEXEC)?;
+    let (stdin, stdin_writer) = pipe2(OFlag::O_CLOEXEC)?;
+    let (stdout_reader, stdout) = pipe2(OFlag::O_CLOEXEC)?;
+    let (stderr_reader, stderr) = pipe2(OFlag::O_CLOEXEC)?;
+    for (place, fd) in [
+        (Descriptor::Start, start_writer),
+        (Descriptor::Report, report_reader),
+        (Descriptor::Stdin, stdin_writer),
+        (Descriptor::Stdout, stdout_reader),
+        (Descriptor::Stderr, stderr_reader),
+    ] {
+        // The daemon waits on many at once; the other end is a description of its own.
+        fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        outside.put(place, fd);
+    }
+    Ok((Inside { setup, report, start, stdin, stdout, stderr }, setup_writer))
+}

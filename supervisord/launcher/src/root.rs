@@ -1,0 +1,110 @@
+//! The launcher's own root: a small tree in memory that holds the images and /proc and nothing of
+//! the host besides. A sandbox's mount namespace starts as a copy of ours, so what is not here can
+//! never be reached from one, and the fewer mounts there are the faster a start is.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{chdir, getegid, geteuid, pivot_root};
+use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree, mount_attributes};
+
+use crate::arguments::Arguments;
+use crate::failure::{Fatal, fatal};
+use crate::image;
+
+/// The launcher's root and what it means for ids.
+pub struct Root {
+    privileged: bool,
+}
+
+impl Root {
+    /// Builds the root and moves into it. Without privilege all of it happens in a user namespace
+    /// in which we are root.
+    pub fn enter(_arguments: &Arguments) -> Result<Self, Fatal> {
+        let privileged = geteuid().is_root();
+        if privileged {
+            fatal("make a mount namespace", unshare(CloneFlags::CLONE_NEWNS))?;
+        } else {
+            become_root_in_a_namespace()?;
+        }
+        fatal("build the launcher's root", build())?;
+        Ok(Self { privileged })
+    }
+
+    /// Whether the host's ids can be mapped, so that each sandbox has its own.
+    pub fn privileged(&self) -> bool {
+        self.privileged
+    }
+}
+
+/// The remedy that users of distributions with restricted user namespaces need.
+const RESTRICTED: &str = "this host restricts unprivileged user namespaces \
+    (kernel.apparmor_restrict_unprivileged_userns = 1); run as root, install the AppArmor profile \
+    of the package, or: sysctl kernel.apparmor_restrict_unprivileged_userns=0";
+
+/// Sysctls that switch unprivileged user namespaces off, the value that does, and the remedy.
+const SWITCHES: [(&str, &str, &str); 3] = [
+    ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", RESTRICTED),
+    (
+        "/proc/sys/kernel/unprivileged_userns_clone",
+        "0",
+        "unprivileged user namespaces are switched off (kernel.unprivileged_userns_clone = 0); \
+         run as root, or: sysctl kernel.unprivileged_userns_clone=1",
+    ),
+    (
+        "/proc/sys/user/max_user_namespaces",
+        "0",
+        "user namespaces are switched off (user.max_user_namespaces = 0); run as root, or: \
+         sysctl user.max_user_namespaces=15000",
+    ),
+];
+
+fn become_root_in_a_namespace() -> Result<(), Fatal> {
+    let (user, group) = (geteuid(), getegid());
+    let result = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
+        .map_err(io::Error::from)
+        .and_then(|()| fs::write("/proc/self/setgroups", "deny"))
+        .and_then(|()| fs::write("/proc/self/uid_map", format!("0 {user} 1\n")))
+        .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {group} 1\n")))
+        // Where the distribution takes the capabilities away, this is the first call to notice.
+        .and_then(|()| make_private().map_err(io::Error::from));
+    if result.is_err() {
+        for (path, value, remedy) in SWITCHES {
+            if fs::read_to_string(path).is_ok_and(|text| text.trim() == value) {
+                return Err(Fatal::refuse(format!("control user_namespace: {remedy}")));
+            }
+        }
+    }
+    fatal("make a user namespace (control user_namespace)", result)
+}
+
+fn make_private() -> nix::Result<()> {
+    let nothing: Option<&str> = None;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
+}
+
+fn build() -> io::Result<()> {
+    make_private()?;
+    let proc = clone_tree(c"/proc")?;
+    let context = FsContext::open(c"tmpfs")?;
+    context.set(c"mode", c"0755")?;
+    context.set(c"size", c"64m")?;
+    let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
+    let root = context.mount(attributes)?;
+    attach(root.as_fd(), c"/tmp")?; // any directory would do: the namespace is ours alone
+    chdir("/tmp")?;
+    for name in ["proc", "empty", "images", "images/0"] {
+        fs::create_dir(name)?;
+    }
+    image::lay_out(Path::new("/tmp/images/0"))?;
+    attach(proc.as_fd(), c"proc")?;
+    mount_attributes(root.as_fd(), MountAttributes::READ_ONLY, false, None)?;
+    pivot_root(".", ".")?;
+    umount2(".", MntFlags::MNT_DETACH)?;
+    chdir("/")?;
+    Ok(())
+}

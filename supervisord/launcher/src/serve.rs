@@ -1,0 +1,188 @@
+//! One request, one reply. Only the daemon's uid is listened to, and one daemon at a time. Anything
+//! that is not a request ends the connection.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+};
+use supervisor_launch::{MAX_MESSAGE, Reply, Request};
+use supervisor_sys::{accept, peer_uid, receive, send, take_inherited};
+
+use crate::arguments::{Arguments, DaemonSocket};
+use crate::failure::{Failed, Fatal, fatal};
+use crate::sandbox::Sandboxes;
+
+/// The way to the daemon.
+pub struct Daemon {
+    listener: Option<OwnedFd>,
+    connection: Option<OwnedFd>,
+    uid: u32,
+    signals: SignalFd,
+}
+
+impl Daemon {
+    /// Takes the inherited connection or begins to listen, and takes SIGTERM and SIGINT as words.
+    pub fn open(arguments: &Arguments) -> Result<Self, Fatal> {
+        let signals = fatal("take signals", signals())?;
+        let uid = arguments.daemon_uid;
+        match &arguments.daemon {
+            DaemonSocket::Inherited(number) => {
+                let connection = fatal("take the daemon's socket", take_inherited(*number))?;
+                Ok(Self { listener: None, connection: Some(connection), uid, signals })
+            }
+            DaemonSocket::Listen(path) => {
+                let what = format!("listen on {}", path.display());
+                let listener = fatal(&what, listen_on(path, uid))?;
+                Ok(Self { listener: Some(listener), connection: None, uid, signals })
+            }
+        }
+    }
+}
+
+fn signals() -> io::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGTERM);
+    set.add(Signal::SIGINT);
+    set.thread_block()?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?)
+}
+
+fn listen_on(path: &Path, uid: u32) -> io::Result<OwnedFd> {
+    let kind = SockType::SeqPacket;
+    let listener = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    bind(std::os::fd::AsRawFd::as_raw_fd(&listener), &UnixAddr::new(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    chown(path, Some(uid), Some(uid))?;
+    listen(&listener, Backlog::new(4)?)?; // one daemon, and room while it is replaced
+    Ok(listener)
+}
+
+/// What there is to do next.
+enum Event {
+    Stop,
+    Connection,
+    Request,
+}
+
+/// Serves until the daemon is gone for good or we are told to stop; then ends every sandbox.
+pub fn serve(mut daemon: Daemon, mut sandboxes: Sandboxes) -> Result<(), Fatal> {
+    loop {
+        match fatal("wait for a request", next(&daemon))? {
+            Event::Stop => break,
+            Event::Connection => daemon.connection = admit(&daemon),
+            Event::Request => {
+                let Some(connection) = &daemon.connection else { continue };
+                if let Err(error) = answer(connection.as_fd(), &mut sandboxes) {
+                    if error.kind() != io::ErrorKind::UnexpectedEof {
+                        eprintln!("supervisor-launcher: the daemon's connection ends: {error}");
+                    }
+                    daemon.connection = None;
+                    if daemon.listener.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    fatal("end every sandbox", sandboxes.end_all())
+}
+
+fn next(daemon: &Daemon) -> io::Result<Event> {
+    // While a daemon is connected, others wait in the queue.
+    let source = daemon.connection.as_ref().or(daemon.listener.as_ref());
+    let Some(source) = source else { return Ok(Event::Stop) };
+    let readable = PollFlags::POLLIN;
+    let mut fds =
+        [PollFd::new(daemon.signals.as_fd(), readable), PollFd::new(source.as_fd(), readable)];
+    loop {
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(nix::Error::EINTR) => continue,
+            other => other?,
+        };
+        let [signals, source] = &fds;
+        if signals.any().unwrap_or(true) {
+            return Ok(Event::Stop);
+        }
+        if source.any().unwrap_or(true) {
+            let connected = daemon.connection.is_some();
+            return Ok(if connected { Event::Request } else { Event::Connection });
+        }
+    }
+}
+
+fn admit(daemon: &Daemon) -> Option<OwnedFd> {
+    let connection = accept(daemon.listener.as_ref()?.as_fd());
+    match connection.and_then(|fd| peer_uid(fd.as_fd()).map(|uid| (fd, uid))) {
+        Ok((fd, uid)) if uid == daemon.uid => Some(fd),
+        Ok((_, uid)) => {
+            eprintln!("supervisor-launcher: uid {uid} is not the daemon's");
+            None
+        }
+        Err(error) => {
+            eprintln!("supervisor-launcher: can't accept a connection: {error}");
+            None
+        }
+    }
+}
+
+fn answer(connection: BorrowedFd<'_>, sandboxes: &mut Sandboxes) -> io::Result<()> {
+    let mut buffer = vec![0; MAX_MESSAGE];
+    let (length, fds) = receive(connection, &mut buffer)?;
+    if length == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if !fds.is_empty() {
+        return Err(io::Error::other("no request carries a descriptor"));
+    }
+    let bytes = buffer.get(..length).unwrap_or_default();
+    match Request::decode(bytes).map_err(io::Error::other)? {
+        Request::Prepare(prepare) => {
+            let prepared = sandboxes.prepare(&prepare);
+            hand_out(connection, sandboxes, prepare.execution, prepared)
+        }
+        Request::Adopt { execution } => hand_out(connection, sandboxes, execution, Ok(())),
+        Request::Destroy { execution } => {
+            let reply = match sandboxes.destroy(execution) {
+                Ok(()) => Reply::Destroyed { execution },
+                Err(failed) => failure(execution, failed),
+            };
+            send(connection, &reply.encode(), &[])
+        }
+        Request::List => {
+            let reply = Reply::List { executions: sandboxes.executions() };
+            send(connection, &reply.encode(), &[])
+        }
+    }
+}
+
+fn hand_out(
+    connection: BorrowedFd<'_>,
+    sandboxes: &mut Sandboxes,
+    execution: u128,
+    prepared: Result<(), Failed>,
+) -> io::Result<()> {
+    match prepared.and_then(|()| sandboxes.descriptors(execution)) {
+        Ok((applied, fds)) => {
+            send(connection, &Reply::Prepared { execution, applied }.encode(), &fds)?;
+            sandboxes.forget_stdin(execution);
+            Ok(())
+        }
+        Err(failed) => send(connection, &failure(execution, failed).encode(), &[]),
+    }
+}
+
+fn failure(execution: u128, failed: Failed) -> Reply {
+    Reply::Failed { execution, step: failed.step, errno: failed.errno }
+}

@@ -1,0 +1,85 @@
+//! Workspaces: a size-limited file system for each sandbox, and the daemon's own view of it.
+
+use std::ffi::CString;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::exit;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use supervisor_launch::SandboxLimits;
+use supervisor_sys::{
+    Cloned, FsContext, MountAttributes, Namespaces, SingleThreaded, clone_into, clone_tree_beneath,
+    mount_attributes, receive, send,
+};
+
+/// Makes an empty tmpfs with hard byte and inode limits that belongs to `owner`. Its pages are
+/// charged to the memory cgroup of whoever writes them.
+pub fn make(limits: &SandboxLimits, owner: u32, exec: bool) -> io::Result<OwnedFd> {
+    let context = FsContext::open(c"tmpfs")?;
+    let id = text(owner)?;
+    context.set(c"size", &text(limits.workspace_bytes)?)?;
+    context.set(c"nr_inodes", &text(limits.workspace_inodes)?)?;
+    context.set(c"mode", c"0700")?;
+    context.set(c"uid", &id)?;
+    context.set(c"gid", &id)?;
+    let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
+    context.mount(if exec { attributes } else { attributes.and(MountAttributes::NO_EXEC) })
+}
+
+/// A mount of the same workspace for the daemon. With a map, what belongs to the payload belongs
+/// to the daemon in it, and no other id is mapped, so nothing else can be opened or made.
+pub fn grant(workspace: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+    let grant = clone_tree_beneath(workspace, c"")?;
+    let attributes =
+        MountAttributes::NO_SUID.and(MountAttributes::NO_DEV).and(MountAttributes::NO_EXEC);
+    mount_attributes(grant.as_fd(), attributes, false, map)?;
+    Ok(grant)
+}
+
+/// A user namespace whose map says: the file system's `inside` is the host's `outside`. A child
+/// makes it and hands it out itself: only a tracer or the process itself may open it.
+pub fn id_map(proof: &SingleThreaded, inside: u32, outside: u32) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    match clone_into(proof, Namespaces::User, None)? {
+        Cloned::Child => {
+            drop(ours);
+            exit(i32::from(hand_out_namespace(&theirs).is_err()))
+        }
+        Cloned::Parent { process, pid } => {
+            drop(theirs);
+            let namespace = receive(ours.as_fd(), &mut [0]).and_then(|(_, mut fds)| {
+                write_map(pid, &[(inside, outside)])?;
+                fds.pop().ok_or(io::ErrorKind::UnexpectedEof.into())
+            });
+            drop(ours);
+            waitid(Id::PIDFd(process.as_fd()), WaitPidFlag::WEXITED)?;
+            namespace
+        }
+    }
+}
+
+fn hand_out_namespace(parent: &OwnedFd) -> io::Result<()> {
+    let namespace = fs::File::open("/proc/self/ns/user")?;
+    send(parent.as_fd(), &[0], &[namespace.as_fd()])?;
+    // Stays until the maps are written: the parent closes its end, or is gone.
+    receive(parent.as_fd(), &mut [0]).map(drop)
+}
+
+/// Writes the user and group maps of a process that was just cloned and can't go on without them.
+/// Its pid can't have been given to another: it is our child and we have not waited for it.
+pub fn write_map(pid: u32, pairs: &[(u32, u32)]) -> io::Result<()> {
+    let mut map = String::new();
+    for (inside, outside) in pairs {
+        writeln!(map, "{inside} {outside} 1").map_err(io::Error::other)?;
+    }
+    fs::write(format!("/proc/{pid}/uid_map"), &map)?;
+    fs::write(format!("/proc/{pid}/gid_map"), &map)
+}
+
+fn text(number: impl std::fmt::Display) -> io::Result<CString> {
+    CString::new(number.to_string()).map_err(io::Error::other)
+}

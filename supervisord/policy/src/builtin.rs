@@ -1,0 +1,13 @@
+//! The floor and the policies that are part of the program, so that a supervisor started for one
+//! call needs no files. They are the files of `policies/`, word for word.
+
+/// The floor: file name and text.
+pub(crate) const FLOOR: (&str, &str) =
+    ("built-in/floor.toml", include_str!("../../../policies/floor.toml"));
+
+/// The policies: file names and texts.
+pub(crate) const POLICIES: [(&str, &str); 3] = [
+    ("built-in/default.toml", include_str!("../../../policies/default.toml")),
+    ("built-in/offline-analysis.toml", include_str!("../../../policies/offline-analysis.toml")),
+    ("built-in/untrusted-strict.toml", include_str!("../../../policies/untrusted-strict.toml")),
+];

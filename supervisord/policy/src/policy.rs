@@ -1,0 +1,62 @@
+//! One policy file, checked by itself: every value has its type, its bounds and its place. What its
+//! parent and the floor make of it is for [`crate::resolve`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::check::{Amounts, Checker};
+use crate::control::Control;
+use crate::diagnostic::Diagnostic;
+use crate::document::{Document, Origin, Sourced};
+use crate::example::Example;
+use crate::profile::SyscallProfile;
+use crate::raw::{self, RawPolicy};
+
+/// A checked policy file.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    pub document: Arc<Document>,
+    pub name: Sourced<String>,
+    pub description: Option<Sourced<String>>,
+    pub extends: Option<Sourced<String>>,
+    pub defaults: Amounts,
+    pub maximum: Amounts,
+    pub image: Option<Sourced<String>>,
+    pub exec: Option<Sourced<bool>>,
+    pub environment: BTreeMap<String, Sourced<String>>,
+    pub profile: Option<Sourced<SyscallProfile>>,
+    pub requires: Option<BTreeMap<Control, Origin>>,
+    pub examples: Vec<Example>,
+}
+
+impl Policy {
+    /// Reads and checks a file of this stem.
+    pub fn read(document: Arc<Document>, stem: &str) -> Result<Self, Vec<Diagnostic>> {
+        Self::check(raw::read(&document)?, document, stem)
+    }
+
+    fn check(raw: RawPolicy, document: Arc<Document>, stem: &str) -> Result<Self, Vec<Diagnostic>> {
+        let mut checker = Checker::new(Arc::clone(&document));
+        checker.own_name(&raw.name, stem);
+        let (defaults, maximum) = raw.limits.map(|limits| limits.split()).unwrap_or_default();
+        let (image, exec) =
+            raw.filesystem.map(|section| (section.image, section.exec)).unwrap_or_default();
+        let profile = raw.syscalls.and_then(|section| section.profile);
+        let controls = raw.requires.and_then(|section| section.controls);
+        let policy = Self {
+            name: document.sourced(&raw.name, stem.to_owned()),
+            description: raw.description.and_then(|text| checker.description(text)),
+            extends: raw.extends.and_then(|parent| checker.name(parent)),
+            defaults: checker.amounts(&defaults),
+            maximum: checker.amounts(&maximum),
+            image: image.and_then(|image| checker.name(image)),
+            exec: exec.map(|exec| checker.flag(&exec)),
+            environment: checker.environment(raw.environment),
+            profile: profile.and_then(|profile| checker.profile(&profile)),
+            requires: controls.map(|list| checker.controls(list.get_ref())),
+            examples: checker.examples(&raw.expect),
+            document,
+        };
+        checker.finish(policy)
+    }
+}

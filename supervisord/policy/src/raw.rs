@@ -1,0 +1,248 @@
+//! What a file says, in its own shape and not checked yet. Unknown keys end the reading here; spans
+//! are kept where a later check may have to point.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+use crate::diagnostic::Diagnostic;
+use crate::document::Document;
+use crate::limit::{PerLimit, limit_table};
+use crate::suggest;
+
+/// A policy file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a policy")]
+pub(crate) struct RawPolicy {
+    pub name: Spanned<String>,
+    pub description: Option<Spanned<String>>,
+    pub extends: Option<Spanned<String>>,
+    pub limits: Option<RawLimits>,
+    pub filesystem: Option<RawFilesystem>,
+    #[serde(default)]
+    pub environment: BTreeMap<Spanned<String>, Spanned<String>>,
+    pub syscalls: Option<RawSyscalls>,
+    pub requires: Option<RawRequires>,
+    #[serde(default)]
+    pub expect: Vec<Spanned<RawExpect>>,
+}
+
+/// The floor's file: bounds only, no defaults.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a floor")]
+pub(crate) struct RawFloor {
+    pub name: Spanned<String>,
+    pub description: Option<Spanned<String>>,
+    pub limits: Option<RawFloorLimits>,
+    pub filesystem: Option<RawFloorFilesystem>,
+    pub syscalls: Option<RawFloorSyscalls>,
+    pub requires: Option<RawRequires>,
+    #[serde(default)]
+    pub expect: Vec<Spanned<RawExpect>>,
+}
+
+/// Limits by name, each where it stands.
+pub(crate) type RawAmounts = PerLimit<Option<Spanned<Amount>>>;
+
+macro_rules! raw_limits {
+    ($($(#[$doc:meta])* $field:ident: $variant:ident = $name:literal, $unit:ident, $ceiling:ident;)*) => {
+        /// `[limits]`, which holds `[limits.max]` as well.
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields, expecting = "a table of limits")]
+        pub(crate) struct RawLimits {
+            $($field: Option<Spanned<Amount>>,)*
+            max: Option<RawAmounts>,
+        }
+
+        impl RawLimits {
+            /// What stands in `[limits]` and in `[limits.max]`.
+            pub fn split(self) -> (RawAmounts, RawAmounts) {
+                (PerLimit { $($field: self.$field,)* }, self.max.unwrap_or_default())
+            }
+        }
+    };
+}
+
+limit_table!(raw_limits);
+
+/// `[limits]` of the floor.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with `max`")]
+pub(crate) struct RawFloorLimits {
+    pub max: Option<RawAmounts>,
+}
+
+/// A limit's value as written: a bare number, or a text with a unit.
+#[derive(Debug)]
+pub(crate) enum Amount {
+    Whole(i128),
+    Text(String),
+}
+
+/// `[filesystem]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(crate) struct RawFilesystem {
+    pub image: Option<Spanned<String>>,
+    pub exec: Option<Spanned<bool>>,
+}
+
+/// `[filesystem]` of the floor.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(crate) struct RawFloorFilesystem {
+    pub exec: Option<Spanned<bool>>,
+}
+
+/// `[syscalls]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(crate) struct RawSyscalls {
+    pub profile: Option<Spanned<String>>,
+}
+
+/// `[syscalls]` of the floor.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(crate) struct RawFloorSyscalls {
+    pub allowed_profiles: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// `[requires]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(crate) struct RawRequires {
+    pub controls: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// One `[[expect]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an example")]
+pub(crate) struct RawExpect {
+    pub submit: RawAmounts,
+    pub verdict: Spanned<String>,
+    pub limit: Option<Spanned<String>>,
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AmountVisitor)
+    }
+}
+
+struct AmountVisitor;
+
+impl Visitor<'_> for AmountVisitor {
+    type Value = Amount;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number, or a text with a unit such as \"512 MiB\" or \"60 s\"")
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Amount, E> {
+        Ok(Amount::Whole(number.into()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Amount, E> {
+        Ok(Amount::Whole(number.into()))
+    }
+
+    fn visit_i128<E>(self, number: i128) -> Result<Amount, E> {
+        Ok(Amount::Whole(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Amount, E> {
+        Ok(Amount::Text(text.to_owned()))
+    }
+}
+
+/// Reads a document into its raw shape. The first thing that doesn't fit ends the reading.
+pub(crate) fn read<T: DeserializeOwned>(document: &Document) -> Result<T, Vec<Diagnostic>> {
+    toml::from_str(&document.text).map_err(|error| vec![translate(document, &error)])
+}
+
+/// The library's error in the words of this crate.
+fn translate(document: &Document, error: &toml::de::Error) -> Diagnostic {
+    let message = error.message();
+    let say = |text: String| document.diagnostic(error.span().unwrap_or(0..0), text);
+    if let Some((key, known)) = unknown_key(message) {
+        return say(format!("unknown key `{key}`")).with_hint(suggest::hint(key, &known));
+    }
+    if let Some(key) = message.strip_prefix("missing field ") {
+        return say(format!("the key {key} is missing"));
+    }
+    match message {
+        "invalid type: map, expected a sequence" => {
+            say("this is a table, expected a list of them".to_owned())
+                .with_hint("write the name in double brackets: `[[…]]`")
+        }
+        other => say(other.to_owned()),
+    }
+}
+
+/// The key and the known keys of serde's "unknown field `a`, expected one of `b`, `c`".
+fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
+    // Known keys hold neither a backtick nor a comma; the unknown one may hold anything.
+    let (key, known) = message.strip_prefix("unknown field `")?.rsplit_once("`, expected ")?;
+    Some((key, known.split('`').skip(1).step_by(2).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> Diagnostic {
+        let document =
+            Document { holder: String::new(), file: "x.toml".to_owned(), text: text.to_owned() };
+        read::<RawPolicy>(&document).unwrap_err().remove(0)
+    }
+
+    #[test]
+    fn an_unknown_key_is_pointed_at_with_what_was_meant() {
+        for (text, line, column, hint) in [
+            ("nam = \"x\"", 1, 1, "did you mean `name`?"),
+            ("name = \"x\"\n[limits]\nmemroy_max = 1", 3, 1, "did you mean `memory_max`?"),
+            ("name = \"x\"\n[limits.max]\n  pid_max = 1", 3, 3, "did you mean `pids_max`?"),
+            ("name = \"x\"\nlimits = { mx = {} }", 2, 12, "did you mean `max`?"),
+            ("name = \"x\"\n[syscalls]\nprofle = \"default\"", 3, 1, "did you mean `profile`?"),
+            ("name = \"x\"\n[[expect]]\nverdct = 1", 3, 1, "did you mean `verdict`?"),
+            ("name = \"x\"\n[filesystem]\nhide = 1", 3, 1, "known here: `image`, `exec`"),
+            ("\"`, expected `\" = 1", 1, 1, "known here: `name`"),
+        ] {
+            let refusal = refusal(text);
+            assert!(refusal.message().starts_with("unknown key `"), "{refusal}");
+            assert_eq!((refusal.line(), refusal.column()), (Some(line), Some(column)), "{refusal}");
+            assert!(refusal.hint().is_some_and(|said| said.starts_with(hint)), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_section_that_does_not_exist_yet_is_an_unknown_key() {
+        for section in ["egress", "credentials", "budgets", "warm_starts"] {
+            let refusal = refusal(&format!("name = \"x\"\n[{section}]\n"));
+            assert_eq!(refusal.message(), format!("unknown key `{section}`"));
+        }
+    }
+
+    #[test]
+    fn broken_toml_is_pointed_at() {
+        for (text, line) in [
+            ("name = \"x", 1),
+            ("name = \"x\"\nname = \"y\"", 2),
+            ("name = \"x\"\n[limits]\npids_max = [1]", 3),
+            ("name = \"x\"\n[limits]\npids_max = 1.5", 3),
+            ("name = \"x\"\n[limits]\npids_max = 99999999999999999999999999999999999999999999", 3),
+            ("name = \"x\"\nlimits = 3", 2),
+            ("name = \"x\"\nexpect = 3", 2),
+            ("name = \"x\"\n[expect]\nverdict = \"accepted\"", 2),
+            ("name = 3", 1),
+            ("", 1),
+        ] {
+            let refusal = refusal(text);
+            assert_eq!(refusal.line(), Some(line), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A policy as it holds: parents laid under it, the floor beneath, nothing left open.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::control::Control;
+use crate::document::{Origin, Sourced};
+use crate::example::{RefusalReason, refused};
+use crate::floor::Floor;
+use crate::limit::{Limit, Limits, LimitsAsked, PerLimit};
+use crate::profile::SyscallProfile;
+
+/// What a policy decides. There is no way to make one other than to load it.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    pub(crate) name: Sourced<String>,
+    pub(crate) description: Option<Sourced<String>>,
+    pub(crate) defaults: PerLimit<Bounded>,
+    pub(crate) maximum: PerLimit<Bounded>,
+    pub(crate) image: Sourced<String>,
+    pub(crate) exec: Sourced<bool>,
+    pub(crate) environment: BTreeMap<String, Sourced<String>>,
+    pub(crate) profile: Sourced<SyscallProfile>,
+    pub(crate) requires: BTreeMap<Control, Origin>,
+}
+
+/// A limit as the policy gives it, and the floor's where that is smaller.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounded {
+    pub given: Sourced<u64>,
+    pub floor: Option<Sourced<u64>>,
+}
+
+/// A submission asked for a limit that it can't have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The limit.
+    pub limit: Limit,
+    /// What was asked for, in the limit's unit.
+    pub asked: u64,
+    /// The most that could be asked for.
+    pub maximum: u64,
+    /// What is wrong with it.
+    pub reason: RefusalReason,
+    /// The rule that refuses, with its file and line.
+    pub rule: String,
+    /// What to do, in a sentence.
+    pub remedy: String,
+}
+
+impl Bounded {
+    pub fn new(limit: Limit, given: &PerLimit<Sourced<u64>>, floor: &Floor) -> Self {
+        let (given, bound) = (given.at(limit).clone(), floor.bounds.at(limit));
+        let smaller = limit.exceeds(given.value, bound.value);
+        Self { given, floor: smaller.then(|| bound.clone()) }
+    }
+
+    /// The one that holds.
+    pub fn effective(&self) -> &Sourced<u64> {
+        self.floor.as_ref().unwrap_or(&self.given)
+    }
+}
+
+impl Resolved {
+    /// The policy's name.
+    pub fn name(&self) -> &str {
+        &self.name.value
+    }
+
+    /// What its author says about it; empty if nothing.
+    pub fn description(&self) -> &str {
+        self.description.as_ref().map_or("", |description| &description.value)
+    }
+
+    /// The limits of an execution that asks for none.
+    pub fn defaults(&self) -> Limits {
+        PerLimit::from_fn(|limit| self.defaults.at(limit).effective().value)
+    }
+
+    /// The most that a submission may ask for.
+    pub fn maximum(&self) -> Limits {
+        PerLimit::from_fn(|limit| self.maximum.at(limit).effective().value)
+    }
+
+    /// The image's name.
+    pub fn image(&self) -> &str {
+        &self.image.value
+    }
+
+    /// Whether files of the workspace and /tmp may be executed.
+    pub fn exec(&self) -> bool {
+        self.exec.value
+    }
+
+    /// The payload's variables besides the built-in ones, by name.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.environment.iter().map(|(name, value)| (name.as_str(), value.value.as_str()))
+    }
+
+    /// The allow-list of system calls.
+    pub fn profile(&self) -> SyscallProfile {
+        self.profile.value
+    }
+
+    /// The controls that a strict daemon must have to run an execution with these limits, in the
+    /// order of [`Control::ALL`].
+    pub fn required_controls(&self, limits: &Limits) -> Vec<Control> {
+        let required = self.requires.keys().copied();
+        required.filter(|control| control.applies_to(limits)).collect()
+    }
+
+    /// The limits of an execution that asks for these. What is left out is the policy's default.
+    ///
+    /// # Errors
+    /// The first limit that is above the policy's maximum or zero: refused, never clamped.
+    pub fn limits(&self, asked: &LimitsAsked) -> Result<Limits, Refusal> {
+        if let Some((limit, value, reason)) = refused(asked, &self.maximum()) {
+            return Err(self.refusal(limit, value, reason));
+        }
+        let defaults = self.defaults();
+        Ok(PerLimit::from_fn(|limit| asked.get(limit).unwrap_or(defaults.get(limit))))
+    }
+
+    fn refusal(&self, limit: Limit, asked: u64, reason: RefusalReason) -> Refusal {
+        let Sourced { value: maximum, origin } = self.maximum.at(limit).effective();
+        let section = if origin.is_given() { "limits.max" } else { "limits" };
+        let (most, holder) = (limit.show(*maximum), origin.holder());
+        Refusal {
+            limit,
+            asked,
+            maximum: *maximum,
+            reason,
+            rule: format!("{section} of {holder} ({origin})"),
+            remedy: match reason {
+                RefusalReason::AboveMaximum => {
+                    format!("Ask for {most} at the most, or have {limit} raised in {holder}.")
+                }
+                RefusalReason::Zero => {
+                    let default = limit.show(self.defaults.at(limit).effective().value);
+                    format!("Ask for {most} at the most, or leave {limit} out to get {default}.")
+                }
+            },
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (limit, asked) = (self.limit, self.limit.show(self.asked));
+        match self.reason {
+            RefusalReason::AboveMaximum => {
+                let most = self.limit.show(self.maximum);
+                write!(f, "{limit}: {asked} is above the maximum of {most}: {}", self.rule)
+            }
+            RefusalReason::Zero => write!(f, "{limit} can't be zero"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,136 @@
+//! What a sandbox uses, as its cgroup tells it; where there is none, as /proc tells it.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use supervisor_launch::Descriptor;
+
+use crate::launcher::{Sandbox, pid_of};
+
+/// Bytes of a cgroup file that are looked at. The longest, `memory.stat`, is not read; the others
+/// are some hundred bytes.
+const MAX_FILE: usize = 4096;
+
+/// Processes that are looked at for one reading. A sandbox has `pids_max` of them at the most; this
+/// bounds the walk where that limit is weaker.
+const MAX_PROCESSES: usize = 4096;
+
+/// The size of a page, in which /proc/PID/statm counts.
+const PAGE: u64 = 4096;
+
+/// What the cgroup of a sandbox counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// CPU time of all processes, ended ones too, in microseconds (`cpu.stat`, usage_usec).
+    pub cpu: Option<u64>,
+    /// The most memory at once, in bytes (`memory.peak`, Linux 5.19).
+    pub memory_peak: Option<u64>,
+    /// Kills because of `memory.max` (`memory.events`, oom_kill).
+    pub out_of_memory: u64,
+    /// The most processes at once (`pids.peak`, Linux 6.1).
+    pub pids_peak: Option<u64>,
+    /// Forks refused because of `pids.max` (`pids.events`, max).
+    pub pids_refused: Option<u64>,
+}
+
+/// Reads the counters that are there.
+pub fn counted(cgroup: Option<&OwnedFd>) -> Counted {
+    let Some(cgroup) = cgroup else { return Counted::default() };
+    let number = |file| read(cgroup, file).ok().and_then(|text| text.trim().parse().ok());
+    Counted {
+        cpu: keyed(cgroup, "cpu.stat", "usage_usec"),
+        memory_peak: number("memory.peak"),
+        out_of_memory: keyed(cgroup, "memory.events", "oom_kill").unwrap_or_default(),
+        // One of them is init.
+        pids_peak: number("pids.peak").map(|peak: u64| peak.saturating_sub(1)),
+        pids_refused: keyed(cgroup, "pids.events", "max"),
+    }
+}
+
+/// CPU time so far, in microseconds.
+pub fn cpu(sandbox: &Sandbox) -> Option<u64> {
+    match sandbox.get(Descriptor::Cgroup) {
+        Some(cgroup) => keyed(cgroup, "cpu.stat", "usage_usec"),
+        None => {
+            let processes = processes(sandbox);
+            Some(processes.iter().filter_map(|pid| cpu_of(*pid)).sum())
+        }
+    }
+}
+
+/// Anonymous memory of all processes, in bytes: what was written and belongs to no file. A page
+/// that two processes share after a fork counts twice, so this errs towards the limit.
+pub fn anonymous_memory(sandbox: &Sandbox) -> u64 {
+    processes(sandbox).iter().filter_map(|pid| anonymous_of(*pid)).sum()
+}
+
+fn processes(sandbox: &Sandbox) -> HashSet<u32> {
+    if let Some(cgroup) = sandbox.get(Descriptor::Cgroup) {
+        let text = read(cgroup, "cgroup.procs").unwrap_or_default();
+        return text.lines().filter_map(|line| line.parse().ok()).collect();
+    }
+    let mut found = HashSet::new();
+    let mut next: Vec<u32> =
+        sandbox.get(Descriptor::Process).and_then(pid_of).into_iter().collect();
+    while let Some(pid) = next.pop() {
+        if found.len() < MAX_PROCESSES && found.insert(pid) {
+            next.extend(children(pid)); // an orphan becomes init's child, so the tree has them all
+        }
+    }
+    found
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
+        .flat_map(|text| {
+            text.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// proc(5), statm: the second field is the resident set, the third the part of it that is in files.
+fn anonymous_of(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut fields = text.split_whitespace().skip(1).map(str::parse::<u64>);
+    let (resident, shared) = (fields.next()?.ok()?, fields.next()?.ok()?);
+    Some(resident.saturating_sub(shared) * PAGE)
+}
+
+/// proc(5), stat: after the name in parentheses, the 12th to 15th fields are user and system time
+/// of the process and of its waited-for children, in ticks of a hundredth of a second.
+fn cpu_of(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(") ")?;
+    let ticks: u64 =
+        fields.split(' ').skip(11).take(4).filter_map(|word| word.parse::<u64>().ok()).sum();
+    Some(ticks * 10_000)
+}
+
+fn keyed(cgroup: &OwnedFd, file: &str, key: &str) -> Option<u64> {
+    let text = read(cgroup, file).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+}
+
+fn read(cgroup: &OwnedFd, file: &str) -> io::Result<String> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let fd = openat(cgroup.as_fd(), file, flags, Mode::empty())?;
+    let mut buffer = vec![0; MAX_FILE];
+    let mut filled = 0;
+    // Seq files hand out a page at a time; cgroup.procs of a large sandbox takes several reads.
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match nix::unistd::read(&fd, rest)? {
+            0 => break,
+            more => filled += more,
+        }
+        if filled == buffer.len() && file == "cgroup.procs" {
+            buffer.resize(buffer.len() * 2, 0);
+        }
+    }
+    Ok(String::from_utf8_lossy(buffer.get(..filled).unwrap_or_default()).into_owned())
+}

@@ -1,0 +1,146 @@
+//! Watching one running sandbox: its reports, its end, and the reasons to end it.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use supervisor_api::{Limits, Outcome};
+use supervisor_launch::{Descriptor, Report};
+use tokio::time::{Instant, sleep_until};
+
+use crate::accounting;
+use crate::launcher::Sandbox;
+use crate::live::Live;
+use crate::outcome::Facts;
+use crate::reports::{Reports, ended};
+use crate::supervisor::Inner;
+use crate::watch::watch;
+
+/// What was observed of a sandbox from its start to its end.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// What decides the outcome.
+    pub facts: Facts,
+    /// The Landlock ABI that init reported.
+    pub landlock: u8,
+    /// CPU time by init's count, in microseconds.
+    pub cpu: Option<u64>,
+    /// The largest process by init's count, in bytes.
+    largest: Option<u64>,
+    /// The most anonymous memory that was seen, in bytes; 0 if nobody had to look.
+    seen: AtomicU64,
+}
+
+impl Observed {
+    /// The most memory that we know of, where no cgroup counted it.
+    pub fn memory_peak(&self) -> Option<u64> {
+        let seen = Some(self.seen.load(Ordering::Relaxed)).filter(|seen| *seen > 0);
+        self.largest.max(seen)
+    }
+
+    fn note(&mut self, report: Report) {
+        match report {
+            Report::Ready { landlock } => self.landlock = landlock,
+            Report::Failed { step, errno } => {
+                self.facts.failed = self.facts.failed.or(Some((step, errno)));
+            }
+            Report::Ended { status, max_rss, cpu } => {
+                self.facts.ended = Some(status);
+                self.largest = Some(max_rss * 1024);
+                self.cpu = Some(cpu);
+            }
+        }
+    }
+}
+
+/// Stays until the sandbox's init has ended, and ends it when there is a reason to.
+pub async fn observe(
+    inner: &Inner,
+    live: &Live,
+    sandbox: &Sandbox,
+    report: Option<OwnedFd>,
+    deadline: Instant,
+) -> Observed {
+    let mut observed = Observed::default();
+    let limits = live.snapshot().limits;
+    let reports = report.and_then(|pipe| Reports::new(pipe).ok());
+    let seen = AtomicU64::new(0);
+    let Some(process) = sandbox.get(Descriptor::Process) else { return observed };
+    {
+        let (end, reason) =
+            (ended(process), reason(inner, live, sandbox, &limits, deadline, &seen));
+        tokio::pin!(end, reason);
+        let mut reading = reports.as_ref();
+        loop {
+            tokio::select! {
+                biased;
+                report = next(reading), if reading.is_some() => match report {
+                    Some(report) => observed.note(report),
+                    None => reading = None,
+                },
+                result = &mut end => {
+                    if let Err(error) = result {
+                        tracing::error!(%error, execution = %live.id(), "can't wait for a sandbox");
+                        kill(inner, live, sandbox).await;
+                    }
+                    break;
+                }
+                outcome = &mut reason, if observed.facts.ended_by.is_none() => {
+                    if observed.facts.ended.is_none() {
+                        observed.facts.ended_by = Some(outcome);
+                    }
+                    kill(inner, live, sandbox).await;
+                }
+            }
+        }
+        while let Some(report) = next(reading).await {
+            observed.note(report); // written before the end, read after it
+        }
+    }
+    observed.seen = seen;
+    observed.facts.counted = accounting::counted(sandbox.get(Descriptor::Cgroup));
+    observed
+}
+
+/// The next report; `None` once there can be no more.
+async fn next(reports: Option<&Reports>) -> Option<Report> {
+    match reports?.next().await {
+        Ok(report) => report,
+        Err(error) => {
+            tracing::error!(%error, "a sandbox reports what is no report");
+            None
+        }
+    }
+}
+
+/// Returns when there is a reason to end the sandbox, and names it.
+async fn reason(
+    inner: &Inner,
+    live: &Live,
+    sandbox: &Sandbox,
+    limits: &Limits,
+    deadline: Instant,
+    seen: &AtomicU64,
+) -> Outcome {
+    let mut cancelled = live.cancelled.subscribe();
+    tokio::select! {
+        biased;
+        _ = cancelled.wait_for(|cancelled| *cancelled) => Outcome::Cancelled,
+        () = inner.launcher.gone() => Outcome::Lost { reason: "the launcher is gone".to_owned() },
+        () = sleep_until(deadline) => Outcome::TimedOut,
+        limit = watch(sandbox, limits, seen) => match limit {
+            supervisor_api::Limit::MemoryMax => Outcome::OutOfMemory,
+            limit => Outcome::LimitExceeded { limit },
+        },
+    }
+}
+
+/// Kills every process of a sandbox: through its cgroup, which needs nobody, else by the launcher.
+async fn kill(inner: &Inner, live: &Live, sandbox: &Sandbox) {
+    let by_cgroup = sandbox.get(Descriptor::Kill).map(|kill| nix::unistd::write(kill, b"1"));
+    if matches!(by_cgroup, Some(Ok(_))) {
+        return;
+    }
+    if let Err(error) = inner.launcher.destroy(live.id().bits()).await {
+        tracing::error!(%error, execution = %live.id(), "can't end a sandbox");
+    }
+}

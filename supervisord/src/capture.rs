@@ -1,0 +1,153 @@
+//! What is kept of a payload's output: up to a limit per stream, in files, readable while it runs.
+//!
+//! Bytes go from the pipe into the file within one system call (`splice`), so the daemon may be
+//! killed at any moment: a byte is in the pipe or in the file, and the next daemon goes on from the
+//! files' lengths. What comes after the limit is thrown away and counted, so the payload never
+//! waits for a reader, and no reader costs more than the chunk it is being given.
+//!
+//! ```text
+//!   stdout pipe ──splice──▶ stdout ┐
+//!   stderr pipe ──splice──▶ stderr ├──pread──▶ readers, each at its own pace
+//!                           index ─┘ (in which order: see `order`)
+//! ```
+
+mod files;
+mod order;
+mod pump;
+mod reader;
+mod recorder;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use nix::sys::stat::{SFlag, fstat};
+use supervisor_api::{OutputSummary, Stream, StreamSummary};
+use tokio::sync::{Mutex, watch};
+
+pub use reader::CaptureReader;
+
+use crate::capture::files::{Files, Part};
+use crate::capture::order::{Both, Order};
+use crate::capture::recorder::Recorder;
+
+/// The output of one execution.
+#[derive(Debug)]
+pub struct Capture {
+    limit: u64,
+    files: Arc<Files>,
+    progress: Arc<watch::Sender<Progress>>,
+    /// Held by whichever stream has its turn.
+    recorder: Arc<Mutex<Recorder>>,
+    /// Whether no process is left that could write.
+    silent: watch::Sender<bool>,
+}
+
+/// How far the capture is. Whatever it says is in the files already.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    kept: Both<u64>,
+    cut: Both<u64>,
+    order: Order,
+    finished: bool,
+}
+
+impl Capture {
+    /// The capture of a new execution, which keeps at most `limit` bytes of each stream. The
+    /// directory is the execution's own, opened for reading; files appear in it with the first
+    /// byte.
+    pub fn create(directory: OwnedFd, limit: u64) -> io::Result<Arc<Self>> {
+        let kind = fstat(&directory)?.st_mode & SFlag::S_IFMT.bits();
+        if kind != SFlag::S_IFDIR.bits() {
+            return Err(io::ErrorKind::NotADirectory.into()); // better now than at the first byte
+        }
+        let progress = Progress {
+            kept: Both::default(),
+            cut: Both::default(),
+            order: Order::new(Stream::Stdout),
+            finished: false,
+        };
+        Ok(Self::new(Files::new(directory), limit, progress))
+    }
+
+    /// The capture of an execution that there was before, to go on with it or to read it. Of one
+    /// that has finished, [`finish`](Self::finish) is to be called before anything is read.
+    pub fn reopen(directory: OwnedFd, limit: u64) -> io::Result<Arc<Self>> {
+        let files = Files::new(directory);
+        let [stdout, stderr] = [Stream::Stdout, Stream::Stderr].map(Part::Bytes);
+        let kept = Both { stdout: files.reopen(stdout)?, stderr: files.reopen(stderr)? };
+        files.reopen(Part::Index)?;
+        let (order, cut) = order::recover(&files, kept)?;
+        Ok(Self::new(files, limit, Progress { kept, cut, order, finished: false }))
+    }
+
+    /// Takes in what the payload writes until both streams are at their end, which is when no
+    /// process has them open any more, or until [`drain_rest`](Self::drain_rest).
+    ///
+    /// A file system without space cuts the stream like its limit does; any other failure of the
+    /// machine ends the capture. Dropping the future closes the pipes, and a living payload can
+    /// make that wait: kill it first.
+    pub async fn pump(&self, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<()> {
+        tokio::try_join!(
+            pump::stream(self, Stream::Stdout, stdout),
+            pump::stream(self, Stream::Stderr, stderr),
+        )?;
+        Ok(())
+    }
+
+    /// Tells the pump that every process of the payload is dead: it takes what the pipes still
+    /// hold and ends, even where a write end is open in some other place.
+    pub fn drain_rest(&self) {
+        self.silent.send_replace(true);
+    }
+
+    /// Tells the readers that nothing comes any more. Until then they wait, where they follow.
+    pub fn finish(&self) {
+        self.progress.send_modify(|progress| progress.finished = true);
+    }
+
+    /// What has been kept and cut so far. After the death of a daemon the count of what was cut
+    /// may be short of the bytes that one system call was throwing away just then.
+    pub fn summary(&self) -> OutputSummary {
+        let Progress { kept, cut, .. } = *self.progress.borrow();
+        OutputSummary {
+            stdout: StreamSummary { kept: kept.stdout, cut: cut.stdout },
+            stderr: StreamSummary { kept: kept.stderr, cut: cut.stderr },
+        }
+    }
+
+    /// Has everything on disk when it returns; the directory's own name is its maker's to sync.
+    pub async fn sync(&self) -> io::Result<()> {
+        if self.files.are_none() {
+            return Ok(());
+        }
+        let files = Arc::clone(&self.files);
+        tokio::task::spawn_blocking(move || files.sync()).await?
+    }
+
+    /// Reads one stream, or both in the order in which they came, from an offset that is counted
+    /// over what is read. A reader that follows waits for more until the capture has finished.
+    pub fn reader(
+        self: &Arc<Self>,
+        stream: Option<Stream>,
+        offset: u64,
+        follow: bool,
+    ) -> CaptureReader {
+        CaptureReader::new(Arc::clone(self), stream, offset, follow)
+    }
+
+    fn new(files: Files, limit: u64, progress: Progress) -> Arc<Self> {
+        let files = Arc::new(files);
+        let progress = Arc::new(watch::Sender::new(progress));
+        let recorder = Recorder::new(Arc::clone(&files), limit, Arc::clone(&progress));
+        Arc::new(Self {
+            limit,
+            files,
+            progress,
+            recorder: Arc::new(Mutex::new(recorder)),
+            silent: watch::Sender::new(false),
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! The files of a capture, in the directory of their execution.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::fsync;
+use supervisor_api::Stream;
+
+/// One of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The bytes of a stream.
+    Bytes(Stream),
+    /// The order in which they came.
+    Index,
+}
+
+/// The files that there are so far. Nothing is made for an execution without output.
+#[derive(Debug)]
+pub(super) struct Files {
+    directory: OwnedFd,
+    stdout: OnceLock<File>,
+    stderr: OnceLock<File>,
+    index: OnceLock<File>,
+}
+
+/// An operation on one of the files that failed.
+#[derive(Debug)]
+struct Failure {
+    operation: &'static str,
+    name: &'static str,
+    source: io::Error,
+}
+
+impl Part {
+    const ALL: [Part; 3] = [Part::Bytes(Stream::Stdout), Part::Bytes(Stream::Stderr), Part::Index];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bytes(Stream::Stdout) => "stdout",
+            Self::Bytes(Stream::Stderr) => "stderr",
+            Self::Index => "index",
+        }
+    }
+
+    /// The error of an operation on this file, of the same kind as its cause.
+    pub(super) fn failed(self, operation: &'static str, source: io::Error) -> io::Error {
+        io::Error::new(source.kind(), Failure { operation, name: self.name(), source })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {} `{}` of the captured output", self.operation, self.name)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl Files {
+    /// No file yet.
+    pub(super) const fn new(directory: OwnedFd) -> Self {
+        Self { directory, stdout: OnceLock::new(), stderr: OnceLock::new(), index: OnceLock::new() }
+    }
+
+    /// Opens a file if it is there; gives its length, 0 if it isn't.
+    pub(super) fn reopen(&self, part: Part) -> io::Result<u64> {
+        let file = match self.open(part, OFlag::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            opened => opened?,
+        };
+        let metadata = file.metadata().map_err(|error| part.failed("examine", error))?;
+        if !metadata.is_file() {
+            return Err(part.failed("open", io::Error::other("it is not a regular file")));
+        }
+        self.slot(part).get_or_init(|| file);
+        Ok(metadata.len())
+    }
+
+    /// A file, made if need be.
+    pub(super) fn make(&self, part: Part) -> io::Result<&File> {
+        if let Some(file) = self.get(part) {
+            return Ok(file);
+        }
+        let file = self.open(part, OFlag::O_CREAT | OFlag::O_EXCL)?;
+        Ok(self.slot(part).get_or_init(|| file))
+    }
+
+    /// A file, if there is one yet.
+    pub(super) fn get(&self, part: Part) -> Option<&File> {
+        self.slot(part).get()
+    }
+
+    /// Whether there is no file at all.
+    pub(super) fn are_none(&self) -> bool {
+        Part::ALL.iter().all(|part| self.get(*part).is_none())
+    }
+
+    /// Has bytes and names on disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        for part in Part::ALL {
+            if let Some(file) = self.get(part) {
+                file.sync_data().map_err(|error| part.failed("sync", error))?;
+            }
+        }
+        fsync(&self.directory).map_err(io::Error::from)
+    }
+
+    fn open(&self, part: Part, how: OFlag) -> io::Result<File> {
+        // Not O_APPEND, which splice refuses. O_NONBLOCK is for a FIFO that has no business here.
+        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        openat(&self.directory, part.name(), flags | how, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map(File::from)
+            .map_err(|error| part.failed("open", error.into()))
+    }
+
+    const fn slot(&self, part: Part) -> &OnceLock<File> {
+        match part {
+            Part::Bytes(Stream::Stdout) => &self.stdout,
+            Part::Bytes(Stream::Stderr) => &self.stderr,
+            Part::Index => &self.index,
+        }
+    }
+}
+
+/// Whether an error means that nothing more can be stored, for the time being at least.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}

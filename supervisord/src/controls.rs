@@ -1,0 +1,160 @@
+//! The matrix of controls: what holds a sandbox, how well, and what to do about the rest. It is made
+//! from what the launcher and init say they applied, never from what was hoped for.
+
+use supervisor_api::{ControlReport, ControlStatus, Limits};
+use supervisor_launch::seccomp::Profile;
+use supervisor_launch::{Applied, Descriptor};
+use supervisor_policy::Control;
+
+use ControlStatus::{Enforced, Missing, Weaker};
+
+/// What was applied to one sandbox.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    /// By the launcher.
+    pub applied: Applied,
+    /// The Landlock ABI that init applied.
+    pub landlock: u8,
+    /// The payload's system calls.
+    pub profile: Profile,
+}
+
+/// How one control holds: status, mechanism, reason, remedy.
+type Line = (ControlStatus, &'static str, Option<&'static str>, Option<&'static str>);
+
+const CGROUP: &str = "run as root on a host with cgroup v2, or install the service";
+const CONTROLLER: &str = "boot with cgroup v2 only (systemd.unified_cgroup_hierarchy=1) and give \
+    the launcher the controller (systemd: Delegate=memory pids cpu io)";
+const KERNEL_LANDLOCK: &str =
+    "boot a kernel with Landlock and name it in lsm= (Linux 6.12 for ABI 6)";
+
+/// One line for each control, in the order of the documentation.
+pub fn matrix(held: &Held, limits: &Limits) -> Vec<ControlReport> {
+    Control::ALL.iter().map(|control| report(*control, held, limits)).collect()
+}
+
+/// The matrix of a host on which no sandbox could be made at all.
+pub fn nothing(reason: &str, remedy: &str) -> Vec<ControlReport> {
+    let each = |control: &Control| ControlReport {
+        control: control.as_str().to_owned(),
+        status: Missing,
+        by: String::new(),
+        reason: Some(reason.to_owned()),
+        remedy: Some(remedy.to_owned()),
+    };
+    Control::ALL.iter().map(each).collect()
+}
+
+fn report(control: Control, held: &Held, limits: &Limits) -> ControlReport {
+    let (status, by, reason, remedy) = line(control, held, limits);
+    ControlReport {
+        control: control.as_str().to_owned(),
+        status,
+        by: by.to_owned(),
+        reason: reason.map(str::to_owned),
+        remedy: remedy.map(str::to_owned),
+    }
+}
+
+fn line(control: Control, held: &Held, limits: &Limits) -> Line {
+    let enforced = |by| (Enforced, by, None, None);
+    match control {
+        Control::UserNamespace => enforced("clone3 CLONE_NEWUSER"),
+        Control::MountNamespace => enforced("unshare CLONE_NEWNS"),
+        Control::PidNamespace => enforced("clone3 CLONE_NEWPID"),
+        Control::NetworkNamespace => enforced("unshare CLONE_NEWNET, loopback only"),
+        Control::IpcNamespace => enforced("unshare CLONE_NEWIPC"),
+        Control::UtsNamespace => enforced("unshare CLONE_NEWUTS"),
+        Control::CgroupNamespace => enforced("unshare CLONE_NEWCGROUP"),
+        Control::PivotedRoot => enforced("pivot_root, image read-only"),
+        Control::MaskedProc => enforced("proc with hidepid, sensitive entries covered"),
+        Control::Capabilities => enforced("every set empty, bounding set included"),
+        Control::NoNewPrivileges => enforced("PR_SET_NO_NEW_PRIVS"),
+        Control::Seccomp => enforced("allow-list of system calls"),
+        Control::Rlimits => enforced("setrlimit"),
+        Control::WallTime => enforced("the daemon's monotonic clock"),
+        Control::WorkspaceDisk | Control::TmpDisk => enforced("tmpfs size= and nr_inodes="),
+        Control::LandlockFiles | Control::LandlockNetwork | Control::LandlockScopes => {
+            landlock(control, held)
+        }
+        Control::SeparateUids if held.applied.separate_ids => {
+            enforced("a host uid range of its own")
+        }
+        Control::SeparateUids => (
+            Weaker,
+            "a nested user namespace",
+            Some("the supervisor is not root, so init, payload and caller share one host uid"),
+            Some("run as root, or install the service"),
+        ),
+        Control::CgroupKill if held.applied.descriptors & Descriptor::Kill.bit() != 0 => {
+            enforced("cgroup.kill")
+        }
+        Control::CgroupKill => (
+            Weaker,
+            "the end of the pid namespace",
+            Some("there is no cgroup v2 that the launcher may write to"),
+            Some(CGROUP),
+        ),
+        Control::MemoryMax
+        | Control::PidsMax
+        | Control::CpuMax
+        | Control::CpuTime
+        | Control::IoMax => resource(control, held, limits),
+    }
+}
+
+fn landlock(control: Control, held: &Held) -> Line {
+    let old = Some("the kernel's Landlock is too old for it");
+    let none = Some("the kernel has no Landlock, or it is switched off");
+    match (control, held.landlock) {
+        (Control::LandlockFiles, 3..) => (Enforced, "Landlock file rights", None, None),
+        (Control::LandlockFiles, 1..) => {
+            (Weaker, "Landlock file rights without truncate", old, Some(KERNEL_LANDLOCK))
+        }
+        (Control::LandlockFiles, _) => (Missing, "", none, Some(KERNEL_LANDLOCK)),
+        (Control::LandlockNetwork, abi) if held.profile == Profile::NoNetwork => match abi {
+            4.. => (Enforced, "Landlock TCP rights: none", None, None),
+            _ => (Weaker, "seccomp denies sockets", old, Some(KERNEL_LANDLOCK)),
+        },
+        (Control::LandlockNetwork, _) => {
+            (Enforced, "not restricted within the network namespace: policy", None, None)
+        }
+        (_, 6..) => (Enforced, "Landlock scopes: abstract sockets, signals", None, None),
+        _ => (Weaker, "network and pid namespaces", old, Some(KERNEL_LANDLOCK)),
+    }
+}
+
+fn resource(control: Control, held: &Held, limits: &Limits) -> Line {
+    let has = |controller| held.applied.controllers & controller != 0;
+    let frozen = held.applied.descriptors & Descriptor::Freeze.bit() != 0;
+    let unlimited =
+        [limits.io_read_bps, limits.io_write_bps, limits.io_read_iops, limits.io_write_iops]
+            == [0; 4];
+    let without = Some("the controller is not on the cgroup v2 hierarchy that the launcher has");
+    match control {
+        Control::MemoryMax if has(Applied::MEMORY) => {
+            (Enforced, "cgroup v2 memory.max, no swap, group kill", None, None)
+        }
+        Control::MemoryMax => (
+            Weaker,
+            "the daemon looks every 20 ms and kills; RLIMIT_DATA per process",
+            without,
+            Some(CONTROLLER),
+        ),
+        Control::PidsMax if has(Applied::PIDS) => (Enforced, "cgroup v2 pids.max", None, None),
+        Control::PidsMax => {
+            (Weaker, "RLIMIT_NPROC in the user namespace", without, Some(CONTROLLER))
+        }
+        Control::CpuMax if has(Applied::CPU) => (Enforced, "cgroup v2 cpu.max", None, None),
+        Control::CpuMax if frozen => {
+            (Weaker, "the daemon looks every 20 ms and freezes", without, Some(CONTROLLER))
+        }
+        Control::CpuMax => (Missing, "", without, Some(CONTROLLER)),
+        Control::CpuTime => {
+            (Enforced, "the daemon looks at the sum and kills; RLIMIT_CPU per process", None, None)
+        }
+        _ if unlimited => (Enforced, "no limit asked for", None, None),
+        _ if has(Applied::IO) => (Enforced, "cgroup v2 io.max", None, None),
+        _ => (Missing, "", without, Some(CONTROLLER)),
+    }
+}

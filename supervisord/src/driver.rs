@@ -1,0 +1,319 @@
+//! One task drives one execution and alone changes its state:
+//!
+//! ```text
+//! queued ──turn──▶ launching ──start──▶ running ──end of init──▶ collecting ──on disk──▶ finished
+//!    └──────────────────┴── cancelled, refused, a step failed, launcher gone ───────────────▲
+//! ```
+//!
+//! The end is always the same way: nothing of the sandbox is left, the output and the artifacts are
+//! on disk, the record is on disk, and only then the end is told.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use supervisor_api::{ArtifactList, ControlReport, Outcome, State, Usage};
+use supervisor_launch::Descriptor;
+use tokio::sync::{oneshot, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::admission::Turn;
+use crate::attend::{Observed, observe};
+use crate::clock;
+use crate::controls::{self, Held};
+use crate::launcher::{LaunchError, Sandbox};
+use crate::live::Live;
+use crate::outcome;
+use crate::plan::Plan;
+use crate::reports::feed;
+use crate::store::StoreError;
+use crate::supervisor::Inner;
+use crate::workspace::{self, CollectLimits, GlobSelection};
+
+/// How long output may take to reach its end once every process is dead. The pipes hold a megabyte
+/// at the most and nobody can write any more; this only bounds a fault of ours.
+const LAST_OUTPUT: Duration = Duration::from_secs(10);
+
+/// How long to wait before a record is tried again that could not be written.
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
+
+/// Drives a new execution from its submission to its end.
+pub async fn drive(
+    inner: Arc<Inner>,
+    live: Arc<Live>,
+    plan: Plan,
+    turn: oneshot::Receiver<Turn>,
+    recorded: oneshot::Sender<Result<(), StoreError>>,
+) {
+    let first = live.snapshot();
+    let record = async {
+        let result = inner.store.insert(&first).await;
+        let stored = result.is_ok();
+        drop(recorded.send(result)); // whoever submitted may be gone; the execution goes on
+        stored
+    };
+    let launch = async {
+        let turn =
+            wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
+        live.change(|execution| execution.state = State::Launching);
+        let request = plan.prepare(first.id.bits(), inner.landlock_floor());
+        let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;
+        Ok((sandbox, turn))
+    };
+    match tokio::join!(record, launch) {
+        // The submission was refused: what is not recorded doesn't run.
+        (false, Ok(_)) => destroy(&inner, &live).await,
+        (false, Err(_)) => {}
+        (true, Err(outcome)) => conclude(&inner, &live, End::without_sandbox(outcome)).await,
+        (true, Ok((sandbox, turn))) => {
+            let end = run(&inner, &live, sandbox, &plan).await;
+            drop(turn);
+            conclude(&inner, &live, end).await;
+        }
+    }
+    inner.live.remove(first.id);
+}
+
+/// Goes on with an execution whose sandbox outlived the daemon that started it. `left` is what is
+/// left of its wall time; `None` says that its payload never started.
+pub async fn adopt(
+    inner: Arc<Inner>,
+    live: Arc<Live>,
+    sandbox: Sandbox,
+    left: Option<Duration>,
+    globs: GlobSelection,
+) {
+    let turn = inner.admission.already_running(live.snapshot().owner_uid);
+    let end = match left {
+        Some(left) => {
+            live.change(|execution| execution.state = State::Running);
+            attend(&inner, &live, sandbox, left, &globs, async {}).await
+        }
+        None => {
+            destroy(&inner, &live).await;
+            let reason = "the daemon was killed before the payload started".to_owned();
+            End::without_sandbox(Outcome::Lost { reason })
+        }
+    };
+    drop(turn);
+    conclude(&inner, &live, end).await;
+    inner.live.remove(live.id());
+}
+
+/// Ends an execution of which nothing is left but its record.
+pub async fn write_off(inner: Arc<Inner>, live: Arc<Live>, reason: &str) {
+    let outcome = Outcome::Lost { reason: reason.to_owned() };
+    conclude(&inner, &live, End::without_sandbox(outcome)).await;
+    inner.live.remove(live.id());
+}
+
+/// What there is to record at the end.
+struct End {
+    outcome: Outcome,
+    usage: Usage,
+    artifacts: ArtifactList,
+    controls: Vec<ControlReport>,
+}
+
+impl End {
+    fn without_sandbox(outcome: Outcome) -> Self {
+        let artifacts =
+            ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false };
+        Self { outcome, usage: Usage::default(), artifacts, controls: Vec::new() }
+    }
+}
+
+async fn wait_for_turn(
+    turn: oneshot::Receiver<Turn>,
+    mut cancelled: watch::Receiver<bool>,
+) -> Option<Turn> {
+    tokio::select! {
+        biased;
+        _ = cancelled.wait_for(|cancelled| *cancelled) => None,
+        turn = turn => turn.ok(),
+    }
+}
+
+/// Writes the submission's files, starts the payload and stays with it.
+async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan) -> End {
+    if let Err(outcome) = write_files(&sandbox, plan).await {
+        destroy(inner, live).await;
+        return End::without_sandbox(outcome);
+    }
+    live.change(|execution| {
+        execution.state = State::Running;
+        execution.started_at = Some(clock::now());
+    });
+    if let Err(error) = inner.store.enqueue_update(&live.snapshot()).await {
+        tracing::error!(%error, execution = %live.id(), "can't record a start");
+    }
+    let (stdin, start) = (sandbox.take(Descriptor::Stdin), sandbox.take(Descriptor::Start));
+    let give = async {
+        if let (Some(stdin), Some(start)) = (stdin, start) {
+            let (started, fed) = tokio::join!(feed(start, &plan.start), feed(stdin, &plan.stdin));
+            for error in [started.err(), fed.err()].into_iter().flatten() {
+                tracing::warn!(%error, execution = %live.id(), "can't write to a payload");
+            }
+        }
+    };
+    let wall_time = Duration::from_millis(plan.limits.wall_time);
+    attend(inner, live, sandbox, wall_time, &plan.globs, give).await
+}
+
+async fn write_files(sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {
+    if plan.files.is_empty() {
+        return Ok(());
+    }
+    let lost = || Outcome::Lost { reason: "the launcher gave no workspace".to_owned() };
+    let workspace = sandbox.get(Descriptor::Workspace).ok_or_else(lost)?;
+    let workspace = workspace.try_clone().map_err(|_| lost())?;
+    let files = plan.files.clone();
+    let written = spawn_blocking(move || workspace::write_files(workspace.as_fd(), &files)).await;
+    match written {
+        Ok(result) => result.map_err(|error| outcome::files_failed(&error)),
+        Err(_) => Err(lost()), // the runtime is shutting down
+    }
+}
+
+/// Stays with a running payload until nothing of it is left. `give` hands it what it was promised.
+async fn attend(
+    inner: &Inner,
+    live: &Live,
+    mut sandbox: Sandbox,
+    left: Duration,
+    globs: &GlobSelection,
+    give: impl Future<Output = ()>,
+) -> End {
+    let started = Instant::now();
+    let streams = (sandbox.take(Descriptor::Stdout), sandbox.take(Descriptor::Stderr));
+    let pump = async {
+        let (Some(stdout), Some(stderr)) = streams else { return };
+        if let Err(error) = live.capture.pump(stdout, stderr).await {
+            tracing::error!(%error, execution = %live.id(), "can't keep output");
+        }
+    };
+    let report = sandbox.take(Descriptor::Report);
+    let together =
+        async { tokio::join!(observe(inner, live, &sandbox, report, started + left), give).0 };
+    let observed = {
+        tokio::pin!(together, pump);
+        let mut output_is_open = true;
+        let observed = loop {
+            tokio::select! {
+                biased;
+                () = &mut pump, if output_is_open => output_is_open = false,
+                observed = &mut together => break observed,
+            }
+        };
+        destroy(inner, live).await; // from here on nothing of the payload runs, whatever init was
+        live.capture.drain_rest();
+        if output_is_open && timeout(LAST_OUTPUT, pump).await.is_err() {
+            tracing::error!(execution = %live.id(), "output did not reach its end");
+        }
+        observed
+    };
+    let wall = started.elapsed();
+    live.change(|execution| execution.state = State::Collecting);
+    let used = usage(&sandbox, wall, &observed);
+    let artifacts = collect(inner, live, &sandbox, globs).await;
+    let limits = live.snapshot().limits;
+    let held =
+        Held { applied: sandbox.applied, landlock: observed.landlock, profile: live.profile };
+    End {
+        outcome: outcome::outcome(&observed.facts, &limits),
+        usage: used,
+        artifacts,
+        controls: controls::matrix(&held, &limits),
+    }
+}
+
+fn usage(sandbox: &Sandbox, wall: Duration, observed: &Observed) -> Usage {
+    let counted = &observed.facts.counted;
+    let workspace = sandbox.get(Descriptor::Workspace);
+    let workspace = workspace.and_then(|fd| workspace::usage(fd.as_fd()).ok());
+    Usage {
+        wall_ms: wall.as_millis() as u64,
+        cpu_ms: counted.cpu.or(observed.cpu).unwrap_or_default() / 1000,
+        memory_peak: counted.memory_peak.or(observed.memory_peak()),
+        pids_peak: counted.pids_peak,
+        pids_refused: counted.pids_refused,
+        workspace_bytes: workspace.map(|usage| usage.bytes),
+        workspace_inodes: workspace.map(|usage| usage.inodes),
+    }
+}
+
+/// Copies the artifacts out of the workspace, in which nothing runs any more.
+async fn collect(
+    inner: &Inner,
+    live: &Live,
+    sandbox: &Sandbox,
+    globs: &GlobSelection,
+) -> ArtifactList {
+    let nothing = ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false };
+    if globs.is_empty() {
+        return nothing;
+    }
+    let Some(Ok(workspace)) = sandbox.get(Descriptor::Workspace).map(|fd| fd.try_clone()) else {
+        return ArtifactList { truncated: true, ..nothing };
+    };
+    let (places, id, globs) = (inner.places.clone(), live.id(), globs.clone());
+    let limits = live.snapshot().limits;
+    let limits = CollectLimits { bytes: limits.artifact_bytes, count: limits.artifact_count };
+    let collected = spawn_blocking(move || {
+        let store = places.make_artifacts(id)?;
+        workspace::collect(workspace.as_fd(), &globs, store.as_fd(), limits)
+    });
+    match collected.await.map_err(std::io::Error::other).flatten() {
+        Ok(collected) => collected.list,
+        Err(error) => {
+            tracing::error!(%error, execution = %id, "can't collect artifacts");
+            ArtifactList { truncated: true, ..nothing }
+        }
+    }
+}
+
+/// Has the launcher end a sandbox and remove what is left of it.
+async fn destroy(inner: &Inner, live: &Live) {
+    use supervisor_launch::Step;
+    match inner.launcher.destroy(live.id().bits()).await {
+        // Not known: it was ended before, by our own kill.
+        Ok(()) | Err(LaunchError::Failed { step: Step::Find, .. } | LaunchError::Gone) => {}
+        Err(error) => {
+            tracing::error!(%error, execution = %live.id(), "a sandbox is not gone");
+        }
+    }
+}
+
+/// Makes the end durable, then tells it.
+async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
+    live.capture.finish();
+    let kept = live.capture.summary();
+    if kept.stdout.kept + kept.stderr.kept > 0 || !end.artifacts.artifacts.is_empty() {
+        let synced = live.capture.sync().await.and(inner.places.clone().sync().await);
+        if let Err(error) = synced {
+            tracing::error!(%error, execution = %live.id(), "output may not be on disk");
+        }
+    }
+    let mut finished = live.snapshot();
+    finished.state = State::Finished;
+    finished.outcome = Some(end.outcome);
+    finished.usage = end.usage;
+    finished.controls = end.controls;
+    finished.artifact_count = end.artifacts.artifacts.len() as u64;
+    finished.artifacts_truncated = end.artifacts.truncated;
+    loop {
+        finished.finished_at = Some(clock::now());
+        match inner.store.finish(&finished, &end.artifacts).await {
+            // An earlier try may have reached the disk though it was answered with an error.
+            Ok(()) | Err(StoreError::AlreadyFinished(_)) => break,
+            Err(StoreError::Closed) => return, // whoever comes next finds it unfinished
+            Err(error) => {
+                tracing::error!(%error, execution = %live.id(), "can't record an end");
+                sleep(RECORD_AGAIN).await;
+            }
+        }
+    }
+    live.change(|execution| *execution = finished);
+    inner.note_finished();
+}

@@ -1,0 +1,150 @@
+//! What this host can enforce, found by making a sandbox and asking what was applied to it: the
+//! only probe that can't be wrong.
+
+use supervisor_api::{ControlReport, ControlStatus, Doctor, Limits, Mode};
+use supervisor_launch::seccomp::Profile;
+use supervisor_launch::{Applied, Descriptor, Image, Prepare, Report, Step};
+
+use crate::controls::{self, Held};
+use crate::launcher::{LaunchError, Launcher};
+use crate::outcome::setup_failed;
+use crate::plan::sandbox_limits;
+use crate::reports::Reports;
+
+/// Limits of the sandbox that is made to see whether one can be made. Nothing runs in it.
+const PROBE: Limits = Limits {
+    memory_max: 64 << 20,
+    pids_max: 8,
+    cpu_max: 100,
+    cpu_time: 10_000,
+    wall_time: 10_000,
+    open_files: 64,
+    workspace_bytes: 1 << 20,
+    workspace_inodes: 16,
+    tmp_bytes: 1 << 20,
+    tmp_inodes: 16,
+    output_bytes: 1,
+    artifact_bytes: 1,
+    artifact_count: 1,
+    io_read_bps: 0,
+    io_write_bps: 0,
+    io_read_iops: 0,
+    io_write_iops: 0,
+};
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub struct Host {
+    kernel: String,
+    found: Result<(Applied, u8), Unable>,
+}
+
+/// No sandbox can be made here.
+#[derive(Debug, Clone)]
+pub struct Unable {
+    /// Where it failed.
+    pub reason: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+impl Host {
+    /// Makes a sandbox, waits until its init reports that it is finished, and ends it.
+    pub async fn probe(launcher: &Launcher, execution: u128) -> Self {
+        let found = probe(launcher, execution).await;
+        if let Err(error) = launcher.destroy(execution).await {
+            tracing::debug!(%error, "the probe's sandbox was not there to end");
+        }
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Self { kernel: kernel.trim().to_owned(), found }
+    }
+
+    /// Why no sandbox can be made, if none can.
+    pub fn unable(&self) -> Option<&Unable> {
+        self.found.as_ref().err()
+    }
+
+    /// The Landlock ABI that init could apply.
+    pub fn landlock(&self) -> u8 {
+        self.found.as_ref().map_or(0, |(_, landlock)| *landlock)
+    }
+
+    /// How the controls would hold a sandbox.
+    pub fn matrix(&self, profile: Profile, limits: &Limits) -> Vec<ControlReport> {
+        match &self.found {
+            Ok((applied, landlock)) => {
+                let held = Held { applied: *applied, landlock: *landlock, profile };
+                controls::matrix(&held, limits)
+            }
+            Err(unable) => controls::nothing(&unable.reason, unable.remedy),
+        }
+    }
+
+    /// The matrix of this host, with every limit asked for.
+    pub fn doctor(&self, mode: Mode) -> Doctor {
+        let io = Limits { io_read_bps: 1 << 20, ..PROBE };
+        let controls = self.matrix(Profile::Default, &io);
+        Doctor {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode,
+            kernel: self.kernel.clone(),
+            healthy: controls.iter().all(|line| line.status == ControlStatus::Enforced),
+            controls,
+        }
+    }
+}
+
+async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Unable> {
+    let request = Prepare {
+        execution,
+        image: Image(0),
+        profile: Profile::Default,
+        exec: true,
+        landlock: 0,
+        limits: sandbox_limits(&PROBE),
+    };
+    let mut sandbox = launcher.prepare(request).await.map_err(|error| match error {
+        LaunchError::Failed { step, errno } => unable(step, errno),
+        LaunchError::Gone => Unable { reason: error.to_string(), remedy: "see its journal" },
+    })?;
+    let report = sandbox.take(Descriptor::Report).and_then(|pipe| Reports::new(pipe).ok());
+    let silent = || Unable {
+        reason: "init ended without a report".to_owned(),
+        remedy: "see the kernel's log",
+    };
+    let reports = report.ok_or_else(silent)?;
+    match reports.next().await {
+        Ok(Some(Report::Ready { landlock })) => Ok((sandbox.applied, landlock)),
+        Ok(Some(Report::Failed { step, errno })) => Err(unable(step, errno)),
+        _ => Err(silent()),
+    }
+}
+
+fn unable(step: Step, errno: i32) -> Unable {
+    let reason = match setup_failed(step, errno) {
+        supervisor_api::Outcome::SetupFailed { step, reason } => format!("step {step}: {reason}"),
+        other => format!("{other:?}"),
+    };
+    Unable { reason, remedy: remedy(step) }
+}
+
+/// What usually stands behind a step that fails on a healthy machine.
+fn remedy(step: Step) -> &'static str {
+    match step {
+        Step::Clone | Step::MapIds | Step::Unshare | Step::BecomePayload => {
+            "allow user namespaces: sysctl user.max_user_namespaces, \
+             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
+        }
+        Step::GrantWorkspace => "boot Linux 6.3 or newer: id-mapped mounts of tmpfs are needed",
+        Step::MountProc => {
+            "take mounts off /proc in the launcher's mount namespace (systemd: \
+             ProtectKernelTunables=, ProtectKernelLogs=, ProcSubset=)"
+        }
+        Step::Landlock => "boot a kernel with Landlock and name it in lsm=",
+        Step::Seccomp => "boot a kernel with CONFIG_SECCOMP_FILTER",
+        Step::MakeCgroup | Step::WriteLimits => {
+            "give the launcher a cgroup v2 of its own (systemd: Delegate=)"
+        }
+        _ => "see the journal of the launcher and the kernel's log",
+    }
+}

@@ -1,0 +1,32 @@
+//! The front end on the Unix socket: HTTP/1.1 and JSON. Who calls is what the kernel says about the
+//! connection; what is asked is converted and handed to the [`Operations`]; nothing is decided here.
+//!
+//! A connection's bytes pass `wire` (framing, deadlines) before hyper sees them, then `routes`
+//! (which operation), `parameters` and `body` (what is asked), `calls` (convert, call, convert
+//! back). Every bound stands in `bounds`, with its reason.
+
+mod accept;
+mod answer;
+mod body;
+mod bounds;
+mod calls;
+mod connection;
+mod download;
+mod head;
+mod json;
+mod operations;
+mod parameters;
+mod peer;
+mod pool;
+mod range;
+mod routes;
+mod server;
+mod streaming;
+mod strict;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use operations::{Chunks, Operations};
+pub use peer::{Peer, Roles};
+pub use server::Server;

@@ -1,0 +1,183 @@
+//! The operations as HTTP: each function turns a request into a call, and what comes back into an
+//! answer.
+
+use std::future::Future;
+use std::mem;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as ValueError;
+use supervisor_api::{
+    ApiError, ErrorCode, Execution, ExecutionId, NDJSON, State, Stream, SubmitRequest,
+};
+use tokio::time::Instant;
+
+use super::answer::{JSON, Problem, json, with_type};
+use super::operations::Operations;
+use super::parameters::Query;
+use super::routes::Front;
+use super::{body, download, streaming};
+use crate::supervisor::{Caller, ListQuery, OutputQuery};
+
+/// How long one look at an unfinished execution takes while a submission is waited for.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// A request on its way to an operation.
+pub struct Call<O> {
+    /// What all requests share.
+    pub front: Arc<Front<O>>,
+    /// Who asks.
+    pub caller: Caller,
+    /// The path's parameters by name, decoded.
+    pub path: Vec<(String, String)>,
+    /// The query, with no parameter that the operation doesn't have.
+    pub query: Query,
+    /// The rest of it.
+    pub request: Request<Body>,
+}
+
+/// The state of an execution, read from a query.
+struct StateWord(State);
+
+impl FromStr for StateWord {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        State::deserialize(text.into_deserializer()).map(Self)
+    }
+}
+
+impl<O> Call<O> {
+    /// The execution that the path names. What can't be an id is looked up as the one id that is
+    /// never given out, so that it gets the very answer that any unknown or foreign one gets.
+    fn execution(&self) -> ExecutionId {
+        self.parameter("id").parse().unwrap_or(ExecutionId::from_bits(0))
+    }
+
+    fn parameter(&self, name: &str) -> &str {
+        let found = self.path.iter().find(|(given, _)| given == name);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+}
+
+/// `POST /v1/executions`
+pub async fn submit<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let Call { front, caller, request, .. } = call;
+    let received = body::receive(request, &caller, &front.bodies, front.bounds.body).await?;
+    let (mut request, share): (SubmitRequest, _) =
+        super::json::read(received, &front.readers).await?;
+    let wait = mem::take(&mut request.wait);
+    let shared = front.clone();
+    let mut execution = to_the_end(async move {
+        let result = shared.operations.submit(&caller, request).await;
+        drop(share); // the request is no longer in memory
+        result
+    })
+    .await?;
+    if wait {
+        execution = finished(&front.operations, &caller, execution).await?;
+    }
+    let location = HeaderValue::from_str(&format!("/v1/executions/{}", execution.id));
+    let mut response = json(StatusCode::CREATED, &execution)?;
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// `GET /v1/executions`
+pub async fn list<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let query = ListQuery {
+        limit: u32::try_from(call.query.number("limit")?).unwrap_or(u32::MAX),
+        after: call.query.value("after")?,
+        state: call.query.value("state")?.map(|StateWord(state)| state),
+        all: call.query.flag("all")?,
+    };
+    json(StatusCode::OK, &call.front.operations.list(&call.caller, query).await?)
+}
+
+/// `GET /v1/executions/{id}`
+pub async fn status<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let wait = Duration::from_secs(call.query.number("wait")?);
+    let execution = call.front.operations.status(&call.caller, call.execution(), wait).await?;
+    json(StatusCode::OK, &execution)
+}
+
+/// `GET /v1/executions/{id}/output`
+pub async fn output<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let stream = match call.query.word("stream")? {
+        "stdout" => Some(Stream::Stdout),
+        "stderr" => Some(Stream::Stderr),
+        _ => None,
+    };
+    let offset = call.query.number("offset")?;
+    let query = OutputQuery { stream, offset, follow: call.query.flag("follow")? };
+    let chunks = call.front.operations.output(&call.caller, call.execution(), query).await?;
+    Ok(match stream {
+        Some(_) => with_type(StatusCode::OK, download::BYTES, streaming::raw(chunks)),
+        None => with_type(StatusCode::OK, NDJSON, streaming::lines(chunks)),
+    })
+}
+
+/// `POST /v1/executions/{id}/cancel`
+pub async fn cancel<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let (front, caller, id) = (call.front.clone(), call.caller, call.execution());
+    let cancelled = to_the_end(async move { front.operations.cancel(&caller, id).await }).await?;
+    json(StatusCode::OK, &cancelled)
+}
+
+/// `GET /v1/executions/{id}/artifacts`
+pub async fn artifacts<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.artifacts(&call.caller, call.execution()).await?)
+}
+
+/// `GET /v1/executions/{id}/artifacts/{*path}`
+pub async fn artifact<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let path = call.parameter("path");
+    let found = call.front.operations.artifact(&call.caller, call.execution(), path).await?;
+    download::answer(&found.0, found.1, call.request.headers())
+}
+
+/// `GET /v1/doctor`
+pub async fn doctor<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.doctor()?)
+}
+
+/// `GET /v1/openapi.json`
+pub async fn openapi<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    Ok(with_type(StatusCode::OK, JSON, Body::from(call.front.document.clone())))
+}
+
+/// Does what changes something to its end, even when the caller goes away meanwhile.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "an operation was lost");
+        Err(ApiError::new(ErrorCode::Internal, "the operation was lost"))
+    })
+}
+
+/// Waits for the end of an execution. A look that comes back early and unfinished means that the
+/// supervisor is stopping: the caller is told how far the execution has come.
+async fn finished<O: Operations>(
+    operations: &Arc<O>,
+    caller: &Caller,
+    mut execution: Execution,
+) -> Result<Execution, ApiError> {
+    let mut before = Instant::now();
+    while execution.state != State::Finished {
+        execution = operations.status(caller, execution.id, WAIT).await?;
+        let now = Instant::now();
+        if now - before < WAIT {
+            break;
+        }
+        before = now;
+    }
+    Ok(execution)
+}

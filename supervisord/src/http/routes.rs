@@ -1,0 +1,135 @@
+//! From a request to the operation it asks for. The routes are made of the table of operations, so
+//! there is none that the OpenAPI document doesn't have.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{Extension, RawPathParams, State};
+use axum::http::{HeaderValue, Request, Response, header};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, Router, get, post};
+use hyper::body::Incoming;
+use supervisor_api::{ApiError, ErrorCode, Method, OPERATIONS, Operation, openapi_document};
+use tokio::sync::Semaphore;
+use tower::Service;
+
+use super::answer::{Problem, finish};
+use super::body;
+use super::bounds::{ADMIN_BODIES, BODIES, BODIES_PER_UID, Bounds, READERS};
+use super::calls::{self, Call};
+use super::operations::Operations;
+use super::parameters::Rules;
+use super::pool::Pool;
+use crate::supervisor::Caller;
+
+/// What all requests share.
+pub struct Front<O> {
+    /// Does the work.
+    pub operations: Arc<O>,
+    /// Bytes for large bodies.
+    pub bodies: Arc<Pool>,
+    /// Permits to read large bodies.
+    pub readers: Arc<Semaphore>,
+    /// The deadlines.
+    pub bounds: Bounds,
+    /// The OpenAPI document.
+    pub document: Bytes,
+}
+
+/// Answers requests.
+#[derive(Clone)]
+pub struct Routes(Router);
+
+impl Routes {
+    /// The routes to these operations.
+    pub fn new<O: Operations>(operations: Arc<O>, bounds: Bounds) -> Self {
+        let front = Front {
+            operations,
+            bodies: Pool::new(BODIES, BODIES_PER_UID, ADMIN_BODIES),
+            readers: Arc::new(Semaphore::new(READERS)),
+            bounds,
+            document: openapi_document(env!("CARGO_PKG_VERSION")).to_string().into(),
+        };
+        let mut router = Router::new();
+        for operation in OPERATIONS {
+            if let Some(route) = route_of::<O>(operation) {
+                router = router.route(operation.path, route);
+            }
+        }
+        let router = router.fallback(unknown_path).method_not_allowed_fallback(unknown_method);
+        Self(router.with_state(Arc::new(front)))
+    }
+
+    /// Answers one request of this caller.
+    pub async fn answer(&self, caller: Caller, request: Request<Incoming>) -> Response<Body> {
+        let mut request = request.map(Body::new);
+        let sent_body = body::has_body(request.headers());
+        request.extensions_mut().insert(caller);
+        let mut router = self.0.clone();
+        let Ok(mut response) = Service::call(&mut router, request).await;
+        if sent_body && !response.status().is_success() {
+            // Part of the body may still be under way, and it is no request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        finish(response)
+    }
+}
+
+fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Front<O>>>> {
+    Some(match operation.id {
+        "submit" => route(operation, calls::submit),
+        "list" => route(operation, calls::list),
+        "status" => route(operation, calls::status),
+        "output" => route(operation, calls::output),
+        "cancel" => route(operation, calls::cancel),
+        "artifacts" => route(operation, calls::artifacts),
+        "artifact" => route(operation, calls::artifact),
+        "doctor" => route(operation, calls::doctor),
+        "openapi" => route(operation, calls::openapi),
+        _ => return None,
+    })
+}
+
+/// The route of an operation: what the table says of it is checked before it is called.
+fn route<O, F, T>(operation: &Operation, act: F) -> MethodRouter<Arc<Front<O>>>
+where
+    O: Operations,
+    F: Fn(Call<O>) -> T + Clone + Send + Sync + 'static,
+    T: Future<Output = Result<Response<Body>, Problem>> + Send + 'static,
+{
+    let rules = Rules::of(operation);
+    let takes_body = operation.request.is_some();
+    let answer = async move |State(front): State<Arc<Front<O>>>,
+                             Extension(caller): Extension<Caller>,
+                             path: Result<RawPathParams, RawPathParamsRejection>,
+                             request: Request<Body>|
+                -> Result<Response<Body>, Problem> {
+        let query = rules.read(request.uri().query())?;
+        if !takes_body {
+            body::expect_none(request.headers())?;
+        }
+        let path = path.map_err(|_| not_found())?;
+        let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        act(Call { front, caller, path, query, request }).await
+    };
+    match operation.method {
+        Method::Get => get(answer),
+        Method::Post => post(answer),
+    }
+}
+
+async fn unknown_path() -> Problem {
+    Problem(not_found())
+}
+
+async fn unknown_method() -> Response<Body> {
+    let error = ApiError::new(ErrorCode::MethodNotAllowed, "this path has no such method")
+        .with_hint("the Allow header field names those that it has");
+    Problem(error).into_response()
+}
+
+fn not_found() -> ApiError {
+    ApiError::new(ErrorCode::NotFound, "there is nothing at this path")
+        .with_hint("/v1/openapi.json describes every path")
+}

@@ -1,0 +1,249 @@
+//! Operations that know one execution and do nothing.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use supervisor_api::{
+    ApiError, Artifact, ArtifactList, Content, ControlReport, ControlStatus, Doctor, ErrorCode,
+    Execution, ExecutionId, ExecutionList, Limit, Limits, Mode, Outcome, OutputChunk,
+    OutputSummary, PolicyReference, RefusedArtifact, SessionId, State, Stream, SubmitRequest,
+    UniqueMap, Usage,
+};
+use tokio::sync::{Notify, Semaphore, mpsc};
+
+use super::OWNER;
+use crate::http::operations::{Chunks, Operations};
+use crate::supervisor::{Caller, ListQuery, OutputQuery, Role};
+
+/// The one execution there is.
+pub const KNOWN: ExecutionId = ExecutionId::from_bits(7);
+
+/// The bytes of the one artifact there is.
+pub const ARTIFACT: &[u8] = b"\x89PNG and then some";
+
+/// What was asked, and how to answer.
+#[derive(Default)]
+pub struct Fake {
+    pub submitted: Mutex<Vec<(Caller, SubmitRequest)>>,
+    pub listed: Mutex<Vec<ListQuery>>,
+    pub asked_output: Mutex<Vec<OutputQuery>>,
+    /// Where set, submissions wait for a permit before they are done.
+    pub hold_submissions: Mutex<Option<Arc<Semaphore>>>,
+    /// Signalled when a submission has come and when it is done.
+    pub submission_begun: Notify,
+    pub submission_done: Notify,
+    /// Where set, a status with a wait comes when this is signalled.
+    pub hold_status: Mutex<Option<Arc<Notify>>>,
+    /// The next output reader.
+    pub output: Mutex<Option<FakeOutput>>,
+    /// Size and bytes of the artifact, where not [`ARTIFACT`].
+    pub artifact: Mutex<Option<(u64, File)>>,
+}
+
+/// Output that a test feeds.
+pub struct FakeOutput {
+    ready: VecDeque<OutputChunk>,
+    live: Option<mpsc::Receiver<OutputChunk>>,
+    endless: bool,
+    /// Chunks handed out.
+    pub read: Arc<AtomicUsize>,
+    /// Signalled when the reader is dropped.
+    pub dropped: Arc<Notify>,
+}
+
+impl FakeOutput {
+    pub fn of(chunks: impl IntoIterator<Item = OutputChunk>) -> Self {
+        Self::new(chunks.into_iter().collect(), None, false)
+    }
+
+    pub fn live() -> (Self, mpsc::Sender<OutputChunk>) {
+        let (sender, receiver) = mpsc::channel(8);
+        (Self::new(VecDeque::new(), Some(receiver), false), sender)
+    }
+
+    pub fn endless() -> Self {
+        Self::new(VecDeque::new(), None, true)
+    }
+
+    fn new(
+        ready: VecDeque<OutputChunk>,
+        live: Option<mpsc::Receiver<OutputChunk>>,
+        endless: bool,
+    ) -> Self {
+        Self { ready, live, endless, read: Arc::default(), dropped: Arc::default() }
+    }
+}
+
+impl Drop for FakeOutput {
+    fn drop(&mut self) {
+        self.dropped.notify_one();
+    }
+}
+
+impl Chunks for FakeOutput {
+    async fn next(&mut self) -> io::Result<Option<OutputChunk>> {
+        let next = match (self.ready.pop_front(), &mut self.live) {
+            (Some(chunk), _) => Some(chunk),
+            (None, Some(live)) => live.recv().await,
+            (None, None) if self.endless => Some(chunk(0, Stream::Stdout, vec![b'x'; 64 * 1024])),
+            (None, None) => None,
+        };
+        self.read.fetch_add(1, Ordering::SeqCst);
+        Ok(next)
+    }
+}
+
+impl Fake {
+    fn find(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
+        if id == KNOWN && (caller.uid == OWNER || caller.role == Role::Admin) {
+            return Ok(execution(State::Finished));
+        }
+        Err(ApiError::new(ErrorCode::NotFound, "there is no such execution"))
+    }
+}
+
+impl Operations for Fake {
+    type Output = FakeOutput;
+
+    async fn submit(&self, caller: &Caller, request: SubmitRequest) -> Result<Execution, ApiError> {
+        let hold = self.hold_submissions.lock().expect("no panic").clone();
+        self.submission_begun.notify_one();
+        if let Some(hold) = hold {
+            hold.acquire().await.expect("an open semaphore").forget();
+        }
+        self.submitted.lock().expect("no panic").push((*caller, request));
+        self.submission_done.notify_one();
+        Ok(Execution { owner_uid: caller.uid, ..execution(State::Queued) })
+    }
+
+    async fn status(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        wait: Duration,
+    ) -> Result<Execution, ApiError> {
+        let hold = self.hold_status.lock().expect("no panic").clone();
+        if let Some(hold) = hold.filter(|_| !wait.is_zero()) {
+            hold.notified().await;
+        }
+        self.find(caller, id)
+    }
+
+    async fn list(&self, _: &Caller, query: ListQuery) -> Result<ExecutionList, ApiError> {
+        self.listed.lock().expect("no panic").push(query);
+        Ok(ExecutionList { executions: vec![execution(State::Running)], next: Some(KNOWN) })
+    }
+
+    async fn output(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        query: OutputQuery,
+    ) -> Result<FakeOutput, ApiError> {
+        self.find(caller, id)?;
+        self.asked_output.lock().expect("no panic").push(query);
+        let next = self.output.lock().expect("no panic").take();
+        Ok(next.unwrap_or_else(|| FakeOutput::of(two_chunks())))
+    }
+
+    async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
+        self.find(caller, id)
+    }
+
+    async fn artifacts(&self, caller: &Caller, id: ExecutionId) -> Result<ArtifactList, ApiError> {
+        self.find(caller, id)?;
+        let refused = RefusedArtifact { path: "link".into(), reason: "symbolic_link".into() };
+        Ok(ArtifactList { artifacts: vec![artifact()], refused: vec![refused], truncated: false })
+    }
+
+    async fn artifact(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        path: &str,
+    ) -> Result<(Artifact, File), ApiError> {
+        self.find(caller, id)?;
+        if path != artifact().path {
+            return Err(ApiError::new(ErrorCode::NotFound, "there is no such artifact"));
+        }
+        if let Some((size, file)) = self.artifact.lock().expect("no panic").take() {
+            return Ok((Artifact { size, ..artifact() }, file));
+        }
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(ARTIFACT).expect("room for a file");
+        Ok((artifact(), file))
+    }
+
+    fn doctor(&self) -> Result<Doctor, ApiError> {
+        Ok(Doctor {
+            version: "1".into(),
+            mode: Mode::BestEffort,
+            kernel: "6.18".into(),
+            healthy: false,
+            controls: vec![control()],
+        })
+    }
+}
+
+pub fn chunk(offset: u64, stream: Stream, data: impl Into<Vec<u8>>) -> OutputChunk {
+    OutputChunk { offset, stream, data: Content(data.into()) }
+}
+
+pub fn two_chunks() -> [OutputChunk; 2] {
+    [chunk(0, Stream::Stdout, "héllo\n"), chunk(7, Stream::Stderr, [0xff, 0x00])]
+}
+
+fn artifact() -> Artifact {
+    Artifact {
+        path: "out/plot one.png".into(),
+        size: ARTIFACT.len() as u64,
+        sha256: "ab".repeat(32),
+        media_type: "image/png".into(),
+    }
+}
+
+fn control() -> ControlReport {
+    ControlReport {
+        control: "memory_max".into(),
+        status: ControlStatus::Weaker,
+        by: "rlimit".into(),
+        reason: Some("no memory controller".into()),
+        remedy: None,
+    }
+}
+
+fn limits() -> Limits {
+    let mut limits = serde_json::Map::new();
+    for limit in Limit::ALL {
+        limits.insert(limit.name().to_owned(), 1.into());
+    }
+    serde_json::from_value(limits.into()).expect("every limit")
+}
+
+fn execution(state: State) -> Execution {
+    let finished = state == State::Finished;
+    Execution {
+        id: KNOWN,
+        session: SessionId::from_bits(8),
+        owner_uid: OWNER,
+        state,
+        outcome: finished.then_some(Outcome::Exited { code: 3 }),
+        argv: vec!["true".into()],
+        language: None,
+        labels: UniqueMap::default(),
+        policy: PolicyReference { name: "default".into(), digest: "cd".repeat(32) },
+        limits: limits(),
+        created_at: "2026-01-01T00:00:00Z".into(),
+        started_at: finished.then(|| "2026-01-01T00:00:01Z".into()),
+        finished_at: finished.then(|| "2026-01-01T00:00:02Z".into()),
+        usage: Usage::default(),
+        output: OutputSummary::default(),
+        artifact_count: 1,
+        artifacts_truncated: false,
+        controls: vec![control()],
+    }
+}

@@ -1,0 +1,228 @@
+//! The way to the launcher: one datagram and one reply per operation, in order. A task owns the
+//! socket; everybody else sends it requests.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use supervisor_launch::{Applied, Descriptor, MAX_MESSAGE, Prepare, Reply, Request, Step};
+use supervisor_sys::{receive, send};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::readiness::register;
+
+/// Requests that may wait for the socket. Each is a hundred bytes; admission bounds them anyway.
+const QUEUE: usize = 1024;
+
+/// The launcher could not do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaunchError {
+    /// A step failed, with the kernel's error number; 0 where the launcher refused.
+    Failed {
+        /// Which one.
+        step: Step,
+        /// The error number.
+        errno: i32,
+    },
+    /// The launcher is gone, and with it every sandbox.
+    Gone,
+}
+
+impl fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LaunchError::Failed { step, errno: 0 } => {
+                write!(f, "the launcher refused at step {}", step.name())
+            }
+            LaunchError::Failed { step, errno } => {
+                write!(f, "step {}: {}", step.name(), io::Error::from_raw_os_error(*errno))
+            }
+            LaunchError::Gone => f.write_str("the launcher is gone"),
+        }
+    }
+}
+
+impl std::error::Error for LaunchError {}
+
+/// A sandbox as the daemon holds it.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// How the launcher holds it.
+    pub applied: Applied,
+    fds: [Option<OwnedFd>; Descriptor::ALL.len()],
+}
+
+impl Sandbox {
+    /// A descriptor of it, if the launcher gave one.
+    pub fn get(&self, place: Descriptor) -> Option<&OwnedFd> {
+        self.fds.get(place as usize)?.as_ref()
+    }
+
+    /// Takes a descriptor out.
+    pub fn take(&mut self, place: Descriptor) -> Option<OwnedFd> {
+        self.fds.get_mut(place as usize)?.take()
+    }
+
+    /// Sorts what came along by its place.
+    fn new(applied: Applied, fds: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut sandbox = Self { applied, fds: Default::default() };
+        let mut fds = fds.into_iter();
+        let wanted = Descriptor::ALL.iter().filter(|each| applied.descriptors & each.bit() != 0);
+        for place in wanted {
+            let fd = fds.next().ok_or_else(|| io::Error::other("a descriptor is missing"))?;
+            if let Some(slot) = sandbox.fds.get_mut(*place as usize) {
+                *slot = Some(fd);
+            }
+        }
+        if fds.next().is_some() {
+            return Err(io::Error::other("a descriptor too many"));
+        }
+        Ok(sandbox)
+    }
+}
+
+type Answer = Result<(Reply, Vec<OwnedFd>), LaunchError>;
+
+/// Sends requests to the launcher.
+#[derive(Clone)]
+pub struct Launcher {
+    requests: mpsc::Sender<(Request, oneshot::Sender<Answer>)>,
+}
+
+impl Launcher {
+    /// Starts the task that owns the socket. It ends with the launcher.
+    pub fn start(socket: OwnedFd) -> io::Result<Self> {
+        let flags = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
+        nix::fcntl::fcntl(&socket, flags)?;
+        let socket = register(socket, Interest::READABLE | Interest::WRITABLE)?;
+        let (requests, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(converse(socket, queue));
+        Ok(Self { requests })
+    }
+
+    /// Returns once the launcher is gone.
+    pub async fn gone(&self) {
+        self.requests.closed().await;
+    }
+
+    /// Makes a sandbox.
+    pub async fn prepare(&self, prepare: Prepare) -> Result<Sandbox, LaunchError> {
+        self.sandbox(Request::Prepare(prepare), prepare.execution).await
+    }
+
+    /// Takes a living sandbox over from a daemon that was killed.
+    pub async fn adopt(&self, execution: u128) -> Result<Sandbox, LaunchError> {
+        self.sandbox(Request::Adopt { execution }, execution).await
+    }
+
+    /// Ends a sandbox; nothing of it is left when this returns without an error.
+    pub async fn destroy(&self, execution: u128) -> Result<(), LaunchError> {
+        match self.ask(Request::Destroy { execution }).await? {
+            (Reply::Destroyed { execution: theirs }, _) if theirs == execution => Ok(()),
+            other => Err(failure(other.0)),
+        }
+    }
+
+    /// The executions that have a sandbox.
+    pub async fn list(&self) -> Result<Vec<u128>, LaunchError> {
+        match self.ask(Request::List).await? {
+            (Reply::List { executions }, _) => Ok(executions),
+            other => Err(failure(other.0)),
+        }
+    }
+
+    async fn sandbox(&self, request: Request, execution: u128) -> Result<Sandbox, LaunchError> {
+        match self.ask(request).await? {
+            (Reply::Prepared { execution: theirs, applied }, fds) if theirs == execution => {
+                Sandbox::new(applied, fds).map_err(|_| LaunchError::Gone)
+            }
+            other => Err(failure(other.0)),
+        }
+    }
+
+    async fn ask(&self, request: Request) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send((request, answer)).await.map_err(|_| LaunchError::Gone)?;
+        answered.await.map_err(|_| LaunchError::Gone)?
+    }
+}
+
+/// What a reply that was not hoped for says. One that does not fit its request is a broken
+/// launcher, which is as good as none.
+fn failure(reply: Reply) -> LaunchError {
+    match reply {
+        Reply::Failed { step, errno, .. } => LaunchError::Failed { step, errno },
+        _ => LaunchError::Gone,
+    }
+}
+
+/// Sends what is asked and hands replies to those who asked, in order. When it ends, whoever still
+/// waits learns that the launcher is gone.
+async fn converse(
+    socket: AsyncFd<OwnedFd>,
+    mut queue: mpsc::Receiver<(Request, oneshot::Sender<Answer>)>,
+) {
+    let mut waiting: VecDeque<oneshot::Sender<Answer>> = VecDeque::new();
+    loop {
+        tokio::select! {
+            asked = queue.recv() => {
+                let Some((request, answer)) = asked else { return };
+                if let Err(error) = transmit(&socket, &request).await {
+                    tracing::error!(%error, "the launcher takes no requests");
+                    return;
+                }
+                waiting.push_back(answer);
+            }
+            reply = next_reply(&socket) => match (reply, waiting.pop_front()) {
+                // Whoever asked may have given up; then a sandbox is known to the launcher only,
+                // and the next look at its list ends it.
+                (Ok(reply), Some(answer)) => drop(answer.send(Ok(reply))),
+                (Ok(_), None) => {
+                    tracing::error!("the launcher answers what nobody asked");
+                    return;
+                }
+                (Err(error), _) => {
+                    tracing::error!(%error, "the launcher is gone");
+                    return;
+                }
+            },
+        }
+    }
+}
+
+async fn transmit(socket: &AsyncFd<OwnedFd>, request: &Request) -> io::Result<()> {
+    let bytes = request.encode();
+    loop {
+        let mut guard = socket.writable().await?;
+        if let Ok(sent) = guard.try_io(|socket| send(socket.as_fd(), &bytes, &[])) {
+            return sent;
+        }
+    }
+}
+
+async fn next_reply(socket: &AsyncFd<OwnedFd>) -> io::Result<(Reply, Vec<OwnedFd>)> {
+    loop {
+        let mut guard = socket.readable().await?;
+        let mut buffer = vec![0; MAX_MESSAGE];
+        let received = guard.try_io(|socket| receive(socket.get_ref().as_fd(), &mut buffer));
+        let Ok(received) = received else { continue };
+        let (length, fds) = received?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let bytes = buffer.get(..length).unwrap_or_default();
+        let reply = Reply::decode(bytes).map_err(io::Error::other)?;
+        return Ok((reply, fds));
+    }
+}
+
+/// The pid behind a pidfd, for reading /proc only (proc(5), fdinfo: `Pid:`). -1 once it was reaped.
+pub fn pid_of(process: &OwnedFd) -> Option<u32> {
+    let info =
+        std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd())).ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    line.trim().parse().ok()
+}

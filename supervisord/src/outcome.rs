@@ -1,0 +1,124 @@
+//! How an execution ended: from what we did, what init reported and what the cgroup counted.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use supervisor_api::{Limit, Limits, Outcome};
+use supervisor_launch::{Ended, Step};
+
+use crate::accounting::Counted;
+use crate::launcher::LaunchError;
+use crate::workspace::WriteFilesError;
+
+/// What is known at the end.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Why we ended it, if we did before we heard of its own end.
+    pub ended_by: Option<Outcome>,
+    /// The step that init or the payload's stub failed at.
+    pub failed: Option<(Step, i32)>,
+    /// How the payload's first process ended.
+    pub ended: Option<Ended>,
+    /// What the cgroup counted.
+    pub counted: Counted,
+}
+
+/// The one right outcome.
+pub fn outcome(facts: &Facts, limits: &Limits) -> Outcome {
+    let cpu_is_up = facts.counted.cpu.is_some_and(|used| used / 1000 >= limits.cpu_time);
+    match (&facts.failed, &facts.ended, &facts.ended_by) {
+        (Some((step, errno)), _, _) => setup_failed(*step, *errno),
+        // An OOM kill takes init along, so there is no report of an end; if there is one, a kill
+        // that came too late for it doesn't count.
+        (None, None, _) if facts.counted.out_of_memory > 0 => Outcome::OutOfMemory,
+        (None, _, Some(outcome)) => outcome.clone(),
+        // RLIMIT_CPU speaks up when our own look at the sum comes too late.
+        (None, Some(Ended::Signaled(signal)), None)
+            if cpu_is_up
+                && [Signal::SIGXCPU as i32, Signal::SIGKILL as i32]
+                    .contains(&i32::from(*signal)) =>
+        {
+            Outcome::LimitExceeded { limit: Limit::CpuTime }
+        }
+        (None, Some(Ended::Exited(code)), None) => Outcome::Exited { code: *code },
+        (None, Some(Ended::Signaled(signal)), None) => {
+            Outcome::Signaled { signal: *signal, name: signal_name(*signal) }
+        }
+        (None, None, None) => Outcome::Lost {
+            reason: "the sandbox ended without a report: its init was killed".to_owned(),
+        },
+    }
+}
+
+/// A step failed before anything of the payload ran.
+pub fn setup_failed(step: Step, errno: i32) -> Outcome {
+    let reason = match Errno::from_raw(errno) {
+        Errno::UnknownErrno => "a check of our own failed".to_owned(),
+        known => format!("{known:?}: {}", io::Error::from_raw_os_error(errno)),
+    };
+    Outcome::SetupFailed { step: step.name().to_owned(), reason }
+}
+
+/// The launcher could not make the sandbox.
+pub fn launch_failed(error: LaunchError) -> Outcome {
+    match error {
+        LaunchError::Failed { step, errno } => setup_failed(step, errno),
+        LaunchError::Gone => Outcome::Lost { reason: error.to_string() },
+    }
+}
+
+/// The submission's files could not be written.
+pub fn files_failed(error: &WriteFilesError) -> Outcome {
+    Outcome::SetupFailed { step: "write_files".to_owned(), reason: error.to_string() }
+}
+
+fn signal_name(signal: u8) -> String {
+    match Signal::try_from(i32::from(signal)) {
+        Ok(known) => known.as_str().to_owned(),
+        Err(_) => format!("SIGRTMIN+{}", i32::from(signal) - nix::libc::SIGRTMIN()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(facts: Facts) -> Outcome {
+        let mut limits = crate::plan::NONE;
+        limits.cpu_time = 1000;
+        outcome(&facts, &limits)
+    }
+
+    #[test]
+    fn a_kill_by_the_memory_limit_is_not_called_a_signal() {
+        let counted = Counted { out_of_memory: 1, ..Counted::default() };
+        assert_eq!(of(Facts { counted, ..Facts::default() }), Outcome::OutOfMemory);
+    }
+
+    #[test]
+    fn a_payload_that_ended_by_itself_keeps_its_status() {
+        let ended = Some(Ended::Exited(7));
+        assert_eq!(of(Facts { ended, ..Facts::default() }), Outcome::Exited { code: 7 });
+    }
+
+    #[test]
+    fn an_end_that_we_made_is_called_by_its_cause_whatever_came_after() {
+        let (ended_by, ended) = (Some(Outcome::TimedOut), Some(Ended::Signaled(9)));
+        assert_eq!(of(Facts { ended_by, ended, ..Facts::default() }), Outcome::TimedOut);
+    }
+
+    #[test]
+    fn a_failed_step_comes_before_everything_since_nothing_ran() {
+        let facts = Facts {
+            failed: Some((Step::Exec, 2)),
+            ended: Some(Ended::Exited(127)),
+            ..Facts::default()
+        };
+        let Outcome::SetupFailed { step, reason } = of(facts) else {
+            panic!("not a failed set-up")
+        };
+        assert_eq!(step, "exec");
+        assert!(reason.starts_with("ENOENT: "));
+    }
+}

@@ -1,0 +1,140 @@
+//! The directory of each execution in the state directory: output, artifacts, and what a daemon that
+//! comes back needs to know and the record doesn't say.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use supervisor_api::ExecutionId;
+use tokio::task::spawn_blocking;
+
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
+
+/// Name of the directory with artifacts.
+const ARTIFACTS: &str = "artifacts";
+
+/// Name of the file with the submission's globs, as a JSON list.
+const GLOBS: &str = "globs";
+
+/// Bytes of that file at the most: 64 globs of a kilobyte, quoted.
+const MAX_GLOBS_FILE: u64 = 1 << 20;
+
+/// How deep a removal goes: an execution's directory, and the one in it.
+const REMOVE_DEPTH: u32 = 2;
+
+/// The directories of all executions.
+pub struct Places {
+    root: OwnedFd,
+}
+
+impl Places {
+    /// Opens `executions` in the state directory, making it if need be.
+    pub fn open(state: &Path) -> io::Result<Self> {
+        let state = File::open(state)?;
+        make(state.as_fd(), "executions")?;
+        Ok(Self { root: openat(&state, "executions", DIRECTORY, Mode::empty())? })
+    }
+
+    /// Makes the directory of an execution and opens it.
+    pub fn make(&self, id: ExecutionId, globs: &[String]) -> io::Result<OwnedFd> {
+        let name = id.to_string();
+        make(self.root.as_fd(), &name)?;
+        let directory = self.open_place(id)?;
+        if !globs.is_empty() {
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+            let file = openat(&directory, GLOBS, flags, Mode::from_bits_truncate(0o600))?;
+            File::from(file).write_all(&serde_json::to_vec(globs)?)?;
+        }
+        Ok(directory)
+    }
+
+    /// Opens the directory of an execution.
+    pub fn open_place(&self, id: ExecutionId) -> io::Result<OwnedFd> {
+        Ok(openat(&self.root, id.to_string().as_str(), DIRECTORY, Mode::empty())?)
+    }
+
+    /// The globs of an execution's submission.
+    pub fn globs(&self, id: ExecutionId) -> io::Result<Vec<String>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let file = match openat(self.open_place(id)?, GLOBS, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(Vec::new()),
+            other => File::from(other?),
+        };
+        let mut bytes = Vec::new();
+        file.take(MAX_GLOBS_FILE).read_to_end(&mut bytes)?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    /// Makes an empty directory for the artifacts of an execution. One that an earlier daemon began
+    /// to fill is emptied.
+    pub fn make_artifacts(&self, id: ExecutionId) -> io::Result<OwnedFd> {
+        let place = self.open_place(id)?;
+        remove_all(place.as_fd(), ARTIFACTS, REMOVE_DEPTH - 1)?;
+        make(place.as_fd(), ARTIFACTS)?;
+        Ok(openat(&place, ARTIFACTS, DIRECTORY, Mode::empty())?)
+    }
+
+    /// Opens the artifacts of an execution.
+    pub fn artifacts(&self, id: ExecutionId) -> io::Result<OwnedFd> {
+        Ok(openat(self.open_place(id)?, ARTIFACTS, DIRECTORY, Mode::empty())?)
+    }
+
+    /// Removes all that is kept of an execution. What is not there is no error.
+    pub fn remove(&self, id: ExecutionId) -> io::Result<()> {
+        remove_all(self.root.as_fd(), &id.to_string(), REMOVE_DEPTH)
+    }
+
+    /// Has the names of the executions' directories on disk.
+    pub async fn sync(self: Arc<Self>) -> io::Result<()> {
+        spawn_blocking(move || Ok(fsync(&self.root)?)).await?
+    }
+
+    /// The executions that have a directory.
+    pub fn all(&self) -> io::Result<Vec<ExecutionId>> {
+        let names = names(openat(&self.root, ".", DIRECTORY, Mode::empty())?)?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+}
+
+fn make(parent: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    match mkdirat(parent, name, Mode::from_bits_truncate(0o700)) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a directory of ours. Its names are ours too: nothing in it is the payload's choice.
+fn remove_all(parent: BorrowedFd<'_>, name: &str, depth: u32) -> io::Result<()> {
+    let directory = match openat(parent, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(()),
+        other => other?,
+    };
+    for entry in names(directory.try_clone()?)? {
+        match unlinkat(&directory, entry.as_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => {}
+            Err(Errno::EISDIR) if depth > 1 => remove_all(directory.as_fd(), &entry, depth - 1)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(unlinkat(parent, name, UnlinkatFlags::RemoveDir)?)
+}
+
+fn names(directory: OwnedFd) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in Dir::from_fd(directory)? {
+        let entry = entry?;
+        let name: &CStr = entry.file_name();
+        if name != c"." && name != c".." {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
+}

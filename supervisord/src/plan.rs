@@ -1,0 +1,276 @@
+//! From what was asked to what will be launched. Pure: a submission and a policy in, a plan or a
+//! refusal out.
+
+use std::collections::BTreeMap;
+
+use supervisor_api::{
+    ApiError, ErrorCode, InputFile, Language, Limit, Limits, LimitsRequest, SubmitRequest,
+};
+use supervisor_launch::seccomp::Profile;
+use supervisor_launch::{Image, Prepare, SandboxLimits, Start};
+use supervisor_policy::{
+    LimitsAsked, Refusal, RefusalReason, Resolved, check_environment_name, check_environment_value,
+};
+
+use crate::workspace::{GlobSelection, WorkingDirectory, check_files};
+
+/// Labels of an execution at the most, and the bytes of their names and values: they are for lists.
+const MAX_LABELS: usize = 32;
+const MAX_LABEL_NAME: usize = 64;
+const MAX_LABEL_VALUE: usize = 256;
+
+/// Variables at the most; the bytes are bounded with the arguments'.
+const MAX_VARIABLES: usize = 1024;
+
+/// Bytes of standard input at the most; larger data is a file.
+const MAX_STDIN: usize = 16 << 20;
+
+/// Where programs are looked for.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// What every payload finds in its environment, unless its policy or submission says otherwise.
+const ENVIRONMENT: [(&str, &str); 7] = [
+    ("HOME", "/workspace"),
+    ("LANG", "C.UTF-8"),
+    ("LOGNAME", "sandbox"),
+    ("PATH", PATH),
+    ("SHELL", "/bin/bash"),
+    ("TMPDIR", "/tmp"),
+    ("USER", "sandbox"),
+];
+
+/// What will be launched.
+#[derive(Debug)]
+pub struct Plan {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The limits in force.
+    pub limits: Limits,
+    /// The start message.
+    pub start: Vec<u8>,
+    /// Standard input.
+    pub stdin: Vec<u8>,
+    /// Files that stand in the workspace at the start.
+    pub files: Vec<InputFile>,
+    /// Which files to keep.
+    pub globs: GlobSelection,
+    /// Which system calls the payload may make.
+    pub profile: Profile,
+    /// Whether files of the workspace and /tmp may be executed.
+    pub exec: bool,
+}
+
+impl Plan {
+    /// Checks a submission against its policy.
+    pub fn new(request: SubmitRequest, policy: &Resolved) -> Result<Self, ApiError> {
+        check_labels(&request)?;
+        let limits = limits(&request.limits, policy)?;
+        let mut files = request.files;
+        let argv = match (request.language, request.source) {
+            (Some(language), Some(source)) if request.argv.is_empty() => {
+                let (argv, file) = interpret(language, source, request.args);
+                files.push(file);
+                argv
+            }
+            (None, None) if !request.argv.is_empty() && request.args.is_empty() => request.argv,
+            _ => {
+                let problem = "exactly one of argv and language with source must be given";
+                return Err(ApiError::invalid("argv", problem)
+                    .with_hint("args go with source; with argv they are part of it"));
+            }
+        };
+        if let Err(problem) = check_files(&files) {
+            return Err(ApiError::invalid(problem.field(), problem.to_string()));
+        }
+        let cwd = request.cwd.as_deref().unwrap_or_default();
+        let cwd = WorkingDirectory::try_from(cwd)
+            .map_err(|problem| ApiError::invalid("cwd", problem.to_string()))?;
+        let globs = GlobSelection::new(&request.artifacts.globs).map_err(|problem| {
+            ApiError::invalid(format!("artifacts.globs[{}]", problem.index), problem.to_string())
+        })?;
+        let stdin = request.stdin.map(|content| content.0).unwrap_or_default();
+        if stdin.len() > MAX_STDIN {
+            let problem = format!("standard input is at most {MAX_STDIN} bytes");
+            return Err(
+                ApiError::invalid("stdin", problem).with_hint("hand larger data in as a file")
+            );
+        }
+        let environment = environment(policy, &request.env.0)?;
+        let start = start(&argv, &environment, &cwd.absolute())?;
+        let profile = Profile::parse(policy.profile().as_str()).ok_or_else(|| {
+            ApiError::new(ErrorCode::Internal, "a profile that launches don't know")
+        })?;
+        Ok(Self { argv, limits, start, stdin, files, globs, profile, exec: policy.exec() })
+    }
+
+    /// The launch request.
+    pub fn prepare(&self, execution: u128, landlock: u8) -> Prepare {
+        Prepare {
+            execution,
+            image: Image(0),
+            profile: self.profile,
+            exec: self.exec,
+            landlock,
+            limits: sandbox_limits(&self.limits),
+        }
+    }
+}
+
+/// The part of the limits that the launcher and init apply.
+pub fn sandbox_limits(limits: &Limits) -> SandboxLimits {
+    SandboxLimits {
+        memory_max: limits.memory_max,
+        pids_max: limits.pids_max,
+        cpu_max: limits.cpu_max,
+        cpu_time: limits.cpu_time,
+        open_files: limits.open_files,
+        workspace_bytes: limits.workspace_bytes,
+        // The root directory is one of them.
+        workspace_inodes: limits.workspace_inodes.saturating_add(1),
+        tmp_bytes: limits.tmp_bytes,
+        tmp_inodes: limits.tmp_inodes,
+        io_read_bps: limits.io_read_bps,
+        io_write_bps: limits.io_write_bps,
+        io_read_iops: limits.io_read_iops,
+        io_write_iops: limits.io_write_iops,
+    }
+}
+
+fn check_labels(request: &SubmitRequest) -> Result<(), ApiError> {
+    let labels = &request.labels.0;
+    if labels.len() > MAX_LABELS {
+        return Err(ApiError::invalid("labels", format!("at most {MAX_LABELS} labels")));
+    }
+    for (name, value) in labels {
+        let sizes = name.len() > MAX_LABEL_NAME || value.len() > MAX_LABEL_VALUE;
+        if name.is_empty() || sizes || name.chars().chain(value.chars()).any(char::is_control) {
+            let problem = format!(
+                "a label's name has 1–{MAX_LABEL_NAME} bytes, its value at most \
+                 {MAX_LABEL_VALUE}, and neither has control characters"
+            );
+            return Err(ApiError::invalid("labels", problem));
+        }
+    }
+    Ok(())
+}
+
+fn limits(asked: &LimitsRequest, policy: &Resolved) -> Result<Limits, ApiError> {
+    let mut translated = LimitsAsked::default();
+    for limit in Limit::ALL {
+        if let (Some(value), Some(known)) = (asked.get(*limit), theirs(*limit)) {
+            translated.set(known, value);
+        }
+    }
+    let granted = policy.limits(&translated).map_err(|refusal| refuse(&refusal))?;
+    let mut limits = NONE;
+    for limit in Limit::ALL {
+        let known = theirs(*limit).ok_or_else(|| {
+            ApiError::new(ErrorCode::Internal, format!("policies don't know the limit {limit}"))
+        })?;
+        limits.set(*limit, granted.get(known));
+    }
+    Ok(limits)
+}
+
+pub(crate) const NONE: Limits = Limits {
+    memory_max: 0,
+    pids_max: 0,
+    cpu_max: 0,
+    cpu_time: 0,
+    wall_time: 0,
+    open_files: 0,
+    workspace_bytes: 0,
+    workspace_inodes: 0,
+    tmp_bytes: 0,
+    tmp_inodes: 0,
+    output_bytes: 0,
+    artifact_bytes: 0,
+    artifact_count: 0,
+    io_read_bps: 0,
+    io_write_bps: 0,
+    io_read_iops: 0,
+    io_write_iops: 0,
+};
+
+/// The same limits in the policy's terms.
+pub fn to_policy(limits: &Limits) -> supervisor_policy::Limits {
+    supervisor_policy::PerLimit::from_fn(|known| {
+        let ours = Limit::ALL.iter().find(|limit| limit.name() == known.name());
+        ours.map_or(0, |limit| limits.get(*limit))
+    })
+}
+
+fn theirs(limit: Limit) -> Option<supervisor_policy::Limit> {
+    supervisor_policy::Limit::from_name(limit.name())
+}
+
+fn refuse(refusal: &Refusal) -> ApiError {
+    let code = match refusal.reason {
+        RefusalReason::AboveMaximum => ErrorCode::PolicyDenied,
+        RefusalReason::Zero => ErrorCode::InvalidArgument,
+    };
+    ApiError::new(code, refusal.to_string())
+        .with_field(format!("limits.{}", refusal.limit.name()))
+        .with_hint(refusal.remedy.clone())
+}
+
+/// Source becomes a file of the workspace, so that tracebacks name lines and modules beside it can
+/// be imported.
+fn interpret(language: Language, source: String, args: Vec<String>) -> (Vec<String>, InputFile) {
+    let (program, name): (&[&str], _) = match language {
+        Language::Python => (&["python3", "-u"], "main.py"), // unbuffered: output is seen live
+        Language::Bash => (&["bash"], "main.sh"),
+        Language::Node => (&["node"], "main.js"),
+    };
+    let content = supervisor_api::Content(source.into_bytes());
+    let file = InputFile { path: name.to_owned(), content, executable: false };
+    let script = format!("/workspace/{name}");
+    let argv = program.iter().map(|&word| word.to_owned()).chain([script]).chain(args).collect();
+    (argv, file)
+}
+
+fn environment(
+    policy: &Resolved,
+    asked: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut merged: BTreeMap<String, String> = BTreeMap::new();
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    merged.extend(ENVIRONMENT.into_iter().map(own));
+    merged.extend(policy.environment().map(own));
+    for (name, value) in asked {
+        let field = || format!("env.{name}");
+        check_environment_name(name)
+            .map_err(|problem| ApiError::invalid("env", problem.to_string()))?;
+        check_environment_value(value)
+            .map_err(|problem| ApiError::invalid(field(), problem.to_string()))?;
+        merged.insert(name.clone(), value.clone());
+    }
+    if merged.len() > MAX_VARIABLES {
+        return Err(ApiError::invalid("env", format!("at most {MAX_VARIABLES} variables")));
+    }
+    Ok(merged)
+}
+
+fn start(
+    argv: &[String],
+    environment: &BTreeMap<String, String>,
+    cwd: &str,
+) -> Result<Vec<u8>, ApiError> {
+    if let Some(index) = argv.iter().position(|word| word.contains('\0')) {
+        return Err(ApiError::invalid(format!("argv[{index}]"), "an argument can't hold NUL"));
+    }
+    if argv.first().is_some_and(String::is_empty) {
+        return Err(ApiError::invalid("argv[0]", "a program has a name"));
+    }
+    let variables = environment.iter().map(|(name, value)| format!("{name}={value}").into_bytes());
+    let start = Start {
+        cwd: cwd.as_bytes().to_vec(),
+        argv: argv.iter().map(|word| word.clone().into_bytes()).collect(),
+        environment: variables.collect(),
+    };
+    start.encode().map_err(|_| {
+        let most = supervisor_launch::MAX_START;
+        ApiError::invalid("argv", format!("arguments and environment are at most {most} bytes"))
+            .with_hint("hand large data in as a file or on standard input")
+    })
+}

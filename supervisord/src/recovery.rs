@@ -1,0 +1,131 @@
+//! After a restart: every execution that an earlier daemon did not finish is accounted for, and
+//! nothing is left behind on the host.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
+use std::os::fd::AsFd;
+use supervisor_api::Execution;
+use supervisor_launch::Descriptor;
+use supervisor_launch::seccomp::Profile;
+use tokio::sync::watch;
+
+use crate::capture::Capture;
+use crate::driver;
+use crate::launcher::{Sandbox, pid_of};
+use crate::live::Live;
+use crate::store::MAX_FINISHED_PER_OWNER;
+use crate::supervisor::Inner;
+use crate::workspace::GlobSelection;
+
+/// Why something could not be taken over.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Adopts what lives, records what is lost, ends what nobody knows, removes files without a record.
+pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
+    let unfinished = inner.store.unfinished().await?;
+    let living: HashSet<u128> = inner.launcher.list().await?.into_iter().collect();
+    let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();
+    for stranger in living.difference(&known) {
+        inner.launcher.destroy(*stranger).await?;
+    }
+    for execution in unfinished {
+        take_over(inner, execution, &living).await?;
+    }
+    sweep(inner).await
+}
+
+/// Removes the oldest records of owners that have too many, and their files.
+pub async fn retire(inner: &Inner) -> Result<(), Failure> {
+    loop {
+        let retired = inner.store.prune(MAX_FINISHED_PER_OWNER).await?;
+        if retired.is_empty() {
+            return Ok(());
+        }
+        for id in retired {
+            inner.places.remove(id)?;
+        }
+    }
+}
+
+/// Removes the files of executions that have no record: their submission was never recorded, or an
+/// earlier daemon was stopped while it retired them.
+async fn sweep(inner: &Arc<Inner>) -> Result<(), Failure> {
+    for id in inner.places.all()? {
+        if inner.store.get(id).await?.is_none() {
+            inner.places.remove(id)?;
+        }
+    }
+    retire(inner).await
+}
+
+async fn take_over(
+    inner: &Arc<Inner>,
+    execution: Execution,
+    living: &HashSet<u128>,
+) -> Result<(), Failure> {
+    let id = execution.id;
+    let globs = inner.places.globs(id).unwrap_or_default();
+    let live = resurrect(inner, execution)?;
+    inner.live.insert(id, live.clone());
+    if !living.contains(&id.bits()) {
+        let reason = "the daemon was stopped before it ended, and its sandbox is gone";
+        tokio::spawn(driver::write_off(inner.clone(), live, reason));
+        return Ok(());
+    }
+    let sandbox = inner.launcher.adopt(id.bits()).await?;
+    let globs = GlobSelection::new(&globs).map_err(|problem| problem.message)?;
+    let left = has_started(&sandbox).then(|| left(&sandbox, &live)).flatten();
+    tokio::spawn(driver::adopt(inner.clone(), live, sandbox, left, globs));
+    Ok(())
+}
+
+fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> {
+    let place = inner.places.make(execution.id, &[])?;
+    let capture = Capture::reopen(place, execution.limits.output_bytes)?;
+    let policy = inner.policies.resolve(&execution.policy.name);
+    let profile = policy.and_then(|policy| Profile::parse(policy.profile().as_str()));
+    Ok(Arc::new(Live {
+        profile: profile.unwrap_or(Profile::Default),
+        execution: watch::Sender::new(execution),
+        capture,
+        cancelled: watch::Sender::new(false),
+    }))
+}
+
+/// Whether the payload's program was executed: its stub holds the only reading end of the start pipe,
+/// and exec closes it. A pipe that nobody can read is in error (poll(2), POLLERR).
+fn has_started(sandbox: &Sandbox) -> bool {
+    let Some(start) = sandbox.get(Descriptor::Start) else { return false };
+    let mut fds = [PollFd::new(start.as_fd(), PollFlags::empty())];
+    let looked = poll(&mut fds, PollTimeout::ZERO);
+    let [start] = &fds;
+    looked != Err(Errno::EINTR)
+        && start.revents().is_some_and(|seen| seen.contains(PollFlags::POLLERR))
+}
+
+/// What is left of the wall time, by the kernel's record of when init started. `None` if that can't be
+/// read: then init has ended, and there is nothing to wait for.
+fn left(sandbox: &Sandbox, live: &Live) -> Option<Duration> {
+    let wall_time = Duration::from_millis(live.snapshot().limits.wall_time);
+    let Some(pid) = sandbox.get(Descriptor::Process).and_then(pid_of) else {
+        return Some(wall_time);
+    };
+    let since = since_start(pid).unwrap_or_default();
+    Some(wall_time.saturating_sub(since))
+}
+
+/// proc(5), stat: the 22nd field is the start since boot in ticks of a hundredth of a second.
+fn since_start(pid: u32) -> Option<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(") ")?;
+    let ticks: u64 = fields.split(' ').nth(19)?.parse().ok()?;
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
+    Duration::from(now).checked_sub(Duration::from_millis(ticks * 10))
+}

@@ -1,0 +1,230 @@
+//! From a process to a daemon: confine it, open what it needs, take over what an earlier one left,
+//! serve until it is told to stop.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use supervisor_api::Mode;
+use supervisor_policy::{Floor, PolicySet};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use crate::admission::{Admission, Bounds};
+use crate::config::Config;
+use crate::confine;
+use crate::host::Host;
+use crate::http::{Roles, Server};
+use crate::launcher::Launcher;
+use crate::live::LiveSet;
+use crate::places::Places;
+use crate::recovery;
+use crate::store::Store;
+use crate::supervisor::{Inner, Supervisor};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Threads that the runtime has for calls and executions. What costs time is done by the kernel and
+/// by threads for blocking work, so more would only wait.
+const WORKERS: usize = 2;
+
+/// Threads for blocking work at the most: writing input files, collecting artifacts.
+const BLOCKING: usize = 16;
+
+/// Name of root's floor among the policy files.
+const FLOOR: &str = "floor.toml";
+
+/// Everything a daemon is made from.
+struct Parts {
+    listener: UnixListener,
+    launcher: OwnedFd,
+    state: PathBuf,
+    policies: PolicySet,
+    config: Config,
+}
+
+/// Runs the installed service.
+pub fn run(config: Config) -> Result<(), Failure> {
+    log();
+    confine::harden()?;
+    let policies = read_policies(&config.policies)?;
+    let launcher = connect_to_launcher(&config.launcher)?;
+    let listener = listen(&config.socket)?;
+    confine::restrict()?;
+    let state = config.state.clone();
+    let parts = Parts { listener, launcher, state, policies, config };
+    runtime()?.block_on(serve(parts, Until::Signal))
+}
+
+/// Runs the daemon of a standalone supervisor: `arguments` are the directory, the uid, whether the
+/// mode is strict, and the numbers of the two descriptors that were left open.
+pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
+    let [directory, uid, strict, listener, launcher] = arguments else {
+        return Err("this command line is supervisord's own".into());
+    };
+    let listener = UnixListener::from(supervisor_sys::take_inherited(listener.parse()?)?);
+    let launcher = supervisor_sys::take_inherited(launcher.parse()?)?;
+    log();
+    let uid: u32 = uid.parse()?;
+    let privileged = nix::unistd::geteuid().is_root();
+    confine::enter_small_root(Path::new(directory))?;
+    if privileged {
+        confine::become_user(uid)?;
+    }
+    confine::harden()?;
+    confine::restrict()?;
+    let mode = if strict.parse()? { Mode::Strict } else { Mode::BestEffort };
+    let config = Config { mode, ..Config::default() };
+    let state = PathBuf::from(confine::STATE);
+    let policies = PolicySet::builtin().map_err(|problem| problem.to_string())?;
+    let ready = format!("ready {directory}/api.sock");
+    let parts = Parts { listener, launcher, state, policies, config };
+    runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
+}
+
+/// When to stop.
+enum Until {
+    /// SIGTERM or SIGINT.
+    Signal,
+    /// Standard input ends. The caller waits for a line that says that we are ready.
+    InputEnds { ready: String },
+}
+
+fn runtime() -> io::Result<runtime::Runtime> {
+    runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .enable_all()
+        .build()
+}
+
+fn log() {
+    use tracing_subscriber::EnvFilter;
+    let filter =
+        EnvFilter::try_from_env("SUPERVISORD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .init();
+}
+
+fn read_policies(directory: &Path) -> Result<PolicySet, Failure> {
+    let mut files = HashMap::new();
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(PolicySet::builtin().map_err(|problem| problem.to_string())?);
+        }
+        other => other?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            files.insert(name, fs::read_to_string(&path)?);
+        }
+    }
+    let floor = match files.remove(FLOOR) {
+        Some(text) => Floor::load(FLOOR, &text),
+        None => Floor::builtin(),
+    };
+    let floor = floor.map_err(|problem| problem.to_string())?;
+    Ok(PolicySet::load(files, floor).map_err(|problem| problem.to_string())?)
+}
+
+fn connect_to_launcher(path: &Path) -> io::Result<OwnedFd> {
+    let kind = SockType::SeqPacket;
+    let connection = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    connect(std::os::fd::AsRawFd::as_raw_fd(&connection), &UnixAddr::new(path)?).map_err(
+        |error| {
+            io::Error::new(
+                io::Error::from(error).kind(),
+                format!("the launcher's socket {}: {error}", path.display()),
+            )
+        },
+    )?;
+    Ok(connection)
+}
+
+/// Listens on the API's socket. One that a daemon left that was killed is replaced; the store's lock
+/// keeps a second living daemon away.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?; // who may reach it is its directory's mode
+    Ok(listener)
+}
+
+async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
+    let Parts { listener, launcher, state, policies, config } = parts;
+    let store = Store::open(&state)?;
+    let places = Arc::new(Places::open(&state)?);
+    let launcher = Launcher::start(launcher)?;
+    let host = Host::probe(&launcher, supervisor_sys::random_bits()?).await;
+    if let (Some(unable), Until::InputEnds { .. }) = (host.unable(), &until) {
+        return Err(
+            format!("no sandbox can be made here: {}; {}", unable.reason, unable.remedy).into()
+        );
+    }
+    let roles = Roles::new(config.admins.uids.clone(), config.admins.gids.clone());
+    let supervisor = Supervisor::new(Inner {
+        store,
+        launcher,
+        admission: Admission::new(Bounds::from(&config.bounds)),
+        live: LiveSet::default(),
+        places,
+        policies,
+        default_policy: config.default_policy,
+        host,
+        mode: config.mode,
+        finished: AtomicU64::new(0),
+    });
+    recovery::recover(supervisor.inner()).await?;
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let (stop, stopped) = watch::channel(false);
+    let server = Server::new(Arc::new(supervisor.clone()), roles);
+    let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
+    wait(until).await?;
+    stop.send_replace(true);
+    serving.await?;
+    supervisor.inner().store.close().await?;
+    Ok(())
+}
+
+async fn wait(until: Until) -> Result<(), Failure> {
+    match until {
+        Until::Signal => {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        Until::InputEnds { ready } => {
+            {
+                let mut output = io::stdout().lock();
+                writeln!(output, "{ready}")?;
+                output.flush()?;
+            }
+            // A thread for blocking work: a read of standard input can't be taken back.
+            let end = spawn_blocking(|| io::copy(&mut io::stdin().lock(), &mut io::sink()));
+            end.await??;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! The daemon's state on disk: one record per execution, in SQLite.
+//!
+//! One thread owns the connection that writes, two others read; callers wait for neither on the
+//! runtime's threads. A write is on disk when its method returns: the log is synced with every
+//! commit (`synchronous = FULL`), and the commit is shared by all writes that wait at the time. A
+//! write whose caller goes away meanwhile is done all the same.
+//!
+//! ```text
+//!   insert, finish, prune ──▶ queue ──▶ writer ──▶ state.db-wal ──▶ state.db
+//!   get, list, artifacts  ──▶ queue ──▶ readers ◀────────┴──────────────┘
+//! ```
+
+mod database;
+mod directory;
+mod error;
+mod reader;
+mod record;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rusqlite::Connection;
+use supervisor_api::{ArtifactList, Execution, ExecutionId, ExecutionList, State};
+use tokio::sync::{mpsc, oneshot};
+
+pub use error::StoreError;
+
+use crate::store::directory::Directory;
+use crate::store::reader::Query;
+use crate::store::record::{Filter, Record};
+use crate::store::writer::{Reply, Write, Writer};
+
+/// Finished executions kept of one owner; the oldest go first. With records of a few KiB an owner
+/// takes some tens of megabytes at the most.
+pub const MAX_FINISHED_PER_OWNER: u32 = 10_000;
+
+/// Executions removed by one call of [`Store::prune`], so that it doesn't hold up other writes.
+const PRUNED_AT_ONCE: u32 = 256;
+
+/// Writes that wait for the writer; whoever comes after waits for a place.
+const WRITE_QUEUE: usize = 1024;
+
+/// Queries that wait for a reader; whoever comes after waits for a place.
+const READ_QUEUE: usize = 256;
+
+/// Readers: one may be busy with a long page while the other answers the short questions.
+const READERS: usize = 2;
+
+/// The state of the daemon. Clones are the same store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writes: mpsc::Sender<Write>,
+    queries: mpsc::Sender<Query>,
+}
+
+impl Store {
+    /// Opens the state in a directory that exists, making it where there never was any.
+    ///
+    /// State that is damaged, behind what was committed, of a newer version, or missing where
+    /// there was some is [refused](StoreError::Refused) and left as it is. Blocks.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let directory = Arc::new(Directory::lock(directory)?);
+        let (connection, marker) = database::open(&directory)?;
+        let (queries, queue) = mpsc::channel(READ_QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..READERS {
+            let (reader, queue) = (database::open_reader(&directory)?, Arc::clone(&queue));
+            let held = Arc::clone(&directory);
+            spawn("store-reader", &directory, move || reader::run(reader, &queue, held))?;
+        }
+        let (writes, queue) = mpsc::channel(WRITE_QUEUE);
+        let writer = Writer::new(connection, marker, Arc::clone(&directory));
+        spawn("store-writer", &directory, move || writer.run(queue))?;
+        Ok(Self { writes, queries })
+    }
+
+    /// Records a new execution that has not finished.
+    pub async fn insert(&self, execution: &Execution) -> Result<(), StoreError> {
+        demand(execution, execution.state != State::Finished, "insert")?;
+        let record = Record::new(execution)?;
+        self.write(|reply| Write::Insert { record, reply }).await
+    }
+
+    /// Records the progress of an execution, before any write that is asked for later, without
+    /// waiting until it is on disk. Waits only while the queue is full.
+    ///
+    /// The only failures reported here are an execution that has finished, and a closed store;
+    /// one of the disk is logged. What was queued is not yet seen by `get`.
+    pub async fn enqueue_update(&self, execution: &Execution) -> Result<(), StoreError> {
+        demand(execution, execution.state != State::Finished, "enqueue_update")?;
+        let record = Record::new(execution)?;
+        self.writes.send(Write::Update { record }).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// Records the end of an execution. From then on its record is final.
+    pub async fn finish(
+        &self,
+        execution: &Execution,
+        artifacts: &ArtifactList,
+    ) -> Result<(), StoreError> {
+        let ended = execution.state == State::Finished && execution.outcome.is_some();
+        demand(execution, ended, "finish")?;
+        let record = Record::new(execution)?;
+        let artifacts = serde_json::to_string(artifacts)
+            .map_err(|source| StoreError::Record { id: execution.id.to_string(), source })?;
+        self.write(|reply| Write::Finish { record, artifacts, reply }).await
+    }
+
+    /// One execution.
+    pub async fn get(&self, id: ExecutionId) -> Result<Option<Execution>, StoreError> {
+        self.query(move |connection| record::get(connection, id)).await
+    }
+
+    /// A page of executions, newest first by the order of insertion: of one owner or of all, in
+    /// one state or in any, older than `after`. A page of long records may hold fewer than `limit`
+    /// (at least one); `next` says whether there are more. An `after` that is not there, or not
+    /// that owner's, is [unknown](StoreError::Unknown).
+    pub async fn list(
+        &self,
+        owner: Option<u32>,
+        state: Option<State>,
+        after: Option<ExecutionId>,
+        limit: u32,
+    ) -> Result<ExecutionList, StoreError> {
+        let filter = Filter { owner, state, after, limit: limit.max(1) };
+        self.query(move |connection| record::list(connection, filter)).await
+    }
+
+    /// Every execution that has not finished, oldest first.
+    pub async fn unfinished(&self) -> Result<Vec<Execution>, StoreError> {
+        self.query(record::unfinished).await
+    }
+
+    /// The artifacts of an execution, once it has finished.
+    pub async fn artifacts(&self, id: ExecutionId) -> Result<Option<ArtifactList>, StoreError> {
+        self.query(move |connection| record::artifacts(connection, id)).await
+    }
+
+    /// Removes the records of finished executions that are older than the newest `keep` of their
+    /// owner, usually [`MAX_FINISHED_PER_OWNER`]; at most 256 a call. Gives their ids, so that the
+    /// files can follow; an empty answer means that nothing is left to remove.
+    pub async fn prune(&self, keep: u32) -> Result<Vec<ExecutionId>, StoreError> {
+        let ids = self
+            .query(move |connection| record::superfluous(connection, keep, PRUNED_AT_ONCE))
+            .await?;
+        if !ids.is_empty() {
+            let removed = ids.clone();
+            self.write(|reply| Write::Remove { ids: removed, reply }).await?;
+        }
+        Ok(ids)
+    }
+
+    /// Closes the store after everything that was queued before; it can then be opened again.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        for _ in 0..READERS {
+            let (stopped, stops) = oneshot::channel();
+            self.queries.send(Query::Stop(stopped)).await.map_err(|_| StoreError::Closed)?;
+            drop(stops.await); // the sender is dropped, never used
+        }
+        self.write(|reply| Write::Close { reply }).await
+    }
+
+    async fn write(&self, write: impl FnOnce(Reply) -> Write) -> Result<(), StoreError> {
+        let (reply, outcome) = oneshot::channel();
+        self.writes.send(write(reply)).await.map_err(|_| StoreError::Closed)?;
+        outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn query<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let query = Query::Run(Box::new(move |connection| {
+            drop(reply.send(ask(connection))); // a caller that went away has no use for it
+        }));
+        self.queries.send(query).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+fn demand(execution: &Execution, holds: bool, operation: &'static str) -> Result<(), StoreError> {
+    if holds { Ok(()) } else { Err(StoreError::WrongState { id: execution.id, operation }) }
+}
+
+fn spawn(
+    name: &str,
+    directory: &Directory,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<(), StoreError> {
+    match thread::Builder::new().name(name.to_owned()).spawn(run) {
+        Ok(_) => Ok(()), // it ends with the last clone of the store, or by `close`
+        Err(source) => Err(StoreError::Io {
+            operation: "start a thread for",
+            path: directory.database(),
+            source,
+        }),
+    }
+}

@@ -1,0 +1,281 @@
+//! The statements: one function per thing that is asked of the tables.
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, named_params};
+use supervisor_api::{ArtifactList, Execution, ExecutionId, ExecutionList, State};
+
+use crate::store::StoreError;
+use crate::store::database::database;
+
+/// Bytes of records after which a page ends early, so that a list of executions with arguments of
+/// megabytes costs the daemon no more memory than this and one record.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// An execution as it stands in its row.
+#[derive(Debug)]
+pub(super) struct Record {
+    id: ExecutionId,
+    owner: u32,
+    state: State,
+    text: String,
+}
+
+/// Which executions a page holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Filter {
+    pub(super) owner: Option<u32>,
+    pub(super) state: Option<State>,
+    pub(super) after: Option<ExecutionId>,
+    pub(super) limit: u32,
+}
+
+impl Record {
+    /// The row of an execution.
+    pub(super) fn new(execution: &Execution) -> Result<Self, StoreError> {
+        let text = serde_json::to_string(execution)
+            .map_err(|source| StoreError::Record { id: execution.id.to_string(), source })?;
+        Ok(Self { id: execution.id, owner: execution.owner_uid, state: execution.state, text })
+    }
+
+    /// Bytes of the record itself.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whose record it is.
+    pub(super) const fn id(&self) -> ExecutionId {
+        self.id
+    }
+}
+
+/// Adds a record.
+pub(super) fn insert(connection: &Connection, record: &Record) -> Result<(), StoreError> {
+    const INSERT: &str = "INSERT INTO execution (id, owner, state, record) \
+                          VALUES (:id, :owner, :state, :record)";
+    let inserted = connection.prepare_cached(INSERT).and_then(|mut insert| {
+        insert.execute(named_params! {
+            ":id": record.id.to_string(),
+            ":owner": record.owner,
+            ":state": name(record.state),
+            ":record": record.text,
+        })
+    });
+    match inserted {
+        Ok(_) => Ok(()),
+        Err(error) if is_duplicate(&error) => Err(StoreError::Duplicate(record.id)),
+        Err(source) => Err(database("record an execution", source)),
+    }
+}
+
+/// Replaces a record that is not final yet.
+pub(super) fn update(connection: &Connection, record: &Record) -> Result<(), StoreError> {
+    const UPDATE: &str = "UPDATE execution SET state = :state, record = :record \
+                          WHERE id = :id AND state <> 'finished'";
+    let updated = connection
+        .prepare_cached(UPDATE)
+        .and_then(|mut update| {
+            update.execute(named_params! {
+                ":id": record.id.to_string(),
+                ":state": name(record.state),
+                ":record": record.text,
+            })
+        })
+        .map_err(|source| database("update the record of an execution", source))?;
+    match updated {
+        0 if sequence(connection, record.id, None)?.is_some() => {
+            Err(StoreError::AlreadyFinished(record.id))
+        }
+        0 => Err(StoreError::Unknown(record.id)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a record final and adds its artifacts.
+pub(super) fn finish(
+    connection: &Connection,
+    record: &Record,
+    artifacts: &str,
+) -> Result<(), StoreError> {
+    const ADD: &str = "INSERT INTO artifacts (seq, list) \
+                       SELECT seq, :list FROM execution WHERE id = :id";
+    update(connection, record)?;
+    connection
+        .prepare_cached(ADD)
+        .and_then(|mut add| {
+            add.execute(named_params! {":id": record.id.to_string(), ":list": artifacts})
+        })
+        .map(drop)
+        .map_err(|source| database("record the artifacts of an execution", source))
+}
+
+/// Removes finished records and their artifacts.
+pub(super) fn remove(connection: &Connection, ids: &[ExecutionId]) -> Result<(), StoreError> {
+    const REMOVE: &str = "DELETE FROM execution WHERE id = :id AND state = 'finished'";
+    let mut remove = connection
+        .prepare_cached(REMOVE)
+        .map_err(|source| database("remove old executions", source))?;
+    for id in ids {
+        remove
+            .execute(named_params! {":id": id.to_string()})
+            .map_err(|source| database("remove old executions", source))?;
+    }
+    Ok(())
+}
+
+/// One execution.
+pub(super) fn get(
+    connection: &Connection,
+    id: ExecutionId,
+) -> Result<Option<Execution>, StoreError> {
+    const SELECT: &str = "SELECT id, record FROM execution WHERE id = :id";
+    let text = connection
+        .prepare_cached(SELECT)
+        .and_then(|mut select| {
+            select.query_row(named_params! {":id": id.to_string()}, id_and_text).optional()
+        })
+        .map_err(|source| database("read an execution", source))?;
+    text.map(execution).transpose()
+}
+
+/// The artifacts of a finished execution.
+pub(super) fn artifacts(
+    connection: &Connection,
+    id: ExecutionId,
+) -> Result<Option<ArtifactList>, StoreError> {
+    const SELECT: &str = "SELECT list FROM artifacts \
+                          WHERE seq = (SELECT seq FROM execution WHERE id = :id)";
+    let text: Option<String> = connection
+        .prepare_cached(SELECT)
+        .and_then(|mut select| {
+            select.query_row(named_params! {":id": id.to_string()}, |row| row.get(0)).optional()
+        })
+        .map_err(|source| database("read the artifacts of an execution", source))?;
+    text.map(|text| serde_json::from_str(&text))
+        .transpose()
+        .map_err(|source| StoreError::Record { id: id.to_string(), source })
+}
+
+/// Every execution that is not finished, oldest first.
+pub(super) fn unfinished(connection: &Connection) -> Result<Vec<Execution>, StoreError> {
+    const SELECT: &str = "SELECT id, record FROM execution INDEXED BY execution_unfinished \
+                          WHERE state <> 'finished' ORDER BY seq";
+    let failed = |source| database("read the unfinished executions", source);
+    let mut select = connection.prepare_cached(SELECT).map_err(failed)?;
+    let rows = select.query_map([], id_and_text).map_err(failed)?;
+    rows.map(|row| row.map_err(failed).and_then(execution)).collect()
+}
+
+/// A page of executions, newest first.
+pub(super) fn list(connection: &Connection, filter: Filter) -> Result<ExecutionList, StoreError> {
+    let failed = |source| database("list executions", source);
+    let below = match filter.after {
+        Some(id) => sequence(connection, id, filter.owner)?.ok_or(StoreError::Unknown(id))?,
+        None => i64::MAX,
+    };
+    let mut select = connection.prepare_cached(&statement(filter)).map_err(failed)?;
+    let mut rows = select
+        .query(named_params! {
+            ":below": below,
+            ":owner": filter.owner,
+            ":state": filter.state.map(name),
+        })
+        .map_err(failed)?;
+    let mut page = ExecutionList { executions: Vec::new(), next: None };
+    let mut bytes = 0;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let full = page.executions.len() >= filter.limit as usize || bytes > PAGE_BYTES;
+        if let (true, Some(last)) = (full, page.executions.last()) {
+            page.next = Some(last.id);
+            break;
+        }
+        let (id, text) = id_and_text(row).map_err(failed)?;
+        bytes += text.len();
+        page.executions.push(execution((id, text))?);
+    }
+    Ok(page)
+}
+
+/// Finished executions that are older than the newest `keep` of their owner, oldest first.
+pub(super) fn superfluous(
+    connection: &Connection,
+    keep: u32,
+    at_most: u32,
+) -> Result<Vec<ExecutionId>, StoreError> {
+    // The inner select is answered from the index on owner alone; only rows beyond `keep` are read.
+    const SELECT: &str = "SELECT id FROM execution WHERE state = 'finished' AND seq IN \
+        (SELECT seq FROM (SELECT seq, row_number() OVER (PARTITION BY owner ORDER BY seq DESC) \
+        AS place FROM execution) WHERE place > :keep) ORDER BY seq LIMIT :at_most";
+    let failed = |source| database("look for old executions", source);
+    let mut select = connection.prepare_cached(SELECT).map_err(failed)?;
+    let rows = select
+        .query_map(named_params! {":keep": keep, ":at_most": at_most}, |row| {
+            row.get::<_, String>(0)
+        })
+        .map_err(failed)?;
+    rows.map(|row| {
+        let text = row.map_err(failed)?;
+        text.parse().map_err(|error| StoreError::Record {
+            id: text,
+            source: serde::de::Error::custom(error),
+        })
+    })
+    .collect()
+}
+
+/// The place of an execution in the order of insertion, if it is this owner's.
+fn sequence(
+    connection: &Connection,
+    id: ExecutionId,
+    owner: Option<u32>,
+) -> Result<Option<i64>, StoreError> {
+    const SELECT: &str =
+        "SELECT seq FROM execution WHERE id = :id AND (:owner IS NULL OR owner = :owner)";
+    connection
+        .prepare_cached(SELECT)
+        .and_then(|mut select| {
+            let parameters = named_params! {":id": id.to_string(), ":owner": owner};
+            select.query_row(parameters, |row| row.get(0)).optional()
+        })
+        .map_err(|source| database("look for an execution", source))
+}
+
+/// The text of a listing. Conditions that hold nothing back stand there all the same, so that
+/// every text takes the same parameters. Unfinished executions are few among many that are not:
+/// SQLite has to be told to use their index, as it prefers to read the table in its order.
+fn statement(filter: Filter) -> String {
+    let owner = if filter.owner.is_some() { "owner = :owner" } else { ":owner IS NULL" };
+    let (index, state) = match filter.state {
+        None => ("", ":state IS NULL"),
+        Some(State::Finished) => ("", "state = :state"),
+        Some(_) => ("INDEXED BY execution_unfinished", "state <> 'finished' AND state = :state"),
+    };
+    format!(
+        "SELECT id, record FROM execution {index} WHERE seq < :below AND {owner} AND {state} \
+         ORDER BY seq DESC"
+    )
+}
+
+fn id_and_text(row: &Row<'_>) -> Result<(String, String), rusqlite::Error> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn execution((id, text): (String, String)) -> Result<Execution, StoreError> {
+    serde_json::from_str(&text).map_err(|source| StoreError::Record { id, source })
+}
+
+/// A state as it stands in the records and in the column beside them.
+const fn name(state: State) -> &'static str {
+    match state {
+        State::Queued => "queued",
+        State::Launching => "launching",
+        State::Running => "running",
+        State::Collecting => "collecting",
+        State::Finished => "finished",
+    }
+}
+
+fn is_duplicate(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+        && error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE)
+}

@@ -1,0 +1,298 @@
+//! What the store promises, on real files.
+
+mod crash;
+mod damage;
+mod full;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use supervisor_api::{
+    Artifact, ArtifactList, Execution, ExecutionId, Limits, Outcome, OutputSummary,
+    PolicyReference, SessionId, State, UniqueMap, Usage,
+};
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::store::directory::Directory;
+use crate::store::writer::{Write, Writer};
+use crate::store::{Record, Store, StoreError, database};
+
+const OWNER: u32 = 1000;
+
+fn queued(number: u128) -> Execution {
+    Execution {
+        id: ExecutionId::from_bits(number),
+        session: SessionId::from_bits(number),
+        owner_uid: OWNER,
+        state: State::Queued,
+        outcome: None,
+        argv: vec!["python3".into(), "-c".into(), format!("print({number})")],
+        language: None,
+        labels: UniqueMap::default(),
+        policy: PolicyReference { name: "default".into(), digest: "0".repeat(64) },
+        limits: limits(),
+        created_at: "2026-01-01T00:00:00Z".into(),
+        started_at: None,
+        finished_at: None,
+        usage: Usage::default(),
+        output: OutputSummary::default(),
+        artifact_count: 0,
+        artifacts_truncated: false,
+        controls: Vec::new(),
+    }
+}
+
+fn limits() -> Limits {
+    let fields = supervisor_api::Limit::ALL.iter().map(|limit| (limit.name().to_owned(), 1.into()));
+    serde_json::from_value(serde_json::Value::Object(fields.collect())).unwrap()
+}
+
+fn finished(number: u128) -> Execution {
+    Execution {
+        state: State::Finished,
+        outcome: Some(Outcome::Exited { code: 0 }),
+        finished_at: Some("2026-01-01T00:00:01Z".into()),
+        ..queued(number)
+    }
+}
+
+fn artifacts(number: u128) -> ArtifactList {
+    let artifact = Artifact {
+        path: format!("plot-{number}.png"),
+        size: 1,
+        sha256: "1".repeat(64),
+        media_type: "image/png".into(),
+    };
+    ArtifactList { artifacts: vec![artifact], refused: Vec::new(), truncated: false }
+}
+
+async fn run_one(store: &Store, number: u128) {
+    store.insert(&queued(number)).await.unwrap();
+    store.finish(&finished(number), &artifacts(number)).await.unwrap();
+}
+
+async fn all(store: &Store) -> Result<Vec<Execution>, StoreError> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(None, None, after, 7).await?;
+        found.extend(page.executions);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+fn numbers(executions: &[Execution]) -> Vec<u128> {
+    executions.iter().map(|execution| execution.id.bits()).collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap()) & 0o7777
+}
+
+#[tokio::test]
+async fn what_was_finished_is_there_after_the_store_was_closed_and_opened() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    run_one(&store, 1).await;
+    store.insert(&queued(2)).await.unwrap();
+    store.close().await.unwrap();
+    assert!(matches!(store.get(ExecutionId::from_bits(1)).await, Err(StoreError::Closed)));
+    assert!(matches!(store.insert(&queued(3)).await, Err(StoreError::Closed)));
+
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.get(ExecutionId::from_bits(1)).await.unwrap(), Some(finished(1)));
+    assert_eq!(store.artifacts(ExecutionId::from_bits(1)).await.unwrap(), Some(artifacts(1)));
+    assert_eq!(store.artifacts(ExecutionId::from_bits(2)).await.unwrap(), None);
+    assert_eq!(store.unfinished().await.unwrap(), [queued(2)]);
+    assert_eq!(store.get(ExecutionId::from_bits(3)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_finished_record_is_final() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let id = ExecutionId::from_bits(1);
+    run_one(&store, 1).await;
+    let other = Execution { outcome: Some(Outcome::Cancelled), ..finished(1) };
+    let refused = store.finish(&other, &artifacts(2)).await;
+    assert!(matches!(refused, Err(StoreError::AlreadyFinished(same)) if same == id));
+    let again = store.insert(&queued(1)).await;
+    assert!(matches!(again, Err(StoreError::Duplicate(same)) if same == id));
+    store.enqueue_update(&Execution { state: State::Running, ..queued(1) }).await.unwrap();
+    store.insert(&queued(2)).await.unwrap(); // after the update, so that has been tried by now
+    assert_eq!(store.get(id).await.unwrap(), Some(finished(1)));
+    assert_eq!(store.artifacts(id).await.unwrap(), Some(artifacts(1)));
+
+    let missing = store.finish(&finished(3), &artifacts(3)).await;
+    assert!(matches!(missing, Err(StoreError::Unknown(_))));
+    for wrong in [
+        store.insert(&finished(4)).await,
+        store.enqueue_update(&finished(2)).await,
+        store.finish(&queued(2), &artifacts(2)).await,
+        store.finish(&Execution { outcome: None, ..finished(2) }, &artifacts(2)).await,
+    ] {
+        assert!(matches!(wrong, Err(StoreError::WrongState { .. })), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_is_recorded_before_what_is_written_later() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    store.insert(&queued(1)).await.unwrap();
+    for state in [State::Launching, State::Running, State::Collecting] {
+        store.enqueue_update(&Execution { state, ..queued(1) }).await.unwrap();
+        store.insert(&queued(10 + state as u128)).await.unwrap();
+        let found = store.get(ExecutionId::from_bits(1)).await.unwrap().unwrap();
+        assert_eq!(found.state, state);
+    }
+}
+
+#[tokio::test]
+async fn pages_give_every_execution_of_the_owner_once_newest_first() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    for number in 0..40 {
+        let owner_uid = OWNER + (number % 2) as u32;
+        store.insert(&Execution { owner_uid, ..queued(number) }).await.unwrap();
+    }
+    for number in (0..40).step_by(5) {
+        let owner_uid = OWNER + (number % 2) as u32;
+        let end = Execution { owner_uid, ..finished(number) };
+        store.finish(&end, &artifacts(number)).await.unwrap();
+    }
+    for owner in [None, Some(OWNER), Some(OWNER + 1), Some(7)] {
+        for state in [None, Some(State::Queued), Some(State::Finished), Some(State::Running)] {
+            let expected: Vec<u128> = (0..40u128)
+                .rev()
+                .filter(|number| owner.is_none_or(|uid| uid == OWNER + (number % 2) as u32))
+                .filter(|number| match state {
+                    None => true,
+                    Some(State::Finished) => number % 5 == 0,
+                    Some(State::Queued) => number % 5 != 0,
+                    Some(_) => false,
+                })
+                .collect();
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = store.list(owner, state, after, 4).await.unwrap();
+                found.extend(numbers(&page.executions));
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+            assert_eq!(found, expected, "{owner:?} {state:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_cannot_start_after_somebody_elses_execution() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    store.insert(&queued(1)).await.unwrap();
+    for (owner, after) in [(Some(OWNER + 1), 1), (Some(OWNER), 2), (None, 2)] {
+        let page = store.list(owner, None, Some(ExecutionId::from_bits(after)), 10).await;
+        assert!(matches!(page, Err(StoreError::Unknown(_))), "{page:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_very_long_records_ends_early_and_says_so() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    for number in 0..8 {
+        let argv = vec!["x".repeat(1 << 20)];
+        store.insert(&Execution { argv, ..queued(number) }).await.unwrap();
+    }
+    let page = store.list(None, None, None, 200).await.unwrap();
+    assert_eq!(numbers(&page.executions), [7, 6, 5, 4]);
+    let rest = store.list(None, None, page.next, 200).await.unwrap();
+    assert_eq!((numbers(&rest.executions), rest.next), (vec![3, 2, 1, 0], None));
+}
+
+#[tokio::test]
+async fn pruning_keeps_the_newest_of_every_owner_and_whatever_has_not_finished() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    store.insert(&queued(1)).await.unwrap();
+    for number in 2..=20 {
+        run_one(&store, number).await;
+    }
+    let other = Execution { owner_uid: OWNER + 1, ..queued(30) };
+    store.insert(&other).await.unwrap();
+    let other = Execution { owner_uid: OWNER + 1, ..finished(30) };
+    store.finish(&other, &artifacts(30)).await.unwrap();
+
+    let removed: Vec<u128> = store.prune(5).await.unwrap().iter().map(|id| id.bits()).collect();
+    assert_eq!(removed, (2..=15).collect::<Vec<_>>());
+    assert_eq!(store.prune(5).await.unwrap(), []);
+    assert_eq!(numbers(&all(&store).await.unwrap()), [30, 20, 19, 18, 17, 16, 1]);
+    assert_eq!(store.artifacts(ExecutionId::from_bits(2)).await.unwrap(), None);
+    assert_eq!(store.artifacts(ExecutionId::from_bits(16)).await.unwrap(), Some(artifacts(16)));
+}
+
+#[tokio::test]
+async fn two_stores_cannot_have_the_same_directory() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let second = Store::open(directory.path()).unwrap_err();
+    assert!(matches!(second, StoreError::InUse { .. }), "{second}");
+    store.close().await.unwrap();
+    Store::open(directory.path()).unwrap();
+}
+
+#[tokio::test]
+async fn only_the_daemon_can_read_its_state() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    store.insert(&queued(1)).await.unwrap();
+    for file in ["state.db", "state.db-wal", "state.db-shm", "initialised", "lock"] {
+        assert_eq!(mode(&directory.path().join(file)), 0o600, "{file}");
+    }
+    let rest = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(rest, 5);
+}
+
+#[tokio::test]
+async fn sixty_four_executions_can_finish_at_once() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let mut running = JoinSet::new();
+    for number in 0..64 {
+        let store = store.clone();
+        running.spawn(async move { run_one(&store, number).await });
+    }
+    running.join_all().await;
+    assert_eq!(all(&store).await.unwrap().len(), 64);
+}
+
+#[test]
+fn writes_that_wait_together_share_one_commit_and_one_refusal_spares_the_others() {
+    let path = TempDir::new().unwrap();
+    let directory = Arc::new(Directory::lock(path.path()).unwrap());
+    let (connection, marker) = database::open(&directory).unwrap();
+    let before = marker.commits;
+    let (queue, writes) = mpsc::channel(64);
+    let mut outcomes = Vec::new();
+    for number in 0..64u128 {
+        let (reply, outcome) = oneshot::channel();
+        let record = Record::new(&queued(number % 60)).unwrap();
+        assert!(queue.try_send(Write::Insert { record, reply }).is_ok());
+        outcomes.push(outcome);
+    }
+    drop(queue);
+    Writer::new(connection, marker, Arc::clone(&directory)).run(writes);
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        match outcome.blocking_recv().unwrap() {
+            Ok(()) => assert!(number < 60),
+            Err(error) => assert!(number >= 60 && matches!(error, StoreError::Duplicate(_))),
+        }
+    }
+    assert_eq!(directory.marker().unwrap().unwrap().commits, before + 1);
+}

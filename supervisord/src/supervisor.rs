@@ -1,0 +1,400 @@
+//! The operations. Front ends only convert to and from these methods; each one reads as the
+//! specification of what it does.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use supervisor_api::{
+    ApiError, Artifact, ArtifactList, ControlStatus, Doctor, ErrorCode, Execution, ExecutionId,
+    ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, SubmitRequest,
+    Usage,
+};
+use supervisor_policy::{PolicySet, Resolved};
+use supervisor_sys::random_bits;
+use tokio::sync::{oneshot, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::admission::Admission;
+pub use crate::capture::CaptureReader as OutputReader;
+use crate::capture::{Capture, CaptureReader};
+use crate::clock;
+use crate::driver;
+use crate::host::Host;
+use crate::launcher::Launcher;
+use crate::live::{Live, LiveSet};
+use crate::places::Places;
+use crate::plan::{self, Plan};
+use crate::recovery;
+use crate::store::{Store, StoreError};
+use crate::workspace::open_artifact;
+
+/// What a caller may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Submit, and see and end what is its own.
+    Agent,
+    /// See and end everybody's as well.
+    Admin,
+}
+
+/// Who is calling, as the kernel told it when the connection was made (SO_PEERCRED).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The peer's uid.
+    pub uid: u32,
+    /// Its role.
+    pub role: Role,
+}
+
+/// Which executions to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ListQuery {
+    /// Executions a page, 1–200.
+    pub limit: u32,
+    /// The last id of the page before.
+    pub after: Option<ExecutionId>,
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// Everybody's; administrators only.
+    pub all: bool,
+}
+
+/// Which output to read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OutputQuery {
+    /// One stream, or both in the order in which they were read.
+    pub stream: Option<Stream>,
+    /// Bytes to pass over, counted over what the answer holds.
+    pub offset: u64,
+    /// Go on until the execution has finished.
+    pub follow: bool,
+}
+
+/// What every part of the daemon shares.
+pub struct Inner {
+    /// What is recorded.
+    pub store: Store,
+    /// Who makes sandboxes.
+    pub launcher: Launcher,
+    /// Who runs when.
+    pub admission: Arc<Admission>,
+    /// What has not finished.
+    pub live: LiveSet,
+    /// Where files are kept.
+    pub places: Arc<Places>,
+    /// What may be asked for.
+    pub policies: PolicySet,
+    /// The policy of a submission that names none.
+    pub default_policy: String,
+    /// What the host can enforce.
+    pub host: Host,
+    /// What becomes of a submission whose policy needs more than that.
+    pub mode: Mode,
+    /// How many executions have finished since the daemon started.
+    pub finished: AtomicU64,
+}
+
+/// After how many finished executions old records are retired. The bound on records is kept to
+/// within this number for each owner.
+const RETIRE_EVERY: u64 = 256;
+
+/// The supervisor: one per daemon, shared by its front ends.
+#[derive(Clone)]
+pub struct Supervisor {
+    inner: Arc<Inner>,
+}
+
+impl Inner {
+    /// The Landlock ABI that a launch insists on: what the probe found, if the policy requires
+    /// Landlock at all. A kernel does not lose it while it runs; if it seems to, nothing is launched.
+    pub fn landlock_floor(&self) -> u8 {
+        self.host.landlock()
+    }
+
+    /// Counts an execution that has finished, and now and then retires old records.
+    pub fn note_finished(self: &Arc<Self>) {
+        if self.finished.fetch_add(1, Ordering::Relaxed) % RETIRE_EVERY != RETIRE_EVERY - 1 {
+            return;
+        }
+        let inner = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = recovery::retire(&inner).await {
+                tracing::error!(%error, "can't retire old records");
+            }
+        });
+    }
+}
+
+impl Supervisor {
+    /// A supervisor that is ready for calls.
+    pub fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What every part shares.
+    pub fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// Runs a payload in a fresh sandbox.
+    pub async fn submit(
+        &self,
+        caller: &Caller,
+        request: SubmitRequest,
+    ) -> Result<Execution, ApiError> {
+        let inner = &self.inner;
+        let policy = self.policy(&request)?;
+        let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
+        let globs = request.artifacts.globs.clone();
+        let plan = {
+            let policy = policy.clone();
+            spawn_blocking(move || Plan::new(request, &policy)).await.map_err(internal)??
+        };
+        self.require(&policy, &plan)?;
+        let execution = Execution {
+            id: ExecutionId::from_bits(random_bits().map_err(internal)?),
+            session: SessionId::from_bits(random_bits().map_err(internal)?),
+            owner_uid: caller.uid,
+            state: State::Queued,
+            outcome: None,
+            argv: plan.argv.clone(),
+            language,
+            labels,
+            policy: reference(&policy),
+            limits: plan.limits,
+            created_at: clock::now(),
+            started_at: None,
+            finished_at: None,
+            usage: Usage::default(),
+            output: OutputSummary::default(),
+            artifact_count: 0,
+            artifacts_truncated: false,
+            controls: Vec::new(),
+        };
+        let id = execution.id;
+        let turn = inner.admission.line_up(caller.uid)?;
+        let place = inner.places.make(id, &globs).map_err(storage)?;
+        let capture = Capture::create(place, plan.limits.output_bytes).map_err(storage)?;
+        let live = Arc::new(Live {
+            profile: plan.profile,
+            execution: watch::Sender::new(execution),
+            capture,
+            cancelled: watch::Sender::new(false),
+        });
+        inner.live.insert(id, live.clone());
+        let (recorded, record) = oneshot::channel();
+        tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, recorded));
+        record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
+        if wait { self.finished(&live).await } else { Ok(live.snapshot()) }
+    }
+
+    /// One execution, once it has finished or `wait` is up.
+    pub async fn status(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        wait: Duration,
+    ) -> Result<Execution, ApiError> {
+        let Some(live) = self.own_live(caller, id) else { return self.recorded(caller, id).await };
+        if wait.is_zero() {
+            return Ok(live.snapshot());
+        }
+        match timeout(wait, self.finished(&live)).await {
+            Ok(finished) => finished,
+            Err(_elapsed) => Ok(live.snapshot()),
+        }
+    }
+
+    /// A page of executions, newest first.
+    pub async fn list(&self, caller: &Caller, query: ListQuery) -> Result<ExecutionList, ApiError> {
+        let owner = match (query.all, caller.role) {
+            (true, Role::Agent) => {
+                let problem = "only administrators see everybody's executions";
+                return Err(ApiError::new(ErrorCode::PermissionDenied, problem).with_field("all"));
+            }
+            (true, Role::Admin) => None,
+            (false, _) => Some(caller.uid),
+        };
+        let mut page = self
+            .inner
+            .store
+            .list(owner, query.state, query.after, query.limit)
+            .await
+            .map_err(|error| from_store(&error))?;
+        for execution in &mut page.executions {
+            if let Some(live) = self.inner.live.get(execution.id) {
+                *execution = live.snapshot();
+            }
+        }
+        Ok(page)
+    }
+
+    /// Output from an offset.
+    pub async fn output(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        query: OutputQuery,
+    ) -> Result<CaptureReader, ApiError> {
+        let capture = match self.own_live(caller, id) {
+            Some(live) => live.capture.clone(),
+            None => {
+                let execution = self.recorded(caller, id).await?;
+                let place = self.inner.places.open_place(id).map_err(storage)?;
+                let limit = execution.limits.output_bytes;
+                let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
+                let capture = reopened.map_err(internal)?.map_err(storage)?;
+                capture.finish();
+                capture
+            }
+        };
+        Ok(capture.reader(query.stream, query.offset, query.follow))
+    }
+
+    /// Ends an execution; returns when nothing of it runs any more.
+    pub async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
+        let Some(live) = self.own_live(caller, id) else {
+            // A finished execution stays as it ended: cancelling twice is no error.
+            return self.recorded(caller, id).await;
+        };
+        live.cancelled.send_replace(true);
+        self.finished(&live).await
+    }
+
+    /// The artifacts of a finished execution.
+    pub async fn artifacts(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+    ) -> Result<ArtifactList, ApiError> {
+        if self.own_live(caller, id).is_some() {
+            let problem = "artifacts are collected when the execution has finished";
+            return Err(ApiError::new(ErrorCode::Conflict, problem)
+                .with_hint("ask for the status with wait first"));
+        }
+        self.recorded(caller, id).await?;
+        let list = self.inner.store.artifacts(id).await.map_err(|error| from_store(&error))?;
+        list.ok_or_else(not_found)
+    }
+
+    /// One artifact and a descriptor to read its bytes from.
+    pub async fn artifact(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        path: &str,
+    ) -> Result<(Artifact, File), ApiError> {
+        let list = self.artifacts(caller, id).await?;
+        let found = list.artifacts.into_iter().enumerate().find(|(_, each)| each.path == path);
+        let (index, artifact) = found.ok_or_else(not_found)?;
+        let store = self.inner.places.artifacts(id).map_err(storage)?;
+        let file = open_artifact(store.as_fd(), index).map_err(storage)?;
+        Ok((artifact, file))
+    }
+
+    /// What this host can enforce.
+    pub fn doctor(&self) -> Result<Doctor, ApiError> {
+        Ok(self.inner.host.doctor(self.inner.mode))
+    }
+
+    fn policy(&self, request: &SubmitRequest) -> Result<Arc<Resolved>, ApiError> {
+        let name = request.policy.as_deref().unwrap_or(&self.inner.default_policy);
+        self.inner.policies.resolve(name).cloned().ok_or_else(|| {
+            let error = ApiError::invalid("policy", "there is no policy of this name");
+            match self.inner.policies.nearest(name) {
+                Some(near) => error.with_hint(format!("did you mean {near:?}?")),
+                None => error.with_hint("supervisorctl lists the policies that are loaded"),
+            }
+        })
+    }
+
+    /// In strict mode, whatever the policy requires must be enforced as designed.
+    fn require(&self, policy: &Resolved, plan: &Plan) -> Result<(), ApiError> {
+        if self.inner.mode == Mode::BestEffort {
+            return Ok(());
+        }
+        let matrix = self.inner.host.matrix(plan.profile, &plan.limits);
+        for control in policy.required_controls(&plan::to_policy(&plan.limits)) {
+            let held = matrix.iter().find(|line| line.control == control.as_str());
+            if let Some(line) = held.filter(|line| line.status != ControlStatus::Enforced) {
+                let reason = line.reason.as_deref().unwrap_or("it is not enforced here");
+                let problem = format!("policy {} requires {control}: {reason}", policy.name());
+                let error = ApiError::new(ErrorCode::ControlMissing, problem).with_field("policy");
+                return Err(error.with_hint(line.remedy.clone().unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A caller's own execution that has not finished; an administrator's are everybody's.
+    fn own_live(&self, caller: &Caller, id: ExecutionId) -> Option<Arc<Live>> {
+        let live = self.inner.live.get(id)?;
+        let owner = live.execution.borrow().owner_uid;
+        (caller.role == Role::Admin || caller.uid == owner).then_some(live)
+    }
+
+    async fn recorded(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
+        let execution = self.inner.store.get(id).await.map_err(|error| from_store(&error))?;
+        execution
+            .filter(|found| caller.role == Role::Admin || found.owner_uid == caller.uid)
+            .ok_or_else(not_found)
+    }
+
+    /// Waits until an execution's end is on disk. Its driver always comes to an end; if the daemon
+    /// is stopped meanwhile the next one reports it.
+    async fn finished(&self, live: &Live) -> Result<Execution, ApiError> {
+        let mut receiver = live.execution.subscribe();
+        let finished = receiver.wait_for(|execution| execution.state == State::Finished).await;
+        finished.map(|execution| execution.clone()).map_err(internal)
+    }
+
+    fn refuse_storage(&self, id: ExecutionId, error: &StoreError) -> ApiError {
+        if let Err(error) = self.inner.places.remove(id) {
+            tracing::warn!(%error, execution = %id, "can't remove what was kept of a refused submission");
+        }
+        from_store(error)
+    }
+}
+
+/// The same text for what is not there and for what is somebody else's.
+fn not_found() -> ApiError {
+    ApiError::new(ErrorCode::NotFound, "there is no such execution or artifact")
+}
+
+fn reference(policy: &Resolved) -> PolicyReference {
+    let digest = Sha256::digest(policy.canonical().as_bytes());
+    let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    PolicyReference { name: policy.name().to_owned(), digest }
+}
+
+/// A fault of the daemon's own: the journal has the cause, the caller doesn't.
+fn internal(error: impl std::fmt::Display) -> ApiError {
+    tracing::error!(%error, "a call failed");
+    ApiError::new(ErrorCode::Internal, "the daemon failed; its journal has the cause")
+}
+
+fn storage(error: io::Error) -> ApiError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(),
+        _ => internal(error),
+    }
+}
+
+fn full() -> ApiError {
+    ApiError::new(ErrorCode::StorageFull, "the state directory is full")
+        .with_hint("try again later; nothing was run")
+}
+
+fn from_store(error: &StoreError) -> ApiError {
+    match error {
+        StoreError::Full { .. } => full(),
+        StoreError::Unknown { .. } => not_found(),
+        other => internal(other),
+    }
+}

@@ -1,0 +1,76 @@
+//! Limits that no single kernel control holds. CPU time has none anywhere; memory and CPU share
+//! have none where their controllers are missing, and there this is the weaker control that the
+//! result names.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use supervisor_api::{Limit, Limits};
+use supervisor_launch::{Applied, Descriptor};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+
+use crate::accounting::{anonymous_memory, cpu};
+use crate::launcher::Sandbox;
+use crate::workspace::usage;
+
+/// How often is looked where the kernel holds memory and CPU share. A payload on four cores is
+/// 400 ms of CPU time past its limit at the most.
+const CALM: Duration = Duration::from_millis(100);
+
+/// How often is looked where we are the only ones who do.
+const ALERT: Duration = Duration::from_millis(20);
+
+/// CPU time in microseconds that a payload may be ahead of its share before it is held back.
+const BURST: u64 = 20_000;
+
+/// Looks at a running sandbox until it reaches a limit. Never returns otherwise; `seen` says how
+/// much memory was in use at the most, where we had to look.
+pub async fn watch(sandbox: &Sandbox, limits: &Limits, seen: &AtomicU64) -> Limit {
+    let held = sandbox.applied.controllers;
+    let memory = held & Applied::MEMORY == 0;
+    let share = held & Applied::CPU == 0;
+    let period = if memory || share { ALERT } else { CALM };
+    let start = Instant::now();
+    let mut ticks = interval_at(start + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        if memory {
+            let used = anonymous_memory(sandbox) + in_workspace(sandbox);
+            seen.fetch_max(used, Ordering::Relaxed);
+            if used > limits.memory_max {
+                return Limit::MemoryMax;
+            }
+        }
+        let Some(used) = cpu(sandbox) else { continue };
+        if used / 1000 >= limits.cpu_time {
+            return Limit::CpuTime;
+        }
+        if share {
+            hold_back(sandbox, start, used, limits.cpu_max).await;
+        }
+    }
+}
+
+fn in_workspace(sandbox: &Sandbox) -> u64 {
+    let workspace = sandbox.get(Descriptor::Workspace);
+    workspace.and_then(|fd| usage(fd.as_fd()).ok()).map_or(0, |usage| usage.bytes)
+}
+
+/// Freezes a sandbox for as long as it is ahead of its share (cgroup-v2.rst, `cgroup.freeze`).
+async fn hold_back(sandbox: &Sandbox, start: Instant, used: u64, percent: u64) {
+    let Some(freeze) = sandbox.get(Descriptor::Freeze) else { return };
+    let elapsed = start.elapsed().as_micros() as u64;
+    let due = used.saturating_sub(BURST).saturating_mul(100) / percent.max(1);
+    if due <= elapsed {
+        return;
+    }
+    if nix::unistd::write(freeze, b"1").is_ok() {
+        sleep(Duration::from_micros(due - elapsed)).await;
+        // If this fails the sandbox stays frozen until its wall time is up: the safe side.
+        if let Err(error) = nix::unistd::write(freeze, b"0") {
+            tracing::error!(%error, "can't thaw a sandbox");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Files into and out of a workspace: the caller's are written before the payload starts, and those
+//! worth keeping are collected once nothing of it runs any more.
+//!
+//! Everything in a workspace is hostile as soon as a payload has run in it. So nothing here follows
+//! a path: each name is opened beneath the descriptor of its directory, through no link and no
+//! mount, and what was opened is judged by its own descriptor. All of it blocks.
+
+mod artifact;
+mod beneath;
+mod collect;
+mod glob;
+mod media;
+mod path;
+mod refusal;
+mod usage;
+mod walk;
+mod write;
+
+pub use artifact::open_artifact;
+pub use collect::{CollectLimits, Collected, collect};
+pub use glob::{GlobSelection, InvalidGlob, MAX_GLOB_BYTES, MAX_GLOBS};
+pub use path::{
+    InvalidPath, MAX_COMPONENT_BYTES, MAX_DEPTH, MAX_PATH_BYTES, MOUNT_POINT, WorkingDirectory,
+    WorkspacePath,
+};
+pub use usage::{WorkspaceUsage, usage};
+pub use write::{InvalidFiles, MAX_FILES, WriteFilesError, check_files, write_files};
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,205 @@
+//! Opens one name in a directory, through no link and no mount, and lifts the permissions that a
+//! payload took from its own files.
+
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+
+use nix::NixPath;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, fstatat};
+
+/// How often an open is tried again. The kernel answers EAGAIN when a rename anywhere on the host
+/// got in the way of a look-up; a name under a lease answers it for longer and is given up.
+const OPEN_ATTEMPTS: u32 = 16;
+
+/// What listing a directory and opening what it holds needs.
+const SEARCH: Mode = Mode::S_IRUSR.union(Mode::S_IXUSR);
+
+/// Opens `name`, which is one component, in `directory`.
+pub(super) fn open<P: NixPath + ?Sized>(
+    directory: BorrowedFd<'_>,
+    name: &P,
+    flags: OFlag,
+    mode: Mode,
+) -> Result<OwnedFd, Errno> {
+    let how =
+        OpenHow::new().flags(flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).mode(mode).resolve(
+            ResolveFlag::RESOLVE_BENEATH
+                | ResolveFlag::RESOLVE_NO_SYMLINKS
+                | ResolveFlag::RESOLVE_NO_MAGICLINKS
+                | ResolveFlag::RESOLVE_NO_XDEV,
+        );
+    for _ in 1..OPEN_ATTEMPTS {
+        match openat2(directory, name, how) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            opened => return opened,
+        }
+    }
+    openat2(directory, name, how)
+}
+
+/// Opens a directory to list it and to open what it holds. `.` opens `directory` itself.
+pub(super) fn open_directory<P: NixPath + ?Sized>(
+    directory: BorrowedFd<'_>,
+    name: &P,
+) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    let opened = open_or_lift(directory, name, flags, SFlag::S_IFDIR, SEARCH)?;
+    let mode = mode_of(&fstat(&opened)?);
+    if !mode.contains(SEARCH) {
+        fchmod(&opened, mode | SEARCH)?;
+    }
+    Ok(opened)
+}
+
+/// Opens the directory that a descriptor stands for, to walk it. A payload owns its root too and may
+/// have shut it; there is no directory above to name it in, so it is opened up by the descriptor
+/// alone, through /proc where that is an O_PATH one.
+pub(super) fn open_root(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    match open_directory(root, ".") {
+        Err(Errno::EACCES) => {
+            let mode = mode_of(&fstat(root)?) | SEARCH;
+            let itself = format!("/proc/self/fd/{}", root.as_raw_fd());
+            let through =
+                |_| fchmodat(AT_FDCWD, itself.as_str(), mode, FchmodatFlags::FollowSymlink);
+            fchmod(root, mode).or_else(through).or(Err(Errno::EACCES))?;
+            open_directory(root, ".")
+        }
+        opened => opened,
+    }
+}
+
+/// Opens a file to read it. What was opened need not be a regular file: look at the descriptor. A
+/// FIFO does not block and a terminal does not become ours.
+pub(super) fn open_file<P: NixPath + ?Sized>(
+    directory: BorrowedFd<'_>,
+    name: &P,
+) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    open_or_lift(directory, name, flags, SFlag::S_IFREG, Mode::S_IRUSR)
+}
+
+/// The type of a file.
+pub(super) fn kind_of(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// What stands at `name`, links not followed.
+pub(super) fn stat<P: NixPath + ?Sized>(
+    directory: BorrowedFd<'_>,
+    name: &P,
+) -> Result<FileStat, Errno> {
+    fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+}
+
+/// The permission bits of a file.
+pub(super) fn mode_of(stat: &FileStat) -> Mode {
+    Mode::from_bits_truncate(stat.st_mode)
+}
+
+/// The payload owns its files and so do we, through the mount's id map; a mode of 000 is lifted as
+/// far as reading needs.
+fn open_or_lift<P: NixPath + ?Sized>(
+    directory: BorrowedFd<'_>,
+    name: &P,
+    flags: OFlag,
+    kind: SFlag,
+    needed: Mode,
+) -> Result<OwnedFd, Errno> {
+    match open(directory, name, flags, Mode::empty()) {
+        Err(Errno::EACCES) => {
+            lift(directory, name, kind, needed)?;
+            open(directory, name, flags, Mode::empty())
+        }
+        opened => opened,
+    }
+}
+
+/// Adds permission bits to a file of this type and of no other name. `fchmodat` is told not to
+/// follow, which it does by fchmodat2 (Linux 6.6), and by a descriptor of the very inode and /proc
+/// before that; where neither is to be had it fails, and the file stays closed.
+fn lift<P: NixPath + ?Sized>(
+    directory: BorrowedFd<'_>,
+    name: &P,
+    kind: SFlag,
+    needed: Mode,
+) -> Result<(), Errno> {
+    let found = stat(directory, name)?;
+    if kind_of(&found) != kind || (kind == SFlag::S_IFREG && found.st_nlink != 1) {
+        return Err(Errno::EACCES);
+    }
+    let mode = mode_of(&found) | needed;
+    fchmodat(directory, name, mode, FchmodatFlags::NoFollowSymlink)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::symlink;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use nix::unistd::mkfifo;
+
+    use super::*;
+    use crate::workspace::testing::{Fixture, as_ordinary_user};
+
+    #[test]
+    fn nothing_is_opened_through_a_link_or_above_the_directory() {
+        let fixture = Fixture::new();
+        fixture.file("d/file", "");
+        symlink("d", fixture.at("link")).unwrap();
+        symlink("/proc/self/root", fixture.at("magic")).unwrap();
+        let root = fixture.root();
+        let opened = |name| open(root.as_fd(), name, OFlag::O_RDONLY, Mode::empty());
+        assert!(opened("d/file").is_ok());
+        for name in ["link", "link/file", "magic", "magic/etc/passwd"] {
+            assert_eq!(opened(name).unwrap_err(), Errno::ELOOP, "{name}");
+        }
+        for name in ["..", "../outside/canary", "d/../../outside", "/etc/passwd", "/"] {
+            assert_eq!(opened(name).unwrap_err(), Errno::EXDEV, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_fifo_that_took_the_place_of_a_file_does_not_block_whoever_opens_it() {
+        let fixture = Fixture::new();
+        mkfifo(&fixture.at("fifo"), Mode::S_IRWXU).unwrap();
+        let root = fixture.root();
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || sender.send(open_file(root.as_fd(), "fifo")));
+        assert!(receiver.recv_timeout(Duration::from_secs(10)).unwrap().is_ok());
+    }
+
+    #[test]
+    fn permissions_are_lifted_on_what_was_asked_for_and_nothing_behind_it() {
+        let fixture = as_ordinary_user(|| {
+            let fixture = Fixture::new();
+            fixture.file("other/a", "a");
+            fixture.file("one", "");
+            fs::hard_link(fixture.at("one"), fixture.at("two")).unwrap();
+            symlink("other", fixture.at("link")).unwrap();
+            mkfifo(&fixture.at("fifo"), Mode::empty()).unwrap();
+            fixture.set_mode("one", 0o000);
+            fixture.set_mode("other", 0o000);
+            let root = fixture.root();
+            for (name, kind) in [
+                ("link", SFlag::S_IFDIR),
+                ("link", SFlag::S_IFREG),
+                ("link", SFlag::S_IFLNK),
+                ("fifo", SFlag::S_IFREG),
+                ("two", SFlag::S_IFREG),
+            ] {
+                assert!(lift(root.as_fd(), name, kind, SEARCH).is_err(), "{name} {kind:?}");
+            }
+            for name in ["other", "one", "fifo"] {
+                assert_eq!(fixture.mode_of(name), 0, "{name}");
+            }
+            lift(root.as_fd(), "other", SFlag::S_IFDIR, SEARCH).unwrap();
+            assert_eq!(fixture.mode_of("other"), 0o500);
+            fixture
+        });
+        fixture.assert_outside_untouched();
+    }
+}

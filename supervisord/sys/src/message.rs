@@ -1,0 +1,126 @@
+//! Datagrams with descriptors on a SOCK_SEQPACKET Unix socket (unix(7), SCM_RIGHTS).
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use crate::{check, check_fd};
+
+/// Descriptors in one message at the most. The kernel allows 253 (SCM_MAX_FD); we send 11.
+const MAX_DESCRIPTORS: usize = 16;
+
+/// Room for the control message that holds them, aligned as the kernel wants it.
+#[repr(C, align(8))]
+struct Control([u8; 128]);
+
+/// Sends one datagram. It goes whole or not at all.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if fds.len() > MAX_DESCRIPTORS {
+        return Err(io::Error::from_raw_os_error(libc::E2BIG));
+    }
+    let mut control = Control([0; 128]);
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: `msghdr` is plain old data for which all zeroes is a value.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    if !fds.is_empty() {
+        let numbers: Vec<libc::c_int> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        put_rights(&mut control, &mut header, &numbers);
+    }
+    // SAFETY: the header points at the bytes and the control block, which live through the call.
+    let sent =
+        check(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) }
+            as _)?;
+    if sent as usize == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// `cmsghdr` is a length (usize), a level and a type (int each); the numbers follow (cmsg(3)).
+const HEAD: usize = size_of::<libc::cmsghdr>();
+
+fn put_rights(control: &mut Control, header: &mut libc::msghdr, numbers: &[libc::c_int]) {
+    let length = HEAD + size_of_val(numbers);
+    let head = length
+        .to_ne_bytes()
+        .into_iter()
+        .chain(libc::SOL_SOCKET.to_ne_bytes())
+        .chain(libc::SCM_RIGHTS.to_ne_bytes());
+    let payload = numbers.iter().flat_map(|number| number.to_ne_bytes());
+    for (to, from) in control.0.iter_mut().zip(head.chain(payload)) {
+        *to = from;
+    }
+    header.msg_control = (&raw mut control.0).cast();
+    header.msg_controllen = length.next_multiple_of(8) as _;
+}
+
+/// Receives one datagram into `buffer`: its length (0 at the end of the connection) and its
+/// descriptors, marked close-on-exec. A datagram or a set of descriptors that was cut is an error,
+/// and what arrived of it is closed.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut control = Control([0; 128]);
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: `msghdr` is plain old data for which all zeroes is a value.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut control.0).cast();
+    header.msg_controllen = control.0.len() as _;
+    // SAFETY: the header points at buffers of the lengths it names, which live through the call.
+    let received =
+        check(
+            unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) }
+                as _,
+        )?;
+    let fds = take_rights(&control, header.msg_controllen as usize);
+    if header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message longer than its bound"));
+    }
+    Ok((received as usize, fds))
+}
+
+fn take_rights(control: &Control, filled: usize) -> Vec<OwnedFd> {
+    let Some(bytes) = control.0.get(..filled) else { return Vec::new() };
+    let (Some((length, rest)), true) = (bytes.split_first_chunk::<8>(), filled >= HEAD) else {
+        return Vec::new();
+    };
+    let length = usize::from_ne_bytes(*length);
+    let kind = [libc::SOL_SOCKET.to_ne_bytes(), libc::SCM_RIGHTS.to_ne_bytes()].concat();
+    if rest.get(..8) != Some(kind.as_slice()) {
+        return Vec::new();
+    }
+    let (numbers, _) = bytes.get(HEAD..length.min(filled)).unwrap_or_default().as_chunks::<4>();
+    numbers
+        .iter()
+        .map(|number| {
+            // SAFETY: the kernel put these descriptors into our table for this message just now,
+            // and each number is taken once.
+            unsafe { OwnedFd::from_raw_fd(libc::c_int::from_ne_bytes(*number)) }
+        })
+        .collect()
+}
+
+/// Takes a connection off a listening socket's queue (accept4(2)).
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let nobody: *mut libc::sockaddr = std::ptr::null_mut();
+    let length: *mut libc::socklen_t = std::ptr::null_mut();
+    let fd = listener.as_raw_fd();
+    // SAFETY: null pointers say that we don't ask for the peer's address.
+    check_fd(unsafe { libc::accept4(fd, nobody, length, libc::SOCK_CLOEXEC) }.into())
+}
+
+/// The uid of a connected Unix socket's other end, as it was when it connected (SO_PEERCRED).
+pub fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into a ucred.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    check(result.into())?;
+    Ok(peer.uid)
+}
