@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use supervisor_api::{Limits, Outcome};
 use supervisor_launch::{Descriptor, Report};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use crate::accounting;
@@ -52,13 +53,15 @@ impl Observed {
     }
 }
 
-/// Stays until the sandbox's init has ended, and ends it when there is a reason to.
+/// Stays until the sandbox's init has ended, and ends it when there is a reason to. `fault` says that
+/// its output can't be taken in any more, so that it would wait for ever to write.
 pub async fn observe(
     inner: &Inner,
     live: &Live,
     sandbox: &Sandbox,
     report: Option<OwnedFd>,
     deadline: Instant,
+    fault: oneshot::Receiver<()>,
 ) -> Observed {
     let mut observed = Observed::default();
     let limits = live.snapshot().limits;
@@ -67,7 +70,7 @@ pub async fn observe(
     let Some(process) = sandbox.get(Descriptor::Process) else { return observed };
     {
         let (end, reason) =
-            (ended(process), reason(inner, live, sandbox, &limits, deadline, &seen));
+            (ended(process), reason(inner, live, sandbox, &limits, deadline, fault, &seen));
         tokio::pin!(end, reason);
         let mut reading = reports.as_ref();
         loop {
@@ -119,6 +122,7 @@ async fn reason(
     sandbox: &Sandbox,
     limits: &Limits,
     deadline: Instant,
+    fault: oneshot::Receiver<()>,
     seen: &AtomicU64,
 ) -> Outcome {
     let mut cancelled = live.cancelled.subscribe();
@@ -126,6 +130,7 @@ async fn reason(
         biased;
         _ = cancelled.wait_for(|cancelled| *cancelled) => Outcome::Cancelled,
         () = inner.launcher.gone() => Outcome::Lost { reason: "the launcher is gone".to_owned() },
+        Ok(()) = fault => Outcome::Lost { reason: "its output could not be kept".to_owned() },
         () = sleep_until(deadline) => Outcome::TimedOut,
         limit = watch(sandbox, limits, seen) => match limit {
             supervisor_api::Limit::MemoryMax => Outcome::OutOfMemory,

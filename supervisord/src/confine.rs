@@ -85,8 +85,8 @@ pub fn harden() -> Result<(), ConfineError> {
 /// Where the state directory is in the daemon's own root.
 pub const STATE: &str = "/state";
 
-/// Makes a mount namespace whose root holds the state directory and /proc, and nothing else of the
-/// host. What is not there can't be opened, whoever this process obeys. Without privilege it takes
+/// Makes a mount namespace whose root holds the state directory, /proc and the null device, and
+/// nothing else of the host. What is not there can't be opened, whoever this process obeys. Without privilege it takes
 /// a user namespace, in which the caller stays who it is.
 pub fn enter_small_root(state: &Path) -> Result<(), ConfineError> {
     let (user, group) = (geteuid(), getegid());
@@ -112,7 +112,8 @@ fn build_small_root(state: &Path) -> io::Result<()> {
     let nothing: Option<&str> = None;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
     let path = CString::new(state.as_os_str().as_bytes())?;
-    let (state, proc) = (clone_tree(&path)?, clone_tree(c"/proc")?);
+    let (state, proc, null) =
+        (clone_tree(&path)?, clone_tree(c"/proc")?, clone_tree(c"/dev/null")?);
     let safe = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV).and(MountAttributes::NO_EXEC);
     mount_attributes(state.as_fd(), safe, true, None)?;
     let root = FsContext::open(c"tmpfs")?.mount(safe)?;
@@ -122,6 +123,9 @@ fn build_small_root(state: &Path) -> io::Result<()> {
         mkdir(name, Mode::from_bits_truncate(0o755))?;
         attach(tree.as_fd(), name)?;
     }
+    mkdir("dev", Mode::from_bits_truncate(0o755))?;
+    fs::write("dev/null", [])?;
+    attach(null.as_fd(), c"dev/null")?; // where output goes that is cut
     mount_attributes(root.as_fd(), MountAttributes::READ_ONLY, false, None)?;
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;

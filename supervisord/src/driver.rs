@@ -187,15 +187,19 @@ async fn attend(
 ) -> End {
     let started = Instant::now();
     let streams = (sandbox.take(Descriptor::Stdout), sandbox.take(Descriptor::Stderr));
+    let (failed, fault) = oneshot::channel();
     let pump = async {
         let (Some(stdout), Some(stderr)) = streams else { return };
         if let Err(error) = live.capture.pump(stdout, stderr).await {
             tracing::error!(%error, execution = %live.id(), "can't keep output");
+            if failed.send(()).is_err() {
+                tracing::debug!("the sandbox has ended before"); // so there is nothing to end
+            }
         }
     };
     let report = sandbox.take(Descriptor::Report);
-    let together =
-        async { tokio::join!(observe(inner, live, &sandbox, report, started + left), give).0 };
+    let life = observe(inner, live, &sandbox, report, started + left, fault);
+    let together = async { tokio::join!(life, give).0 };
     let observed = {
         tokio::pin!(together, pump);
         let mut output_is_open = true;
