@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use nix::mount::{MntFlags, umount2};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 use nix::unistd::{chdir, fchdir, pivot_root};
 use supervisor_launch::{Setup, Step};
 use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath};
@@ -55,8 +55,12 @@ pub fn mount_tmp(setup: &Setup) -> Result<(), Failed> {
     let safe = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
     let attributes = if setup.exec { safe } else { PLAIN };
     let scratch = at(Step::MountTmp, context.mount(attributes))?;
-    for (name, target) in [(c"tmp", c"tmp"), (c"shm", c"dev/shm")] {
-        at(Step::MountTmp, mkdirat(&scratch, name, Mode::from_bits_truncate(0o777)))?;
+    // Kernels before 6.15 copy attached mounts only. In the end /tmp covers what it is a part of.
+    at(Step::MountTmp, attach(scratch.as_fd(), c"tmp"))?;
+    for (name, target) in [(c"shm", c"dev/shm"), (c"tmp", c"tmp")] {
+        at(Step::MountTmp, mkdirat(&scratch, name, Mode::empty()))?;
+        let mode = Mode::from_bits_truncate(0o1777);
+        at(Step::MountTmp, fchmodat(&scratch, name, mode, FchmodatFlags::FollowSymlink))?;
         let part = at(Step::MountTmp, clone_tree_beneath(scratch.as_fd(), name))?;
         at(Step::MountTmp, attach(part.as_fd(), target))?;
     }

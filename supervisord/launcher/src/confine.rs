@@ -17,9 +17,11 @@ const KEPT: [Capability; 3] = [
 /// Drops what isn't needed. An unprivileged launcher has capabilities over its own user namespace
 /// only, and all that was said above is about those.
 pub fn confine(privileged: bool, own_cgroup: bool) -> Result<(), Fatal> {
-    fatal("become non-dumpable", set_dumpable(false))?;
     fatal("set no_new_privs", set_no_new_privs())?;
     if privileged {
+        // Without privilege, only a dumpable process may write its child's id maps; and whoever has
+        // our one host id could have started us himself.
+        fatal("become non-dumpable", set_dumpable(false))?;
         fatal("drop capabilities", keep_only(own_cgroup))?;
     }
     Ok(())

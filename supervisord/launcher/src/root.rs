@@ -97,7 +97,7 @@ fn build() -> io::Result<()> {
     let root = context.mount(attributes)?;
     attach(root.as_fd(), c"/tmp")?; // any directory would do: the namespace is ours alone
     chdir("/tmp")?;
-    for name in ["proc", "empty", "images", "images/0"] {
+    for name in ["proc", "empty", "images", "images/0", "workbench"] {
         fs::create_dir(name)?;
     }
     image::lay_out(Path::new("/tmp/images/0"))?;

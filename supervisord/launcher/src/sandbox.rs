@@ -184,8 +184,6 @@ impl Sandboxes {
     ) -> Result<OwnedFd, Failed> {
         let Some(ids) = &sandbox.ids else { return Err(Failed::refused(Step::TakeIds)) };
         let owner = if self.root.privileged() { ids.payload() } else { INIT_ID };
-        let limits = &request.limits;
-        let made = at(Step::MakeWorkspace, workspace::make(limits, owner, request.exec))?;
         let map = if self.root.privileged() {
             if !self.maps.contains_key(&ids.slot()) {
                 let map = workspace::id_map(&self.proof, owner, self.arguments.daemon_uid);
@@ -195,9 +193,9 @@ impl Sandboxes {
         } else {
             None // the daemon and the payload have the same host id
         };
-        let grant = at(Step::GrantWorkspace, workspace::grant(made.as_fd(), map))?;
-        sandbox.outside.put(Descriptor::Workspace, grant);
-        Ok(made)
+        let made = workspace::make(&request.limits, owner, request.exec, map)?;
+        sandbox.outside.put(Descriptor::Workspace, made.grant);
+        Ok(made.inside)
     }
 
     fn clone(

@@ -1,23 +1,62 @@
 //! Workspaces: a size-limited file system for each sandbox, and the daemon's own view of it.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::exit;
 
+use nix::mount::{MntFlags, umount2};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use supervisor_launch::SandboxLimits;
+use supervisor_launch::{SandboxLimits, Step};
 use supervisor_sys::{
-    Cloned, FsContext, MountAttributes, Namespaces, SingleThreaded, clone_into, clone_tree_beneath,
-    mount_attributes, receive, send,
+    Cloned, FsContext, MountAttributes, Namespaces, SingleThreaded, attach, clone_into,
+    clone_tree_beneath, mount_attributes, receive, send,
 };
 
+use crate::failure::{Failed, at};
+
+/// Where a new workspace is attached for as long as it takes to copy its mount, in our own root.
+/// Kernels before 6.15 copy attached mounts only.
+pub const WORKBENCH: &CStr = c"/workbench";
+
+/// A new workspace: two mounts of one file system, attached nowhere.
+pub struct Workspace {
+    /// For the sandbox.
+    pub inside: OwnedFd,
+    /// For the daemon.
+    pub grant: OwnedFd,
+}
+
 /// Makes an empty tmpfs with hard byte and inode limits that belongs to `owner`. Its pages are
-/// charged to the memory cgroup of whoever writes them.
-pub fn make(limits: &SandboxLimits, owner: u32, exec: bool) -> io::Result<OwnedFd> {
+/// charged to the memory cgroup of whoever writes them. With a map, what belongs to the payload
+/// belongs to the daemon in its mount, and no other id is mapped, so nothing else can be opened or
+/// made there.
+pub fn make(
+    limits: &SandboxLimits,
+    owner: u32,
+    exec: bool,
+    map: Option<BorrowedFd<'_>>,
+) -> Result<Workspace, Failed> {
+    let plain = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
+    let no_exec = plain.and(MountAttributes::NO_EXEC);
+    let original = at(Step::MakeWorkspace, make_tmpfs(limits, owner))?;
+    at(Step::MakeWorkspace, attach(original.as_fd(), WORKBENCH))?;
+    let copies = (|| {
+        let copy = || at(Step::GrantWorkspace, clone_tree_beneath(original.as_fd(), c""));
+        let (inside, grant) = (copy()?, copy()?);
+        let attributes = if exec { plain } else { no_exec };
+        at(Step::MakeWorkspace, mount_attributes(inside.as_fd(), attributes, false, None))?;
+        at(Step::GrantWorkspace, mount_attributes(grant.as_fd(), no_exec, false, map))?;
+        Ok(Workspace { inside, grant })
+    })();
+    at(Step::MakeWorkspace, umount2(WORKBENCH, MntFlags::MNT_DETACH))?;
+    copies
+}
+
+fn make_tmpfs(limits: &SandboxLimits, owner: u32) -> io::Result<OwnedFd> {
     let context = FsContext::open(c"tmpfs")?;
     let id = text(owner)?;
     context.set(c"size", &text(limits.workspace_bytes)?)?;
@@ -25,18 +64,7 @@ pub fn make(limits: &SandboxLimits, owner: u32, exec: bool) -> io::Result<OwnedF
     context.set(c"mode", c"0700")?;
     context.set(c"uid", &id)?;
     context.set(c"gid", &id)?;
-    let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
-    context.mount(if exec { attributes } else { attributes.and(MountAttributes::NO_EXEC) })
-}
-
-/// A mount of the same workspace for the daemon. With a map, what belongs to the payload belongs
-/// to the daemon in it, and no other id is mapped, so nothing else can be opened or made.
-pub fn grant(workspace: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
-    let grant = clone_tree_beneath(workspace, c"")?;
-    let attributes =
-        MountAttributes::NO_SUID.and(MountAttributes::NO_DEV).and(MountAttributes::NO_EXEC);
-    mount_attributes(grant.as_fd(), attributes, false, map)?;
-    Ok(grant)
+    context.mount(MountAttributes::NO_SUID.and(MountAttributes::NO_DEV))
 }
 
 /// A user namespace whose map says: the file system's `inside` is the host's `outside`. A child
