@@ -86,7 +86,7 @@ limits! {
     cpu_max: CpuMax = "cpu_max",
     /// CPU time of all processes together, in milliseconds.
     cpu_time: CpuTime = "cpu_time",
-    /// Time from start to end by CLOCK_BOOTTIME, in milliseconds.
+    /// Time from start to end by CLOCK_MONOTONIC, in milliseconds.
     wall_time: WallTime = "wall_time",
     /// Open descriptors of one process (`RLIMIT_NOFILE`).
     open_files: OpenFiles = "open_files",
@@ -105,13 +105,14 @@ limits! {
     artifact_bytes: ArtifactBytes = "artifact_bytes",
     /// Number of artifacts.
     artifact_count: ArtifactCount = "artifact_count",
-    /// Bytes read per second from the disk of the state directory (`io.max` rbps); 0 is no limit.
+    /// Bytes read per second from each of the disks that hold the image and the state directory
+    /// (`io.max` rbps); 0 is no limit.
     io_read_bps: IoReadBps = "io_read_bps",
-    /// Bytes written per second to that disk (`io.max` wbps); 0 is no limit.
+    /// Bytes written per second to each of them (`io.max` wbps); 0 is no limit.
     io_write_bps: IoWriteBps = "io_write_bps",
-    /// Reads per second from that disk (`io.max` riops); 0 is no limit.
+    /// Reads per second from each of them (`io.max` riops); 0 is no limit.
     io_read_iops: IoReadIops = "io_read_iops",
-    /// Writes per second to that disk (`io.max` wiops); 0 is no limit.
+    /// Writes per second to each of them (`io.max` wiops); 0 is no limit.
     io_write_iops: IoWriteIops = "io_write_iops",
 }
 

@@ -23,7 +23,7 @@ pub struct Arguments {
     pub ceiling: SandboxLimits,
     /// No sandbox is held by less Landlock than this ABI.
     pub landlock: u8,
-    /// A path on the file system whose disk `io.max` is about.
+    /// A path on the file system whose disk `io.max` is about, besides that of /usr.
     pub disk: PathBuf,
 }
 

@@ -1,6 +1,7 @@
 //! cgroup v2: one leaf for each sandbox beneath a directory of ours. Every limit that is written
 //! is read back; a controller that is not there is reported, never replaced in silence.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -36,7 +37,7 @@ const REMOVE_PAUSE_MS: u8 = 10;
 pub struct Base {
     directory: OwnedFd,
     controllers: u8,
-    disk: Option<(u64, u64)>,
+    disks: BTreeSet<(u64, u64)>,
     /// The parent and our name in it, if the directory is ours to remove.
     private: Option<(OwnedFd, String)>,
 }
@@ -85,13 +86,15 @@ impl Base {
                 fs::write(path.join("cgroup.subtree_control"), format!("+{name}"))?;
             }
         }
-        let disk = whole_disk(&arguments.disk);
+        // What a payload reads comes from the image, what the daemon keeps goes to its state.
+        let paths = [Path::new("/usr"), &arguments.disk];
+        let disks: BTreeSet<_> = paths.into_iter().filter_map(whole_disk).collect();
         let mut controllers = controllers(path, "cgroup.subtree_control");
-        if disk.is_none() {
+        if disks.is_empty() {
             controllers &= !Applied::IO;
         }
         let directory = fs::File::open(path)?.into();
-        Ok(Self { directory, controllers, disk, private })
+        Ok(Self { directory, controllers, disks, private })
     }
 
     /// The controllers that hold limits here.
@@ -124,10 +127,12 @@ impl Base {
             let quota = limits.cpu_max.saturating_mul(CPU_PERIOD / 100);
             leaf.set("cpu.max", &format!("{quota} {CPU_PERIOD}"))?;
         }
-        match self.disk {
-            Some(disk) if self.controllers & Applied::IO != 0 => limit_io(leaf, disk, limits),
-            _ => Ok(()),
+        if self.controllers & Applied::IO != 0 {
+            for disk in &self.disks {
+                limit_io(leaf, *disk, limits)?;
+            }
         }
+        Ok(())
     }
 
     /// Removes a leaf in which nothing lives any more.
@@ -211,7 +216,13 @@ fn limit_io(leaf: &Leaf, disk: (u64, u64), limits: &SandboxLimits) -> io::Result
     let word = |value: u64| if value == 0 { "max".to_owned() } else { value.to_string() };
     let words: Vec<String> =
         asked.iter().map(|(name, value)| format!("{name}={}", word(*value))).collect();
-    leaf.set("io.max", &format!("{}:{} {}", disk.0, disk.1, words.join(" ")))
+    let line = format!("{}:{} {}", disk.0, disk.1, words.join(" "));
+    write(leaf.writer("io.max")?, line.as_bytes())?;
+    let held = leaf.read("io.max")?;
+    if held.lines().any(|each| each == line) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("io.max holds {held:?} after {line:?} was written")))
 }
 
 /// The kernel marks `cgroup.events` when a leaf becomes empty. The pause bounds the wait for an

@@ -4,6 +4,8 @@ use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
+use supervisor_launch::seccomp::{Architecture, Profile, compile};
+use supervisor_sys::{Instruction, install_filter};
 
 use crate::failure::{Fatal, fatal};
 
@@ -14,7 +16,7 @@ const KEPT: [Capability; 3] = [
     Capability::CAP_SETGID,    // group maps with ids that are not ours
 ];
 
-/// Drops what isn't needed. An unprivileged launcher has capabilities over its own user namespace
+/// Drops what isn't needed, and last of all installs a filter that init and payloads inherit. An unprivileged launcher has capabilities over its own user namespace
 /// only, and all that was said above is about those.
 pub fn confine(privileged: bool, own_cgroup: bool) -> Result<(), Fatal> {
     fatal("set no_new_privs", set_no_new_privs())?;
@@ -24,7 +26,11 @@ pub fn confine(privileged: bool, own_cgroup: bool) -> Result<(), Fatal> {
         fatal("become non-dumpable", set_dumpable(false))?;
         fatal("drop capabilities", keep_only(own_cgroup))?;
     }
-    Ok(())
+    let filter: Vec<Instruction> = compile(Profile::Launcher, Architecture::NATIVE)
+        .into_iter()
+        .map(|each| Instruction { code: each.code, jt: each.jt, jf: each.jf, k: each.k })
+        .collect();
+    fatal("install the system call filter", install_filter(&filter))
 }
 
 fn keep_only(own_cgroup: bool) -> io::Result<()> {

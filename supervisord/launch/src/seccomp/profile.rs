@@ -8,6 +8,8 @@ pub enum Profile {
     /// What the sandbox's own PID 1 needs once it only waits, reaps and reports. It can't be asked
     /// for, neither by name nor by number.
     Init,
+    /// What the launcher keeps: everything but what a launcher never does. It can't be asked for.
+    Launcher,
     /// Ordinary programs: interpreters, compilers, shells, package tools, with TCP and UDP.
     Default,
     /// [`Profile::Default`] without sockets other than connected pairs.
@@ -24,6 +26,7 @@ impl Profile {
     pub const fn name(self) -> &'static str {
         match self {
             Profile::Init => "init",
+            Profile::Launcher => "launcher",
             Profile::Default => "default",
             Profile::NoNetwork => "no-network",
             Profile::UnixSockets => "unix-sockets",
@@ -40,6 +43,7 @@ impl Profile {
     pub const fn code(self) -> u8 {
         match self {
             Profile::Init => 0,
+            Profile::Launcher => u8::MAX,
             Profile::Default => 1,
             Profile::NoNetwork => 2,
             Profile::UnixSockets => 3,
@@ -56,6 +60,8 @@ impl Profile {
         match self {
             // It makes no call that isn't in its table; if it does, somebody else is at work.
             Profile::Init => Action::Kill,
+            // All that it starts inherits this, so the rest is for the filters that come after it.
+            Profile::Launcher => Action::Allow,
             // Programs and C libraries know this answer from older kernels and have another way.
             Profile::Default | Profile::NoNetwork | Profile::UnixSockets => {
                 Action::Fail(Errno::ENOSYS)

@@ -6,6 +6,7 @@ mod futex;
 mod host;
 mod init;
 mod ioctl;
+mod launcher;
 mod memory;
 mod processes;
 mod socket_options;
@@ -34,6 +35,7 @@ const PAYLOAD: &[&[Group]] = &[
 pub(super) const fn layers(profile: Profile) -> (&'static [Group], &'static [&'static [Group]]) {
     match profile {
         Profile::Init => (init::GROUPS, &[]),
+        Profile::Launcher => (launcher::GROUPS, &[]),
         Profile::Default => (&[], PAYLOAD),
         Profile::NoNetwork => (sockets::NO_NETWORK, PAYLOAD),
         Profile::UnixSockets => (sockets::UNIX_SOCKETS, PAYLOAD),

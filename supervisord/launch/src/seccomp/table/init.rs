@@ -8,6 +8,8 @@ const PROTECTION: Argument = argument(2, "prot");
 const FLAGS: Argument = argument(3, "flags");
 const READ_WRITE: Constant = constant("PROT_READ|PROT_WRITE", 3);
 const ANONYMOUS: Constant = constant("MAP_ANONYMOUS", 0x20);
+const FCNTL_COMMAND: Argument = argument(1, "cmd");
+const IS_OPEN: &[Constant] = &[constant("F_GETFD", 1)];
 
 pub const GROUPS: &[Group] = &[
     Group {
@@ -25,6 +27,11 @@ pub const GROUPS: &[Group] = &[
             x86_64("poll", 7),
             call("ppoll", 271, 73),
         ],
+    },
+    Group {
+        reason: "builds with debug assertions look whether a descriptor is open before they close it",
+        verdict: Verdict::AllowIf(&[&[Test::OneOf(FCNTL_COMMAND, IS_OPEN)]], Errno::EPERM),
+        calls: &[call("fcntl", 72, 25)],
     },
     Group {
         reason: "its signals and its end",

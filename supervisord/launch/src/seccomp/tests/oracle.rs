@@ -16,7 +16,8 @@ use crate::seccomp::{Action, Architecture, Instruction, Profile, compile, descri
 #[test]
 fn another_compiler_allows_the_same_calls() {
     let allow = answer_value(Action::Allow);
-    for profile in PROFILES {
+    // The launcher's is no allow-list, which is all that the other compiler's filter is built for.
+    for profile in PROFILES.into_iter().filter(|each| each.otherwise() != Action::Allow) {
         for architecture in ARCHITECTURES {
             let ours = compile(profile, architecture);
             let theirs = theirs(profile, architecture);

@@ -19,7 +19,7 @@ const SIZES: [(Profile, usize, usize); 4] = [
     (Profile::Default, 326, 15),
     (Profile::NoNetwork, 299, 15),
     (Profile::UnixSockets, 338, 15),
-    (Profile::Init, 39, 13),
+    (Profile::Init, 42, 13),
 ];
 
 #[test]
