@@ -142,6 +142,7 @@ fn remedy(step: Step) -> &'static str {
         }
         Step::Landlock => "boot a kernel with Landlock and name it in lsm=",
         Step::Seccomp => "boot a kernel with CONFIG_SECCOMP_FILTER",
+        Step::MakeNetwork => "allow network namespaces: sysctl user.max_net_namespaces",
         Step::MakeCgroup | Step::WriteLimits => {
             "give the launcher a cgroup v2 of its own (systemd: Delegate=)"
         }

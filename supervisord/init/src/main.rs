@@ -20,7 +20,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 use supervisor_launch::Step;
 use supervisor_launch::seccomp::Profile;
-use supervisor_sys::{Cloned, SingleThreaded, fork, loopback_up};
+use supervisor_sys::{Cloned, SingleThreaded, fork};
 
 use crate::failure::{Failed, at};
 use crate::inherited::Inherited;
@@ -39,9 +39,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// The namespaces that init makes for itself; user and pid came with the clone.
+/// The namespaces that init makes for itself. User and pid came with the clone; the network came from
+/// the launcher and belongs to its user namespace, so that not even root in here can configure it.
 const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNS
-    .union(CloneFlags::CLONE_NEWNET)
     .union(CloneFlags::CLONE_NEWIPC)
     .union(CloneFlags::CLONE_NEWUTS)
     .union(CloneFlags::CLONE_NEWCGROUP);
@@ -54,7 +54,6 @@ fn finish(inherited: &Inherited) -> Result<u32, Failed> {
     privilege::reset_process()?; // the launcher's signal mask and umask are not the payload's
     at(Step::Unshare, unshare(NAMESPACES))?; // in the sandbox's own cgroup, so it is the root of its view
     at(Step::SetHostname, sethostname("sandbox"))?;
-    at(Step::LoopbackUp, loopback_up())?; // while we have CAP_NET_ADMIN over the namespace
     mounts::enter_image(setup.image)?; // the host's mounts are still visible beneath, until the pivot
     mounts::mount_proc()?; // needs the pid namespace, and a full /proc in sight
     mask::cover()?; // sources come from our own tree, never from the image

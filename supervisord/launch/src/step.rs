@@ -57,6 +57,8 @@ steps! {
     Find = 11 "find",
     /// Nothing of the sandbox is left.
     Destroy = 12 "destroy",
+    /// A network namespace that nobody was in before, with loopback up.
+    MakeNetwork = 13 "make_network",
     // By init.
     /// The setup message from the launcher.
     ReadSetup = 32 "read_setup",
@@ -64,12 +66,10 @@ steps! {
     DieWithLauncher = 33 "die_with_launcher",
     /// Session, signals, umask: nothing inherited.
     ResetProcess = 34 "reset_process",
-    /// Mount, network, ipc, uts and cgroup namespaces.
+    /// Mount, ipc, uts and cgroup namespaces.
     Unshare = 35 "unshare",
     /// The sandbox's host name.
     SetHostname = 36 "set_hostname",
-    /// The loopback interface.
-    LoopbackUp = 37 "loopback_up",
     /// The image, read-only.
     MountImage = 38 "mount_image",
     /// Process information of this pid namespace.

@@ -10,10 +10,11 @@ use supervisor_sys::{Instruction, install_filter};
 use crate::failure::{Fatal, fatal};
 
 /// What a privileged launcher keeps.
-const KEPT: [Capability; 3] = [
+const KEPT: [Capability; 4] = [
     Capability::CAP_SYS_ADMIN, // mounts, id maps of mounts
     Capability::CAP_SETUID,    // user maps with ids that are not ours
     Capability::CAP_SETGID,    // group maps with ids that are not ours
+    Capability::CAP_NET_ADMIN, // loopback in network namespaces that we make
 ];
 
 /// Drops what isn't needed, and last of all installs a filter that init and payloads inherit. An unprivileged launcher has capabilities over its own user namespace

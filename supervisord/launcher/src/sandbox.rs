@@ -23,6 +23,7 @@ use crate::cgroup::{Base, Leaf};
 use crate::descriptors::{Inside, Outside, pipes};
 use crate::failure::{Failed, at};
 use crate::ids::{Ids, Range};
+use crate::network::Network;
 use crate::root::Root;
 use crate::workspace;
 
@@ -38,6 +39,7 @@ pub struct Sandboxes {
     cgroup: Option<Base>,
     init: OwnedFd,
     ids: Ids,
+    network: Network,
     /// Id maps for the daemon's view of a workspace, by slot; made at first use, valid for ever.
     maps: HashMap<u32, OwnedFd>,
     live: HashMap<u128, Sandbox>,
@@ -63,8 +65,9 @@ impl Sandboxes {
         cgroup: Option<Base>,
         init: OwnedFd,
     ) -> Self {
-        let (ids, maps, live) = (Ids::default(), HashMap::new(), HashMap::new());
-        Self { proof, arguments, root, cgroup, init, ids, maps, live }
+        let (ids, network) = (Ids::default(), Network::default());
+        let (maps, live) = (HashMap::new(), HashMap::new());
+        Self { proof, arguments, root, cgroup, init, ids, network, maps, live }
     }
 
     /// The executions that have a sandbox.
@@ -104,6 +107,13 @@ impl Sandboxes {
                 }
                 Err(failed)
             }
+        }
+    }
+
+    /// Gets ready for the next launch while nobody waits for it. If it fails, that launch fails.
+    pub fn get_ready(&mut self) {
+        if let Err(error) = self.network.refresh() {
+            eprintln!("supervisor-launcher: can't make a network namespace: {error}");
         }
     }
 
@@ -199,13 +209,15 @@ impl Sandboxes {
     }
 
     fn clone(
-        &self,
+        &mut self,
         request: &Prepare,
         sandbox: &mut Sandbox,
         inside: &Inside,
         workspace: &OwnedFd,
         setup: &OwnedFd,
     ) -> Result<(), Failed> {
+        at(Step::MakeNetwork, self.network.refresh())?;
+        self.network.hand_over(); // whatever comes of the clone
         let cgroup = sandbox.leaf.as_ref().map(Leaf::directory);
         let cloned = clone_into(&self.proof, Namespaces::UserAndPid, cgroup);
         let (process, pid) = match at(Step::Clone, cloned)? {
