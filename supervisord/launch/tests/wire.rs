@@ -1,0 +1,173 @@
+//! The wire forms: what was sent is what is read, and whatever else comes is refused, not believed.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use supervisor_launch::seccomp::Profile;
+use supervisor_launch::{
+    Applied, Ended, Image, MAX_MESSAGE, MAX_START, Prepare, Reply, Report, Request, SandboxLimits,
+    Setup, Start, Step,
+};
+
+fn limits() -> impl Strategy<Value = SandboxLimits> {
+    vec(any::<u64>(), 13).prop_map(|field| SandboxLimits {
+        memory_max: field[0],
+        pids_max: field[1],
+        cpu_max: field[2],
+        cpu_time: field[3],
+        open_files: field[4],
+        workspace_bytes: field[5],
+        workspace_inodes: field[6],
+        tmp_bytes: field[7],
+        tmp_inodes: field[8],
+        io_read_bps: field[9],
+        io_write_bps: field[10],
+        io_read_iops: field[11],
+        io_write_iops: field[12],
+    })
+}
+
+fn profile() -> impl Strategy<Value = Profile> {
+    prop::sample::select(Profile::PAYLOAD.to_vec())
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let prepare = (any::<u128>(), any::<u16>(), profile(), any::<bool>(), any::<u8>(), limits());
+    prop_oneof![
+        prepare.prop_map(|(execution, image, profile, exec, landlock, limits)| {
+            let image = Image(image);
+            Request::Prepare(Prepare { execution, image, profile, exec, landlock, limits })
+        }),
+        any::<u128>().prop_map(|execution| Request::Adopt { execution }),
+        any::<u128>().prop_map(|execution| Request::Destroy { execution }),
+        Just(Request::List),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop::sample::select(Step::ALL.to_vec())
+}
+
+fn reply() -> impl Strategy<Value = Reply> {
+    let applied = (any::<u8>(), any::<bool>(), any::<u16>()).prop_map(
+        |(controllers, separate_ids, descriptors)| Applied {
+            controllers,
+            separate_ids,
+            descriptors,
+        },
+    );
+    prop_oneof![
+        (any::<u128>(), applied)
+            .prop_map(|(execution, applied)| Reply::Prepared { execution, applied }),
+        any::<u128>().prop_map(|execution| Reply::Destroyed { execution }),
+        vec(any::<u128>(), 0..1024).prop_map(|executions| Reply::List { executions }),
+        (any::<u128>(), step(), any::<i32>()).prop_map(|(execution, step, errno)| Reply::Failed {
+            execution,
+            step,
+            errno
+        }),
+    ]
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let ended =
+        prop_oneof![any::<u8>().prop_map(Ended::Exited), any::<u8>().prop_map(Ended::Signaled)];
+    prop_oneof![
+        any::<u8>().prop_map(|landlock| Report::Ready { landlock }),
+        (step(), any::<i32>()).prop_map(|(step, errno)| Report::Failed { step, errno }),
+        (ended, any::<u64>(), any::<u64>()).prop_map(|(status, max_rss, cpu)| Report::Ended {
+            status,
+            max_rss,
+            cpu
+        }),
+    ]
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    vec(1u8.., 0..40)
+}
+
+proptest! {
+    #[test]
+    fn a_request_is_read_as_it_was_sent(request in request()) {
+        prop_assert_eq!(Request::decode(&request.encode()), Ok(request));
+    }
+
+    #[test]
+    fn a_reply_is_read_as_it_was_sent_and_fits_its_bound(reply in reply()) {
+        let bytes = reply.encode();
+        prop_assert!(bytes.len() <= MAX_MESSAGE);
+        prop_assert_eq!(Reply::decode(&bytes), Ok(reply));
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_sent(report in report()) {
+        prop_assert_eq!(Report::decode(&report.encode()), Ok(report));
+    }
+
+    #[test]
+    fn a_start_is_read_as_it_was_sent(
+        cwd in text(), argv in vec(text(), 1..8), environment in vec(text(), 0..8),
+    ) {
+        let start = Start { cwd, argv, environment };
+        let bytes = start.encode().expect("within the bound");
+        let head = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        prop_assert_eq!(Start::length(head), Ok(bytes.len()));
+        prop_assert_eq!(Start::decode(&bytes), Ok(start));
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic_or_be_read_as_what_they_are_not(bytes in vec(any::<u8>(), 0..300)) {
+        if let Ok(request) = Request::decode(&bytes) {
+            prop_assert_eq!(request.encode(), bytes.clone());
+        }
+        if let Ok(reply) = Reply::decode(&bytes) {
+            prop_assert_eq!(reply.encode(), bytes.clone());
+        }
+        if let Ok(start) = Start::decode(&bytes) {
+            prop_assert_eq!(start.encode(), Ok(bytes.clone()));
+        }
+        if let Ok(setup) = Setup::decode(&bytes) {
+            prop_assert_eq!(setup.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_cut_or_lengthened_is_refused(request in request(), reply in reply(), cut in 1usize..20) {
+        for bytes in [request.encode()] {
+            let short = bytes.len().saturating_sub(cut);
+            prop_assert!(Request::decode(&bytes[..short]).is_err());
+            prop_assert!(Request::decode(&[bytes, vec![0; cut]].concat()).is_err());
+        }
+        let bytes = reply.encode();
+        let short = bytes.len().saturating_sub(cut);
+        prop_assert!(Reply::decode(&bytes[..short]).is_err());
+        prop_assert!(Reply::decode(&[bytes, vec![0; cut]].concat()).is_err());
+    }
+
+    #[test]
+    fn a_launch_within_the_ceiling_has_no_limit_above_it(asked in limits(), ceiling in limits()) {
+        if asked.within(&ceiling) {
+            prop_assert!(asked.memory_max <= ceiling.memory_max && asked.memory_max > 0);
+            prop_assert!(asked.pids_max <= ceiling.pids_max && asked.pids_max > 0);
+            prop_assert!(ceiling.io_read_bps == 0 || (1..=ceiling.io_read_bps).contains(&asked.io_read_bps));
+        }
+        prop_assert!(!SandboxLimits::default().within(&ceiling));
+    }
+}
+
+#[test]
+fn a_version_that_is_not_spoken_is_refused() {
+    for version in [0u16, 2, u16::MAX] {
+        let mut bytes = Request::List.encode();
+        bytes[..2].copy_from_slice(&version.to_le_bytes());
+        assert!(Request::decode(&bytes).is_err());
+    }
+}
+
+#[test]
+fn a_start_that_holds_nul_or_is_over_its_bound_is_not_sent() {
+    let start = |argv: Vec<Vec<u8>>| Start { argv, ..Start::default() }.encode();
+    assert!(start(vec![b"a\0b".to_vec()]).is_err());
+    assert!(start(vec![vec![b'a'; MAX_START]]).is_err());
+    assert!(start(Vec::new()).is_err());
+}
