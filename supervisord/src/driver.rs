@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use supervisor_api::{ArtifactList, ControlReport, Outcome, State, Usage};
+use supervisor_api::{ArtifactList, ControlReport, Execution, Outcome, State, Usage};
 use supervisor_launch::Descriptor;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -34,6 +34,10 @@ use crate::workspace::{self, CollectLimits, GlobSelection};
 /// How long output may take to reach its end once every process is dead. The pipes hold a megabyte
 /// at the most and nobody can write any more; this only bounds a fault of ours.
 const LAST_OUTPUT: Duration = Duration::from_secs(10);
+
+/// How long a payload runs before its start is recorded. Most have ended by then, and their record is
+/// written once instead of twice; a daemon that comes back looks at the sandbox itself.
+const NOTE_START: Duration = Duration::from_millis(50);
 
 /// How long to wait before a record is tried again that could not be written.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
@@ -68,8 +72,8 @@ pub async fn drive(
         (true, Err(outcome)) => conclude(&inner, &live, End::without_sandbox(outcome)).await,
         (true, Ok((sandbox, turn))) => {
             let end = run(&inner, &live, sandbox, &plan).await;
-            drop(turn);
             conclude(&inner, &live, end).await;
+            drop(turn);
         }
     }
     inner.live.remove(first.id);
@@ -87,7 +91,10 @@ pub async fn adopt(
     let turn = inner.admission.already_running(live.snapshot().owner_uid);
     let end = match left {
         Some(left) => {
-            live.change(|execution| execution.state = State::Running);
+            live.change(|execution| {
+                execution.state = State::Running;
+                execution.started_at.get_or_insert_with(clock::now);
+            });
             attend(&inner, &live, sandbox, left, &globs, async {}).await
         }
         None => {
@@ -96,8 +103,8 @@ pub async fn adopt(
             End::without_sandbox(Outcome::Lost { reason })
         }
     };
-    drop(turn);
     conclude(&inner, &live, end).await;
+    drop(turn);
     inner.live.remove(live.id());
 }
 
@@ -114,13 +121,15 @@ struct End {
     usage: Usage,
     artifacts: ArtifactList,
     controls: Vec<ControlReport>,
+    /// Whether the launcher has yet to remove what is left of the sandbox.
+    sandbox: bool,
 }
 
 impl End {
     fn without_sandbox(outcome: Outcome) -> Self {
         let artifacts =
             ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false };
-        Self { outcome, usage: Usage::default(), artifacts, controls: Vec::new() }
+        Self { outcome, usage: Usage::default(), artifacts, controls: Vec::new(), sandbox: false }
     }
 }
 
@@ -145,9 +154,6 @@ async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan) -> E
         execution.state = State::Running;
         execution.started_at = Some(clock::now());
     });
-    if let Err(error) = inner.store.enqueue_update(&live.snapshot()).await {
-        tracing::error!(%error, execution = %live.id(), "can't record a start");
-    }
     let (stdin, start) = (sandbox.take(Descriptor::Stdin), sandbox.take(Descriptor::Start));
     let give = async {
         if let (Some(stdin), Some(start)) = (stdin, start) {
@@ -200,18 +206,24 @@ async fn attend(
     let report = sandbox.take(Descriptor::Report);
     let life = observe(inner, live, &sandbox, report, started + left, fault);
     let together = async { tokio::join!(life, give).0 };
+    let note = async {
+        sleep(NOTE_START).await;
+        if let Err(error) = inner.store.enqueue_update(&live.snapshot()).await {
+            tracing::error!(%error, execution = %live.id(), "can't record a start");
+        }
+    };
     let observed = {
-        tokio::pin!(together, pump);
-        let mut output_is_open = true;
+        tokio::pin!(together, pump, note);
+        let (mut output_is_open, mut noted) = (true, false);
         let observed = loop {
             tokio::select! {
                 biased;
                 () = &mut pump, if output_is_open => output_is_open = false,
                 observed = &mut together => break observed,
+                () = &mut note, if !noted => noted = true,
             }
         };
-        destroy(inner, live).await; // from here on nothing of the payload runs, whatever init was
-        live.capture.drain_rest();
+        live.capture.drain_rest(); // init is dead, and with it every process of its pid namespace
         if output_is_open && timeout(LAST_OUTPUT, pump).await.is_err() {
             tracing::error!(execution = %live.id(), "output did not reach its end");
         }
@@ -229,6 +241,7 @@ async fn attend(
         usage: used,
         artifacts,
         controls: controls::matrix(&held, &limits),
+        sandbox: true,
     }
 }
 
@@ -289,16 +302,14 @@ async fn destroy(inner: &Inner, live: &Live) {
     }
 }
 
-/// Makes the end durable, then tells it.
+/// Makes the end durable while the launcher removes the sandbox, then tells it.
 async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
-    live.capture.finish();
-    let kept = live.capture.summary();
-    if kept.stdout.kept + kept.stderr.kept > 0 || !end.artifacts.artifacts.is_empty() {
-        let synced = live.capture.sync().await.and(inner.places.clone().sync().await);
-        if let Err(error) = synced {
-            tracing::error!(%error, execution = %live.id(), "output may not be on disk");
+    let removed = async {
+        if end.sandbox {
+            destroy(inner, live).await;
         }
-    }
+    };
+    live.capture.finish();
     let mut finished = live.snapshot();
     finished.state = State::Finished;
     finished.outcome = Some(end.outcome);
@@ -306,18 +317,38 @@ async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
     finished.controls = end.controls;
     finished.artifact_count = end.artifacts.artifacts.len() as u64;
     finished.artifacts_truncated = end.artifacts.truncated;
+    let (recorded, ()) = tokio::join!(record(inner, live, &mut finished, &end.artifacts), removed);
+    if recorded {
+        live.change(|execution| *execution = finished);
+        inner.note_finished();
+    }
+}
+
+/// Has output, artifacts and the record on disk, in this order; however often it takes. False if the
+/// daemon is being stopped: whoever comes next finds the execution unfinished.
+async fn record(
+    inner: &Arc<Inner>,
+    live: &Live,
+    finished: &mut Execution,
+    artifacts: &ArtifactList,
+) -> bool {
+    let kept = &finished.output;
+    if kept.stdout.kept + kept.stderr.kept > 0 || !artifacts.artifacts.is_empty() {
+        let synced = live.capture.sync().await.and(inner.places.clone().sync().await);
+        if let Err(error) = synced {
+            tracing::error!(%error, execution = %live.id(), "output may not be on disk");
+        }
+    }
     loop {
         finished.finished_at = Some(clock::now());
-        match inner.store.finish(&finished, &end.artifacts).await {
+        match inner.store.finish(finished, artifacts).await {
             // An earlier try may have reached the disk though it was answered with an error.
-            Ok(()) | Err(StoreError::AlreadyFinished(_)) => break,
-            Err(StoreError::Closed) => return, // whoever comes next finds it unfinished
+            Ok(()) | Err(StoreError::AlreadyFinished(_)) => return true,
+            Err(StoreError::Closed) => return false,
             Err(error) => {
                 tracing::error!(%error, execution = %live.id(), "can't record an end");
                 sleep(RECORD_AGAIN).await;
             }
         }
     }
-    live.change(|execution| *execution = finished);
-    inner.note_finished();
 }

@@ -152,7 +152,10 @@ impl Supervisor {
         let policy = self.policy(&request)?;
         let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
         let globs = request.artifacts.globs.clone();
-        let plan = {
+        let plan = if globs.is_empty() {
+            Plan::new(request, &policy)?
+        } else {
+            // Globs may take a tenth of a second to compile.
             let policy = policy.clone();
             spawn_blocking(move || Plan::new(request, &policy)).await.map_err(internal)??
         };
