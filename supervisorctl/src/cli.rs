@@ -132,6 +132,10 @@ pub struct StandaloneOptions {
     /// this program); --socket is not used
     #[arg(long)]
     pub standalone: bool,
+    /// Have it refuse what this host can't enforce; without this it takes the nearest weaker control
+    /// and says so
+    #[arg(long, requires = "standalone")]
+    pub strict: bool,
     /// Show what the private supervisor writes to its standard error
     #[arg(long, requires = "standalone")]
     pub verbose: bool,

@@ -38,7 +38,7 @@ pub async fn run(options: &RunOptions, global: &GlobalOptions) -> Result<u8, Fai
         directory.map(|path| Destination::create_or_open(path, options.force)).transpose()?;
     let mut interrupts = Interrupts::install()?;
     let (report, ended) = if options.standalone.standalone {
-        let private = Standalone::start(options.standalone.verbose, &mut interrupts).await?;
+        let private = Standalone::start(options.standalone, &mut interrupts).await?;
         let attendance = Attendance { client: private.client(), options, global };
         let report = attendance.attend(&request, destination.as_ref(), &mut interrupts).await;
         (report, private.end().await)

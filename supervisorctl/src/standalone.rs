@@ -13,6 +13,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time;
 
 use crate::client::Client;
+use crate::cli::StandaloneOptions;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::{console, terminal};
@@ -56,8 +57,8 @@ struct Running {
 
 impl Standalone {
     /// Starts it and waits until it listens.
-    pub async fn start(verbose: bool, interrupts: &mut Interrupts) -> Result<Self, Failure> {
-        let mut running = Running::spawn(&program()?, verbose)?;
+    pub async fn start(options: StandaloneOptions, interrupts: &mut Interrupts) -> Result<Self, Failure> {
+        let mut running = Running::spawn(&program()?, options)?;
         let ready = tokio::select! {
             line = time::timeout(START_PATIENCE, running.first_line()) => line,
             () = interrupts.next() => {
@@ -94,10 +95,11 @@ impl Standalone {
 }
 
 impl Running {
-    fn spawn(program: &Path, verbose: bool) -> Result<Self, Failure> {
+    fn spawn(program: &Path, options: StandaloneOptions) -> Result<Self, Failure> {
         let shown = program.display();
         let mut child = Command::new(program)
             .arg("--standalone")
+            .args(options.strict.then_some("--strict"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -109,7 +111,7 @@ impl Running {
             return Err(Failure::Negative(format!("{shown} was started without pipes")));
         };
         let words = Arc::new(Mutex::new(Vec::new()));
-        let listener = tokio::spawn(listen(stderr, Arc::clone(&words), verbose));
+        let listener = tokio::spawn(listen(stderr, Arc::clone(&words), options.verbose));
         Ok(Self { child, stdout: BufReader::new(stdout), words, listener })
     }
 

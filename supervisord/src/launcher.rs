@@ -108,6 +108,11 @@ impl Launcher {
         self.requests.closed().await;
     }
 
+    /// Whether the launcher is gone.
+    pub fn is_gone(&self) -> bool {
+        self.requests.is_closed()
+    }
+
     /// Makes a sandbox.
     pub async fn prepare(&self, prepare: Prepare) -> Result<Sandbox, LaunchError> {
         self.sandbox(Request::Prepare(prepare), prepare.execution).await

@@ -10,14 +10,16 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use supervisor_api::Mode;
+use supervisor_api::{Mode, State};
 use supervisor_policy::{Floor, PolicySet};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::admission::{Admission, Bounds};
 use crate::config::Config;
@@ -39,6 +41,9 @@ const WORKERS: usize = 2;
 
 /// Threads for blocking work at the most: writing input files, collecting artifacts.
 const BLOCKING: usize = 16;
+
+/// How long the records of lost executions may take when the launcher is gone.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
 
 /// Name of root's floor among the policy files.
 const FLOOR: &str = "floor.toml";
@@ -198,11 +203,29 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let server = Server::new(Arc::new(supervisor.clone()), roles);
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
-    wait(until).await?;
+    let ended = tokio::select! {
+        ended = wait(until) => ended,
+        () = supervisor.inner().launcher.gone() => Err(launcher_is_gone(&supervisor).await),
+    };
     stop.send_replace(true);
     serving.await?;
     supervisor.inner().store.close().await?;
-    Ok(())
+    ended
+}
+
+/// Without a launcher there is nothing to do but to record what was lost with it, and to end: whoever
+/// started us starts both anew.
+async fn launcher_is_gone(supervisor: &Supervisor) -> Failure {
+    let recorded = async {
+        for live in supervisor.inner().live.all() {
+            // An error says that its driver is done with it.
+            drop(live.execution.subscribe().wait_for(|each| each.state == State::Finished).await);
+        }
+    };
+    if timeout(LAST_RECORDS, recorded).await.is_err() {
+        tracing::error!("some executions could not be recorded as lost; the next start does it");
+    }
+    "the launcher is gone".into()
 }
 
 async fn wait(until: Until) -> Result<(), Failure> {

@@ -149,6 +149,10 @@ impl Supervisor {
         request: SubmitRequest,
     ) -> Result<Execution, ApiError> {
         let inner = &self.inner;
+        if inner.launcher.is_gone() {
+            return Err(ApiError::new(ErrorCode::Unavailable, "the launcher is gone")
+                .with_hint("the daemon ends and is started anew with it; try again"));
+        }
         let policy = self.policy(&request)?;
         let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
         let globs = request.artifacts.globs.clone();
