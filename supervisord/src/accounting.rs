@@ -19,9 +19,6 @@ const MAX_FILE: usize = 4096;
 /// bounds the walk where that limit is weaker.
 const MAX_PROCESSES: usize = 4096;
 
-/// The size of a page, in which /proc/PID/statm counts.
-const PAGE: u64 = 4096;
-
 /// What the cgroup of a sandbox counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
@@ -62,10 +59,10 @@ pub fn cpu(sandbox: &Sandbox) -> Option<u64> {
     }
 }
 
-/// Anonymous memory of all processes, in bytes: what was written and belongs to no file. A page
-/// that two processes share after a fork counts twice, so this errs towards the limit.
-pub fn anonymous_memory(sandbox: &Sandbox) -> u64 {
-    processes(sandbox).iter().filter_map(|pid| anonymous_of(*pid)).sum()
+/// Memory of all processes that belongs to no file of a disk, in bytes: what they wrote for themselves
+/// and what they share. A page that two processes have counts twice, so this errs towards the limit.
+pub fn memory(sandbox: &Sandbox) -> u64 {
+    processes(sandbox).iter().filter_map(|pid| memory_of(*pid)).sum()
 }
 
 fn processes(sandbox: &Sandbox) -> HashSet<u32> {
@@ -94,12 +91,14 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// proc(5), statm: the second field is the resident set, the third the part of it that is in files.
-fn anonymous_of(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let mut fields = text.split_whitespace().skip(1).map(str::parse::<u64>);
-    let (resident, shared) = (fields.next()?.ok()?, fields.next()?.ok()?);
-    Some(resident.saturating_sub(shared) * PAGE)
+/// proc(5), status: RssAnon and RssShmem, in KiB.
+fn memory_of(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let value = |name| {
+        let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+        rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    };
+    Some((value("RssAnon:")? + value("RssShmem:")?) * 1024)
 }
 
 /// proc(5), stat: after the name in parentheses, the 12th to 15th fields are user and system time

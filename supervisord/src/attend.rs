@@ -16,6 +16,10 @@ use crate::reports::{Reports, ended};
 use crate::supervisor::Inner;
 use crate::watch::watch;
 
+/// Reports that a sandbox makes at the most: ready, failed, ended. One more is somebody else's doing, and
+/// nothing that comes after is listened to.
+const MAX_REPORTS: u32 = 4;
+
 /// What was observed of a sandbox from its start to its end.
 #[derive(Debug, Default)]
 pub struct Observed {
@@ -46,7 +50,7 @@ impl Observed {
             }
             Report::Ended { status, max_rss, cpu } => {
                 self.facts.ended = Some(status);
-                self.largest = Some(max_rss * 1024);
+                self.largest = Some(max_rss.saturating_mul(1024));
                 self.cpu = Some(cpu);
             }
         }
@@ -63,7 +67,8 @@ pub async fn observe(
     deadline: Instant,
     fault: oneshot::Receiver<()>,
 ) -> Observed {
-    let mut observed = Observed::default();
+    // Until init says what it applied: no launch was allowed to have less.
+    let mut observed = Observed { landlock: inner.landlock_floor(), ..Observed::default() };
     let limits = live.snapshot().limits;
     let reports = report.and_then(|pipe| Reports::new(pipe).ok());
     let seen = AtomicU64::new(0);
@@ -73,13 +78,17 @@ pub async fn observe(
             (ended(process), reason(inner, live, sandbox, &limits, deadline, fault, &seen));
         tokio::pin!(end, reason);
         let mut reading = reports.as_ref();
+        let mut heard = 0;
         loop {
             tokio::select! {
                 biased;
-                report = next(reading), if reading.is_some() => match report {
-                    Some(report) => observed.note(report),
-                    None => reading = None,
-                },
+                report = next(reading), if reading.is_some() => {
+                    heard += 1;
+                    match report {
+                        Some(report) if heard <= MAX_REPORTS => observed.note(report),
+                        _ => reading = None,
+                    }
+                }
                 result = &mut end => {
                     if let Err(error) = result {
                         tracing::error!(%error, execution = %live.id(), "can't wait for a sandbox");
@@ -97,6 +106,10 @@ pub async fn observe(
         }
         while let Some(report) = next(reading).await {
             observed.note(report); // written before the end, read after it
+            heard += 1;
+            if heard >= MAX_REPORTS {
+                break;
+            }
         }
     }
     observed.seen = seen;

@@ -2,7 +2,6 @@
 //! from payloads; whoever takes it over has a process that can't become root, start a program or
 //! open a file outside its own state.
 
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fmt;
 use std::fs;
@@ -13,9 +12,8 @@ use std::path::Path;
 
 use caps::CapSet;
 use landlock::{
-    ABI, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope,
 };
-use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
@@ -24,10 +22,10 @@ use nix::sys::stat::Mode;
 use nix::unistd::{
     Gid, Uid, chdir, getegid, geteuid, mkdir, pivot_root, setgroups, setresgid, setresuid,
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use supervisor_launch::seccomp::{Architecture, Profile, compile};
 use supervisor_sys::{
-    FsContext, MountAttributes, attach, clone_tree, empty_bounding_set, landlock_abi,
-    mount_attributes, set_securebits,
+    FsContext, Instruction, MountAttributes, attach, clone_tree, empty_bounding_set,
+    install_filter, landlock_abi, mount_attributes, no_capabilities_left, set_securebits,
 };
 
 /// The daemon could not give something up.
@@ -66,9 +64,12 @@ pub fn become_user(id: u32) -> Result<(), ConfineError> {
     at("change the group", setresgid(group, group, group))?;
     at("change the user", setresuid(user, user, user))?;
     let back = setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0));
-    match back {
-        Err(_) => Ok(()),
-        Ok(()) => at("change the user", Err("root could be had back")),
+    if back.is_ok() {
+        return at("change the user", Err("root could be had back"));
+    }
+    match at("read capabilities", no_capabilities_left())? {
+        true => Ok(()),
+        false => at("drop capabilities", Err("some are left")),
     }
 }
 
@@ -138,10 +139,12 @@ fn build_small_root(state: &Path) -> io::Result<()> {
 fn drop_capabilities() -> io::Result<()> {
     set_securebits()?;
     empty_bounding_set()?;
+    let mut sets = vec![CapSet::Ambient, CapSet::Inheritable];
     if !geteuid().is_root() {
-        for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
-            caps::clear(None, set).map_err(io::Error::other)?;
-        }
+        sets.extend([CapSet::Effective, CapSet::Permitted]);
+    }
+    for set in sets {
+        caps::clear(None, set).map_err(io::Error::other)?;
     }
     Ok(())
 }
@@ -153,8 +156,11 @@ pub fn restrict() -> Result<(), ConfineError> {
     if abi > 0 {
         at("restrict files", restrict_files(ABI::from(i32::from(abi))))?;
     }
-    let filter = at("compile the filter", filter())?;
-    at("install the filter", seccompiler::apply_filter(&filter))
+    let filter: Vec<Instruction> = compile(Profile::Daemon, Architecture::NATIVE)
+        .into_iter()
+        .map(|each| Instruction { code: each.code, jt: each.jt, jf: each.jf, k: each.k })
+        .collect();
+    at("install the filter", install_filter(&filter))
 }
 
 /// Execution, devices and signals. Reading and writing are not Landlock's here: workspaces come as
@@ -166,70 +172,10 @@ fn restrict_files(abi: ABI) -> Result<(), Box<dyn std::error::Error + Send + Syn
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(handled)?;
     if abi >= ABI::V6 {
-        ruleset = ruleset.scope(Scope::Signal)?;
+        ruleset = ruleset.scope(Scope::from_all(abi))?; // no abstract socket of the host's, either
     }
     match ruleset.create()?.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => Ok(()),
         other => Err(format!("not fully enforced: {other:?}").into()),
     }
-}
-
-/// System calls that a daemon of this kind never makes and that whoever took it over would want.
-/// A list of what is allowed would have to follow every update of the runtime and of SQLite; this
-/// one closes what leads out of the process: programs, other processes, namespaces, mounts, devices.
-const FORBIDDEN: [libc::c_long; 44] = [
-    libc::SYS_execve,            // no program is ever started by this process
-    libc::SYS_execveat,          // the same
-    libc::SYS_ptrace,            // other processes
-    libc::SYS_process_vm_readv,  // the same
-    libc::SYS_process_vm_writev, // the same
-    libc::SYS_kcmp,              // the same
-    libc::SYS_pidfd_getfd,       // the same
-    libc::SYS_unshare,           // namespaces
-    libc::SYS_setns,             // the same
-    libc::SYS_mount,             // mounts
-    libc::SYS_umount2,           // the same
-    libc::SYS_pivot_root,        // the same
-    libc::SYS_chroot,            // the same
-    libc::SYS_open_tree,         // the same
-    libc::SYS_move_mount,        // the same
-    libc::SYS_mount_setattr,     // the same
-    libc::SYS_fsopen,            // the same
-    libc::SYS_fsconfig,          // the same
-    libc::SYS_fsmount,           // the same
-    libc::SYS_fspick,            // the same
-    libc::SYS_bpf,               // kernel programs
-    libc::SYS_perf_event_open,   // kernel surface
-    libc::SYS_userfaultfd,       // kernel surface
-    libc::SYS_io_uring_setup,    // would pass by this filter
-    libc::SYS_io_uring_enter,    // the same
-    libc::SYS_io_uring_register, // the same
-    libc::SYS_add_key,           // keyrings
-    libc::SYS_request_key,       // the same
-    libc::SYS_keyctl,            // the same
-    libc::SYS_init_module,       // the kernel's own code
-    libc::SYS_finit_module,      // the same
-    libc::SYS_delete_module,     // the same
-    libc::SYS_kexec_load,        // the same
-    libc::SYS_kexec_file_load,   // the same
-    libc::SYS_reboot,            // the host
-    libc::SYS_swapon,            // the host
-    libc::SYS_swapoff,           // the host
-    libc::SYS_acct,              // the host
-    libc::SYS_settimeofday,      // the host's clock
-    libc::SYS_clock_settime,     // the same
-    libc::SYS_open_by_handle_at, // files past every path
-    libc::SYS_name_to_handle_at, // the same
-    libc::SYS_mknodat,           // devices
-    libc::SYS_personality,       // the legacy address space
-];
-
-fn filter() -> Result<BpfProgram, Box<dyn std::error::Error + Send + Sync>> {
-    let rules: BTreeMap<i64, Vec<_>> =
-        FORBIDDEN.into_iter().map(|number| (number, Vec::new())).collect();
-    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    // Every number carries 32 bits; those of the x32 interface are above all that are listed, and
-    // kernels have it switched off by default. seccompiler kills on another architecture.
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, arch)?;
-    Ok(filter.try_into()?)
 }

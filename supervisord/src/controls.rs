@@ -33,7 +33,7 @@ pub fn matrix(held: &Held, limits: &Limits) -> Vec<ControlReport> {
     Control::ALL.iter().map(|control| report(*control, held, limits)).collect()
 }
 
-/// The matrix of a host on which no sandbox could be made at all.
+/// The matrix where no sandbox was made: nothing held, and nothing ran.
 pub fn nothing(reason: &str, remedy: &str) -> Vec<ControlReport> {
     let each = |control: &Control| ControlReport {
         control: control.as_str().to_owned(),
@@ -137,7 +137,8 @@ fn resource(control: Control, held: &Held, limits: &Limits) -> Line {
         }
         Control::MemoryMax => (
             Weaker,
-            "the daemon looks every 20 ms and kills; RLIMIT_DATA per process",
+            "the daemon looks every 20 ms and kills; RLIMIT_DATA per process, no memfd; \
+             shared memory that nobody has mapped and /tmp go uncounted",
             without,
             Some(CONTROLLER),
         ),
@@ -150,6 +151,12 @@ fn resource(control: Control, held: &Held, limits: &Limits) -> Line {
             (Weaker, "the daemon looks every 20 ms and freezes", without, Some(CONTROLLER))
         }
         Control::CpuMax => (Missing, "", without, Some(CONTROLLER)),
+        Control::CpuTime if held.applied.descriptors & Descriptor::Cgroup.bit() == 0 => (
+            Weaker,
+            "the daemon adds up processes and kills; RLIMIT_CPU per process",
+            Some("without a cgroup, processes that ended unwaited-for go uncounted"),
+            Some(CGROUP),
+        ),
         Control::CpuTime => {
             (Enforced, "the daemon looks at the sum and kills; RLIMIT_CPU per process", None, None)
         }

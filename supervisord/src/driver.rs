@@ -12,8 +12,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use supervisor_api::{ArtifactList, ControlReport, Execution, Outcome, State, Usage};
-use supervisor_launch::Descriptor;
+use supervisor_api::{ArtifactList, ControlReport, Execution, ExecutionId, Outcome, State, Usage};
+use supervisor_launch::{Descriptor, Step};
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
@@ -22,13 +22,14 @@ use crate::admission::Turn;
 use crate::attend::{Observed, observe};
 use crate::clock;
 use crate::controls::{self, Held};
-use crate::launcher::{LaunchError, Sandbox};
+use crate::launcher::{LaunchError, Launcher, Sandbox};
 use crate::live::Live;
 use crate::outcome;
 use crate::plan::Plan;
 use crate::reports::feed;
 use crate::store::StoreError;
 use crate::supervisor::Inner;
+use crate::watch::thaw;
 use crate::workspace::{self, CollectLimits, GlobSelection};
 
 /// How long output may take to reach its end once every process is dead. The pipes hold a megabyte
@@ -38,6 +39,9 @@ const LAST_OUTPUT: Duration = Duration::from_secs(10);
 /// How long a payload runs before its start is recorded. Most have ended by then, and their record is
 /// written once instead of twice; a daemon that comes back looks at the sandbox itself.
 const NOTE_START: Duration = Duration::from_millis(50);
+
+/// How long to wait before a sandbox that did not go is asked to go again.
+const DESTROY_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long to wait before a record is tried again that could not be written.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
@@ -79,23 +83,24 @@ pub async fn drive(
     inner.live.remove(first.id);
 }
 
-/// Goes on with an execution whose sandbox outlived the daemon that started it. `left` is what is
-/// left of its wall time; `None` says that its payload never started.
+/// Goes on with an execution whose sandbox outlived the daemon that started it. `ran` is how
+/// long it has run; `None` says that its payload never started.
 pub async fn adopt(
     inner: Arc<Inner>,
     live: Arc<Live>,
     sandbox: Sandbox,
-    left: Option<Duration>,
+    ran: Option<Duration>,
     globs: GlobSelection,
 ) {
     let turn = inner.admission.already_running(live.snapshot().owner_uid);
-    let end = match left {
-        Some(left) => {
+    let end = match ran {
+        Some(ran) => {
+            thaw(&sandbox);
             live.change(|execution| {
                 execution.state = State::Running;
                 execution.started_at.get_or_insert_with(clock::now);
             });
-            attend(&inner, &live, sandbox, left, &globs, async {}).await
+            attend(&inner, &live, sandbox, ran, &globs, async {}).await
         }
         None => {
             destroy(&inner, &live).await;
@@ -163,8 +168,7 @@ async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan) -> E
             }
         }
     };
-    let wall_time = Duration::from_millis(plan.limits.wall_time);
-    attend(inner, live, sandbox, wall_time, &plan.globs, give).await
+    attend(inner, live, sandbox, Duration::ZERO, &plan.globs, give).await
 }
 
 async fn write_files(sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {
@@ -187,11 +191,13 @@ async fn attend(
     inner: &Inner,
     live: &Live,
     mut sandbox: Sandbox,
-    left: Duration,
+    ran: Duration,
     globs: &GlobSelection,
     give: impl Future<Output = ()>,
 ) -> End {
     let started = Instant::now();
+    let limits = live.snapshot().limits;
+    let left = Duration::from_millis(limits.wall_time).saturating_sub(ran);
     let streams = (sandbox.take(Descriptor::Stdout), sandbox.take(Descriptor::Stderr));
     let (failed, fault) = oneshot::channel();
     let pump = async {
@@ -229,18 +235,24 @@ async fn attend(
         }
         observed
     };
-    let wall = started.elapsed();
+    let wall = ran + started.elapsed();
     live.change(|execution| execution.state = State::Collecting);
     let used = usage(&sandbox, wall, &observed);
     let artifacts = collect(inner, live, &sandbox, globs).await;
-    let limits = live.snapshot().limits;
     let held =
         Held { applied: sandbox.applied, landlock: observed.landlock, profile: live.profile };
+    let controls = match observed.facts.failed {
+        Some((step, _)) => {
+            let reason = format!("the set-up failed at step {}, and nothing ran", step.name());
+            controls::nothing(&reason, "see the outcome")
+        }
+        None => controls::matrix(&held, &limits),
+    };
     End {
         outcome: outcome::outcome(&observed.facts, &limits),
         usage: used,
         artifacts,
-        controls: controls::matrix(&held, &limits),
+        controls,
         sandbox: true,
     }
 }
@@ -290,15 +302,25 @@ async fn collect(
     }
 }
 
-/// Has the launcher end a sandbox and remove what is left of it.
+/// Has the launcher end a sandbox and remove what is left of it. If that fails it is tried again until
+/// it doesn't, while the end is told: the launcher gives nothing of it to another meanwhile.
 async fn destroy(inner: &Inner, live: &Live) {
-    use supervisor_launch::Step;
-    match inner.launcher.destroy(live.id().bits()).await {
-        // Not known: it was ended before, by our own kill.
-        Ok(()) | Err(LaunchError::Failed { step: Step::Find, .. } | LaunchError::Gone) => {}
-        Err(error) => {
-            tracing::error!(%error, execution = %live.id(), "a sandbox is not gone");
-        }
+    if let Err(error) = try_destroy(&inner.launcher, live.id()).await {
+        tracing::error!(%error, execution = %live.id(), "a sandbox is not gone");
+        let (launcher, id) = (inner.launcher.clone(), live.id());
+        tokio::spawn(async move {
+            while try_destroy(&launcher, id).await.is_err() {
+                sleep(DESTROY_AGAIN).await;
+            }
+        });
+    }
+}
+
+async fn try_destroy(launcher: &Launcher, id: ExecutionId) -> Result<(), LaunchError> {
+    match launcher.destroy(id.bits()).await {
+        // Not known: it was ended before, by our own kill. Gone: its sandboxes are gone with it.
+        Err(LaunchError::Failed { step: Step::Find, .. } | LaunchError::Gone) => Ok(()),
+        other => other,
     }
 }
 

@@ -81,8 +81,8 @@ async fn take_over(
     }
     let sandbox = inner.launcher.adopt(id.bits()).await?;
     let globs = GlobSelection::new(&globs).map_err(|problem| problem.message)?;
-    let left = has_started(&sandbox).then(|| left(&sandbox, &live)).flatten();
-    tokio::spawn(driver::adopt(inner.clone(), live, sandbox, left, globs));
+    let ran = has_started(&sandbox).then(|| ran(&sandbox));
+    tokio::spawn(driver::adopt(inner.clone(), live, sandbox, ran, globs));
     Ok(())
 }
 
@@ -110,15 +110,11 @@ fn has_started(sandbox: &Sandbox) -> bool {
         && start.revents().is_some_and(|seen| seen.contains(PollFlags::POLLERR))
 }
 
-/// What is left of the wall time, by the kernel's record of when init started. `None` if that can't be
-/// read: then init has ended, and there is nothing to wait for.
-fn left(sandbox: &Sandbox, live: &Live) -> Option<Duration> {
-    let wall_time = Duration::from_millis(live.snapshot().limits.wall_time);
-    let Some(pid) = sandbox.get(Descriptor::Process).and_then(pid_of) else {
-        return Some(wall_time);
-    };
-    let since = since_start(pid).unwrap_or_default();
-    Some(wall_time.saturating_sub(since))
+/// How long it has run, by the kernel's record of when init started. If that can't be read init has
+/// ended, and how long it ran doesn't matter any more.
+fn ran(sandbox: &Sandbox) -> Duration {
+    let pid = sandbox.get(Descriptor::Process).and_then(pid_of);
+    pid.and_then(since_start).unwrap_or_default()
 }
 
 /// proc(5), stat: the 22nd field is the start since boot in ticks of a hundredth of a second.

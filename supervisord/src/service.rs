@@ -42,6 +42,9 @@ const WORKERS: usize = 2;
 /// Threads for blocking work at the most: writing input files, collecting artifacts.
 const BLOCKING: usize = 16;
 
+/// How long the first sandbox may take, which shows what this host can enforce.
+const PROBE: Duration = Duration::from_secs(30);
+
 /// How long the records of lost executions may take when the launcher is gone.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
@@ -59,6 +62,7 @@ struct Parts {
 
 /// Runs the installed service.
 pub fn run(config: Config) -> Result<(), Failure> {
+    supervisor_sys::close_on_exec_from(3)?;
     log();
     confine::harden()?;
     let policies = read_policies(&config.policies)?;
@@ -178,7 +182,8 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let store = Store::open(&state)?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher)?;
-    let host = Host::probe(&launcher, supervisor_sys::random_bits()?).await;
+    let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
+    let host = timeout(PROBE, probe).await.map_err(|_| "the launcher does not answer")?;
     if let (Some(unable), Until::InputEnds { .. }) = (host.unable(), &until) {
         return Err(
             format!("no sandbox can be made here: {}; {}", unable.reason, unable.remedy).into()

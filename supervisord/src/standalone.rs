@@ -6,27 +6,30 @@
 //! `ready SOCKET`, from the daemon's standard output; the daemon lives as long as its standard input
 //! stays open.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::errno::Errno;
+use nix::libc::O_NOFOLLOW;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::unistd::{geteuid, setsid};
-use supervisor_launch::DAEMON_ID;
-use supervisor_sys::{keep_on_exec, random_bits};
+use nix::unistd::{getegid, geteuid, setsid};
+use supervisor_launch::{BLOCK_LOCKS, BLOCKS, first_id};
+use supervisor_sys::{close_on_exec_from, keep_on_exec, lock_first_free, random_bits};
 
 /// Runs the launcher and the daemon, and cleans up after them.
 pub fn run(strict: bool) -> io::Result<ExitStatus> {
+    // Whatever else the caller had open is neither the launcher's nor the daemon's.
+    close_on_exec_from(3)?;
     leave_the_terminal()?;
-    let uid = if geteuid().is_root() { DAEMON_ID } else { geteuid().as_raw() };
-    let directory = make_directory(uid)?;
-    let status = run_in(&directory, uid, strict);
+    let ids = DaemonIds::choose()?;
+    let directory = make_directory()?;
+    let status = run_in(&directory, &ids, strict);
     let removed = fs::remove_dir_all(&directory);
     let status = status?;
     removed.map(|()| status)
@@ -45,36 +48,62 @@ fn leave_the_terminal() -> io::Result<()> {
     Ok(ignored.thread_block()?) // the daemon ends with its standard input, and we with it
 }
 
+/// Who the daemon is to be.
+struct DaemonIds {
+    uid: u32,
+    gid: u32,
+    /// Keeps other supervisors away from our block of host ids, for as long as this process lives.
+    _block: Option<OwnedFd>,
+}
+
+impl DaemonIds {
+    /// As root, the first id of a block that nobody else has; else the caller's own.
+    fn choose() -> io::Result<Self> {
+        if !geteuid().is_root() {
+            return Ok(Self { uid: geteuid().as_raw(), gid: getegid().as_raw(), _block: None });
+        }
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).mode(0o600);
+        let file = OwnedFd::from(options.custom_flags(O_NOFOLLOW).open(BLOCK_LOCKS)?);
+        let block = lock_first_free(file.as_fd(), BLOCKS)?
+            .ok_or_else(|| io::Error::other("every block of host ids is taken"))?;
+        let id = first_id(block);
+        Ok(Self { uid: id, gid: id, _block: Some(file) })
+    }
+}
+
 /// A directory of a name that nobody can guess, for the daemon and the caller alone. The caller is
 /// root or has the daemon's uid, so both get past the mode.
-fn make_directory(uid: u32) -> io::Result<PathBuf> {
+fn make_directory() -> io::Result<PathBuf> {
     let name = format!("supervisord-{:032x}", random_bits()?);
     let directory = std::env::temp_dir().join(name);
     DirBuilder::new().mode(0o700).create(&directory)?;
-    chown(&directory, Some(uid), Some(uid))?;
     Ok(directory)
 }
 
-fn run_in(directory: &Path, uid: u32, strict: bool) -> io::Result<ExitStatus> {
-    let listener = UnixListener::bind(directory.join("api.sock"))?;
-    chown(directory.join("api.sock"), Some(uid), Some(uid))?;
-    let (socket, mut launcher) = start_launcher(uid, directory)?;
-    let daemon = start_daemon(directory, uid, strict, &listener, &socket);
-    drop((listener, socket)); // or the launcher would not see the daemon go
+fn run_in(directory: &Path, ids: &DaemonIds, strict: bool) -> io::Result<ExitStatus> {
+    let socket = directory.join("api.sock");
+    let listener = UnixListener::bind(&socket)?;
+    lchown(socket, Some(ids.uid), Some(ids.gid))?;
+    lchown(directory, Some(ids.uid), Some(ids.gid))?; // last: from here on it is the daemon's
+    let (connection, mut launcher) = start_launcher(ids, directory)?;
+    let daemon = start_daemon(directory, ids, strict, &listener, &connection);
+    drop((listener, connection)); // or the launcher would not see the daemon go
     let status = daemon.and_then(|mut daemon| daemon.wait());
     let launcher = launcher.wait()?;
     let status = status?;
     Ok(if status.success() { launcher } else { status })
 }
 
-fn start_launcher(uid: u32, disk: &Path) -> io::Result<(OwnedFd, Child)> {
+fn start_launcher(ids: &DaemonIds, disk: &Path) -> io::Result<(OwnedFd, Child)> {
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     let program = std::env::current_exe()?.with_file_name("supervisor-launcher");
     keep_on_exec(&theirs)?;
     let process = Command::new(&program)
         .args(["--daemon-fd", &theirs.as_raw_fd().to_string()])
-        .args(["--daemon-uid", &uid.to_string(), "--cgroup", "private", "--disk"])
+        .args(["--daemon-uid", &ids.uid.to_string(), "--daemon-gid", &ids.gid.to_string()])
+        .args(["--first-id", &ids.uid.to_string(), "--cgroup", "private", "--disk"])
         .arg(disk)
         .env_clear()
         .current_dir("/")
@@ -88,7 +117,7 @@ fn start_launcher(uid: u32, disk: &Path) -> io::Result<(OwnedFd, Child)> {
 /// The daemon gets standard input and output as they are: its life and its one line.
 fn start_daemon(
     directory: &Path,
-    uid: u32,
+    ids: &DaemonIds,
     strict: bool,
     listener: &UnixListener,
     launcher: &OwnedFd,
@@ -98,7 +127,7 @@ fn start_daemon(
     Command::new(std::env::current_exe()?)
         .arg("--standalone-daemon")
         .arg(directory)
-        .args([uid.to_string(), strict.to_string()])
+        .args([ids.uid.to_string(), strict.to_string()])
         .args([listener.as_raw_fd().to_string(), launcher.as_raw_fd().to_string()])
         .env_clear()
         .current_dir("/")

@@ -10,7 +10,7 @@ use supervisor_api::{Limit, Limits};
 use supervisor_launch::{Applied, Descriptor};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use crate::accounting::{anonymous_memory, cpu};
+use crate::accounting::{cpu, memory as memory_of};
 use crate::launcher::Sandbox;
 use crate::workspace::usage;
 
@@ -32,12 +32,14 @@ pub async fn watch(sandbox: &Sandbox, limits: &Limits, seen: &AtomicU64) -> Limi
     let share = held & Applied::CPU == 0;
     let period = if memory || share { ALERT } else { CALM };
     let start = Instant::now();
+    // What was used before we came belongs to another watch: an adopted payload owes us nothing.
+    let before = cpu(sandbox).unwrap_or_default();
     let mut ticks = interval_at(start + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
         if memory {
-            let used = anonymous_memory(sandbox) + in_workspace(sandbox);
+            let used = memory_of(sandbox) + in_workspace(sandbox);
             seen.fetch_max(used, Ordering::Relaxed);
             if used > limits.memory_max {
                 return Limit::MemoryMax;
@@ -48,7 +50,7 @@ pub async fn watch(sandbox: &Sandbox, limits: &Limits, seen: &AtomicU64) -> Limi
             return Limit::CpuTime;
         }
         if share {
-            hold_back(sandbox, start, used, limits.cpu_max).await;
+            hold_back(sandbox, start, used.saturating_sub(before), limits.cpu_max).await;
         }
     }
 }
@@ -56,6 +58,14 @@ pub async fn watch(sandbox: &Sandbox, limits: &Limits, seen: &AtomicU64) -> Limi
 fn in_workspace(sandbox: &Sandbox) -> u64 {
     let workspace = sandbox.get(Descriptor::Workspace);
     workspace.and_then(|fd| usage(fd.as_fd()).ok()).map_or(0, |usage| usage.bytes)
+}
+
+/// Lets a sandbox run that a daemon which is no more may have frozen.
+pub fn thaw(sandbox: &Sandbox) {
+    let thawed = sandbox.get(Descriptor::Freeze).map(|freeze| nix::unistd::write(freeze, b"0"));
+    if let Some(Err(error)) = thawed {
+        tracing::error!(%error, "can't thaw a sandbox"); // its wall time ends it: the safe side
+    }
 }
 
 /// Freezes a sandbox for as long as it is ahead of its share (cgroup-v2.rst, `cgroup.freeze`).
@@ -68,9 +78,6 @@ async fn hold_back(sandbox: &Sandbox, start: Instant, used: u64, percent: u64) {
     }
     if nix::unistd::write(freeze, b"1").is_ok() {
         sleep(Duration::from_micros(due - elapsed)).await;
-        // If this fails the sandbox stays frozen until its wall time is up: the safe side.
-        if let Err(error) = nix::unistd::write(freeze, b"0") {
-            tracing::error!(%error, "can't thaw a sandbox");
-        }
+        thaw(sandbox);
     }
 }

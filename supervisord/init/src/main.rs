@@ -14,13 +14,15 @@ mod privilege;
 mod reap;
 mod rights;
 
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
+use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::sethostname;
+use nix::unistd::{pipe2, sethostname};
 use supervisor_launch::Step;
 use supervisor_launch::seccomp::Profile;
-use supervisor_sys::{Cloned, SingleThreaded, fork};
+use supervisor_sys::{Cloned, SingleThreaded, fork, write_at_once};
 
 use crate::failure::{Failed, at};
 use crate::inherited::Inherited;
@@ -55,7 +57,7 @@ fn finish(inherited: &Inherited) -> Result<u32, Failed> {
     at(Step::Unshare, unshare(NAMESPACES))?; // in the sandbox's own cgroup, so it is the root of its view
     at(Step::SetHostname, sethostname("sandbox"))?;
     mounts::enter_image(setup.image)?; // the host's mounts are still visible beneath, until the pivot
-    mounts::mount_proc()?; // needs the pid namespace, and a full /proc in sight
+    mounts::mount_proc(&setup)?; // needs the pid namespace, and a full /proc in sight
     mask::cover()?; // sources come from our own tree, never from the image
     mounts::mount_tmp(&setup)?;
     mounts::mount_pts()?;
@@ -64,12 +66,18 @@ fn finish(inherited: &Inherited) -> Result<u32, Failed> {
     limits::set(&setup)?;
     privilege::forbid_gain()?; // a condition of Landlock and seccomp without privilege
     privilege::close_the_way_back()?; // for both processes; what is held now is dropped below
+    let (confined, tell) = at(Step::Fork, pipe2(OFlag::O_CLOEXEC))?;
     match at(Step::Fork, fork(&proof))? {
-        Cloned::Child => payload::become_payload(inherited, &setup),
+        Cloned::Child => {
+            drop(tell);
+            payload::become_payload(inherited, &setup, confined)
+        }
         Cloned::Parent { pid, .. } => {
             inherited.close_all_but_report(); // or the payload's streams would never end
             privilege::drop_everything()?;
             rights::filter(Profile::Init)?; // last: it forbids what the steps before needed
+            // Not before this may the payload run: until now we held power over the sandbox.
+            at(Step::Fork, write_at_once(tell.as_fd(), &[1]))?;
             Ok(pid)
         }
     }

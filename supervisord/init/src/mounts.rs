@@ -32,12 +32,14 @@ pub fn enter_image(image: u16) -> Result<(), Failed> {
     at(Step::MountImage, fchdir(&tree))
 }
 
-/// A /proc of this pid namespace in which only one's own processes show. It can't be written:
-/// what can be set there is the supervisor's to set.
-pub fn mount_proc() -> Result<(), Failed> {
+/// A /proc of this pid namespace in which only one's own processes show. It can't be written: what
+/// can be set there is the supervisor's to set. Without privilege, the payload's process has its own
+/// id map to write first, and Landlock alone forbids the rest.
+pub fn mount_proc(setup: &Setup) -> Result<(), Failed> {
     let context = at(Step::MountProc, FsContext::open(c"proc"))?;
     at(Step::MountProc, context.set(c"hidepid", c"invisible"))?;
-    let proc = at(Step::MountProc, context.mount(PLAIN))?;
+    let attributes = if setup.single_id { PLAIN } else { PLAIN.and(MountAttributes::READ_ONLY) };
+    let proc = at(Step::MountProc, context.mount(attributes))?;
     at(Step::MountProc, attach(proc.as_fd(), c"proc"))
 }
 

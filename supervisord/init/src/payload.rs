@@ -4,7 +4,7 @@
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::exit;
@@ -22,9 +22,10 @@ use crate::failure::{Failed, at, ensure};
 use crate::inherited::Inherited;
 use crate::{privilege, rights};
 
-/// Ends in the payload's program or in a reported failure.
-pub fn become_payload(inherited: &Inherited, setup: &Setup) -> ! {
-    let failed = match park_and_execute(inherited, setup) {
+/// Ends in the payload's program or in a reported failure. `confined` can be read once init has given
+/// up what it holds.
+pub fn become_payload(inherited: &Inherited, setup: &Setup, confined: OwnedFd) -> ! {
+    let failed = match park_and_execute(inherited, setup, confined) {
         Ok(never) => match never {},
         Err(failed) => failed,
     };
@@ -36,6 +37,7 @@ pub fn become_payload(inherited: &Inherited, setup: &Setup) -> ! {
 fn park_and_execute(
     inherited: &Inherited,
     setup: &Setup,
+    confined: OwnedFd,
 ) -> Result<std::convert::Infallible, Failed> {
     let ours = inherited.take_for_payload().ok_or(Failed { step: Step::Fork, errno: 0 })?;
     at(Step::BecomePayload, setsid())?; // a session and process group of its own
@@ -52,12 +54,21 @@ fn park_and_execute(
     }
     privilege::empty_all_sets()?;
     let landlock = rights::restrict(setup)?;
+    if setup.limit_memory {
+        rights::forbid_memfd()?; // its pages show in no process, so nobody would see them
+    }
     rights::filter(setup.profile)?;
+    wait_for_init(confined)?;
     let ready = Report::Ready { landlock };
     at(Step::ReadStart, write_at_once(inherited.report.as_fd(), &ready.encode()))?;
     let start = read_start(ours.start.as_fd())?;
     at(Step::ChangeDirectory, chdir(OsStr::from_bytes(&start.cwd)))?;
     Err(execute(&start))
+}
+
+/// Init says when it has given up its own power over the sandbox. If it could not, it is gone.
+fn wait_for_init(confined: OwnedFd) -> Result<(), Failed> {
+    at(Step::Fork, File::from(confined).read_exact(&mut [0]))
 }
 
 fn become_payload_ids() -> Result<(), Failed> {

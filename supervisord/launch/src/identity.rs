@@ -1,21 +1,35 @@
 //! Host ids of sandboxes. They come from a range that systemd's table of ids leaves unused
 //! (1879048192–2147483647), so no account of the host has one of them.
 
-/// The uid and gid of a daemon that was started as root without an account of its own.
-pub const DAEMON_ID: u32 = 0x7000_0000;
-
-/// The first id of the first sandbox.
-pub const FIRST_SANDBOX_ID: u32 = 0x7000_0010;
+/// The first id of the first block. Each launcher has a block of its own, see [`IDS_PER_BLOCK`].
+pub const FIRST_ID: u32 = 0x7000_0000;
 
 /// Host ids set aside for each live sandbox: one for init, one for the payload, the rest to spare.
 pub const IDS_PER_SANDBOX: u32 = 16;
 
-/// Live sandboxes at the most. A record in the launcher is about a kilobyte and a dozen
-/// descriptors; 1,024 of them stay below the usual hard limit of 524,288 descriptors by far.
+/// Live sandboxes of one launcher at the most. A record in the launcher is about a kilobyte and a
+/// dozen descriptors; 1,024 of them stay below the usual hard limit of 524,288 descriptors by far.
 pub const MAX_SANDBOXES: u32 = 1024;
+
+/// Ids of one launcher: the first is for a daemon that has no account of its own, and after the first
+/// [`IDS_PER_SANDBOX`] come those of its sandboxes.
+pub const IDS_PER_BLOCK: u32 = IDS_PER_SANDBOX * (MAX_SANDBOXES + 1);
+
+/// Blocks that the range has room for.
+pub const BLOCKS: u32 = 16_000;
+
+/// The file whose bytes are locked, one for each block in use. It lies where only root writes.
+pub const BLOCK_LOCKS: &str = "/run/supervisor-launcher.ids";
+
+/// The first id of a block.
+pub const fn first_id(block: u32) -> u32 {
+    FIRST_ID + block * IDS_PER_BLOCK
+}
 
 /// What init is called inside the sandbox.
 pub const INIT_ID: u32 = 0;
 
 /// What the payload is called inside the sandbox.
 pub const PAYLOAD_ID: u32 = 1000;
+
+const _: () = assert!(BLOCKS < (0x8000_0000 - FIRST_ID) / IDS_PER_BLOCK);

@@ -26,7 +26,8 @@ mod step;
 mod wire;
 
 pub use identity::{
-    DAEMON_ID, FIRST_SANDBOX_ID, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES, PAYLOAD_ID,
+    BLOCK_LOCKS, BLOCKS, FIRST_ID, IDS_PER_BLOCK, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES,
+    PAYLOAD_ID, first_id,
 };
 pub use report::{Ended, Report};
 pub use request::{

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use supervisor_launch::{DAEMON_ID, SandboxLimits};
+use supervisor_launch::SandboxLimits;
+use supervisor_launch::seccomp::Profile;
 
 use crate::failure::Fatal;
 
@@ -13,8 +14,12 @@ use crate::failure::Fatal;
 pub struct Arguments {
     /// Where the daemon is reached.
     pub daemon: DaemonSocket,
-    /// The daemon's uid and gid.
+    /// The daemon's uid.
     pub daemon_uid: u32,
+    /// The daemon's gid; the same number as its uid if left out.
+    pub daemon_gid: u32,
+    /// The first id of our block, if whoever started us has locked it.
+    pub first_id: Option<u32>,
     /// Where sandboxes' cgroups go.
     pub cgroup: CgroupPlace,
     /// The program that becomes PID 1 of each sandbox; beside our own if left out.
@@ -23,6 +28,10 @@ pub struct Arguments {
     pub ceiling: SandboxLimits,
     /// No sandbox is held by less Landlock than this ABI.
     pub landlock: u8,
+    /// Whether files of a workspace may be executed.
+    pub exec: bool,
+    /// The profiles that payloads may run under.
+    pub profiles: Vec<Profile>,
     /// A path on the file system whose disk `io.max` is about, besides that of /usr.
     pub disk: PathBuf,
 }
@@ -62,22 +71,28 @@ const CEILING: SandboxLimits = SandboxLimits {
     io_write_iops: 0,
 };
 
-const USAGE: &str = "usage: supervisor-launcher (--daemon-fd N | --listen PATH) [--daemon-uid N] \
-    [--cgroup own|private] [--init PATH] [--disk PATH] [--landlock-min ABI] \
+const USAGE: &str = "usage: supervisor-launcher (--daemon-fd N | --listen PATH) --daemon-uid N \
+    [--daemon-gid N] [--cgroup own|private] [--first-id N] [--init PATH] [--disk PATH] \
+    [--landlock-min ABI] [--exec yes|no] [--profiles NAME,NAME] \
+    [--io-read-bps N] [--io-write-bps N] [--io-read-iops N] [--io-write-iops N] \
     [--memory-max BYTES] [--pids-max N] [--cpu-max PERCENT] [--cpu-time MS] [--open-files N] \
     [--workspace-bytes N] [--workspace-inodes N] [--tmp-bytes N] [--tmp-inodes N]";
 
 impl Arguments {
     /// Reads `--name value` pairs; anything else is refused.
     pub fn read(words: impl Iterator<Item = OsString>) -> Result<Self, Fatal> {
-        let mut daemon = None;
+        let (mut daemon, mut uid, mut gid) = (None, None, None);
         let mut read = Self {
             daemon: DaemonSocket::Inherited(-1),
-            daemon_uid: DAEMON_ID,
+            daemon_uid: 0,
+            daemon_gid: 0,
+            first_id: None,
             cgroup: CgroupPlace::Private,
             init: None,
             ceiling: CEILING,
             landlock: 0,
+            exec: true,
+            profiles: Profile::PAYLOAD.to_vec(),
             disk: PathBuf::from("/"),
         };
         let mut words = words.skip(1);
@@ -87,7 +102,25 @@ impl Arguments {
             match name.to_str().unwrap_or_default() {
                 "--daemon-fd" => daemon = Some(DaemonSocket::Inherited(small(number()?)?)),
                 "--listen" => daemon = Some(DaemonSocket::Listen(PathBuf::from(value))),
-                "--daemon-uid" => read.daemon_uid = small(number()?)?,
+                "--daemon-uid" => uid = Some(small(number()?)?),
+                "--daemon-gid" => gid = Some(small(number()?)?),
+                "--first-id" => read.first_id = Some(small(number()?)?),
+                "--exec" => {
+                    read.exec = match value.to_str() {
+                        Some("yes") => true,
+                        Some("no") => false,
+                        _ => return Err(Fatal::refuse(USAGE)),
+                    }
+                }
+                "--profiles" => {
+                    let names = value.to_str().unwrap_or_default().split(',');
+                    let profiles: Option<Vec<_>> = names.map(Profile::parse).collect();
+                    read.profiles = profiles.ok_or_else(|| Fatal::refuse(USAGE))?;
+                }
+                "--io-read-bps" => read.ceiling.io_read_bps = number()?,
+                "--io-write-bps" => read.ceiling.io_write_bps = number()?,
+                "--io-read-iops" => read.ceiling.io_read_iops = number()?,
+                "--io-write-iops" => read.ceiling.io_write_iops = number()?,
                 "--cgroup" => {
                     read.cgroup = match value.to_str() {
                         Some("own") => CgroupPlace::Own,
@@ -110,8 +143,14 @@ impl Arguments {
                 _ => return Err(Fatal::refuse(USAGE)),
             }
         }
-        read.daemon = daemon.ok_or_else(|| Fatal::refuse(USAGE))?;
-        Ok(read)
+        let (Some(daemon), Some(uid)) = (daemon, uid) else {
+            return Err(Fatal::refuse(USAGE));
+        };
+        let gid = gid.unwrap_or(uid);
+        if uid == 0 {
+            return Err(Fatal::refuse("the daemon must not be root: --daemon-uid 0"));
+        }
+        Ok(Self { daemon, daemon_uid: uid, daemon_gid: gid, ..read })
     }
 }
 
@@ -129,7 +168,8 @@ mod tests {
     use super::*;
 
     fn read(words: &[&str]) -> Result<Arguments, Fatal> {
-        let words = ["supervisor-launcher"].iter().chain(words);
+        let words =
+            ["supervisor-launcher", "--daemon-uid", "7", "--daemon-gid", "7"].iter().chain(words);
         Arguments::read(words.map(OsString::from).collect::<Vec<_>>().into_iter())
     }
 
@@ -137,6 +177,17 @@ mod tests {
     fn a_command_line_without_a_daemon_is_refused() {
         assert!(read(&[]).is_err());
         assert!(read(&["--cgroup", "own"]).is_err());
+    }
+
+    #[test]
+    fn a_daemon_that_is_root_is_refused() {
+        assert!(read(&["--daemon-fd", "3", "--daemon-uid", "0"]).is_err());
+    }
+
+    #[test]
+    fn a_profile_that_no_payload_may_have_is_refused() {
+        assert!(read(&["--daemon-fd", "3", "--profiles", "default,init"]).is_err());
+        assert!(read(&["--daemon-fd", "3", "--profiles", "no-network", "--exec", "no"]).is_ok());
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //! is read back; a controller that is not there is reported, never replaced in silence.
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, major, minor, mkdirat};
 use nix::unistd::{UnlinkatFlags, getpid, read, unlinkat, write};
 use supervisor_launch::{Applied, SandboxLimits};
+use supervisor_sys::clone_tree;
 
 use crate::arguments::{Arguments, CgroupPlace};
 use crate::failure::{Fatal, fatal};
@@ -93,7 +96,9 @@ impl Base {
         if disks.is_empty() {
             controllers &= !Applied::IO;
         }
-        let directory = fs::File::open(path)?.into();
+        // A mount of its own that hangs nowhere: whoever gets a descriptor beneath it can't climb out
+        // of it to the host's root by "..".
+        let directory = clone_tree(&CString::new(path.as_os_str().as_bytes())?)?;
         Ok(Self { directory, controllers, disks, private })
     }
 
@@ -106,8 +111,13 @@ impl Base {
     pub fn leaf(&self, name: String) -> io::Result<Leaf> {
         mkdirat(&self.directory, name.as_str(), Mode::from_bits_truncate(0o755))?;
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let directory = openat(&self.directory, name.as_str(), flags, Mode::empty())?;
-        Ok(Leaf { directory, name })
+        match openat(&self.directory, name.as_str(), flags, Mode::empty()) {
+            Ok(directory) => Ok(Leaf { directory, name }),
+            Err(error) => {
+                unlinkat(&self.directory, name.as_str(), UnlinkatFlags::RemoveDir)?;
+                Err(error.into())
+            }
+        }
     }
 
     /// Writes a leaf's limits and reads each of them back.
@@ -255,7 +265,8 @@ fn sweep(parent: &Path) {
         let Some(pid) = name.to_str().and_then(|name| name.strip_prefix("supervisor-")) else {
             continue;
         };
-        if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
+        let is_ours = pid.parse() == Ok(getpid().as_raw()); // an earlier process had our pid
+        if pid.parse::<i32>().is_ok() && (is_ours || !Path::new("/proc").join(pid).exists()) {
             for leaf in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
                 drop(fs::remove_dir(leaf.path()));
             }

@@ -4,6 +4,7 @@ use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use supervisor_launch::seccomp::{Architecture, Profile, compile};
 use supervisor_sys::{Instruction, install_filter};
 
@@ -32,6 +33,12 @@ pub fn confine(privileged: bool, own_cgroup: bool) -> Result<(), Fatal> {
         .map(|each| Instruction { code: each.code, jt: each.jt, jf: each.jf, k: each.k })
         .collect();
     fatal("install the system call filter", install_filter(&filter))
+}
+
+/// Each sandbox takes a dozen descriptors here, so the usual soft limit of 1,024 is not enough.
+pub fn raise_descriptors() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
 fn keep_only(own_cgroup: bool) -> io::Result<()> {

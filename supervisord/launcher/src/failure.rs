@@ -1,7 +1,7 @@
 //! What went wrong: fatally at the start, or in one step of one launch.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 
 use supervisor_launch::Step;
 
@@ -58,4 +58,9 @@ impl Failed {
 /// Names the step that failed.
 pub fn at<T, E: Into<io::Error>>(step: Step, result: Result<T, E>) -> Result<T, Failed> {
     result.map_err(|error| Failed { step, errno: error.into().raw_os_error().unwrap_or_default() })
+}
+
+/// Says something in the journal. A journal that is gone must not end the launcher.
+pub fn tell(what: fmt::Arguments<'_>) {
+    drop(writeln!(io::stderr(), "supervisor-launcher: {what}"));
 }

@@ -2,23 +2,32 @@
 //! id maps made for them serve again; among those, the one that was free the longest.
 
 use std::collections::VecDeque;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
-use supervisor_launch::{FIRST_SANDBOX_ID, IDS_PER_SANDBOX, MAX_SANDBOXES};
+use nix::libc::O_NOFOLLOW;
+use supervisor_launch::{BLOCK_LOCKS, BLOCKS, IDS_PER_SANDBOX, MAX_SANDBOXES, first_id};
+use supervisor_sys::lock_first_free;
 
 /// A range of host ids that one sandbox has to itself. It goes back with [`Ids::give_back`], and
 /// only once nothing runs under it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Range(u32);
+pub struct Range {
+    slot: u32,
+    first: u32,
+}
 
 impl Range {
     /// Its place among all ranges.
     pub fn slot(&self) -> u32 {
-        self.0
+        self.slot
     }
 
     /// The host id of the sandbox's init.
     pub fn init(&self) -> u32 {
-        FIRST_SANDBOX_ID + self.0 * IDS_PER_SANDBOX
+        self.first
     }
 
     /// The host id of the payload.
@@ -28,28 +37,47 @@ impl Range {
 }
 
 /// The free ranges.
-#[derive(Default)]
 pub struct Ids {
+    first: u32,
     used_before: VecDeque<u32>,
     never_used: u32,
+    /// Keeps other launchers away from our block.
+    _block: Option<OwnedFd>,
 }
 
 impl Ids {
+    /// The ids of the block that begins with `first`, which whoever started us has locked.
+    pub fn of(first: u32) -> Self {
+        Self { first, used_before: VecDeque::new(), never_used: 0, _block: None }
+    }
+
+    /// A block that no other launcher has.
+    pub fn claim() -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).mode(0o600);
+        let file = OwnedFd::from(options.custom_flags(O_NOFOLLOW).open(BLOCK_LOCKS)?);
+        let block = lock_first_free(file.as_fd(), BLOCKS)?
+            .ok_or_else(|| io::Error::other("every block of ids is taken"))?;
+        Ok(Self { _block: Some(file), ..Self::of(first_id(block)) })
+    }
+
     /// Takes a free range.
     pub fn take(&mut self) -> Option<Range> {
-        if let Some(slot) = self.used_before.pop_front() {
-            return Some(Range(slot));
-        }
-        let slot = self.never_used;
-        (slot < MAX_SANDBOXES).then(|| {
-            self.never_used += 1;
-            Range(slot)
-        })
+        let slot = match self.used_before.pop_front() {
+            Some(slot) => slot,
+            None if self.never_used < MAX_SANDBOXES => {
+                self.never_used += 1;
+                self.never_used - 1
+            }
+            None => return None,
+        };
+        // The first few of a block are the daemon's.
+        Some(Range { slot, first: self.first + (slot + 1) * IDS_PER_SANDBOX })
     }
 
     /// Gives a range back.
     pub fn give_back(&mut self, range: Range) {
-        self.used_before.push_back(range.0);
+        self.used_before.push_back(range.slot);
     }
 }
 
@@ -59,7 +87,7 @@ mod tests {
 
     #[test]
     fn no_two_live_sandboxes_share_an_id() {
-        let mut ids = Ids::default();
+        let mut ids = Ids::of(supervisor_launch::FIRST_ID);
         let ranges: Vec<Range> = (0..MAX_SANDBOXES).filter_map(|_| ids.take()).collect();
         assert!(ids.take().is_none());
         for pair in ranges.windows(2) {
@@ -69,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_range_that_came_back_first_goes_out_first() {
-        let mut ids = Ids::default();
+        let mut ids = Ids::of(supervisor_launch::FIRST_ID);
         let (first, second) = (ids.take().unwrap(), ids.take().unwrap());
         ids.give_back(second);
         ids.give_back(first);

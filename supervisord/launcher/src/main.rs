@@ -19,7 +19,8 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use supervisor_sys::SingleThreaded;
+use supervisor_launch::FIRST_ID;
+use supervisor_sys::{SingleThreaded, close_on_exec_from};
 
 fn main() -> ExitCode {
     match run() {
@@ -39,11 +40,19 @@ fn main() -> ExitCode {
 fn run() -> Result<(), failure::Fatal> {
     let arguments = arguments::Arguments::read(std::env::args_os())?;
     let proof = failure::fatal("count threads", SingleThreaded::prove())?;
-    let init = image::load_init(&arguments)?;
     let daemon = serve::Daemon::open(&arguments)?;
+    // Whatever else was open when we were started is nobody's in a sandbox.
+    failure::fatal("close what was inherited", close_on_exec_from(3))?;
+    failure::fatal("raise the descriptor limit", confine::raise_descriptors())?;
+    let init = image::load_init(&arguments)?;
+    let root = root::Root::begin()?;
+    let ids = match arguments.first_id {
+        None if root.privileged() => failure::fatal("claim host ids", ids::Ids::claim())?,
+        first => ids::Ids::of(first.unwrap_or(FIRST_ID)), // without privilege none is used
+    };
     let cgroup = cgroup::Base::make(&arguments)?;
-    let root = root::Root::enter(&arguments)?;
+    root.enter()?;
     confine::confine(root.privileged(), arguments.cgroup == arguments::CgroupPlace::Own)?;
-    let sandboxes = sandbox::Sandboxes::new(proof, arguments, root, cgroup, init);
-    serve::serve(daemon, sandboxes)
+    let made_from = sandbox::MadeFrom { proof, arguments, root, cgroup, init };
+    serve::serve(daemon, sandbox::Sandboxes::new(made_from, ids)?)
 }

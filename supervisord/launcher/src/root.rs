@@ -12,7 +12,6 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, getegid, geteuid, pivot_root};
 use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree, mount_attributes};
 
-use crate::arguments::Arguments;
 use crate::failure::{Fatal, fatal};
 use crate::image;
 
@@ -22,17 +21,21 @@ pub struct Root {
 }
 
 impl Root {
-    /// Builds the root and moves into it. Without privilege all of it happens in a user namespace
-    /// in which we are root.
-    pub fn enter(_arguments: &Arguments) -> Result<Self, Fatal> {
+    /// Leaves the host's mount namespace for a copy of it; without privilege, in a user namespace in
+    /// which we are root.
+    pub fn begin() -> Result<Self, Fatal> {
         let privileged = geteuid().is_root();
         if privileged {
             fatal("make a mount namespace", unshare(CloneFlags::CLONE_NEWNS))?;
         } else {
             become_root_in_a_namespace()?;
         }
-        fatal("build the launcher's root", build())?;
         Ok(Self { privileged })
+    }
+
+    /// Builds the root and moves into it: nothing of the host can be opened by path after this.
+    pub fn enter(&self) -> Result<(), Fatal> {
+        fatal("build the launcher's root", build())
     }
 
     /// Whether the host's ids can be mapped, so that each sandbox has its own.

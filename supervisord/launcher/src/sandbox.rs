@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::exit;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{Gid, Uid, setresgid, setresuid};
+use nix::unistd::{
+    Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setgroups, setresgid, setresuid, setsid,
+};
 use supervisor_launch::{
     Applied, Descriptor, INIT_ID, Image, PAYLOAD_ID, Prepare, Report, Setup, Step,
 };
@@ -21,7 +26,7 @@ use supervisor_sys::{
 use crate::arguments::Arguments;
 use crate::cgroup::{Base, Leaf};
 use crate::descriptors::{Inside, Outside, pipes};
-use crate::failure::{Failed, at};
+use crate::failure::{Failed, Fatal, at, fatal, tell};
 use crate::ids::{Ids, Range};
 use crate::network::Network;
 use crate::root::Root;
@@ -31,13 +36,25 @@ use crate::workspace;
 /// or two; a process that is stuck in the kernel is reported, and its ids are not used again.
 const DEATH_MS: u16 = 10_000;
 
-/// All sandboxes and what they are made from.
+/// What sandboxes are made from.
+pub struct MadeFrom {
+    /// We may make copies of ourselves.
+    pub proof: SingleThreaded,
+    /// Root's word.
+    pub arguments: Arguments,
+    /// Our root, and whether we have privilege.
+    pub root: Root,
+    /// Where cgroups go.
+    pub cgroup: Option<Base>,
+    /// PID 1's program.
+    pub init: OwnedFd,
+}
+
+/// All sandboxes.
 pub struct Sandboxes {
-    proof: SingleThreaded,
-    arguments: Arguments,
-    root: Root,
-    cgroup: Option<Base>,
-    init: OwnedFd,
+    made_from: MadeFrom,
+    /// What stands for standard streams until init has the payload's.
+    null: OwnedFd,
     ids: Ids,
     network: Network,
     /// Id maps for the daemon's view of a workspace, by slot; made at first use, valid for ever.
@@ -58,16 +75,11 @@ struct Sandbox {
 
 impl Sandboxes {
     /// None yet.
-    pub fn new(
-        proof: SingleThreaded,
-        arguments: Arguments,
-        root: Root,
-        cgroup: Option<Base>,
-        init: OwnedFd,
-    ) -> Self {
-        let (ids, network) = (Ids::default(), Network::default());
+    pub fn new(made_from: MadeFrom, ids: Ids) -> Result<Self, Fatal> {
+        let null = File::options().read(true).write(true).open("/images/0/dev/null");
+        let null = fatal("open the null device", null)?.into();
         let (maps, live) = (HashMap::new(), HashMap::new());
-        Self { proof, arguments, root, cgroup, init, ids, network, maps, live }
+        Ok(Self { made_from, null, ids, network: Network::default(), maps, live })
     }
 
     /// The executions that have a sandbox.
@@ -87,7 +99,8 @@ impl Sandboxes {
     pub fn prepare(&mut self, request: &Prepare) -> Result<(), Failed> {
         self.admit(request)?;
         let ids = self.ids.take().ok_or(Failed::refused(Step::TakeIds))?;
-        let applied = Applied { separate_ids: self.root.privileged(), ..Applied::default() };
+        let applied =
+            Applied { separate_ids: self.made_from.root.privileged(), ..Applied::default() };
         let mut sandbox = Sandbox {
             ids: Some(ids),
             leaf: None,
@@ -102,7 +115,7 @@ impl Sandboxes {
             }
             Err(failed) => {
                 if let Err(error) = self.end(&mut sandbox) {
-                    eprintln!("supervisor-launcher: can't take back a failed launch: {error}");
+                    tell(format_args!("can't take back a failed launch: {error}"));
                     self.live.insert(request.execution, sandbox);
                 }
                 Err(failed)
@@ -113,7 +126,7 @@ impl Sandboxes {
     /// Gets ready for the next launch while nobody waits for it. If it fails, that launch fails.
     pub fn get_ready(&mut self) {
         if let Err(error) = self.network.refresh() {
-            eprintln!("supervisor-launcher: can't make a network namespace: {error}");
+            tell(format_args!("can't make a network namespace: {error}"));
         }
     }
 
@@ -139,21 +152,24 @@ impl Sandboxes {
     pub fn end_all(&mut self) -> io::Result<()> {
         for execution in self.executions() {
             if let Err(failed) = self.destroy(execution) {
-                eprintln!("supervisor-launcher: a sandbox does not end: errno {}", failed.errno);
+                tell(format_args!("a sandbox does not end: errno {}", failed.errno));
             }
         }
-        self.cgroup.as_ref().map_or(Ok(()), Base::end)
+        self.made_from.cgroup.as_ref().map_or(Ok(()), Base::end)
     }
 
     /// The daemon may be taken over: whatever it asks for is held against root's word again.
     fn admit(&self, request: &Prepare) -> Result<(), Failed> {
         let refused = Failed::refused(Step::Admit);
         let known = request.image == Image(0);
-        let within = request.limits.within(&self.arguments.ceiling);
-        if self.live.contains_key(&request.execution) || !known || !within {
+        let within = request.limits.within(&self.made_from.arguments.ceiling);
+        let arguments = &self.made_from.arguments;
+        let exec = arguments.exec || !request.exec;
+        let profile = arguments.profiles.contains(&request.profile);
+        if self.live.contains_key(&request.execution) || !known || !within || !exec || !profile {
             return Err(refused);
         }
-        if landlock_abi() < request.landlock.max(self.arguments.landlock) {
+        if landlock_abi() < request.landlock.max(self.made_from.arguments.landlock) {
             return Err(Failed { step: Step::Landlock, errno: Errno::EOPNOTSUPP as i32 });
         }
         Ok(())
@@ -169,7 +185,7 @@ impl Sandboxes {
     }
 
     fn make_cgroup(&self, request: &Prepare, sandbox: &mut Sandbox) -> Result<(), Failed> {
-        let Some(base) = &self.cgroup else { return Ok(()) };
+        let Some(base) = &self.made_from.cgroup else { return Ok(()) };
         let name = format!("ex-{:032x}", request.execution);
         let leaf = sandbox.leaf.insert(at(Step::MakeCgroup, base.leaf(name))?);
         at(Step::WriteLimits, base.limit(leaf, &request.limits))?;
@@ -193,10 +209,12 @@ impl Sandboxes {
         sandbox: &mut Sandbox,
     ) -> Result<OwnedFd, Failed> {
         let Some(ids) = &sandbox.ids else { return Err(Failed::refused(Step::TakeIds)) };
-        let owner = if self.root.privileged() { ids.payload() } else { INIT_ID };
-        let map = if self.root.privileged() {
+        let owner = if self.made_from.root.privileged() { ids.payload() } else { INIT_ID };
+        let arguments = &self.made_from.arguments;
+        let daemon = (arguments.daemon_uid, arguments.daemon_gid);
+        let map = if self.made_from.root.privileged() {
             if !self.maps.contains_key(&ids.slot()) {
-                let map = workspace::id_map(&self.proof, owner, self.arguments.daemon_uid);
+                let map = workspace::id_map(&self.made_from.proof, owner, daemon);
                 self.maps.insert(ids.slot(), at(Step::GrantWorkspace, map)?);
             }
             self.maps.get(&ids.slot()).map(|map| map.as_fd())
@@ -219,26 +237,26 @@ impl Sandboxes {
         at(Step::MakeNetwork, self.network.refresh())?;
         self.network.hand_over(); // whatever comes of the clone
         let cgroup = sandbox.leaf.as_ref().map(Leaf::directory);
-        let cloned = clone_into(&self.proof, Namespaces::UserAndPid, cgroup);
+        let cloned = clone_into(&self.made_from.proof, Namespaces::UserAndPid, cgroup);
         let (process, pid) = match at(Step::Clone, cloned)? {
-            Cloned::Child => become_init(&self.init, inside, workspace),
+            Cloned::Child => self.become_init(inside, workspace),
             Cloned::Parent { process, pid } => (process, pid),
         };
         sandbox.outside.put(Descriptor::Process, process);
         let pairs = match &sandbox.ids {
-            Some(ids) if self.root.privileged() => {
+            Some(ids) if self.made_from.root.privileged() => {
                 vec![(INIT_ID, ids.init()), (PAYLOAD_ID, ids.payload())]
             }
             _ => vec![(INIT_ID, INIT_ID)],
         };
-        at(Step::MapIds, workspace::write_map(pid, &pairs))?;
+        at(Step::MapIds, workspace::write_maps(pid, &pairs, &pairs))?;
         let held = sandbox.applied.controllers;
         let message = Setup {
             image: request.image.0,
             profile: request.profile,
             exec: request.exec,
-            landlock: request.landlock.max(self.arguments.landlock),
-            single_id: !self.root.privileged(),
+            landlock: request.landlock.max(self.made_from.arguments.landlock),
+            single_id: !self.made_from.root.privileged(),
             limit_memory: held & Applied::MEMORY == 0,
             limits: request.limits,
         };
@@ -247,11 +265,9 @@ impl Sandboxes {
 
     /// Kills, waits, removes, gives back: each only after the one before has succeeded.
     fn end(&mut self, sandbox: &mut Sandbox) -> io::Result<()> {
-        if let Some(leaf) = &sandbox.leaf {
-            leaf.kill()?;
-        }
+        let by_leaf = sandbox.leaf.as_ref().map_or(Ok(()), Leaf::kill);
         if let Some(process) = sandbox.outside.get(Descriptor::Process) {
-            kill(process)?;
+            kill(process)?; // takes every process of its pid namespace along
             let mut fds = [PollFd::new(process, PollFlags::POLLIN)];
             if poll(&mut fds, PollTimeout::from(DEATH_MS))? == 0 {
                 return Err(Errno::ETIMEDOUT.into());
@@ -259,7 +275,8 @@ impl Sandboxes {
             waitid(Id::PIDFd(process), WaitPidFlag::WEXITED)?;
             sandbox.outside.forget(Descriptor::Process);
         }
-        if let (Some(base), Some(leaf)) = (&self.cgroup, &sandbox.leaf) {
+        by_leaf?;
+        if let (Some(base), Some(leaf)) = (&self.made_from.cgroup, &sandbox.leaf) {
             base.remove(leaf)?;
             sandbox.leaf = None;
         }
@@ -268,35 +285,41 @@ impl Sandboxes {
         }
         Ok(())
     }
-}
 
-/// The clone: waits until its ids are mapped, becomes root of its own user namespace and executes
-/// init. Nothing here may return.
-fn become_init(init: &OwnedFd, inside: &Inside, workspace: &OwnedFd) -> ! {
-    let error = try_become_init(init, inside, workspace);
-    let errno = error.raw_os_error().unwrap_or_default();
-    let report = Report::Failed { step: Step::Clone, errno };
-    if write_at_once(inside.report.as_fd(), &report.encode()).is_err() {
-        exit(2);
+    /// The clone: waits until its ids are mapped, becomes root of its own user namespace and executes
+    /// init. Nothing here may return.
+    fn become_init(&self, inside: &Inside, workspace: &OwnedFd) -> ! {
+        let error = match self.try_become_init(inside, workspace) {
+            Ok(argv) => execute(self.made_from.init.as_fd(), &argv),
+            Err(error) => error,
+        };
+        let errno = error.raw_os_error().unwrap_or_default();
+        let report = Report::Failed { step: Step::Clone, errno };
+        if write_at_once(inside.report.as_fd(), &report.encode()).is_err() {
+            exit(2);
+        }
+        exit(1)
     }
-    exit(1)
-}
 
-fn try_become_init(init: &OwnedFd, inside: &Inside, workspace: &OwnedFd) -> io::Error {
-    let mut argv = vec![c"supervisor-init".to_owned()];
-    let prepared = (|| -> io::Result<()> {
+    fn try_become_init(&self, inside: &Inside, workspace: &OwnedFd) -> io::Result<Vec<CString>> {
+        set_pdeathsig(Signal::SIGKILL)?; // until init asks for it itself
         let mut fds = [PollFd::new(inside.setup.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::NONE)?;
-        setresgid(Gid::from_raw(INIT_ID), Gid::from_raw(INIT_ID), Gid::from_raw(INIT_ID))?;
-        setresuid(Uid::from_raw(INIT_ID), Uid::from_raw(INIT_ID), Uid::from_raw(INIT_ID))?;
+        if self.made_from.root.privileged() {
+            setgroups(&[])?; // without privilege the kernel doesn't let a caller's groups go
+        }
+        let (user, group) = (Uid::from_raw(INIT_ID), Gid::from_raw(INIT_ID));
+        setresgid(group, group, group)?;
+        setresuid(user, user, user)?;
+        setsid()?; // away from any terminal of whoever started us
+        dup2_stdin(&self.null)?;
+        dup2_stdout(&self.null)?;
+        dup2_stderr(&self.null)?;
+        let mut argv = vec![c"supervisor-init".to_owned()];
         for fd in inside.each().into_iter().chain([workspace.as_fd()]) {
             keep_on_exec(fd)?;
             argv.push(CString::new(fd.as_raw_fd().to_string()).map_err(io::Error::other)?);
         }
-        Ok(())
-    })();
-    match prepared {
-        Ok(()) => execute(init.as_fd(), &argv),
-        Err(error) => error,
+        Ok(argv)
     }
 }

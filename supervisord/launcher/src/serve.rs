@@ -3,8 +3,8 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::lchown;
 use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,11 +13,12 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
+use nix::sys::stat::{Mode, umask};
 use supervisor_launch::{MAX_MESSAGE, Reply, Request};
 use supervisor_sys::{accept, peer_uid, receive, send, take_inherited};
 
 use crate::arguments::{Arguments, DaemonSocket};
-use crate::failure::{Failed, Fatal, fatal};
+use crate::failure::{Failed, Fatal, fatal, tell};
 use crate::sandbox::Sandboxes;
 
 /// The way to the daemon.
@@ -40,7 +41,7 @@ impl Daemon {
             }
             DaemonSocket::Listen(path) => {
                 let what = format!("listen on {}", path.display());
-                let listener = fatal(&what, listen_on(path, uid))?;
+                let listener = fatal(&what, listen_on(path, uid, arguments.daemon_gid))?;
                 Ok(Self { listener: Some(listener), connection: None, uid, signals })
             }
         }
@@ -55,16 +56,18 @@ fn signals() -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?)
 }
 
-fn listen_on(path: &Path, uid: u32) -> io::Result<OwnedFd> {
+fn listen_on(path: &Path, uid: u32, gid: u32) -> io::Result<OwnedFd> {
     let kind = SockType::SeqPacket;
     let listener = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    bind(std::os::fd::AsRawFd::as_raw_fd(&listener), &UnixAddr::new(path)?)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    chown(path, Some(uid), Some(uid))?;
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let bound = bind(listener.as_raw_fd(), &UnixAddr::new(path)?);
+    umask(before);
+    bound?;
+    lchown(path, Some(uid), Some(gid))?; // not through a link that somebody put in its place
     listen(&listener, Backlog::new(4)?)?; // one daemon, and room while it is replaced
     Ok(listener)
 }
@@ -87,7 +90,7 @@ pub fn serve(mut daemon: Daemon, mut sandboxes: Sandboxes) -> Result<(), Fatal> 
                 let Some(connection) = &daemon.connection else { continue };
                 if let Err(error) = answer(connection.as_fd(), &mut sandboxes) {
                     if error.kind() != io::ErrorKind::UnexpectedEof {
-                        eprintln!("supervisor-launcher: the daemon's connection ends: {error}");
+                        tell(format_args!("the daemon's connection ends: {error}"));
                     }
                     daemon.connection = None;
                     if daemon.listener.is_none() {
@@ -128,11 +131,11 @@ fn admit(daemon: &Daemon) -> Option<OwnedFd> {
     match connection.and_then(|fd| peer_uid(fd.as_fd()).map(|uid| (fd, uid))) {
         Ok((fd, uid)) if uid == daemon.uid => Some(fd),
         Ok((_, uid)) => {
-            eprintln!("supervisor-launcher: uid {uid} is not the daemon's");
+            tell(format_args!("uid {uid} is not the daemon's"));
             None
         }
         Err(error) => {
-            eprintln!("supervisor-launcher: can't accept a connection: {error}");
+            tell(format_args!("can't accept a connection: {error}"));
             None
         }
     }

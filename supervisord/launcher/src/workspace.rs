@@ -67,9 +67,9 @@ fn make_tmpfs(limits: &SandboxLimits, owner: u32) -> io::Result<OwnedFd> {
     context.mount(MountAttributes::NO_SUID.and(MountAttributes::NO_DEV))
 }
 
-/// A user namespace whose map says: the file system's `inside` is the host's `outside`. A child
+/// A user namespace whose map says: the file system's `inside` is the host's `outside`, uid and gid. A child
 /// makes it and hands it out itself: only a tracer or the process itself may open it.
-pub fn id_map(proof: &SingleThreaded, inside: u32, outside: u32) -> io::Result<OwnedFd> {
+pub fn id_map(proof: &SingleThreaded, inside: u32, outside: (u32, u32)) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     match clone_into(proof, Namespaces::User, None)? {
@@ -80,7 +80,7 @@ pub fn id_map(proof: &SingleThreaded, inside: u32, outside: u32) -> io::Result<O
         Cloned::Parent { process, pid } => {
             drop(theirs);
             let namespace = receive(ours.as_fd(), &mut [0]).and_then(|(_, mut fds)| {
-                write_map(pid, &[(inside, outside)])?;
+                write_maps(pid, &[(inside, outside.0)], &[(inside, outside.1)])?;
                 fds.pop().ok_or(io::ErrorKind::UnexpectedEof.into())
             });
             drop(ours);
@@ -99,13 +99,15 @@ fn hand_out_namespace(parent: &OwnedFd) -> io::Result<()> {
 
 /// Writes the user and group maps of a process that was just cloned and can't go on without them.
 /// Its pid can't have been given to another: it is our child and we have not waited for it.
-pub fn write_map(pid: u32, pairs: &[(u32, u32)]) -> io::Result<()> {
-    let mut map = String::new();
-    for (inside, outside) in pairs {
-        writeln!(map, "{inside} {outside} 1").map_err(io::Error::other)?;
+pub fn write_maps(pid: u32, users: &[(u32, u32)], groups: &[(u32, u32)]) -> io::Result<()> {
+    for (file, pairs) in [("uid_map", users), ("gid_map", groups)] {
+        let mut map = String::new();
+        for (inside, outside) in pairs {
+            writeln!(map, "{inside} {outside} 1").map_err(io::Error::other)?;
+        }
+        fs::write(format!("/proc/{pid}/{file}"), &map)?;
     }
-    fs::write(format!("/proc/{pid}/uid_map"), &map)?;
-    fs::write(format!("/proc/{pid}/gid_map"), &map)
+    Ok(())
 }
 
 fn text(number: impl std::fmt::Display) -> io::Result<CString> {

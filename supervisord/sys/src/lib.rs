@@ -6,6 +6,7 @@ mod capability;
 mod clone;
 mod descriptor;
 mod filter;
+mod lock;
 mod loopback;
 mod message;
 mod mount;
@@ -18,6 +19,7 @@ pub use descriptor::{
     close_on_exec_from, inherited, keep_on_exec, sealed_memfd, take_inherited, write_at_once,
 };
 pub use filter::{Instruction, install_filter, landlock_abi};
+pub use lock::lock_first_free;
 pub use loopback::loopback_up;
 pub use message::{accept, peer_uid, receive, send};
 pub use mount::{

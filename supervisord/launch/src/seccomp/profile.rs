@@ -10,6 +10,8 @@ pub enum Profile {
     Init,
     /// What the launcher keeps: everything but what a launcher never does. It can't be asked for.
     Launcher,
+    /// What the daemon keeps: everything but what leads out of its own process. It can't be asked for.
+    Daemon,
     /// Ordinary programs: interpreters, compilers, shells, package tools, with TCP and UDP.
     Default,
     /// [`Profile::Default`] without sockets other than connected pairs.
@@ -27,6 +29,7 @@ impl Profile {
         match self {
             Profile::Init => "init",
             Profile::Launcher => "launcher",
+            Profile::Daemon => "daemon",
             Profile::Default => "default",
             Profile::NoNetwork => "no-network",
             Profile::UnixSockets => "unix-sockets",
@@ -44,6 +47,7 @@ impl Profile {
         match self {
             Profile::Init => 0,
             Profile::Launcher => u8::MAX,
+            Profile::Daemon => u8::MAX - 1,
             Profile::Default => 1,
             Profile::NoNetwork => 2,
             Profile::UnixSockets => 3,
@@ -62,6 +66,9 @@ impl Profile {
             Profile::Init => Action::Kill,
             // All that it starts inherits this, so the rest is for the filters that come after it.
             Profile::Launcher => Action::Allow,
+            // A list of what is allowed would have to follow every update of the runtime and of
+            // SQLite. This one closes what leads out of the process.
+            Profile::Daemon => Action::Allow,
             // Programs and C libraries know this answer from older kernels and have another way.
             Profile::Default | Profile::NoNetwork | Profile::UnixSockets => {
                 Action::Fail(Errno::ENOSYS)

@@ -1,6 +1,7 @@
 //! The tables, by subject, and how they make up a profile.
 
 mod control;
+mod daemon;
 mod files;
 mod futex;
 mod host;
@@ -36,6 +37,7 @@ pub(super) const fn layers(profile: Profile) -> (&'static [Group], &'static [&'s
     match profile {
         Profile::Init => (init::GROUPS, &[]),
         Profile::Launcher => (launcher::GROUPS, &[]),
+        Profile::Daemon => (daemon::GROUPS, &[launcher::GROUPS]),
         Profile::Default => (&[], PAYLOAD),
         Profile::NoNetwork => (sockets::NO_NETWORK, PAYLOAD),
         Profile::UnixSockets => (sockets::UNIX_SOCKETS, PAYLOAD),

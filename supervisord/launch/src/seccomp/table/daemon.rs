@@ -1,0 +1,65 @@
+//! What the daemon never does once it serves: whoever takes it over stays in its process. What the
+//! launcher never does, it doesn't do either.
+
+use crate::seccomp::verdict::{
+    Argument, Constant, Errno, Group, Test, Verdict, argument, call, constant, recent, x86_64,
+};
+
+const CLONE_FLAGS: Argument = argument(0, "flags");
+const NEW_NAMESPACES: Constant = constant("CLONE_NEW*", 0x7E02_0000);
+
+pub const GROUPS: &[Group] = &[
+    Group {
+        reason: "it starts threads and nothing else: no program, ever",
+        verdict: Verdict::Deny(Errno::EPERM),
+        calls: &[call("execve", 59, 221), call("execveat", 322, 281)],
+    },
+    Group {
+        reason: "threads, not namespaces: those bring capabilities over all that is new in them",
+        verdict: Verdict::AllowIf(
+            &[&[Test::NoneOfBits(CLONE_FLAGS, NEW_NAMESPACES)]],
+            Errno::EPERM,
+        ),
+        calls: &[call("clone", 56, 220)],
+    },
+    Group {
+        reason: "its flags are behind a pointer; the C library takes clone instead",
+        verdict: Verdict::Deny(Errno::ENOSYS),
+        calls: &[recent("clone3", 435)],
+    },
+    Group {
+        reason: "namespaces, roots and mounts: it was given a small root to stay in",
+        verdict: Verdict::Deny(Errno::EPERM),
+        calls: &[
+            call("unshare", 272, 97),
+            call("mount", 165, 40),
+            call("umount2", 166, 39),
+            call("pivot_root", 155, 41),
+            recent("open_tree", 428),
+            recent("open_tree_attr", 467),
+            recent("move_mount", 429),
+            recent("fsopen", 430),
+            recent("fsconfig", 431),
+            recent("fsmount", 432),
+            recent("fspick", 433),
+            recent("mount_setattr", 442),
+        ],
+    },
+    Group {
+        reason: "devices, and the legacy address space",
+        verdict: Verdict::Deny(Errno::EPERM),
+        calls: &[x86_64("mknod", 133), call("mknodat", 259, 33), call("personality", 135, 92)],
+    },
+    Group {
+        reason: "signals to others: it ends sandboxes through their cgroups, and without privilege it \
+                 has its caller's uid",
+        verdict: Verdict::Deny(Errno::EPERM),
+        calls: &[
+            call("kill", 62, 129),
+            call("tkill", 200, 130),
+            call("rt_sigqueueinfo", 129, 138),
+            call("rt_tgsigqueueinfo", 297, 240),
+            recent("pidfd_send_signal", 424),
+        ],
+    },
+];
