@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use supervisor_api::{Limits, Outcome};
 use supervisor_launch::{Descriptor, Report};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::accounting;
@@ -57,15 +57,24 @@ impl Observed {
     }
 }
 
-/// Stays until the sandbox's init has ended, and ends it when there is a reason to. `fault` says that
-/// its output can't be taken in any more, so that it would wait for ever to write.
+/// What becomes of a payload's output.
+#[derive(Default)]
+pub struct Output {
+    /// Both streams are at their end.
+    pub ended: Notify,
+    /// It can't be taken in any more, so that the payload would wait for ever to write.
+    pub broken: Notify,
+}
+
+/// Stays with a sandbox until all is known of it: its init has ended, or the payload's first process has
+/// and nobody is left who could write output. Ends it when there is a reason to.
 pub async fn observe(
     inner: &Inner,
     live: &Live,
     sandbox: &Sandbox,
     report: Option<OwnedFd>,
     deadline: Instant,
-    fault: oneshot::Receiver<()>,
+    output: &Output,
 ) -> Observed {
     // Until init says what it applied: no launch was allowed to have less.
     let mut observed = Observed { landlock: inner.landlock_floor(), ..Observed::default() };
@@ -75,7 +84,7 @@ pub async fn observe(
     let Some(process) = sandbox.get(Descriptor::Process) else { return observed };
     {
         let (end, reason) =
-            (ended(process), reason(inner, live, sandbox, &limits, deadline, fault, &seen));
+            (ended(process), reason(inner, live, sandbox, &limits, deadline, output, &seen));
         tokio::pin!(end, reason);
         let mut reading = reports.as_ref();
         let mut heard = 0;
@@ -89,6 +98,7 @@ pub async fn observe(
                         _ => reading = None,
                     }
                 }
+                () = output.ended.notified(), if observed.facts.ended.is_some() => break,
                 result = &mut end => {
                     if let Err(error) = result {
                         tracing::error!(%error, execution = %live.id(), "can't wait for a sandbox");
@@ -135,7 +145,7 @@ async fn reason(
     sandbox: &Sandbox,
     limits: &Limits,
     deadline: Instant,
-    fault: oneshot::Receiver<()>,
+    output: &Output,
     seen: &AtomicU64,
 ) -> Outcome {
     let mut cancelled = live.cancelled.subscribe();
@@ -143,7 +153,7 @@ async fn reason(
         biased;
         _ = cancelled.wait_for(|cancelled| *cancelled) => Outcome::Cancelled,
         () = inner.launcher.gone() => Outcome::Lost { reason: "the launcher is gone".to_owned() },
-        Ok(()) = fault => Outcome::Lost { reason: "its output could not be kept".to_owned() },
+        () = output.broken.notified() => Outcome::Lost { reason: "its output could not be kept".to_owned() },
         () = sleep_until(deadline) => Outcome::TimedOut,
         limit = watch(sandbox, limits, seen) => match limit {
             supervisor_api::Limit::MemoryMax => Outcome::OutOfMemory,

@@ -19,14 +19,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::admission::Turn;
-use crate::attend::{Observed, observe};
+use crate::attend::{Observed, Output, observe};
 use crate::clock;
 use crate::controls::{self, Held};
 use crate::launcher::{LaunchError, Launcher, Sandbox};
 use crate::live::Live;
 use crate::outcome;
 use crate::plan::Plan;
-use crate::reports::feed;
+use crate::reports::{ended, feed};
 use crate::store::StoreError;
 use crate::supervisor::Inner;
 use crate::watch::thaw;
@@ -35,6 +35,10 @@ use crate::workspace::{self, CollectLimits, GlobSelection};
 /// How long output may take to reach its end once every process is dead. The pipes hold a megabyte
 /// at the most and nobody can write any more; this only bounds a fault of ours.
 const LAST_OUTPUT: Duration = Duration::from_secs(10);
+
+/// How long init may take to end once it has reported the payload's end: giving back the payload's
+/// gigabytes is the longest part of it.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 
 /// How long a payload runs before its start is recorded. Most have ended by then, and their record is
 /// written once instead of twice; a daemon that comes back looks at the sandbox itself.
@@ -126,15 +130,15 @@ struct End {
     usage: Usage,
     artifacts: ArtifactList,
     controls: Vec<ControlReport>,
-    /// Whether the launcher has yet to remove what is left of the sandbox.
-    sandbox: bool,
+    /// What the launcher has yet to remove.
+    sandbox: Option<Sandbox>,
 }
 
 impl End {
     fn without_sandbox(outcome: Outcome) -> Self {
         let artifacts =
             ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false };
-        Self { outcome, usage: Usage::default(), artifacts, controls: Vec::new(), sandbox: false }
+        Self { outcome, usage: Usage::default(), artifacts, controls: Vec::new(), sandbox: None }
     }
 }
 
@@ -199,18 +203,19 @@ async fn attend(
     let limits = live.snapshot().limits;
     let left = Duration::from_millis(limits.wall_time).saturating_sub(ran);
     let streams = (sandbox.take(Descriptor::Stdout), sandbox.take(Descriptor::Stderr));
-    let (failed, fault) = oneshot::channel();
+    let output = Output::default();
     let pump = async {
         let (Some(stdout), Some(stderr)) = streams else { return };
-        if let Err(error) = live.capture.pump(stdout, stderr).await {
-            tracing::error!(%error, execution = %live.id(), "can't keep output");
-            if failed.send(()).is_err() {
-                tracing::debug!("the sandbox has ended before"); // so there is nothing to end
+        match live.capture.pump(stdout, stderr).await {
+            Ok(()) => output.ended.notify_one(),
+            Err(error) => {
+                tracing::error!(%error, execution = %live.id(), "can't keep output");
+                output.broken.notify_one();
             }
         }
     };
     let report = sandbox.take(Descriptor::Report);
-    let life = observe(inner, live, &sandbox, report, started + left, fault);
+    let life = observe(inner, live, &sandbox, report, started + left, &output);
     let together = async { tokio::join!(life, give).0 };
     let note = async {
         sleep(NOTE_START).await;
@@ -229,7 +234,7 @@ async fn attend(
                 () = &mut note, if !noted => noted = true,
             }
         };
-        live.capture.drain_rest(); // init is dead, and with it every process of its pid namespace
+        live.capture.drain_rest(); // nobody is left who could write
         if output_is_open && timeout(LAST_OUTPUT, pump).await.is_err() {
             tracing::error!(execution = %live.id(), "output did not reach its end");
         }
@@ -237,6 +242,9 @@ async fn attend(
     };
     let wall = ran + started.elapsed();
     live.change(|execution| execution.state = State::Collecting);
+    if !globs.is_empty() {
+        wait_for_death(inner, live, &sandbox).await; // a process that closed its streams may still change files
+    }
     let used = usage(&sandbox, wall, &observed);
     let artifacts = collect(inner, live, &sandbox, globs).await;
     let held =
@@ -253,7 +261,7 @@ async fn attend(
         usage: used,
         artifacts,
         controls,
-        sandbox: true,
+        sandbox: Some(sandbox),
     }
 }
 
@@ -268,7 +276,8 @@ fn usage(sandbox: &Sandbox, wall: Duration, observed: &Observed) -> Usage {
         pids_peak: counted.pids_peak,
         pids_refused: counted.pids_refused,
         workspace_bytes: workspace.map(|usage| usage.bytes),
-        workspace_inodes: workspace.map(|usage| usage.inodes),
+        // Its root directory is not counted against the limit either.
+        workspace_inodes: workspace.map(|usage| usage.inodes.saturating_sub(1)),
     }
 }
 
@@ -302,6 +311,23 @@ async fn collect(
     }
 }
 
+/// Waits until init is dead, and with it every process of its pid namespace. It is about to end by
+/// itself; one that says so and stays is ended.
+async fn wait_for_death(inner: &Inner, live: &Live, sandbox: &Sandbox) {
+    let Some(process) = sandbox.get(Descriptor::Process) else { return };
+    match timeout(LAST_BREATH, ended(process)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::error!(%error, execution = %live.id(), "can't wait for a sandbox");
+            destroy(inner, live).await;
+        }
+        Err(_elapsed) => {
+            tracing::error!(execution = %live.id(), "an init reported its end and stayed");
+            destroy(inner, live).await;
+        }
+    }
+}
+
 /// Has the launcher end a sandbox and remove what is left of it. If that fails it is tried again until
 /// it doesn't, while the end is told: the launcher gives nothing of it to another meanwhile.
 async fn destroy(inner: &Inner, live: &Live) {
@@ -327,7 +353,9 @@ async fn try_destroy(launcher: &Launcher, id: ExecutionId) -> Result<(), LaunchE
 /// Makes the end durable while the launcher removes the sandbox, then tells it.
 async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
     let removed = async {
-        if end.sandbox {
+        if let Some(sandbox) = &end.sandbox {
+            // The launcher serves one request after the other, so it is not kept waiting for this.
+            wait_for_death(inner, live, sandbox).await;
             destroy(inner, live).await;
         }
     };
