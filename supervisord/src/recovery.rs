@@ -75,7 +75,7 @@ async fn take_over(
     let live = resurrect(inner, execution)?;
     inner.live.insert(id, live.clone());
     if !living.contains(&id.bits()) {
-        let reason = "the daemon was stopped before it ended, and its sandbox is gone";
+        let reason = "the daemon was stopped before its end was recorded, and its sandbox is gone";
         tokio::spawn(driver::write_off(inner.clone(), live, reason));
         return Ok(());
     }

@@ -35,10 +35,6 @@ use crate::supervisor::{Inner, Supervisor};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Threads that the runtime has for calls and executions. What costs time is done by the kernel and
-/// by threads for blocking work, so more would only wait.
-const WORKERS: usize = 2;
-
 /// Threads for blocking work at the most: writing input files, collecting artifacts.
 const BLOCKING: usize = 16;
 
@@ -109,11 +105,7 @@ enum Until {
 }
 
 fn runtime() -> io::Result<runtime::Runtime> {
-    runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .max_blocking_threads(BLOCKING)
-        .enable_all()
-        .build()
+    runtime::Builder::new_current_thread().max_blocking_threads(BLOCKING).enable_all().build()
 }
 
 fn log() {

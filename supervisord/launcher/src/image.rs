@@ -9,8 +9,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use supervisor_sys::{
-    MountAttributes, attach, clone_tree, clone_tree_beneath, mount_attributes, sealed_memfd,
+    FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath, mount_attributes,
+    sealed_memfd,
 };
 
 use crate::arguments::Arguments;
@@ -22,8 +25,13 @@ const PROGRAMS: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "
 /// Empty directories for what each sandbox mounts or that programs expect to be there.
 const EMPTY: [&str; 9] = ["dev", "etc", "home", "proc", "run", "sys", "tmp", "var", "workspace"];
 
-/// The device nodes of a sandbox. A user namespace can't make any, so they are the host's.
-const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+/// The device nodes of a sandbox, with their minor numbers; their major number is [`MEMORY`]
+/// (Documentation/admin-guide/devices.txt).
+const DEVICES: [(&str, u64); 5] =
+    [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)];
+
+/// The major number of memory devices.
+const MEMORY: u64 = 1;
 
 /// Links in /dev.
 const DEVICE_LINKS: [(&str, &str); 5] = [
@@ -127,16 +135,24 @@ fn add_programs(name: &str, target: &Path) -> io::Result<()> {
     attach(tree.as_fd(), &c_path(&inside)?)
 }
 
+/// A small file system for /dev. Where we may make device nodes they are made in it, so that it is one
+/// mount for all; without privilege each is the host's, mounted over a file.
 fn devices(target: &Path) -> io::Result<()> {
-    for name in DEVICES {
+    let context = FsContext::open(c"tmpfs")?;
+    context.set(c"mode", c"0755")?;
+    context.set(c"nr_inodes", c"32")?;
+    let safe = MountAttributes::NO_SUID.and(MountAttributes::NO_EXEC);
+    let dev = context.mount(safe)?;
+    attach(dev.as_fd(), &c_path(target)?)?;
+    for (name, minor) in DEVICES {
         let inside = target.join(name);
-        write_file(&inside, b"")?;
-        let directory = File::open("/dev")?;
-        let node = clone_tree_beneath(directory.as_fd(), &c_path(Path::new(name))?)?;
-        let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_EXEC);
-        mount_attributes(node.as_fd(), attributes, false, None)?;
-        attach(node.as_fd(), &c_path(&inside)?)?;
-        expect_device(&inside)?;
+        let mode = Mode::from_bits_truncate(0o666);
+        match mknod(&inside, SFlag::S_IFCHR, mode, makedev(MEMORY, minor)) {
+            Ok(()) => fs::set_permissions(&inside, Permissions::from_mode(0o666))?,
+            Err(Errno::EPERM) => bind_device(name, &inside, safe)?,
+            Err(error) => return Err(error.into()),
+        }
+        expect_device(&inside, minor)?;
     }
     for name in ["pts", "shm"] {
         make_directory(&target.join(name))?;
@@ -144,15 +160,22 @@ fn devices(target: &Path) -> io::Result<()> {
     for (name, leads_to) in DEVICE_LINKS {
         symlink(leads_to, target.join(name))?;
     }
-    Ok(())
+    mount_attributes(dev.as_fd(), MountAttributes::READ_ONLY, false, None)
 }
 
-/// All five have major number 1 (Documentation/admin-guide/devices.txt). A link or a file in their
-/// place would hand the sandbox something else.
-fn expect_device(path: &Path) -> io::Result<()> {
+fn bind_device(name: &str, inside: &Path, safe: MountAttributes) -> io::Result<()> {
+    write_file(inside, b"")?;
+    let directory = File::open("/dev")?;
+    let node = clone_tree_beneath(directory.as_fd(), &c_path(Path::new(name))?)?;
+    mount_attributes(node.as_fd(), safe, false, None)?;
+    attach(node.as_fd(), &c_path(inside)?)
+}
+
+/// A link or a file in a node's place would hand the sandbox something else.
+fn expect_device(path: &Path, minor: u64) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let is_character = metadata.mode() & nix::libc::S_IFMT == nix::libc::S_IFCHR;
-    if is_character && nix::sys::stat::major(metadata.rdev()) == 1 {
+    if is_character && metadata.rdev() == makedev(MEMORY, minor) {
         return Ok(());
     }
     Err(io::Error::other(format!("{} is not the memory device it should be", path.display())))
