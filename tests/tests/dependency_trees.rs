@@ -1,6 +1,13 @@
 //! The privileged half and every sandbox's PID 1 link what stands in their lists and nothing else:
 //! no runtime, no HTTP or TLS, no store, no D-Bus, no JSON, no policy language.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
 use std::collections::BTreeSet;
 use std::process::Command;
 

@@ -1,5 +1,12 @@
 //! The wire forms: what was sent is what is read, and whatever else comes is refused, not believed.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use supervisor_launch::seccomp::Profile;

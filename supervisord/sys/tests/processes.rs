@@ -1,6 +1,13 @@
 //! Sealed programs, filters and proofs, on the real kernel. Clones are tested by every launch: a test
 //! harness has threads, so it can't have the proof that a clone asks for.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
