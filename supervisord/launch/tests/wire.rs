@@ -140,11 +140,10 @@ proptest! {
 
     #[test]
     fn a_message_that_was_cut_or_lengthened_is_refused(request in request(), reply in reply(), cut in 1usize..20) {
-        for bytes in [request.encode()] {
-            let short = bytes.len().saturating_sub(cut);
-            prop_assert!(Request::decode(&bytes[..short]).is_err());
-            prop_assert!(Request::decode(&[bytes, vec![0; cut]].concat()).is_err());
-        }
+        let bytes = request.encode();
+        let short = bytes.len().saturating_sub(cut);
+        prop_assert!(Request::decode(&bytes[..short]).is_err());
+        prop_assert!(Request::decode(&[bytes, vec![0; cut]].concat()).is_err());
         let bytes = reply.encode();
         let short = bytes.len().saturating_sub(cut);
         prop_assert!(Reply::decode(&bytes[..short]).is_err());
