@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod failure;
+mod filters;
 mod inherited;
 mod limits;
 mod mask;

@@ -8,11 +8,12 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
-use supervisor_launch::seccomp::{Architecture, Profile, compile};
+use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{Setup, Step};
 use supervisor_sys::{Instruction, install_filter, landlock_abi};
 
 use crate::failure::{Failed, at, ensure};
+use crate::filters::program;
 
 /// Directories from which programs are read and executed.
 const PROGRAMS: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"];
@@ -94,11 +95,8 @@ fn allow(
 
 /// Installs the filter of a profile. It is the last step: nothing after it can be undone or added.
 pub fn filter(profile: Profile) -> Result<(), Failed> {
-    let program: Vec<Instruction> = compile(profile, Architecture::NATIVE)
-        .into_iter()
-        .map(|each| Instruction { code: each.code, jt: each.jt, jf: each.jf, k: each.k })
-        .collect();
-    at(Step::Seccomp, install_filter(&program))
+    let program = program(profile).ok_or(Failed { step: Step::Seccomp, errno: 0 })?;
+    at(Step::Seccomp, install_filter(program))
 }
 
 /// Lets memfd_create(2) be a call that this kernel doesn't have. Only where memory is watched by looking
