@@ -12,8 +12,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time;
 
-use crate::client::Client;
 use crate::cli::StandaloneOptions;
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::{console, terminal};
@@ -57,7 +57,10 @@ struct Running {
 
 impl Standalone {
     /// Starts it and waits until it listens.
-    pub async fn start(options: StandaloneOptions, interrupts: &mut Interrupts) -> Result<Self, Failure> {
+    pub async fn start(
+        options: StandaloneOptions,
+        interrupts: &mut Interrupts,
+    ) -> Result<Self, Failure> {
         let mut running = Running::spawn(&program()?, options)?;
         let ready = tokio::select! {
             line = time::timeout(START_PATIENCE, running.first_line()) => line,

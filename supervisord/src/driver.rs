@@ -87,18 +87,18 @@ pub async fn drive(
     inner.live.remove(first.id);
 }
 
-/// Goes on with an execution whose sandbox outlived the daemon that started it. `ran` is how
-/// long it has run; `None` says that its payload never started.
+/// Goes on with an execution whose sandbox outlived the daemon that started it. `ran` is how long it has
+/// run by now, or why it can't go on.
 pub async fn adopt(
     inner: Arc<Inner>,
     live: Arc<Live>,
     sandbox: Sandbox,
-    ran: Option<Duration>,
+    ran: Result<Duration, &str>,
     globs: GlobSelection,
 ) {
     let turn = inner.admission.already_running(live.snapshot().owner_uid);
     let end = match ran {
-        Some(ran) => {
+        Ok(ran) => {
             thaw(&sandbox);
             live.change(|execution| {
                 execution.state = State::Running;
@@ -106,10 +106,9 @@ pub async fn adopt(
             });
             attend(&inner, &live, sandbox, ran, &globs, async {}).await
         }
-        None => {
+        Err(reason) => {
             destroy(&inner, &live).await;
-            let reason = "the daemon was killed before the payload started".to_owned();
-            End::without_sandbox(Outcome::Lost { reason })
+            End::without_sandbox(Outcome::Lost { reason: reason.to_owned() })
         }
     };
     conclude(&inner, &live, end).await;
@@ -166,8 +165,12 @@ async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan) -> E
     let (stdin, start) = (sandbox.take(Descriptor::Stdin), sandbox.take(Descriptor::Start));
     let give = async {
         if let (Some(stdin), Some(start)) = (stdin, start) {
-            let (started, fed) = tokio::join!(feed(start, &plan.start), feed(stdin, &plan.stdin));
-            for error in [started.err(), fed.err()].into_iter().flatten() {
+            let given = async {
+                feed(stdin, &plan.stdin).await?;
+                if plan.stdin.is_empty() { Ok(()) } else { inner.places.input_is_given(live.id()) }
+            };
+            let (started, given) = tokio::join!(feed(start, &plan.start), given);
+            for error in [started.err(), given.err()].into_iter().flatten() {
                 tracing::warn!(%error, execution = %live.id(), "can't write to a payload");
             }
         }

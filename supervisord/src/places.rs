@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use supervisor_api::ExecutionId;
 use tokio::task::spawn_blocking;
@@ -26,6 +26,9 @@ const GLOBS: &str = "globs";
 
 /// Bytes of that file at the most: 64 globs of a kilobyte, quoted.
 const MAX_GLOBS_FILE: u64 = 1 << 20;
+
+/// Name of the file that is there as long as a payload is owed some of its standard input.
+const INPUT: &str = "input";
 
 /// How deep a removal goes: an execution's directory, and the one in it.
 const REMOVE_DEPTH: u32 = 2;
@@ -71,6 +74,26 @@ impl Places {
         let mut bytes = Vec::new();
         file.take(MAX_GLOBS_FILE).read_to_end(&mut bytes)?;
         Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    /// Remembers that an execution is owed standard input, over our death.
+    pub fn owe_input(&self, id: ExecutionId) -> io::Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        openat(self.open_place(id)?, INPUT, flags, Mode::from_bits_truncate(0o600))?;
+        Ok(())
+    }
+
+    /// An execution has all of its standard input, or has left the rest of it.
+    pub fn input_is_given(&self, id: ExecutionId) -> io::Result<()> {
+        Ok(unlinkat(self.open_place(id)?, INPUT, UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    /// Whether an execution is owed standard input.
+    pub fn owes_input(&self, id: ExecutionId) -> io::Result<bool> {
+        match fstatat(self.open_place(id)?, INPUT, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => Ok(false),
+            other => Ok(other.map(|_| true)?),
+        }
     }
 
     /// Makes an empty directory for the artifacts of an execution. One that an earlier daemon began

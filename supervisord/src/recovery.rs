@@ -81,7 +81,14 @@ async fn take_over(
     }
     let sandbox = inner.launcher.adopt(id.bits()).await?;
     let globs = GlobSelection::new(&globs).map_err(|problem| problem.message)?;
-    let ran = has_started(&sandbox).then(|| ran(&sandbox));
+    let ran = if !has_started(&sandbox) {
+        Err("the daemon was killed before the payload started")
+    } else if inner.places.owes_input(id)? {
+        // What it makes of a part could not be told from what it would make of the whole.
+        Err("the daemon was killed before the payload had all of its standard input")
+    } else {
+        Ok(ran(&sandbox))
+    };
     tokio::spawn(driver::adopt(inner.clone(), live, sandbox, ran, globs));
     Ok(())
 }

@@ -28,6 +28,7 @@ use supervisor_api::{ArtifactList, Execution, ExecutionId, ExecutionList, State}
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::StoreError;
+pub use record::Among;
 
 use crate::store::directory::Directory;
 use crate::store::reader::Query;
@@ -115,18 +116,18 @@ impl Store {
         self.query(move |connection| record::get(connection, id)).await
     }
 
-    /// A page of executions, newest first by the order of insertion: of one owner or of all, in
-    /// one state or in any, older than `after`. A page of long records may hold fewer than `limit`
+    /// A page of executions, newest first by the order of insertion: of one owner or of all, finished
+    /// or not, older than `after`. A page of long records may hold fewer than `limit`
     /// (at least one); `next` says whether there are more. An `after` that is not there, or not
     /// that owner's, is [unknown](StoreError::Unknown).
     pub async fn list(
         &self,
         owner: Option<u32>,
-        state: Option<State>,
+        among: Among,
         after: Option<ExecutionId>,
         limit: u32,
     ) -> Result<ExecutionList, StoreError> {
-        let filter = Filter { owner, state, after, limit: limit.max(1) };
+        let filter = Filter { owner, among, after, limit: limit.max(1) };
         self.query(move |connection| record::list(connection, filter)).await
     }
 

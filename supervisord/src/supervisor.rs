@@ -31,7 +31,7 @@ use crate::live::{Live, LiveSet};
 use crate::places::Places;
 use crate::plan::{self, Plan};
 use crate::recovery;
-use crate::store::{Store, StoreError};
+use crate::store::{Among, Store, StoreError};
 use crate::workspace::open_artifact;
 
 /// What a caller may do.
@@ -187,6 +187,9 @@ impl Supervisor {
         let id = execution.id;
         let turn = inner.admission.line_up(caller.uid)?;
         let place = inner.places.make(id, &globs).map_err(storage)?;
+        if !plan.stdin.is_empty() {
+            inner.places.owe_input(id).map_err(storage)?;
+        }
         let capture = Capture::create(place, plan.limits.output_bytes).map_err(storage)?;
         let live = Arc::new(Live {
             profile: plan.profile,
@@ -228,18 +231,42 @@ impl Supervisor {
             (true, Role::Admin) => None,
             (false, _) => Some(caller.uid),
         };
-        let mut page = self
-            .inner
-            .store
-            .list(owner, query.state, query.after, query.limit)
-            .await
-            .map_err(|error| from_store(&error))?;
+        let among = match query.state {
+            None => Among::All,
+            Some(State::Finished) => Among::Finished,
+            Some(state) => return self.unfinished(owner, state, query).await,
+        };
+        let page = self.inner.store.list(owner, among, query.after, query.limit).await;
+        let mut page = page.map_err(|error| from_store(&error))?;
         for execution in &mut page.executions {
             if let Some(live) = self.inner.live.get(execution.id) {
                 *execution = live.snapshot();
             }
         }
         Ok(page)
+    }
+
+    /// A page of executions that are in a state before the last. Records say so late or never, so what
+    /// their drivers publish decides; the page ends with the records that were looked at for it.
+    async fn unfinished(
+        &self,
+        owner: Option<u32>,
+        state: State,
+        query: ListQuery,
+    ) -> Result<ExecutionList, ApiError> {
+        let mut page = ExecutionList { executions: Vec::new(), next: query.after };
+        loop {
+            let store = &self.inner.store;
+            let found = store.list(owner, Among::Unfinished, page.next, query.limit).await;
+            let found = found.map_err(|error| from_store(&error))?;
+            let live = found.executions.iter().filter_map(|each| self.inner.live.get(each.id));
+            let snapshots = live.map(|live| live.snapshot());
+            page.executions.extend(snapshots.filter(|execution| execution.state == state));
+            page.next = found.next;
+            if page.next.is_none() || !page.executions.is_empty() {
+                return Ok(page);
+            }
+        }
     }
 
     /// Output from an offset.

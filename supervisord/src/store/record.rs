@@ -19,11 +19,23 @@ pub(super) struct Record {
     text: String,
 }
 
+/// Executions among which a page is taken. A record that is not final is only as new as the last
+/// time it was written, so nothing finer can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Among {
+    /// All there are.
+    All,
+    /// Those that have finished.
+    Finished,
+    /// Those that have not.
+    Unfinished,
+}
+
 /// Which executions a page holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Filter {
     pub(super) owner: Option<u32>,
-    pub(super) state: Option<State>,
+    pub(super) among: Among,
     pub(super) after: Option<ExecutionId>,
     pub(super) limit: u32,
 }
@@ -176,7 +188,6 @@ pub(super) fn list(connection: &Connection, filter: Filter) -> Result<ExecutionL
         .query(named_params! {
             ":below": below,
             ":owner": filter.owner,
-            ":state": filter.state.map(name),
         })
         .map_err(failed)?;
     let mut page = ExecutionList { executions: Vec::new(), next: None };
@@ -238,18 +249,18 @@ fn sequence(
         .map_err(|source| database("look for an execution", source))
 }
 
-/// The text of a listing. Conditions that hold nothing back stand there all the same, so that
+/// The text of a listing. A condition that holds nothing back stands there all the same, so that
 /// every text takes the same parameters. Unfinished executions are few among many that are not:
 /// SQLite has to be told to use their index, as it prefers to read the table in its order.
 fn statement(filter: Filter) -> String {
     let owner = if filter.owner.is_some() { "owner = :owner" } else { ":owner IS NULL" };
-    let (index, state) = match filter.state {
-        None => ("", ":state IS NULL"),
-        Some(State::Finished) => ("", "state = :state"),
-        Some(_) => ("INDEXED BY execution_unfinished", "state <> 'finished' AND state = :state"),
+    let (index, state) = match filter.among {
+        Among::All => ("", ""),
+        Among::Finished => ("", "AND state = 'finished'"),
+        Among::Unfinished => ("INDEXED BY execution_unfinished", "AND state <> 'finished'"),
     };
     format!(
-        "SELECT id, record FROM execution {index} WHERE seq < :below AND {owner} AND {state} \
+        "SELECT id, record FROM execution {index} WHERE seq < :below AND {owner} {state} \
          ORDER BY seq DESC"
     )
 }

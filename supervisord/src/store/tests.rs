@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::store::directory::Directory;
 use crate::store::writer::{Write, Writer};
-use crate::store::{Record, Store, StoreError, database};
+use crate::store::{Among, Record, Store, StoreError, database};
 
 const OWNER: u32 = 1000;
 
@@ -76,7 +76,7 @@ async fn run_one(store: &Store, number: u128) {
 async fn all(store: &Store) -> Result<Vec<Execution>, StoreError> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = store.list(None, None, after, 7).await?;
+        let page = store.list(None, Among::All, after, 7).await?;
         found.extend(page.executions);
         match page.next {
             Some(next) => after = Some(next),
@@ -166,27 +166,26 @@ async fn pages_give_every_execution_of_the_owner_once_newest_first() {
         store.finish(&end, &artifacts(number)).await.unwrap();
     }
     for owner in [None, Some(OWNER), Some(OWNER + 1), Some(7)] {
-        for state in [None, Some(State::Queued), Some(State::Finished), Some(State::Running)] {
+        for among in [Among::All, Among::Finished, Among::Unfinished] {
             let expected: Vec<u128> = (0..40u128)
                 .rev()
                 .filter(|number| owner.is_none_or(|uid| uid == OWNER + (number % 2) as u32))
-                .filter(|number| match state {
-                    None => true,
-                    Some(State::Finished) => number % 5 == 0,
-                    Some(State::Queued) => number % 5 != 0,
-                    Some(_) => false,
+                .filter(|number| match among {
+                    Among::All => true,
+                    Among::Finished => number % 5 == 0,
+                    Among::Unfinished => number % 5 != 0,
                 })
                 .collect();
             let (mut found, mut after) = (Vec::new(), None);
             loop {
-                let page = store.list(owner, state, after, 4).await.unwrap();
+                let page = store.list(owner, among, after, 4).await.unwrap();
                 found.extend(numbers(&page.executions));
                 match page.next {
                     Some(next) => after = Some(next),
                     None => break,
                 }
             }
-            assert_eq!(found, expected, "{owner:?} {state:?}");
+            assert_eq!(found, expected, "{owner:?} {among:?}");
         }
     }
 }
@@ -197,7 +196,7 @@ async fn a_page_cannot_start_after_somebody_elses_execution() {
     let store = Store::open(directory.path()).unwrap();
     store.insert(&queued(1)).await.unwrap();
     for (owner, after) in [(Some(OWNER + 1), 1), (Some(OWNER), 2), (None, 2)] {
-        let page = store.list(owner, None, Some(ExecutionId::from_bits(after)), 10).await;
+        let page = store.list(owner, Among::All, Some(ExecutionId::from_bits(after)), 10).await;
         assert!(matches!(page, Err(StoreError::Unknown(_))), "{page:?}");
     }
 }
@@ -210,9 +209,9 @@ async fn a_page_of_very_long_records_ends_early_and_says_so() {
         let argv = vec!["x".repeat(1 << 20)];
         store.insert(&Execution { argv, ..queued(number) }).await.unwrap();
     }
-    let page = store.list(None, None, None, 200).await.unwrap();
+    let page = store.list(None, Among::All, None, 200).await.unwrap();
     assert_eq!(numbers(&page.executions), [7, 6, 5, 4]);
-    let rest = store.list(None, None, page.next, 200).await.unwrap();
+    let rest = store.list(None, Among::All, page.next, 200).await.unwrap();
     assert_eq!((numbers(&rest.executions), rest.next), (vec![3, 2, 1, 0], None));
 }
 

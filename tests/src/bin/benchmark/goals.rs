@@ -1,0 +1,79 @@
+//! What was set as a goal, and whether this run met it. A goal that was missed fails nothing: on a
+//! noisy machine a number says little, and a test that fails now and then says nothing at all.
+
+use crate::contestant::{Program, Who};
+use crate::report::{Results, number};
+use crate::throughput::{Slice, rate};
+
+/// A number and its bound.
+struct Goal {
+    words: &'static str,
+    value: Option<f64>,
+    bound: Bound,
+}
+
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// Prints a line for each goal.
+pub fn print(results: &Results) {
+    println!();
+    for goal in goals(results) {
+        let (sign, bound, met) = match goal.bound {
+            Bound::AtMost(bound) => ("at most", bound, goal.value.map(|value| value <= bound)),
+            Bound::AtLeast(bound) => ("at least", bound, goal.value.map(|value| value >= bound)),
+        };
+        let verdict = match met {
+            Some(true) => "met",
+            Some(false) => "not met",
+            None => "not measured",
+        };
+        let (words, value) = (goal.words, number(goal.value, 2));
+        println!("goal: {words} {sign} {bound}: {value}, {verdict}");
+    }
+}
+
+fn goals(results: &Results) -> [Goal; 5] {
+    let p50 = |who| results.time(Program::True, who, 0.5);
+    let rate_of = |who| results.rate(8, who);
+    let ours = results.memory.get(&Who::Ours);
+    [
+        Goal {
+            words: "p50 of /bin/true against bubblewrap",
+            value: ratio(p50(Who::Ours), p50(Who::Bubblewrap)),
+            bound: Bound::AtMost(1.0),
+        },
+        Goal {
+            words: "p50 of /bin/true against crun",
+            value: ratio(p50(Who::Ours), p50(Who::Crun)),
+            bound: Bound::AtMost(0.7),
+        },
+        Goal {
+            words: "executions per second with 8 in flight against bubblewrap",
+            value: ratio(rate_of(Who::Ours), rate_of(Who::Bubblewrap)),
+            bound: Bound::AtLeast(1.2),
+        },
+        Goal {
+            words: "the sustained rate, last third against first third,",
+            value: decline(&results.sustained),
+            bound: Bound::AtLeast(0.95),
+        },
+        Goal {
+            words: "MiB of ours for an idle sandbox",
+            value: ours.map(|cost| (cost.own + cost.growth) / 1024.0),
+            bound: Bound::AtMost(1.0),
+        },
+    ]
+}
+
+fn ratio(own: Option<f64>, peer: Option<f64>) -> Option<f64> {
+    own.zip(peer).map(|(own, peer)| own / peer)
+}
+
+fn decline(slices: &[Slice]) -> Option<f64> {
+    let third = slices.len() / 3;
+    let (first, last) = (slices.get(..third)?, slices.get(slices.len() - third..)?);
+    ratio(rate(last), rate(first))
+}

@@ -1,0 +1,84 @@
+//! What a sandbox costs, against bubblewrap, crun and the bare program, measured in one run.
+//!
+//! `cargo build --release`, then
+//! `cargo run --release -p supervisor-tests --bin benchmark -- [--quick] [--json FILE]`.
+//! It asserts nothing: goals are printed as met or not met. Contestants take turns in an order that
+//! changes every round, so that noise, and what one leaves to the kernel to clean up, hits all alike.
+
+mod arguments;
+mod client;
+mod contestant;
+mod crun;
+mod environment;
+mod failure;
+mod goals;
+mod latency;
+mod layout;
+mod memory;
+mod peer;
+mod raw;
+mod report;
+mod statistics;
+mod supervisor;
+mod table;
+mod throughput;
+mod turns;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::process::ExitCode;
+
+use crate::arguments::Arguments;
+use crate::contestant::{Contestant, Who};
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::report::Results;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.tell();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let Some(arguments) = Arguments::read(std::env::args().skip(1))? else { return Ok(()) };
+    let environment = Environment::look()?;
+    // A container's root is another account on the host and has to get past this directory.
+    let scratch = tempfile::Builder::new().permissions(Permissions::from_mode(0o711)).tempdir();
+    let scratch = scratch.map_err(Failure::of("make a temporary directory"))?;
+    let ours = supervisor::Supervisor::start()?;
+    let candidates = [
+        (Who::Bare, Ok(peer::bare())),
+        (Who::Bubblewrap, peer::bubblewrap()),
+        (Who::Crun, crun::crun(scratch.path(), &environment)),
+    ];
+    let mut absent = Vec::new();
+    let mut contestants: Vec<(Who, &dyn Contestant)> = Vec::new();
+    for (who, candidate) in &candidates {
+        match candidate {
+            Ok(peer) => contestants.push((*who, peer)),
+            Err(why) => absent.push((*who, why.clone())),
+        }
+    }
+    contestants.push((Who::Ours, &ours));
+    environment.print();
+    // Memory first: a daemon that has been busy has room for a few more without growing.
+    let memory = memory::measure(&contestants, &environment)?;
+    let results = Results {
+        absent,
+        memory,
+        latency: latency::measure(&contestants, &arguments)?,
+        throughput: throughput::measure(&contestants, &arguments)?,
+        sustained: throughput::sustain(&ours, &arguments)?,
+    };
+    report::print(&results);
+    goals::print(&results);
+    if let Some(path) = &arguments.json {
+        raw::write(path, &environment, &results)?;
+    }
+    ours.end()
+}

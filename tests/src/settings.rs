@@ -1,0 +1,62 @@
+//! How a supervisor under test is set up.
+
+use std::path::Path;
+
+use supervisor_api::Mode;
+
+/// What differs from test to test.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whether missing controls refuse or weaken.
+    pub mode: Mode,
+    /// Executions at once, of all callers.
+    pub running: usize,
+    /// Executions at once, of one uid.
+    pub running_per_uid: usize,
+    /// Executions that wait, of one uid.
+    pub waiting_per_uid: usize,
+    /// Uids of administrators besides root.
+    pub admins: Vec<u32>,
+    /// Policy files by name, besides the built-in ones, which a directory of files replaces.
+    pub policies: Vec<(String, String)>,
+    /// The state directory is a file system of its own with so many bytes.
+    pub state_bytes: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::BestEffort,
+            running: 16,
+            running_per_uid: 16,
+            waiting_per_uid: 256,
+            admins: Vec::new(),
+            policies: Vec::new(),
+            state_bytes: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The daemon's configuration for a supervisor in this directory.
+    pub(crate) fn configuration(&self, directory: &Path) -> String {
+        let place = |name: &str| directory.join(name).display().to_string();
+        let mode = match self.mode {
+            Mode::Strict => "strict",
+            Mode::BestEffort => "best-effort",
+        };
+        format!(
+            "socket = {:?}\nstate = {:?}\npolicies = {:?}\nlauncher = {:?}\nmode = {mode:?}\n\
+             [admins]\nuids = {:?}\n[bounds]\nrunning = {}\nrunning_per_uid = {}\n\
+             waiting_per_uid = {}\n",
+            place("run/api.sock"),
+            place("state"),
+            place("policies"),
+            place("run/launcher.sock"),
+            self.admins,
+            self.running,
+            self.running_per_uid,
+            self.waiting_per_uid,
+        )
+    }
+}

@@ -1,0 +1,256 @@
+//! A supervisor of a test's own: a launcher as root, a daemon as an account of its own, both with
+//! their files in a directory that goes away. At its end nothing may be left of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use supervisor_api::{ExecutionId, State};
+use tempfile::TempDir;
+
+use crate::DAEMON;
+use crate::baseline::{Baseline, assert_gone};
+use crate::client::Client;
+use crate::inspect;
+use crate::process::Process;
+use crate::settings::Settings;
+use crate::wait::{until, until_true};
+
+/// A supervisor that runs.
+#[derive(Debug)]
+pub struct World {
+    directory: TempDir,
+    settings: Settings,
+    launcher: Process,
+    daemon: Process,
+    /// Every launcher there was.
+    launchers: Vec<u32>,
+    baseline: Option<Baseline>,
+}
+
+impl World {
+    /// A supervisor as most tests want it.
+    #[track_caller]
+    pub fn open() -> Self {
+        Self::with(Settings::default())
+    }
+
+    /// A supervisor with these settings.
+    #[track_caller]
+    pub fn with(settings: Settings) -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "the end-to-end tests need root");
+        let directory = tempfile::Builder::new().prefix("supervisor-test-").tempdir().unwrap();
+        lay_out(directory.path(), &settings);
+        let launcher = start_launcher(directory.path());
+        let daemon = start_daemon(directory.path());
+        let launchers = vec![launcher.pid()];
+        let mut world = Self { directory, settings, launcher, daemon, launchers, baseline: None };
+        world.wait_for_daemon();
+        world.baseline = Some(Baseline::take(world.daemon.pid(), world.launcher.pid()));
+        world
+    }
+
+    /// Root, who is an administrator.
+    pub fn root(&self) -> Client {
+        Client::new(self.socket(), None)
+    }
+
+    /// An ordinary caller.
+    pub fn agent(&self, uid: u32) -> Client {
+        Client::new(self.socket(), Some(uid))
+    }
+
+    /// The API's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path().join("run/api.sock")
+    }
+
+    /// The daemon's state directory.
+    pub fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
+    /// The directory of all that is this supervisor's.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The daemon.
+    pub fn daemon(&mut self) -> &mut Process {
+        &mut self.daemon
+    }
+
+    /// The launcher.
+    pub fn launcher(&mut self) -> &mut Process {
+        &mut self.launcher
+    }
+
+    /// Starts the daemon again after it was ended in one way or another, and waits until it answers.
+    #[track_caller]
+    pub fn start_daemon(&mut self) {
+        assert!(!self.daemon.runs());
+        self.daemon = start_daemon(self.path());
+        self.wait_for_daemon();
+        self.renew();
+    }
+
+    /// Starts the launcher again. The daemon must have ended.
+    #[track_caller]
+    pub fn start_launcher(&mut self) {
+        assert!(!self.launcher.runs() && !self.daemon.runs());
+        self.launcher = start_launcher(self.path());
+        self.launchers.push(self.launcher.pid());
+    }
+
+    /// The processes of an execution, init first, by the host's pids.
+    pub fn processes_of(&self, id: ExecutionId) -> Vec<u32> {
+        let name = format!("/ex-{:032x}", id.bits());
+        let mut found = inspect::process_ids();
+        found.retain(|pid| inspect::cgroups(*pid).contains(&name));
+        found.sort_by_key(|pid| inspect::parent(*pid) != Some(self.launcher.pid()));
+        found
+    }
+
+    /// Ends what still runs, and fails if that or anything before left something behind.
+    #[track_caller]
+    fn verify(&mut self) {
+        assert!(self.launcher.runs(), "the launcher ended: {}", self.launcher.words());
+        assert!(self.daemon.runs(), "the daemon ended: {}", self.daemon.words());
+        let kept = self.cancel_all();
+        if let Some(baseline) = self.baseline.take() {
+            baseline.assert_back(self.daemon.pid(), self.launcher.pid(), &self.launchers);
+        }
+        self.daemon.end();
+        self.launcher.end();
+        assert_gone(&self.launchers);
+        let directories = names(&self.state().join("executions"));
+        let strange: Vec<_> = directories.difference(&kept).collect();
+        assert!(strange.is_empty(), "files without a record: {strange:?}");
+    }
+
+    /// Ends every execution that has not finished; the ids of all there are.
+    fn cancel_all(&self) -> BTreeSet<String> {
+        let (root, mut all, mut after) = (self.root(), BTreeSet::new(), String::new());
+        loop {
+            let page = root.list(&format!("all=true&limit=200{after}")).expect("root may");
+            for execution in page.executions {
+                if execution.state != State::Finished {
+                    root.cancel(execution.id).expect("root may");
+                }
+                all.insert(execution.id.to_string());
+            }
+            match page.next {
+                Some(next) => after = format!("&after={next}"),
+                None => return all,
+            }
+        }
+    }
+
+    #[track_caller]
+    fn wait_for_daemon(&mut self) {
+        let (client, socket) = (self.root(), self.socket());
+        until_true("the daemon answers", || {
+            assert!(self.daemon.runs(), "the daemon ended: {}", self.daemon.words());
+            is_open_to_all(&socket) && client.call("GET", "/v1/doctor", None).is_ok()
+        });
+    }
+
+    fn renew(&mut self) {
+        let (daemon, launcher) = (self.daemon.pid(), self.launcher.pid());
+        if let Some(baseline) = &mut self.baseline {
+            baseline.renew(daemon, launcher);
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.verify();
+        } else {
+            eprintln!("the daemon said:\n{}", self.daemon.words());
+            eprintln!("the launcher said:\n{}", self.launcher.words());
+        }
+        self.daemon.clear_away();
+        if self.launcher.runs() {
+            self.launcher.end(); // not killed: it removes its cgroup
+        }
+        if self.settings.state_bytes.is_some() {
+            umount2(&self.state(), MntFlags::MNT_DETACH).ok();
+        }
+    }
+}
+
+fn lay_out(directory: &Path, settings: &Settings) {
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(directory, 0o755);
+    for (name, permissions) in [("run", 0o755), ("state", 0o700)] {
+        let path = directory.join(name);
+        fs::create_dir(&path).unwrap();
+        if name == "state"
+            && let Some(bytes) = settings.state_bytes
+        {
+            let size = format!("size={bytes}");
+            mount(Some("none"), &path, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
+                .expect("a file system of its own");
+        }
+        chown(&path, Some(DAEMON), Some(DAEMON)).unwrap();
+        mode(&path, permissions);
+    }
+    fs::write(directory.join("config.toml"), settings.configuration(directory)).unwrap();
+    if !settings.policies.is_empty() {
+        fs::create_dir(directory.join("policies")).unwrap();
+        for (name, text) in &settings.policies {
+            fs::write(directory.join("policies").join(name), text).unwrap();
+        }
+    }
+}
+
+fn start_launcher(directory: &Path) -> Process {
+    let socket = directory.join("run/launcher.sock");
+    let arguments = [
+        "--listen".to_owned(),
+        socket.display().to_string(),
+        "--daemon-uid".to_owned(),
+        DAEMON.to_string(),
+        "--cgroup".to_owned(),
+        "private".to_owned(),
+        "--disk".to_owned(),
+        directory.join("state").display().to_string(),
+    ];
+    let log = directory.join("launcher.log");
+    let mut launcher = Process::start("supervisor-launcher", 0, &arguments, log).unwrap();
+    until("the launcher listens", || {
+        assert!(launcher.runs(), "the launcher ended: {}", launcher.words());
+        is_listening(&socket).then_some(())
+    });
+    launcher
+}
+
+fn start_daemon(directory: &Path) -> Process {
+    let configuration = directory.join("config.toml").display().to_string();
+    let arguments = ["--config".to_owned(), configuration];
+    Process::start("supervisord", DAEMON, &arguments, directory.join("daemon.log")).unwrap()
+}
+
+/// Whether somebody listens on a socket: proc_pid_net_unix(5), the flag is `__SO_ACCEPTCON`. A file
+/// that a dead process left has no line.
+fn is_listening(socket: &Path) -> bool {
+    let (table, socket) = (fs::read_to_string("/proc/net/unix").unwrap(), socket.display());
+    let end = format!(" {socket}");
+    table.lines().any(|line| line.ends_with(&end) && line.split(' ').nth(3) == Some("00010000"))
+}
+
+fn is_open_to_all(socket: &Path) -> bool {
+    is_listening(socket)
+        && fs::metadata(socket).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o666)
+}
+
+fn names(directory: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(directory).unwrap().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}

@@ -1,0 +1,315 @@
+//! The supervisor's own processes killed at every moment, and a disk that is full: each execution has
+//! one truthful end, and nothing is left behind.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use supervisor_api::{
+    ArtifactRequest, ErrorCode, Execution, ExecutionId, LimitsRequest, Outcome, State,
+    SubmitRequest,
+};
+use supervisor_tests::{
+    AGENT, Selection, Settings, World, argv, attack, bash, is_enforced, python, until, until_true,
+};
+
+/// A payload that says these many numbers at this pace in seconds.
+fn counter(most: u32, pace: &str) -> SubmitRequest {
+    let args = vec![most.to_string(), pace.to_owned()];
+    SubmitRequest { args, ..python(include_str!("payloads/counter.py")) }
+}
+
+fn count(most: u32) -> String {
+    (0..most).map(|number| format!("{number}\n")).collect()
+}
+
+#[track_caller]
+fn expect_lost(execution: &Execution) {
+    assert!(matches!(execution.outcome, Some(Outcome::Lost { .. })), "{execution:?}");
+}
+
+/// FT-01, running. The payload never notices; a follower goes on where it was cut off.
+#[test]
+fn a_killed_daemon_loses_no_byte_of_a_running_execution() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&counter(400, "0.01"));
+    let mut text = Vec::new();
+    for _ in 0..4 {
+        let mut follow = agent.follow(id, Selection::Stdout, text.len() as u64).expect("followed");
+        text.extend(follow.bytes().expect("some").expect("some"));
+        world.daemon().kill();
+        while let Ok(Some(more)) = follow.bytes() {
+            text.extend(more); // what was on its way
+        }
+        world.start_daemon();
+    }
+    let mut follow = agent.follow(id, Selection::Stdout, text.len() as u64).expect("followed");
+    text.extend(follow.to_the_end().expect("an end"));
+    assert_eq!(String::from_utf8_lossy(&text), count(400));
+    let ended = agent.ended(id);
+    ended.expect_exit(0);
+    assert_eq!(ended.stdout, count(400));
+    let Execution { usage, started_at, .. } = &ended.execution;
+    assert!(started_at.is_some() && usage.wall_ms >= 4000, "{usage:?}");
+    for control in ["landlock_files", "seccomp", "separate_uids"] {
+        assert!(is_enforced(&ended.execution, control), "{control} is said not to hold any more");
+    }
+}
+
+/// FT-01. Its wall time goes on, and so does its limit.
+#[test]
+fn limits_hold_over_the_daemons_death() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let limits = LimitsRequest { wall_time: Some(3000), ..LimitsRequest::default() };
+    let id = agent.start(&SubmitRequest { limits, ..bash("echo up; exec sleep 300") });
+    let begin = Instant::now();
+    agent.wait_for_words(id, "up");
+    world.daemon().kill();
+    world.start_daemon();
+    let execution = agent.finished(id);
+    assert_eq!(execution.outcome, Some(Outcome::TimedOut));
+    assert!((3000..5000).contains(&execution.usage.wall_ms), "{:?}", execution.usage);
+    assert!(begin.elapsed() < Duration::from_secs(20));
+}
+
+/// FT-01. A payload at its share of the CPU is held back now and then where no controller does it; a
+/// daemon that dies at such a moment must not leave it so, nor its successor make it pay again.
+#[test]
+fn a_busy_payload_goes_on_at_once_after_the_daemons_death() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let source = "
+number = 0
+while True:
+    sum(range(200000))
+    number += 1
+    print(number, flush=True)
+";
+    let limits = LimitsRequest { cpu_max: Some(30), ..LimitsRequest::default() };
+    let id = agent.start(&SubmitRequest { limits, ..attack(source) });
+    for _ in 0..3 {
+        let mut follow = agent.follow(id, Selection::Stdout, 0).expect("followed");
+        follow.until_it_says("\n20\n");
+        world.daemon().kill();
+        world.start_daemon();
+        let before = agent.output(id, Selection::Stdout, 0).expect("kept").len() as u64;
+        let begin = Instant::now();
+        let mut follow = agent.follow(id, Selection::Stdout, before).expect("followed");
+        follow.bytes().expect("it goes on").expect("it goes on");
+        assert!(begin.elapsed() < Duration::from_secs(3), "stood for {:?}", begin.elapsed());
+    }
+}
+
+/// FT-01, at moments of every kind: just submitted, waiting, being launched, just ended. Each prints
+/// its number once, or is said to be lost and printed nothing that is not its own.
+#[test]
+fn every_execution_has_one_truthful_end_whenever_the_daemon_dies() {
+    let mut world = World::with(Settings { running: 4, ..Settings::default() });
+    let agent = world.agent(AGENT);
+    let mut submitted: HashMap<ExecutionId, usize> = HashMap::new();
+    for round in 0..8 {
+        let mut newest = None;
+        for _ in 0..6 {
+            let number = submitted.len();
+            let id = agent.start(&bash(&format!("echo {number}; sleep 0.0{round}; echo {number}")));
+            submitted.insert(id, number);
+            newest = Some(id);
+        }
+        // Rounds differ in how far the newest has come.
+        let id = newest.expect("submitted");
+        let far_enough = |state| match round % 4 {
+            0 => true,
+            1 => state != State::Queued,
+            2 => ![State::Queued, State::Launching].contains(&state),
+            _ => state == State::Finished,
+        };
+        until_true("it has come so far", || far_enough(agent.status(id, 0).expect("ours").state));
+        world.daemon().kill();
+        world.start_daemon();
+    }
+    let mut ends = [0, 0];
+    for (id, number) in submitted {
+        let ended = agent.ended(id);
+        let (line, both) = (format!("{number}\n"), format!("{number}\n{number}\n"));
+        match &ended.execution.outcome {
+            Some(Outcome::Exited { code: 0 }) => {
+                assert_eq!(ended.stdout, both);
+                ends[0] += 1;
+            }
+            Some(Outcome::Lost { reason }) => {
+                assert!(["", &line, &both].contains(&ended.stdout.as_str()), "{ended:?}");
+                assert!(!reason.contains("init was killed"), "{reason}: {}", ended.stdout);
+                ends[1] += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(ends[0] > 0, "{ends:?}");
+}
+
+/// FT-01, collecting. What was about to be kept is kept, or its execution is said to be lost: never a
+/// result with half of its artifacts.
+#[test]
+fn artifacts_are_all_there_or_the_execution_is_lost() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let script = "for i in $(seq 60); do head -c 1000000 /dev/zero >a$i; done; echo made";
+    for _ in 0..3 {
+        let artifacts = ArtifactRequest { globs: vec!["a*".to_owned()] };
+        let id = agent.start(&SubmitRequest { artifacts, ..bash(script) });
+        agent.wait_for_words(id, "made");
+        let reached = [State::Collecting, State::Finished];
+        until_true("it is collected", || {
+            reached.contains(&agent.status(id, 0).expect("it is ours").state)
+        });
+        world.daemon().kill();
+        world.start_daemon();
+        let ended = agent.ended(id);
+        assert_eq!(ended.stdout, "made\n");
+        let list = agent.artifacts(id).expect("it has finished");
+        if let Some(Outcome::Lost { reason }) = &ended.execution.outcome {
+            // Its sandbox was being removed while its end was being recorded.
+            assert!(reason.contains("its sandbox is gone"), "{reason}");
+            assert_eq!((list.artifacts.len(), ended.execution.artifact_count), (0, 0));
+            continue;
+        }
+        ended.expect_exit(0); // init's report is still there for whoever comes next
+        assert_eq!((list.artifacts.len(), list.truncated), (60, false));
+        let last = agent.artifact(id, "a60").expect("kept");
+        assert_eq!(last.len(), 1_000_000);
+    }
+}
+
+/// FT-01, finished. What was told stays told.
+#[test]
+fn a_result_that_was_told_is_still_there_after_a_crash() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let artifacts = ArtifactRequest { globs: vec!["a".to_owned()] };
+    let mut told = Vec::new();
+    for number in 0..5 {
+        let script = format!("echo {number}; echo {number} >a; exit {number}");
+        let request = SubmitRequest { artifacts: artifacts.clone(), ..bash(&script) };
+        told.push(agent.run(&request).execution);
+        world.daemon().kill();
+        world.start_daemon();
+        for (number, execution) in told.iter().enumerate() {
+            let again = agent.status(execution.id, 0).expect("it is still known");
+            assert_eq!(&again, execution);
+            let word = format!("{number}\n").into_bytes();
+            assert_eq!(agent.output(execution.id, Selection::Stdout, 0), Ok(word.clone()));
+            assert_eq!(agent.artifact(execution.id, "a"), Ok(word));
+        }
+    }
+}
+
+/// A daemon that is asked to end leaves what runs to its successor, as an upgrade does.
+#[test]
+fn a_restart_in_order_disturbs_no_execution() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&counter(100, "0.01"));
+    agent.wait_for_words(id, "\n5\n");
+    world.daemon().end();
+    world.start_daemon();
+    let ended = agent.ended(id);
+    ended.expect_exit(0);
+    assert_eq!(ended.stdout, count(100));
+}
+
+/// FT-02. With the launcher dies every sandbox; the daemon says so and ends, for whoever starts both.
+#[test]
+fn a_killed_launcher_takes_every_sandbox_along_and_they_are_lost() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&bash("(sleep 300 &); echo up; sleep 300"));
+    agent.wait_for_words(id, "up");
+    let processes = world.processes_of(id);
+    assert!(processes.len() >= 3);
+    let begin = Instant::now();
+    world.launcher().kill();
+    until_true("the daemon has ended", || !world.daemon().runs());
+    until_true("no process is left", || world.processes_of(id).is_empty());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    world.start_launcher();
+    world.start_daemon();
+    let ended = agent.ended(id);
+    expect_lost(&ended.execution);
+    assert_eq!(ended.stdout, "up\n");
+    agent.run(&argv(&["true"])).expect_exit(0);
+}
+
+/// FT-02. Init's death is the end of its pid namespace.
+#[test]
+fn a_killed_init_takes_its_sandbox_along_and_it_is_lost() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&bash("(sleep 300 &); echo up; sleep 300"));
+    agent.wait_for_words(id, "up");
+    let init = world.processes_of(id)[0];
+    kill(Pid::from_raw(i32::try_from(init).expect("a pid")), Signal::SIGKILL).expect("root may");
+    let execution = until("it is over", || {
+        Some(agent.status(id, 5).expect("ours")).filter(|each| each.state == State::Finished)
+    });
+    expect_lost(&execution);
+    assert_eq!(world.processes_of(id), [0; 0]);
+}
+
+/// FT-04. A file system of its own with the state on it, filled up by somebody else.
+#[test]
+fn a_full_state_directory_refuses_new_work_and_keeps_what_it_has() {
+    let world = World::with(Settings { state_bytes: Some(48 << 20), ..Settings::default() });
+    let agent = world.agent(AGENT);
+    let before = agent.run(&bash("echo before"));
+    let running = agent.start(&bash("echo running; until [ -e stop ]; do sleep 0.05; done"));
+    agent.wait_for_words(running, "running");
+    let ballast = world.state().join("ballast");
+    let filled = fs::write(&ballast, vec![0; 64 << 20]);
+    assert!(filled.is_err(), "the file system is larger than it should be");
+    let refused = agent.submit(&argv(&["true"])).expect_err("there is no room to record it");
+    assert_eq!(refused.code, ErrorCode::StorageFull, "{refused}");
+    assert_eq!(agent.status(before.execution.id, 0).as_ref(), Ok(&before.execution));
+    assert_eq!(agent.output(running, Selection::Stdout, 0), Ok(b"running\n".to_vec()));
+    let begin = Instant::now();
+    fs::remove_file(&ballast).expect("removed");
+    let again = until("there is room again", || agent.submit(&argv(&["true"])).ok());
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert_eq!(agent.finished(again.id).outcome, Some(Outcome::Exited { code: 0 }));
+    let cancelled = agent.cancel(running).expect("it is ours");
+    assert_eq!(cancelled.outcome, Some(Outcome::Cancelled));
+    let page = agent.list("limit=200").expect("it may");
+    let ids: Vec<_> = page.executions.iter().map(|each| each.id).collect();
+    assert_eq!(ids, [again.id, running, before.execution.id], "no half of a refused submission");
+}
+
+/// FT-01. The daemon hands standard input in as the payload takes it. If it dies with some of it left,
+/// no result may be made of the rest.
+#[test]
+fn a_result_from_half_of_its_input_is_no_result() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let source = "
+import sys, time
+total = len(sys.stdin.buffer.read(65536))
+print('up', flush=True)
+while piece := sys.stdin.buffer.read(65536):
+    total += len(piece)
+    time.sleep(0.01)
+print(total)
+";
+    let input = supervisor_api::Content(vec![b'x'; 10_000_000]);
+    let id = agent.start(&SubmitRequest { stdin: Some(input), ..python(source) });
+    agent.wait_for_words(id, "up");
+    world.daemon().kill();
+    world.start_daemon();
+    let ended = agent.ended(id);
+    match &ended.execution.outcome {
+        Some(Outcome::Exited { code: 0 }) => assert_eq!(ended.stdout, "up\n10000000\n"),
+        Some(Outcome::Lost { reason }) => assert!(reason.contains("input"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}

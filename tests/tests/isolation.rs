@@ -1,0 +1,154 @@
+//! Callers and their executions, kept apart from each other.
+
+use std::collections::HashMap;
+
+use supervisor_api::{ErrorCode, ExecutionId, LimitsRequest, State, SubmitRequest};
+use supervisor_tests::{
+    AGENT, Attempts, OTHER_AGENT, Selection, Settings, World, argv, attack, bash,
+};
+
+/// IS-01. Somebody else's execution is not there: the same words as for an id that nobody has.
+#[test]
+fn another_callers_executions_do_not_exist() {
+    let world = World::open();
+    let (agent, other) = (world.agent(AGENT), world.agent(OTHER_AGENT));
+    let mut kept = bash("echo secret; echo secret >a");
+    kept.artifacts.globs = vec!["*".to_owned()];
+    let finished = agent.run(&kept).execution.id;
+    let running = agent.start(&bash("echo up; exec sleep 300"));
+    agent.wait_for_words(running, "up");
+    let nobodys: ExecutionId = "ex-aaaaaaaaaaaaaaaaaaaaaaaaab".parse().expect("an id");
+    let ask = |id: &str| {
+        let target = format!("/v1/executions/{id}");
+        ["", "?wait=1", "/output", "/output?follow=true", "/artifacts", "/artifacts/a"]
+            .map(|end| other.call("GET", &format!("{target}{end}"), None))
+            .into_iter()
+            .chain([other.call("POST", &format!("{target}/cancel"), None)])
+            .map(|reply| {
+                let reply = reply.expect("an answer");
+                assert_eq!(reply.problem().code, ErrorCode::NotFound);
+                String::from_utf8(reply.body).expect("JSON")
+            })
+            .collect::<Vec<_>>()
+    };
+    let expected = ask(&nobodys.to_string());
+    assert_eq!(ask(&finished.to_string()), expected);
+    assert_eq!(ask(&running.to_string()), expected);
+    for id in ["1", "ex-1", "..%2f..", "%00", "ex-AAAAAAAAAAAAAAAAAAAAAAAAAB"] {
+        assert_eq!(ask(id), expected, "{id}");
+    }
+    assert!(other.list("").expect("it may").executions.is_empty());
+    let after = other.list(&format!("after={finished}")).expect_err("not its own");
+    let unknown = other.list(&format!("after={nobodys}")).expect_err("nobody's");
+    assert_eq!(after, unknown);
+    assert_eq!(agent.status(running, 0).expect("it is its own").outcome, None);
+    assert_eq!(agent.output(finished, Selection::Stdout, 0).expect("its own"), b"secret\n");
+}
+
+/// IS-02, in both directions: each looks when the other one is up and has left its marks.
+#[test]
+fn two_executions_at_once_see_nothing_of_each_other() {
+    let world = World::open();
+    let (agent, other) = (world.agent(AGENT), world.agent(OTHER_AGENT));
+    let source = attack(include_str!("payloads/see_others.py"));
+    let first = agent.start(&source);
+    agent.wait_for_words(first, "up\n");
+    let second = other.start(&source);
+    let third = agent.start(&source);
+    let texts = [
+        agent.wait_for_words(first, "up\n"),
+        other.wait_for_words(second, "up\n"),
+        agent.wait_for_words(third, "up\n"),
+    ];
+    for text in texts {
+        assert!(text.starts_with("PIDS 1\n"), "{text}");
+        let refusals = ["ENOENT", "ECONNREFUSED", "EPERM", "ENOSYS"];
+        Attempts::of(&text).expect_all_denied(&refusals);
+    }
+}
+
+/// IS-04. The one range of host ids goes from tenant to tenant.
+#[test]
+fn nothing_is_left_over_for_the_next_one() {
+    let world = World::with(Settings { running: 1, ..Settings::default() });
+    let limits = LimitsRequest {
+        workspace_bytes: Some(32 << 20),
+        tmp_bytes: Some(16 << 20),
+        ..LimitsRequest::default()
+    };
+    let first = SubmitRequest { limits, ..attack(include_str!("payloads/tenant.py")) };
+    let first = world.agent(AGENT).run(&first);
+    first.expect_exit(0);
+    assert_eq!(first.execution.usage.workspace_bytes, Some(32 << 20));
+    let next = SubmitRequest { limits, ..attack(include_str!("payloads/next_tenant.py")) };
+    let next = world.agent(OTHER_AGENT).run(&next);
+    next.expect_exit(0);
+    assert_eq!(next.stdout, "FILE /workspace/main.py\nlooked\n");
+}
+
+/// RS-17. What one says is never another's, however many there are at once.
+#[test]
+fn two_hundred_submissions_of_four_callers_each_run_once_and_say_their_own_word() {
+    let world = World::with(Settings { running: 8, ..Settings::default() });
+    let submit = &|uid: u32| {
+        let client = world.agent(uid);
+        (0..50)
+            .map(|number| {
+                let word = format!("{uid}-{number}");
+                (client.start(&argv(&["echo", &word])), word)
+            })
+            .collect::<Vec<_>>()
+    };
+    let each = std::thread::scope(|scope| {
+        let threads: Vec<_> = (2001..2005).map(|uid| scope.spawn(move || submit(uid))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("done")).collect::<Vec<_>>()
+    });
+    let mut words: HashMap<ExecutionId, String> = HashMap::new();
+    for (uid, submitted) in (2001..).zip(each) {
+        for (id, word) in submitted {
+            let ended = world.agent(uid).ended(id);
+            ended.expect_exit(0);
+            assert_eq!(ended.stdout, format!("{word}\n"));
+            assert!(words.insert(id, word).is_none());
+        }
+    }
+    assert_eq!(words.len(), 200);
+}
+
+#[test]
+fn lists_are_paged_filtered_and_each_callers_own() {
+    let world = World::with(Settings { admins: vec![3001], ..Settings::default() });
+    let agent = world.agent(AGENT);
+    let ids: Vec<_> = (0..7).map(|_| agent.start(&argv(&["true"]))).collect();
+    let other = world.agent(OTHER_AGENT).start(&bash("echo up; exec sleep 300"));
+    world.agent(OTHER_AGENT).wait_for_words(other, "up");
+    for id in &ids {
+        agent.finished(*id);
+    }
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = agent.list(&format!("limit=3{after}")).expect("it may");
+        assert!(page.executions.len() <= 3);
+        seen.extend(page.executions.iter().map(|each| each.id));
+        let Some(next) = page.next else { break };
+        after = format!("&after={next}");
+    }
+    assert!(seen.iter().rev().eq(&ids), "newest first, each once");
+    assert!(agent.list("state=running").expect("it may").executions.is_empty());
+    assert_eq!(agent.list("all=true").expect_err("no").code, ErrorCode::PermissionDenied);
+    let all = world.agent(3001).list("all=true&state=running").expect("an administrator may");
+    assert_eq!(all.executions.iter().map(|each| each.id).collect::<Vec<_>>(), [other]);
+    let ended = world.agent(3001).cancel(other).expect("an administrator may");
+    assert_eq!((ended.state, ended.owner_uid), (State::Finished, OTHER_AGENT));
+    for query in [
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "state=gone",
+        "after=1",
+        "colour=red",
+        "limit=1&limit=2",
+    ] {
+        assert_eq!(agent.list(query).expect_err(query).code, ErrorCode::InvalidArgument);
+    }
+}

@@ -1,0 +1,169 @@
+//! What Landlock holds and what it doesn't: there the mounts, the modes and the filter stand in.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+
+use supervisor_api::SubmitRequest;
+use supervisor_tests::{
+    AGENT, Planted, Settings, World, argv, attack, bash, is_enforced, owner_uid, unconfined,
+};
+
+/// LL-01.
+#[test]
+fn every_right_over_files_holds_in_the_workspace_and_none_outside() {
+    let world = World::open();
+    let source = include_str!("payloads/rights.py");
+    let ended = world.agent(AGENT).run(&attack(source));
+    assert!(is_enforced(&ended.execution, "landlock_files"), "this kernel's Landlock is too old");
+    let attempts = ended.attempts();
+    for (name, error) in attempts.denied() {
+        let refusals = ["EACCES", "EROFS", "EPERM", "EXDEV", "ENOENT"];
+        assert!(refusals.contains(&error), "{name} {error}");
+        assert!(!name.starts_with("own ") || name == "own socket", "{name} {error}");
+    }
+    for (name, _) in attempts.allowed() {
+        assert!(name.starts_with("own ") || name.ends_with(" list"), "{name}");
+    }
+    attempts.expect_denied("host make", &["EACCES", "EROFS", "EXDEV"]);
+    attempts.expect_denied("own socket", &["EPERM"]);
+}
+
+/// The policy for code that nobody vouches for makes files, and runs none of them.
+#[test]
+fn where_the_policy_says_so_nothing_that_was_written_can_be_executed() {
+    let world = World::open();
+    let script = "cp /bin/true mine; ./mine; echo $?; cp /bin/true /tmp/mine; /tmp/mine; echo $?";
+    let strict = SubmitRequest { policy: Some("untrusted-strict".to_owned()), ..bash(script) };
+    assert_eq!(world.agent(AGENT).run(&strict).stdout, "126\n126\n");
+    assert_eq!(world.agent(AGENT).run(&bash(script)).stdout, "0\n0\n");
+    let direct = SubmitRequest {
+        policy: Some("untrusted-strict".to_owned()),
+        ..argv(&["python3", "-c", "import socket; socket.socket()"])
+    };
+    let ended = world.agent(AGENT).run(&direct);
+    assert!(ended.stderr.contains("PermissionError"), "{}", ended.stderr);
+}
+
+/// A program's own attempt to reach listeners at these paths.
+fn connect(paths: &[String]) -> String {
+    format!(
+        "
+def stream(path):
+    made = socket.socket(socket.AF_UNIX)
+    made.settimeout(5)
+    made.connect(path)
+    return 'connected'
+for path in {paths:?}:
+    attempt('stream ' + path, lambda: stream(path))
+    attempt('datagram ' + path,
+            lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', path))
+    attempt('pair ' + path,
+            lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].connect(path))
+attempt('abstract', lambda: socket.socket(socket.AF_UNIX).bind(b'\\0supervisor-test'))
+"
+    )
+}
+
+/// LL-05. A read-only mount does not keep a socket in it from being connected to, and neither does
+/// Landlock before its ABI 9.
+#[test]
+fn no_socket_of_the_host_can_be_reached_by_its_path() {
+    let world = World::open();
+    let planted = Planted::beneath("/usr/share", 0o755).expect("planted");
+    let streams = planted.path().join("stream");
+    let datagrams = planted.path().join("datagram");
+    let listener = UnixListener::bind(&streams).expect("bound");
+    let receiver = UnixDatagram::bind(&datagrams).expect("bound");
+    for path in [&streams, &datagrams] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("open to all");
+    }
+    let paths: Vec<String> = [
+        "/run/docker.sock",
+        "/var/run/docker.sock",
+        "/run/containerd/containerd.sock",
+        "/run/dbus/system_bus_socket",
+        "/run/systemd/private",
+        "/run/systemd/notify",
+        "/run/systemd/journal/stdout",
+        "/run/supervisord/api.sock",
+        "/run/user/0/bus",
+    ]
+    .iter()
+    .map(|&path| path.to_owned())
+    .chain([streams.display().to_string(), datagrams.display().to_string()])
+    .chain([world.socket().display().to_string()])
+    .collect();
+    let source = connect(&paths);
+    world.agent(AGENT).run(&attack(&source)).attempts().expect_all_denied(&["EPERM"]);
+    for end in [listener.set_nonblocking(true), receiver.set_nonblocking(true)] {
+        end.expect("set");
+    }
+    assert!(listener.accept().is_err(), "the listener was reached");
+    assert!(receiver.recv(&mut [0]).is_err(), "the receiver was reached");
+    let outside = unconfined(&source);
+    outside.expect_allowed(&format!("stream {}", streams.display()));
+}
+
+/// With the profile that has Unix sockets, programs talk to each other by paths of their own.
+#[test]
+fn a_policy_with_unix_sockets_gives_those_of_the_workspace_and_none_of_the_hosts() {
+    let default = include_str!("../../policies/default.toml");
+    let local = default
+        .replace("name = \"default\"", "name = \"local\"")
+        .replace("profile = \"default\"", "profile = \"unix-sockets\"");
+    let policies =
+        vec![("default.toml".to_owned(), default.to_owned()), ("local.toml".to_owned(), local)];
+    let world = World::with(Settings { policies, ..Settings::default() });
+    let api = world.socket().display().to_string();
+    let source = format!(
+        "
+listener = socket.socket(socket.AF_UNIX)
+listener.bind('own')
+listener.listen()
+attempt('own', lambda: socket.socket(socket.AF_UNIX).connect('own'))
+attempt('api', lambda: socket.socket(socket.AF_UNIX).connect({api:?}))
+attempt('run', lambda: os.listdir('/run'))
+"
+    );
+    let request = SubmitRequest { policy: Some("local".to_owned()), ..attack(&source) };
+    let attempts = world.agent(AGENT).run(&request).attempts();
+    attempts.expect_allowed("own");
+    attempts.expect_denied("api", &["ENOENT"]);
+    assert_eq!(attempts.expect_allowed("run"), "[]");
+}
+
+/// LL-06. Even a file that belongs to the payload's own host id can't be changed where the mount is
+/// read-only.
+#[test]
+fn what_landlock_does_not_cover_the_read_only_mount_does() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let first = agent.start(&bash("echo up; exec sleep 300"));
+    agent.wait_for_words(first, "up");
+    let payload = owner_uid(world.processes_of(first)[1]).expect("it runs");
+    agent.cancel(first).expect("it is ours"); // the next one gets the ids that were free the longest
+    let planted = Planted::beneath("/usr/share", 0o755).expect("planted");
+    let path = planted.file("own", "x", 0o644);
+    chown(&path, Some(payload), Some(payload)).expect("given");
+    let source = format!(
+        "
+path = {path:?}
+print('OWNER', os.stat(path).st_uid == os.getuid())
+attempt('mode', lambda: os.chmod(path, 0o777))
+attempt('time', lambda: os.utime(path))
+attempt('attribute', lambda: os.setxattr(path, 'user.x', b'1'))
+attempt('owner', lambda: os.chown(path, os.getuid(), os.getgid()))
+attempt('open', lambda: os.open(path, os.O_WRONLY))
+attempt('rename', lambda: os.rename(path, path + 'x'))
+attempt('see root', lambda: os.stat('/root/.bashrc'))
+"
+    );
+    let ended = agent.run(&attack(&source));
+    assert!(ended.stdout.starts_with("OWNER True\n"), "{}", ended.stdout);
+    let attempts = ended.attempts();
+    attempts.expect_denied("see root", &["ENOENT", "EACCES"]);
+    attempts.expect_all_denied(&["EROFS", "EACCES", "ENOENT", "EXDEV"]);
+    let before = fs::metadata(&path).expect("still there");
+    assert_eq!(before.permissions().mode() & 0o777, 0o644);
+}

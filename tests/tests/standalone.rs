@@ -1,0 +1,163 @@
+//! A private supervisor for one call: as root, as an ordinary user, and where that is not to be had.
+//! Nothing of it is left, however it ends.
+
+use std::fs;
+use std::process::Child;
+
+use serde_json::{Value, json};
+use supervisor_tests::{
+    Account, Told, children, command_line, namespace, owner_uid, process_ids, status_field,
+};
+
+/// An ordinary user.
+const USER: u32 = 64_017;
+
+/// The two that the programs are started as.
+const CALLERS: [u32; 2] = [0, USER];
+
+/// A call that goes on, or was refused.
+fn begun(user: &Account) -> Result<Child, Told> {
+    let words = ["run", "--standalone", "--", "sh", "-c", "echo begun; sleep 300 & sleep 300"];
+    Told::begun(user.supervisorctl(&words))
+}
+
+/// Where the distribution keeps ordinary users from making user namespaces, a refusal with the
+/// control's name and the remedy is what is promised, and nothing else can be tried.
+#[track_caller]
+fn is_refused_here(user: &Account, told: &Told) -> bool {
+    let switch = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+    let is_restricted = fs::read_to_string(switch).is_ok_and(|text| text.trim() == "1");
+    if user.uid() == 0 || !is_restricted {
+        return false;
+    }
+    let words = &told.stderr;
+    assert_eq!(told.code, Some(125), "{words}");
+    assert!(words.contains("user_namespace") && words.contains("apparmor"), "{words}");
+    true
+}
+
+fn status<'a>(execution: &'a Value, control: &str) -> Option<&'a str> {
+    let lines = execution["controls"].as_array()?;
+    lines.iter().find(|line| line["control"] == control)?["status"].as_str()
+}
+
+#[test]
+fn one_call_gives_the_result_says_what_held_it_and_leaves_nothing() {
+    for user in CALLERS.map(Account::new) {
+        user.write("look.py", include_str!("payloads/look_around.py"));
+        let words = "run --standalone --json --language python --artifact made \
+                     --artifacts-to out look.py";
+        let told = user.run(&words.split_whitespace().collect::<Vec<_>>());
+        user.expect_nothing_left();
+        if is_refused_here(&user, &told) {
+            continue;
+        }
+        assert_eq!(told.code, Some(0), "{told:?}");
+        let result = told.json();
+        let seen: Value = serde_json::from_str(result["stdout"].as_str().expect("text"))
+            .unwrap_or_else(|error| panic!("{error}: {result}"));
+        let expected = json!({
+            "uid": 1000, "places": [], "interfaces": ["lo"], "capabilities": 0, "confined": "21",
+            "few processes": true, "shadow denied": true, "usr denied": true,
+            "init denied": true, "namespaces denied": true,
+        });
+        assert_eq!(seen, expected);
+        assert_eq!(user.read("out/made"), "made");
+        let execution = &result["execution"];
+        assert_eq!(execution["owner_uid"], user.uid());
+        let separate = if user.uid() == 0 { "enforced" } else { "weaker" };
+        assert_eq!(status(execution, "separate_uids"), Some(separate));
+        for control in ["network_namespace", "pid_namespace", "seccomp", "landlock_files"] {
+            assert_eq!(status(execution, control), Some("enforced"), "{control}");
+        }
+    }
+}
+
+#[test]
+fn statuses_and_limits_are_the_same_as_with_a_daemon() {
+    for user in CALLERS.map(Account::new) {
+        for (words, expected) in [
+            (vec!["--", "sh", "-c", "exit 9"], 9),
+            (vec!["--time", "300ms", "--", "sleep", "300"], 124),
+            (vec!["--", "no-such-program"], 127),
+            (vec!["--disk", "1M", "--", "sh", "-c", "head -c 2M /dev/zero >a || exit 28"], 28),
+            (vec!["--policy", "nothing", "--", "true"], 125),
+        ] {
+            let all = [["run", "--standalone", "-q"].as_slice(), words.as_slice()].concat();
+            let told = user.run(&all);
+            if !is_refused_here(&user, &told) {
+                assert_eq!(told.code, Some(expected), "{words:?}: {told:?}");
+            }
+        }
+        user.expect_nothing_left();
+    }
+}
+
+/// However the caller ends, its supervisor sees the end of its standard input.
+#[test]
+fn a_caller_that_is_killed_leaves_nothing_behind() {
+    for user in CALLERS.map(Account::new) {
+        match begun(&user) {
+            Ok(mut caller) => {
+                assert!(!children(caller.id()).is_empty());
+                caller.kill().expect("killed");
+                caller.wait().expect("ended");
+            }
+            Err(told) => assert!(is_refused_here(&user, &told), "{told:?}"),
+        }
+        user.expect_nothing_left();
+    }
+}
+
+/// Looked at from the host: payload and caller share one host id and nothing else.
+#[test]
+fn the_payload_of_an_ordinary_user_is_confined_as_well() {
+    let user = Account::new(USER);
+    user.write("secret", "secret");
+    match begun(&user) {
+        Ok(mut caller) => {
+            let mut payloads = process_ids();
+            payloads.retain(|pid| {
+                owner_uid(*pid) == Some(USER) && command_line(*pid) == b"sleep\x00300\x00"
+            });
+            assert!(!payloads.is_empty());
+            for pid in payloads {
+                let file = format!("/proc/{pid}/status");
+                let none = "0000000000000000";
+                for (name, value) in
+                    [("Seccomp", "2"), ("NoNewPrivs", "1"), ("CapBnd", none), ("CapEff", none)]
+                {
+                    let held = status_field(file.as_ref(), name);
+                    assert_eq!(held.as_deref(), Some(value), "{name}");
+                }
+                for kind in ["net", "pid", "mnt", "ipc", "uts", "user", "cgroup"] {
+                    assert_ne!(namespace(pid, kind), namespace(std::process::id(), kind));
+                }
+                let home = user.path("secret").display().to_string();
+                assert!(fs::metadata(format!("/proc/{pid}/root{home}")).is_err());
+            }
+            caller.kill().expect("killed");
+            caller.wait().expect("ended");
+        }
+        Err(told) => assert!(is_refused_here(&user, &told), "{told:?}"),
+    }
+    user.expect_nothing_left();
+}
+
+/// A user namespace in which no other one may be made: what a host looks like that restricts them.
+#[test]
+fn without_user_namespaces_an_ordinary_user_is_told_the_control_and_the_remedy() {
+    let user = Account::new(USER);
+    let program = user.program("supervisorctl").display().to_string();
+    let script = format!(
+        "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --inh-caps=-all \
+         --ambient-caps=-all {program} run --standalone -- true"
+    );
+    let words = ["--user", "--map-current-user", "--keep-caps", "sh", "-c", &script];
+    let told = Told::of(user.command("unshare", &words));
+    assert_eq!(told.code, Some(125), "{told:?}");
+    for word in ["user_namespace", "user.max_user_namespaces", "run as root", "sysctl"] {
+        assert!(told.stderr.contains(word), "{word} in {}", told.stderr);
+    }
+    user.expect_nothing_left();
+}
