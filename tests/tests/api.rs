@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use supervisor_api::{
-    Content, ErrorCode, ExecutionId, LimitsRequest, Outcome, SubmitRequest, UniqueMap,
-    openapi_document,
+    Content, ErrorCode, LimitsRequest, Outcome, SubmitRequest, UniqueMap, openapi_document,
 };
 use supervisor_tests::{
-    AGENT, Client, Connection, OTHER_AGENT, Reply, Settings, World, argv, bash, connect_as,
-    resident_bytes,
+    AGENT, Connection, OTHER_AGENT, Reply, Settings, World, argv, bash, connect_as, resident_bytes,
 };
 
 /// The most that a body may have.
@@ -209,34 +207,28 @@ fn a_crowd_of_callers_does_not_shut_the_administrator_out() {
 #[test]
 fn a_flood_of_submissions_is_bounded_and_delays_nobody_else() {
     let settings =
-        Settings { running: 2, running_per_uid: 2, waiting_per_uid: 40, ..Settings::default() };
+        Settings { running: 3, running_per_uid: 2, waiting_per_uid: 40, ..Settings::default() };
     let world = World::with(settings);
-    let flood = |client: &Client| -> (Vec<ExecutionId>, usize) {
-        let (mut accepted, mut refused) = (Vec::new(), 0);
-        for _ in 0..60 {
-            match client.submit(&bash("sleep 0.05")) {
-                Ok(execution) => accepted.push(execution.id),
-                Err(error) => {
-                    assert_eq!(error.code, ErrorCode::Busy, "{error}");
-                    refused += 1;
-                }
-            }
-        }
-        (accepted, refused)
-    };
     let agent = world.agent(AGENT);
-    let (accepted, refused) = flood(&agent);
-    assert!(refused > 0, "{} were accepted", accepted.len());
-    let begin = Instant::now();
+    let sleepers = [(); 2].map(|()| agent.start(&bash("echo up; exec sleep 300")));
+    for id in sleepers {
+        agent.wait_for_words(id, "up");
+    }
+    let accepted: Vec<_> = (0..40).map(|_| agent.start(&argv(&["true"]))).collect();
+    for _ in 0..20 {
+        let error = agent.submit(&argv(&["true"])).expect_err("the line is full");
+        assert_eq!(error.code, ErrorCode::Busy, "{error}");
+    }
     for _ in 0..5 {
         world.agent(OTHER_AGENT).run(&argv(&["true"])).expect_exit(0);
     }
-    let waiting = agent.list("state=queued&limit=200").expect("it may").executions.len();
-    assert!(begin.elapsed() < Duration::from_secs(20));
-    assert!(waiting > 0, "the flood was over before it could be in the way");
+    let waiting = agent.list("state=queued&limit=200").expect("it may").executions;
+    assert_eq!(waiting.len(), 40, "a line was jumped");
+    for id in sleepers {
+        agent.cancel(id).expect("it is ours");
+    }
     for id in accepted {
-        let execution = agent.finished(id);
-        assert_eq!(execution.outcome, Some(Outcome::Exited { code: 0 }));
+        assert_eq!(agent.finished(id).outcome, Some(Outcome::Exited { code: 0 }));
     }
 }
 

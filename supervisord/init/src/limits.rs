@@ -22,11 +22,13 @@ pub fn set(setup: &Setup) -> Result<(), Failed> {
     // Per process, so it can only be a backstop: the daemon watches the sum. A second of grace lets
     // the daemon see the sum first and name the limit.
     let cpu_seconds = (limits.cpu_time.div_ceil(1000)).saturating_add(1);
+    // Where the cgroup holds the number it is to be the one that refuses, because it counts that.
+    let processes = limits.pids_max.saturating_add(u64::from(!setup.limit_memory));
     let mut set = vec![
         (Resource::RLIMIT_CORE, 0), // a dump would hold what the payload was given
         (Resource::RLIMIT_CPU, cpu_seconds),
         (Resource::RLIMIT_NOFILE, limits.open_files),
-        (Resource::RLIMIT_NPROC, limits.pids_max),
+        (Resource::RLIMIT_NPROC, processes),
         (Resource::RLIMIT_MEMLOCK, LOCKED),
         (Resource::RLIMIT_MSGQUEUE, 0), // POSIX message queues are not offered
         (Resource::RLIMIT_SIGPENDING, SIGNALS),
