@@ -3,8 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use supervisor_api::{Limit, LimitsRequest, Outcome, SubmitRequest};
-use supervisor_tests::{AGENT, OTHER_AGENT, World, attack, bash, is_enforced, resident_bytes};
+use supervisor_api::{
+    ControlStatus, ErrorCode, Limit, LimitsRequest, Mode, Outcome, SubmitRequest,
+};
+use supervisor_tests::{
+    AGENT, OTHER_AGENT, Settings, World, attack, bash, is_enforced, resident_bytes,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -246,4 +250,56 @@ fn a_sleeper_past_its_time_is_timed_out() {
     ended.expect(&Outcome::TimedOut);
     let usage = ended.execution.usage;
     assert!((500..1500).contains(&usage.wall_ms) && usage.cpu_ms < 500, "{usage:?}");
+}
+
+/// Bytes that are read past the page cache, so that the disk has to give them.
+#[test]
+fn the_disk_gives_so_many_bytes_a_second_or_the_result_says_that_nobody_held_it() {
+    let world = World::open();
+    let source = "
+import glob
+path = max(glob.glob('/usr/bin/python3*'), key=os.path.getsize)
+descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+page, begin = mmap.mmap(-1, 1 << 20), time.monotonic()
+for _ in range(3):
+    os.preadv(descriptor, [page], 0)
+print('MS', int((time.monotonic() - begin) * 1000))
+";
+    let request = limited(attack(source), |limits| limits.io_read_bps = Some(MIB));
+    let ended = world.agent(AGENT).run(&request);
+    let line = ended.execution.controls.iter().find(|line| line.control == "io_max");
+    let line = line.expect("a line");
+    if is_enforced(&ended.execution, "io_max") {
+        ended.expect_exit(0);
+        assert!(ended.numbers("MS ")[0] >= 1500, "{}", ended.stdout);
+    } else {
+        assert!(line.reason.is_some() && line.remedy.is_some(), "{line:?}");
+    }
+}
+
+/// Nothing is ever run with less than its policy requires, unless the mode says so.
+#[test]
+fn a_strict_daemon_refuses_what_this_host_cannot_hold_and_says_how_to_get_it() {
+    let world = World::with(Settings { mode: Mode::Strict, ..Settings::default() });
+    let agent = world.agent(AGENT);
+    let doctor = agent.doctor();
+    assert_eq!(doctor.mode, Mode::Strict);
+    let required = ["memory_max", "pids_max", "cpu_max", "cgroup_kill"];
+    let missing = doctor.controls.iter().find(|line| {
+        required.contains(&line.control.as_str()) && line.status != ControlStatus::Enforced
+    });
+    match (agent.submit(&bash("true")), missing) {
+        (Ok(execution), None) => {
+            let execution = agent.finished(execution.id);
+            assert_eq!(execution.outcome, Some(Outcome::Exited { code: 0 }));
+            assert!(required.iter().all(|control| is_enforced(&execution, control)));
+        }
+        (Err(error), Some(line)) => {
+            assert_eq!(error.code, ErrorCode::ControlMissing);
+            assert!(error.detail.contains(&line.control), "{error}");
+            assert_eq!(error.hint, line.remedy);
+            assert!(agent.list("").expect("it may").executions.is_empty());
+        }
+        (result, line) => panic!("{result:?} with {line:?}"),
+    }
 }
