@@ -4,6 +4,7 @@
 
 mod capability;
 mod clone;
+mod datagram;
 mod descriptor;
 mod filter;
 mod lock;
@@ -15,6 +16,7 @@ mod random;
 
 pub use capability::{empty_bounding_set, no_capabilities_left, set_securebits};
 pub use clone::{Cloned, Namespaces, SingleThreaded, clone_into, fork};
+pub use datagram::receive_from_any_address;
 pub use descriptor::{
     close_on_exec_from, inherited, keep_on_exec, sealed_memfd, take_inherited, write_at_once,
 };
