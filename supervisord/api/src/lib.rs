@@ -9,6 +9,7 @@ mod content;
 mod control;
 mod error;
 mod execution;
+mod file;
 mod id;
 mod limits;
 mod map;
@@ -23,6 +24,9 @@ pub use control::{ControlReport, ControlStatus, Doctor, Mode};
 pub use error::{ApiError, ErrorCode};
 pub use execution::{
     Execution, ExecutionList, Outcome, OutputSummary, PolicyReference, State, StreamSummary, Usage,
+};
+pub use file::{
+    FileEntry, FileKind, FileList, MakeDirectory, MoveFile, SkippedEntry, UnpackReport,
 };
 pub use id::{ExecutionId, InvalidId, SessionId};
 pub use limits::{Limit, Limits, LimitsRequest};
