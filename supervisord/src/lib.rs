@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accounting;
+pub mod accounts;
 pub mod admission;
 pub mod attend;
 pub mod capture;
@@ -13,6 +14,7 @@ pub mod controls;
 pub mod driver;
 pub mod host;
 pub mod http;
+pub mod journal;
 pub mod launcher;
 pub mod live;
 pub mod outcome;
@@ -20,10 +22,13 @@ pub mod places;
 pub mod plan;
 pub mod readiness;
 pub mod recovery;
+pub mod reload;
 pub mod reports;
 pub mod service;
+pub mod settings;
 pub mod standalone;
 pub mod store;
 pub mod supervisor;
+pub mod systemd;
 pub mod watch;
 pub mod workspace;

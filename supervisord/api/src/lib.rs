@@ -16,6 +16,7 @@ mod map;
 mod openapi;
 mod operation;
 mod output;
+mod reload;
 mod submit;
 
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
@@ -34,6 +35,7 @@ pub use map::UniqueMap;
 pub use openapi::document as openapi_document;
 pub use operation::{Method, OPERATIONS, Operation, Parameter, Place};
 pub use output::{OutputChunk, Stream};
+pub use reload::Reloaded;
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};
 
 /// Media type of error answers (RFC 9457).

@@ -50,7 +50,10 @@ fn keep_only(own_cgroup: bool) -> io::Result<()> {
         kept.insert(Capability::CAP_DAC_OVERRIDE);
     }
     for capability in caps::runtime::thread_all_supported() {
-        if !kept.contains(&capability) {
+        let bounded =
+            caps::has_cap(None, CapSet::Bounding, capability).map_err(io::Error::other)?;
+        // What is gone already, as from a systemd unit's own set, takes no CAP_SETPCAP to drop.
+        if bounded && !kept.contains(&capability) {
             caps::drop(None, CapSet::Bounding, capability).map_err(io::Error::other)?;
         }
     }

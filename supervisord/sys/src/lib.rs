@@ -23,7 +23,7 @@ pub use descriptor::{
 pub use filter::{Instruction, install_filter, landlock_abi};
 pub use lock::lock_first_free;
 pub use loopback::loopback_up;
-pub use message::{accept, peer_uid, receive, send};
+pub use message::{accept, peer_groups, peer_uid, receive, send};
 pub use mount::{
     FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath, mount_attributes,
 };

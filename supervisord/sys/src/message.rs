@@ -127,3 +127,38 @@ pub fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
     check(result.into())?;
     Ok(peer.uid)
 }
+
+/// Groups that a process may have at the most (NGROUPS_MAX).
+const MAX_GROUPS: usize = 65_536;
+
+/// The supplementary groups of a connected Unix socket's other end, as they were when it connected
+/// (SO_PEERGROUPS, Linux 4.13).
+pub fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; 64];
+    loop {
+        let mut length = size_of_val(groups.as_slice()) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes into the vector, all of which are there.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        match check(result.into()) {
+            Ok(_) => {
+                groups.truncate(length as usize / size_of::<libc::gid_t>());
+                return Ok(groups);
+            }
+            // The length that it takes comes with the error.
+            Err(error)
+                if error.raw_os_error() == Some(libc::ERANGE) && groups.len() < MAX_GROUPS =>
+            {
+                groups.resize(MAX_GROUPS, 0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
