@@ -7,6 +7,7 @@ use serde::Deserialize;
 use supervisor_api::Mode;
 
 use crate::admission::Bounds;
+use crate::dbus::Address;
 
 /// What the configuration says. Every key may be left out.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub default_policy: String,
     /// Who may see and end everybody's executions, besides root.
     pub admins: Group,
+    /// The bus to serve on: `system`, `off` or an address.
+    pub dbus: Address,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
 }
@@ -64,6 +67,7 @@ impl Default for Config {
             mode: Mode::Strict,
             default_policy: "default".to_owned(),
             admins: Group::default(),
+            dbus: Address::System,
             bounds: ConfiguredBounds::default(),
         }
     }

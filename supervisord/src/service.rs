@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use crate::admission::{Admission, Bounds};
 use crate::config::Config;
 use crate::confine;
+use crate::dbus;
 use crate::host::Host;
 use crate::http::{Roles, Server};
 use crate::launcher::Launcher;
@@ -88,7 +89,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     confine::harden()?;
     confine::restrict()?;
     let mode = if strict.parse()? { Mode::Strict } else { Mode::BestEffort };
-    let config = Config { mode, ..Config::default() };
+    let config = Config { mode, dbus: dbus::Address::Off, ..Config::default() };
     let state = PathBuf::from(confine::STATE);
     let policies = PolicySet::builtin().map_err(|problem| problem.to_string())?;
     let ready = format!("ready {directory}/api.sock");
@@ -198,6 +199,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (stop, stopped) = watch::channel(false);
+    let bus = tokio::spawn(dbus::serve(supervisor.clone(), config.dbus, stopped.clone()));
     let server = Server::new(Arc::new(supervisor.clone()), roles);
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
     let ended = tokio::select! {
@@ -206,6 +208,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     };
     stop.send_replace(true);
     serving.await?;
+    bus.await?;
     supervisor.inner().store.close().await?;
     ended
 }
