@@ -8,6 +8,7 @@ use serde::Deserialize;
 use supervisor_api::Mode;
 
 use crate::admission::Bounds;
+use crate::dbus::Address;
 
 /// What the configuration says. Every key may be left out.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Config {
     pub default_policy: String,
     /// Who may see and end everybody's executions, and reload, besides root.
     pub admins: Group,
+    /// The bus to serve on: `system`, `off` or an address.
+    pub dbus: Address,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
 }
@@ -69,6 +72,7 @@ impl Default for Config {
             mode: Mode::Strict,
             default_policy: "default".to_owned(),
             admins: Group::default(),
+            dbus: Address::System,
             bounds: ConfiguredBounds::default(),
         }
     }

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::admission::Admission;
 use crate::confine;
+use crate::dbus;
 use crate::host::Host;
 use crate::http::{Roles, Server};
 use crate::journal;
@@ -52,6 +53,7 @@ struct Parts {
     launcher: OwnedFd,
     state: PathBuf,
     settings: Settings,
+    bus: dbus::Address,
 }
 
 /// Runs the installed service.
@@ -70,7 +72,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         return Err(format!("nothing listens on a socket of the name {name:?}").into());
     }
     confine::restrict()?;
-    let parts = Parts { listener, launcher, state: config.state, settings };
+    let parts = Parts { listener, launcher, state: config.state, settings, bus: config.dbus };
     runtime()?.block_on(serve(parts, Until::Signal))
 }
 
@@ -95,7 +97,8 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let settings = Settings::builtin(mode)?;
     let state = PathBuf::from(confine::STATE);
     let ready = format!("ready {directory}/api.sock");
-    let parts = Parts { listener, launcher, state, settings };
+    let bus = dbus::Address::Off;
+    let parts = Parts { listener, launcher, state, settings, bus };
     runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
 }
 
@@ -148,7 +151,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, launcher, state, settings } = parts;
+    let Parts { listener, launcher, state, settings, bus } = parts;
     let store = Store::open(&state)?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher)?;
@@ -176,6 +179,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (stop, stopped) = watch::channel(false);
+    let bus = tokio::spawn(dbus::serve(supervisor.clone(), bus, stopped.clone()));
     let server = Server::new(Arc::new(supervisor.clone()), roles);
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
     systemd::ready("serving, generation 1");
@@ -187,6 +191,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     systemd::stopping();
     stop.send_replace(true);
     serving.await?;
+    bus.await?;
     supervisor.inner().store.close().await?;
     ended
 }

@@ -79,6 +79,15 @@ pub struct OutputQuery {
     pub follow: bool,
 }
 
+/// A policy that a submission may name.
+#[derive(Debug, Clone)]
+pub struct KnownPolicy {
+    /// Its name and digest.
+    pub reference: PolicyReference,
+    /// What it is for, in its author's words.
+    pub description: String,
+}
+
 /// What every part of the daemon shares.
 pub struct Inner {
     /// What is recorded.
@@ -352,6 +361,23 @@ impl Supervisor {
     /// What this host can enforce.
     pub fn doctor(&self) -> Result<Doctor, ApiError> {
         Ok(self.inner.host.doctor(self.inner.settings.current().mode))
+    }
+
+    /// The policies that a submission may name.
+    pub fn policies(&self) -> Vec<KnownPolicy> {
+        let known = |policy: &Arc<Resolved>| KnownPolicy {
+            reference: reference(policy),
+            description: policy.description().to_owned(),
+        };
+        self.inner.settings.current().policies.iter().map(known).collect()
+    }
+
+    /// What of an owner's has not finished, in no order.
+    pub fn unfinished_of(&self, uid: u32) -> Vec<Execution> {
+        let all = self.inner.live.all().into_iter();
+        all.filter(|live| live.execution.borrow().owner_uid == uid)
+            .map(|live| live.snapshot())
+            .collect()
     }
 
     /// In strict mode, whatever the policy requires must be enforced as designed.
