@@ -12,9 +12,23 @@ pub struct Unescaped {
     pub width: usize,
 }
 
+/// Whose escapes are taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `%2F`.
+    Url,
+    /// `\/`, `\u002f`.
+    Json,
+    /// `&#47;`, `&amp;`.
+    Html,
+    /// None: line ends are all that is passed over.
+    Lines,
+}
+
 /// Reads escapes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Unescaper {
+    kind: Kind,
     pending: [u8; LONGEST],
     length: usize,
 }
@@ -29,7 +43,32 @@ enum Progress {
     Plain,
 }
 
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Url, Self::Json, Self::Html, Self::Lines];
+
+    /// Whether a text can differ from what it stands for from this byte on.
+    pub fn begins_with(self, byte: u8) -> bool {
+        match self {
+            Self::Url => byte == b'%',
+            Self::Json => byte == b'\\',
+            Self::Html => byte == b'&',
+            Self::Lines => matches!(byte, b'\r' | b'\n'),
+        }
+    }
+}
+
 impl Unescaper {
+    /// Takes back escapes of this kind.
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, pending: [0; LONGEST], length: 0 }
+    }
+
+    /// What kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Whether an escape has begun.
     pub fn is_pending(&self) -> bool {
         self.length > 0
@@ -40,19 +79,14 @@ impl Unescaper {
         self.length
     }
 
-    /// Whether an escape can begin with a byte.
-    pub fn begins_with(byte: u8) -> bool {
-        matches!(byte, b'%' | b'\\' | b'&')
-    }
-
     /// Reads one byte and says what is known of the text by it, in order.
     pub fn push(&mut self, byte: u8, mut say: impl FnMut(Unescaped)) {
-        if self.length == 0 && !Self::begins_with(byte) {
+        let begins = self.kind != Kind::Lines && self.kind.begins_with(byte);
+        if self.length == 0 && !begins {
             return say(Unescaped { byte, width: 1 });
         }
-        // Within an escape another one can't begin, but for the backslash that stands for itself.
-        let begins = Self::begins_with(byte) && self.pending.first() != Some(&b'\\');
-        if self.length > 0 && begins {
+        // Another escape begins, unless it is the backslash that a backslash stands before.
+        if self.length > 0 && begins && self.kind != Kind::Json {
             self.give_up(&mut say);
         }
         if let Some(free) = self.pending.get_mut(self.length) {
@@ -78,7 +112,7 @@ impl Unescaper {
     }
 
     fn clear(&mut self) {
-        *self = Self::default();
+        self.length = 0;
     }
 }
 

@@ -8,10 +8,10 @@ use super::fold;
 
 /// Patterns of a secret, each byte in its class: itself, hexadecimal, and base64 at its three
 /// alignments.
-pub fn of(secret: &[u8]) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
+pub fn of(secret: &[u8]) -> [Zeroizing<Vec<u8>>; 5] {
     let plain = Zeroizing::new(secret.to_vec());
-    let alignments = (0..3).map(|before| base64(secret, before)).collect::<Vec<_>>();
-    [plain, hexadecimal(secret)].into_iter().chain(alignments).map(|mut pattern| {
+    let [first, second, third] = [0, 1, 2].map(|before| base64(secret, before));
+    [plain, hexadecimal(secret), first, second, third].map(|mut pattern| {
         pattern.iter_mut().for_each(|byte| *byte = fold(*byte));
         pattern
     })

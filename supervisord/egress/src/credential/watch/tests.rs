@@ -115,7 +115,7 @@ fn no_more_of_a_secret_goes_out_than_its_first_characters() {
 #[test]
 fn an_ordinary_message_goes_out_at_once() {
     let mut watcher = Watcher::new(watch(SECRET));
-    for message in ["data: {\"x\": 1}\n\n", "data: sk-\n\n", "data: s", "k-L", "% \\ &", "\n\n"] {
+    for message in ["data: {\"x\": 1}\n\n", "data: sk-\n\n", "data: s", "k-", "% \\ &", "\n\n"] {
         assert!(watcher.pass(Bytes::from(message)).is_ok_and(|passed| passed == message), "{message}");
         assert_eq!(watcher.held(), 0);
     }
@@ -146,7 +146,7 @@ fn any_of_several_secrets_is_seen() {
     for secret in ["first-secret", "other-secret", "third-secret"] {
         assert!(seen_in(&watches, format!("x{secret}").as_bytes()));
     }
-    assert!(!seen_in(&watches, b"first-secreother-secrethird-secre"));
+    assert!(!seen_in(&watches, b"first-secreother-secrthird-secre"));
 }
 
 proptest! {

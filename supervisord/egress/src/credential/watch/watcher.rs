@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::automaton::{Automaton, Place};
-use super::escape::{Unescaped, Unescaper};
+use super::escape::{Kind, Unescaped, Unescaper};
 use super::{UNHELD, Watch, fold};
 
 /// Line ends in a row that may stand within a secret: base64 of mail is broken into lines (RFC 2045
@@ -19,18 +19,25 @@ pub struct Seen;
 
 /// Watches one stream.
 pub struct Watcher {
-    views: Vec<View>,
+    searches: Vec<Search>,
     /// Whether a byte can be the first of a secret, or of an escape.
     beginnings: [bool; 256],
     /// Bytes that could be the beginning of a secret.
     held: Bytes,
 }
 
-/// A stream as one watch sees it: as it is, and with escapes taken back.
-struct View {
+/// The search of one stream for one watch's secrets: as it stands, and, from where an escape begins to
+/// where it makes no difference any more, with the escapes of one kind taken back.
+struct Search {
     watch: Arc<Watch>,
     plain: Place,
-    unescaped: Place,
+    views: [View; Kind::ALL.len()],
+}
+
+/// A stream with the escapes of one kind taken back.
+struct View {
+    is_active: bool,
+    place: Place,
     unescaper: Unescaper,
     /// Bytes of the stream behind each character read so far of a pattern.
     widths: VecDeque<usize>,
@@ -42,12 +49,11 @@ impl Watcher {
     pub fn new(watches: Vec<Arc<Watch>>) -> Self {
         let mut beginnings = [false; 256];
         for (byte, begins) in (0..=u8::MAX).zip(&mut beginnings) {
-            let mut automata = watches.iter().map(|watch| &watch.0);
-            *begins = Unescaper::begins_with(byte)
-                || automata.any(|automaton| automaton.begins_with(fold(byte)));
+            let escape = matches!(byte, b'%' | b'\\' | b'&');
+            *begins = escape || watches.iter().any(|watch| watch.0.begins_with(fold(byte)));
         }
-        let views = watches.into_iter().map(View::new).collect();
-        Self { views, beginnings, held: Bytes::new() }
+        let searches = watches.into_iter().map(Search::new).collect();
+        Self { searches, beginnings, held: Bytes::new() }
     }
 
     /// Takes the next bytes and gives those that may pass, which may be none.
@@ -56,7 +62,7 @@ impl Watcher {
     /// A secret was seen. The stream must end here.
     pub fn pass(&mut self, chunk: Bytes) -> Result<Bytes, Seen> {
         self.examine(&chunk)?;
-        let back = self.views.iter().map(View::back).max().unwrap_or(0);
+        let back = self.searches.iter().map(Search::back).max().unwrap_or(0);
         let mut bytes = if self.held.is_empty() {
             chunk
         } else {
@@ -84,63 +90,106 @@ impl Watcher {
     /// # Errors
     /// A secret was seen.
     pub fn examine(&mut self, mut bytes: &[u8]) -> Result<(), Seen> {
-        if self.views.is_empty() {
+        if self.searches.is_empty() {
             return Ok(());
         }
         loop {
-            if self.views.iter().all(View::is_idle) {
+            if self.searches.iter().all(Search::is_idle) {
                 let begins = |byte: &u8| self.beginnings.get(usize::from(*byte)) != Some(&false);
                 let skip = bytes.iter().position(begins).unwrap_or(bytes.len());
                 bytes = bytes.get(skip..).unwrap_or_default();
             }
             let Some((byte, rest)) = bytes.split_first() else { return Ok(()) };
-            for view in &mut self.views {
-                view.read(*byte)?;
+            for search in &mut self.searches {
+                search.read(*byte)?;
             }
             bytes = rest;
         }
     }
 }
 
-impl View {
+impl Search {
     fn new(watch: Arc<Watch>) -> Self {
-        Self {
-            watch,
-            plain: Place::ROOT,
-            unescaped: Place::ROOT,
-            unescaper: Unescaper::default(),
-            widths: VecDeque::new(),
-            line_ends: 0,
-        }
+        Self { watch, plain: Place::ROOT, views: Kind::ALL.map(View::new) }
     }
 
     /// Whether nothing has been read that counts.
     fn is_idle(&self) -> bool {
-        self.plain == Place::ROOT
-            && self.unescaped == Place::ROOT
-            && !self.unescaper.is_pending()
+        self.plain == Place::ROOT && !self.views.iter().any(|view| view.is_active)
     }
 
     fn read(&mut self, byte: u8) -> Result<(), Seen> {
-        let Self { watch, plain, unescaped, unescaper, widths, line_ends } = self;
+        let Self { watch, plain, views } = self;
         let automaton = &watch.0;
-        *plain = automaton.step(*plain, fold(byte));
+        let before = *plain;
+        *plain = automaton.step(before, fold(byte));
         let mut seen = automaton.ends(*plain);
-        unescaper.push(byte, |found| {
-            *unescaped = follow(automaton, *unescaped, found, widths, line_ends);
-            seen |= automaton.ends(*unescaped);
-        });
+        for view in views {
+            if !view.is_active && view.unescaper.kind().begins_with(byte) {
+                view.begin(automaton, before);
+            }
+            if view.is_active {
+                seen |= view.read(automaton, byte);
+                view.is_active = !view.agrees_with(automaton, *plain);
+            }
+        }
         if seen { Err(Seen) } else { Ok(()) }
     }
 
     /// Bytes at the end of what has been read that could be the beginning of a secret.
     fn back(&self) -> usize {
         let automaton = &self.watch.0;
-        let held = |depth: usize, width: usize| if depth > UNHELD { width } else { 0 };
-        let plain = automaton.depth(self.plain);
-        let unescaped = automaton.depth(self.unescaped);
-        let width = self.widths.iter().sum::<usize>() + self.unescaper.pending();
-        held(plain, plain).max(held(unescaped, width))
+        let depth = automaton.depth(self.plain);
+        let plain = if depth > UNHELD { depth } else { 0 };
+        let active = self.views.iter().filter(|view| view.is_active);
+        active.map(|view| view.back(automaton)).fold(plain, usize::max)
+    }
+}
+
+impl View {
+    fn new(kind: Kind) -> Self {
+        Self {
+            is_active: false,
+            place: Place::ROOT,
+            unescaper: Unescaper::new(kind),
+            widths: VecDeque::new(),
+            line_ends: 0,
+        }
+    }
+
+    /// Goes on from where the search has come to without it.
+    fn begin(&mut self, automaton: &Automaton, place: Place) {
+        self.is_active = true;
+        self.place = place;
+        self.line_ends = 0;
+        self.widths.clear();
+        self.widths.extend(std::iter::repeat_n(1, automaton.depth(place)));
+    }
+
+    /// Reads a byte; whether a secret ends with it.
+    fn read(&mut self, automaton: &Automaton, byte: u8) -> bool {
+        let Self { place, unescaper, widths, line_ends, .. } = self;
+        let mut seen = false;
+        unescaper.push(byte, |found| {
+            *place = follow(automaton, *place, found, widths, line_ends);
+            seen |= automaton.ends(*place);
+        });
+        seen
+    }
+
+    /// Whether there is nothing left that the search would not see without it.
+    fn agrees_with(&self, automaton: &Automaton, plain: Place) -> bool {
+        let nothing_pending = self.unescaper.pending() == 0;
+        nothing_pending && self.place == plain && self.width() == automaton.depth(plain)
+    }
+
+    fn back(&self, automaton: &Automaton) -> usize {
+        let held = automaton.depth(self.place) > UNHELD;
+        if held { self.width() + self.unescaper.pending() } else { 0 }
+    }
+
+    fn width(&self) -> usize {
+        self.widths.iter().sum()
     }
 }
 
