@@ -41,6 +41,11 @@ impl Checker {
         Self { document, diagnostics: Vec::new() }
     }
 
+    /// The document that is being checked.
+    pub fn document(&self) -> &Arc<Document> {
+        &self.document
+    }
+
     /// The checked whole, if nothing was wrong.
     pub fn finish<T>(self, checked: T) -> Result<T, Vec<Diagnostic>> {
         if self.diagnostics.is_empty() { Ok(checked) } else { Err(self.diagnostics) }
@@ -215,17 +220,25 @@ impl Checker {
         }
     }
 
-    fn unknown(&mut self, what: &str, raw: &Spanned<String>, known: &[&str]) {
+    /// Refuses an unknown name and says which is probably meant.
+    pub fn unknown(&mut self, what: &str, raw: &Spanned<String>, known: &[&str]) {
         let (name, hint) = (raw.get_ref(), suggest::hint(raw.get_ref(), known));
         self.refuse(raw.span(), format!("unknown {what} `{name}`"), hint);
     }
 
-    fn refuse(&mut self, span: Range<usize>, message: impl AsRef<str>, hint: impl AsRef<str>) {
+    /// Refuses what stands at a span, with what to do about it.
+    pub fn refuse(&mut self, span: Range<usize>, message: impl AsRef<str>, hint: impl AsRef<str>) {
         self.report(|document| document.diagnostic(span, message).with_hint(hint));
     }
 
-    fn refuse_plainly(&mut self, span: Range<usize>, message: impl AsRef<str>) {
+    /// Refuses what stands at a span.
+    pub fn refuse_plainly(&mut self, span: Range<usize>, message: impl AsRef<str>) {
         self.report(|document| document.diagnostic(span, message));
+    }
+
+    /// Refuses what stands at a place.
+    pub fn report_at(&mut self, origin: &Origin, message: &str, hint: &str) {
+        self.report(|_| origin.diagnostic(message).with_hint(hint));
     }
 
     /// A diagnostic searches the text for its line, so no more are made than will be shown.

@@ -11,6 +11,8 @@ use crate::check::{Amounts, Checker, complete};
 use crate::control::Control;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Document, Origin, Sourced};
+use crate::egress::check::BudgetsGiven;
+use crate::egress::{AddressClass, Rule};
 use crate::example::Example;
 use crate::limit::{Limits, PerLimit};
 use crate::profile::SyscallProfile;
@@ -27,6 +29,9 @@ pub struct Floor {
     pub(crate) exec: Sourced<bool>,
     pub(crate) allowed_profiles: Sourced<Vec<SyscallProfile>>,
     pub(crate) requires: BTreeMap<Control, Origin>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) openable: Sourced<Vec<AddressClass>>,
+    pub(crate) budgets: BudgetsGiven,
 }
 
 /// What one file says, before the built-in floor fills in the rest.
@@ -36,6 +41,9 @@ struct FloorFile {
     exec: Option<Sourced<bool>>,
     allowed_profiles: Option<Sourced<Vec<SyscallProfile>>>,
     requires: Option<BTreeMap<Control, Origin>>,
+    rules: Vec<Rule>,
+    openable: Option<Sourced<Vec<AddressClass>>>,
+    budgets: BudgetsGiven,
     examples: Vec<Example>,
 }
 
@@ -72,6 +80,11 @@ impl Floor {
         self.exec.value
     }
 
+    /// The classes of addresses that policies may open by naming networks of them.
+    pub fn openable_addresses(&self) -> &[AddressClass] {
+        &self.openable.value
+    }
+
     /// The controls that every policy requires, whatever it says.
     pub fn requires(&self) -> impl Iterator<Item = Control> + '_ {
         self.requires.keys().copied()
@@ -84,7 +97,7 @@ impl FloorFile {
             return Err(vec![Diagnostic::whole(file, TOO_LARGE)]);
         }
         let (holder, file, text) = ("the floor".to_owned(), file.to_owned(), text.to_owned());
-        let document = Arc::new(Document { holder, file, text });
+        let document = Arc::new(Document::new(holder, file, text));
         let raw = raw::read(&document)?;
         Self::check(raw, &document)
     }
@@ -99,12 +112,16 @@ impl FloorFile {
         let exec = raw.filesystem.and_then(|section| section.exec);
         let profiles = raw.syscalls.and_then(|section| section.allowed_profiles);
         let controls = raw.requires.and_then(|section| section.controls);
+        let openable = raw.addresses.and_then(|section| section.openable);
         let file = Self {
             name: document.sourced(&raw.name, FLOOR.to_owned()),
             bounds: checker.amounts(&bounds),
             exec: exec.map(|exec| checker.flag(&exec)),
             allowed_profiles: profiles.map(|list| checker.profiles(&list)),
             requires: controls.map(|list| checker.controls(list.get_ref())),
+            rules: checker.rules_of_floor(&raw.egress),
+            openable: openable.map(|list| checker.classes(&list)),
+            budgets: checker.budgets(raw.budgets.as_ref()),
             examples: checker.examples(&raw.expect),
         };
         checker.finish(file)
@@ -120,17 +137,23 @@ impl FloorFile {
             exec: self.exec.or_else(|| Some(base.exec.clone())),
             allowed_profiles: self.allowed_profiles.or_else(|| Some(base.allowed_profiles.clone())),
             requires: self.requires.or_else(|| Some(base.requires.clone())),
+            openable: self.openable.or_else(|| Some(base.openable.clone())),
             ..self
         }
     }
 
     fn complete(self) -> Result<Floor, Vec<Diagnostic>> {
-        let (Ok(bounds), Some(exec), Some(allowed_profiles), Some(requires)) =
-            (complete(&self.bounds), self.exec, self.allowed_profiles, self.requires)
-        else {
+        let (Ok(bounds), Some(exec), Some(allowed_profiles), Some(requires), Some(openable)) = (
+            complete(&self.bounds),
+            self.exec,
+            self.allowed_profiles,
+            self.requires,
+            self.openable,
+        ) else {
             return Err(vec![self.name.origin.diagnostic("this floor is not complete")]);
         };
-        let floor = Floor { bounds, exec, allowed_profiles, requires };
+        let (rules, budgets) = (self.rules, self.budgets);
+        let floor = Floor { bounds, exec, allowed_profiles, requires, rules, openable, budgets };
         let maximum = floor.maximum();
         let failures = self.examples.iter().filter_map(|example| example.failure(&maximum));
         let failed: Vec<_> = failures.collect();

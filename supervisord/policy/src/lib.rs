@@ -12,6 +12,7 @@ mod check;
 mod control;
 mod diagnostic;
 mod document;
+pub mod egress;
 mod environment;
 mod example;
 mod floor;

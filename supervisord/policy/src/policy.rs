@@ -8,6 +8,8 @@ use crate::check::{Amounts, Checker};
 use crate::control::Control;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Origin, Sourced};
+use crate::egress::check::BudgetsGiven;
+use crate::egress::{Binding, Rule};
 use crate::example::Example;
 use crate::profile::SyscallProfile;
 use crate::raw::{self, RawPolicy};
@@ -26,6 +28,9 @@ pub(crate) struct Policy {
     pub environment: BTreeMap<String, Sourced<String>>,
     pub profile: Option<Sourced<SyscallProfile>>,
     pub requires: Option<BTreeMap<Control, Origin>>,
+    pub rules: Vec<Rule>,
+    pub bindings: Vec<Arc<Binding>>,
+    pub budgets: BudgetsGiven,
     pub examples: Vec<Example>,
 }
 
@@ -54,6 +59,9 @@ impl Policy {
             environment: checker.environment(raw.environment),
             profile: profile.and_then(|profile| checker.profile(&profile)),
             requires: controls.map(|list| checker.controls(list.get_ref())),
+            rules: checker.rules(&raw.egress),
+            bindings: checker.bindings(&raw.credential),
+            budgets: checker.budgets(raw.budgets.as_ref()),
             examples: checker.examples(&raw.expect),
             document,
         };

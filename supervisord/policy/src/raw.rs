@@ -1,15 +1,18 @@
 //! What a file says, in its own shape and not checked yet. Unknown keys end the reading here; spans
 //! are kept where a later check may have to point.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::diagnostic::Diagnostic;
 use crate::document::Document;
+use crate::egress::raw::{RawAddresses, RawBinding, RawBudgets, RawRule};
 use crate::limit::{PerLimit, limit_table};
 use crate::suggest;
 
@@ -27,6 +30,11 @@ pub(crate) struct RawPolicy {
     pub syscalls: Option<RawSyscalls>,
     pub requires: Option<RawRequires>,
     #[serde(default)]
+    pub egress: Vec<Spanned<RawRule>>,
+    #[serde(default)]
+    pub credential: Vec<Spanned<RawBinding>>,
+    pub budgets: Option<RawBudgets>,
+    #[serde(default)]
     pub expect: Vec<Spanned<RawExpect>>,
 }
 
@@ -40,6 +48,10 @@ pub(crate) struct RawFloor {
     pub filesystem: Option<RawFloorFilesystem>,
     pub syscalls: Option<RawFloorSyscalls>,
     pub requires: Option<RawRequires>,
+    #[serde(default)]
+    pub egress: Vec<Spanned<RawRule>>,
+    pub addresses: Option<RawAddresses>,
+    pub budgets: Option<RawBudgets>,
     #[serde(default)]
     pub expect: Vec<Spanned<RawExpect>>,
 }
@@ -133,6 +145,19 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
+impl JsonSchema for Amount {
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A whole number, or a text with a unit such as \"512 MiB\" or \"60 s\"",
+            "type": ["integer", "string"],
+        })
+    }
+}
+
 struct AmountVisitor;
 
 impl Visitor<'_> for AmountVisitor {
@@ -195,8 +220,7 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str) -> Diagnostic {
-        let document =
-            Document { holder: String::new(), file: "x.toml".to_owned(), text: text.to_owned() };
+        let document = Document::new(String::new(), "x.toml".to_owned(), text.to_owned());
         read::<RawPolicy>(&document).unwrap_err().remove(0)
     }
 
@@ -221,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_section_that_does_not_exist_yet_is_an_unknown_key() {
-        for section in ["egress", "credentials", "budgets", "warm_starts"] {
+        for section in ["egres", "credentials", "budget", "warm_starts"] {
             let refusal = refusal(&format!("name = \"x\"\n[{section}]\n"));
             assert_eq!(refusal.message(), format!("unknown key `{section}`"));
         }

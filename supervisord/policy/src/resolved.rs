@@ -5,6 +5,8 @@ use std::fmt;
 
 use crate::control::Control;
 use crate::document::{Origin, Sourced};
+use crate::egress::Egress;
+use crate::egress::check::BudgetsGiven;
 use crate::example::{RefusalReason, refused};
 use crate::floor::Floor;
 use crate::limit::{Limit, Limits, LimitsAsked, PerLimit};
@@ -22,6 +24,8 @@ pub struct Resolved {
     pub(crate) environment: BTreeMap<String, Sourced<String>>,
     pub(crate) profile: Sourced<SyscallProfile>,
     pub(crate) requires: BTreeMap<Control, Origin>,
+    pub(crate) egress: Egress,
+    pub(crate) budgets: BudgetsGiven,
 }
 
 /// A limit as the policy gives it, and the floor's where that is smaller.
@@ -90,6 +94,11 @@ impl Resolved {
     /// Whether files of the workspace and /tmp may be executed.
     pub fn exec(&self) -> bool {
         self.exec.value
+    }
+
+    /// What may leave the sandbox.
+    pub fn egress(&self) -> &Egress {
+        &self.egress
     }
 
     /// The payload's variables besides the built-in ones, by name.
