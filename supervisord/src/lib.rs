@@ -5,6 +5,7 @@
 pub mod accounting;
 pub mod admission;
 pub mod attend;
+pub mod audit;
 pub mod capture;
 pub mod clock;
 pub mod config;

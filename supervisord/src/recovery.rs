@@ -11,11 +11,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::AsFd;
-use supervisor_api::Execution;
+use supervisor_api::{Execution, ExecutionId, Subject};
 use supervisor_launch::Descriptor;
 use supervisor_launch::seccomp::Profile;
 use tokio::sync::watch;
 
+use crate::audit;
 use crate::capture::Capture;
 use crate::driver;
 use crate::launcher::{Sandbox, pid_of};
@@ -34,6 +35,9 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();
     for stranger in living.difference(&known) {
         inner.launcher.destroy(*stranger).await?;
+        let execution = Some(ExecutionId::from_bits(*stranger));
+        let subject = Subject { execution, ..Subject::default() };
+        inner.audit.note(audit::recovery(subject, "destroyed", Some("nothing is known of it")));
     }
     for execution in unfinished {
         take_over(inner, execution, &living).await?;
@@ -72,10 +76,12 @@ async fn take_over(
 ) -> Result<(), Failure> {
     let id = execution.id;
     let globs = inner.places.globs(id).unwrap_or_default();
+    let subject = audit::subject(&execution);
     let live = resurrect(inner, execution)?;
     inner.live.insert(id, live.clone());
     if !living.contains(&id.bits()) {
         let reason = "the daemon was stopped before its end was recorded, and its sandbox is gone";
+        inner.audit.note(audit::recovery(subject, "written_off", Some(reason)));
         tokio::spawn(driver::write_off(inner.clone(), live, reason));
         return Ok(());
     }
@@ -89,6 +95,10 @@ async fn take_over(
     } else {
         Ok(ran(&sandbox))
     };
+    match &ran {
+        Ok(_) => inner.audit.note(audit::recovery(subject, "adopted", None)),
+        Err(reason) => inner.audit.note(audit::recovery(subject, "written_off", Some(reason))),
+    }
     tokio::spawn(driver::adopt(inner.clone(), live, sandbox, ran, globs));
     Ok(())
 }

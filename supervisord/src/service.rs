@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use supervisor_api::{Mode, State};
+use supervisor_api::{Mode, State, What};
 use supervisor_policy::{Floor, PolicySet};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +22,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::{Admission, Bounds};
+use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::confine;
 use crate::host::Host;
@@ -59,7 +60,7 @@ struct Parts {
 /// Runs the installed service.
 pub fn run(config: Config) -> Result<(), Failure> {
     supervisor_sys::close_on_exec_from(3)?;
-    log();
+    log(config.audit.journal)?;
     confine::harden()?;
     let policies = read_policies(&config.policies)?;
     let launcher = connect_to_launcher(&config.launcher)?;
@@ -78,7 +79,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     };
     let listener = UnixListener::from(supervisor_sys::take_inherited(listener.parse()?)?);
     let launcher = supervisor_sys::take_inherited(launcher.parse()?)?;
-    log();
+    log(false)?;
     let uid: u32 = uid.parse()?;
     let privileged = nix::unistd::geteuid().is_root();
     confine::enter_small_root(Path::new(directory))?;
@@ -108,15 +109,31 @@ fn runtime() -> io::Result<runtime::Runtime> {
     runtime::Builder::new_current_thread().max_blocking_threads(BLOCKING).enable_all().build()
 }
 
-fn log() {
-    use tracing_subscriber::EnvFilter;
+/// What the journal is told of; the target of records that go there.
+const JOURNAL: &str = "supervisord::audit::journal";
+
+fn log(journal: bool) -> Result<(), Failure> {
+    use tracing_subscriber::filter::{FilterFn, Targets};
+    use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    use tracing_subscriber::{EnvFilter, fmt};
     let filter =
         EnvFilter::try_from_env("SUPERVISORD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .init();
+    let others = FilterFn::new(|event| event.target() != JOURNAL);
+    let words = fmt::layer().with_writer(io::stderr).with_ansi(false);
+    let words = words.with_filter(others).with_filter(filter);
+    let records = match journal {
+        true => {
+            let layer = tracing_journald::layer().map_err(|error| {
+                format!("can't reach journald, which is to have records: {error}")
+            })?;
+            let only = Targets::new().with_target(JOURNAL, tracing::Level::INFO);
+            Some(layer.with_field_prefix(Some("AUDIT".to_owned())).with_filter(only))
+        }
+        false => None,
+    };
+    tracing_subscriber::registry().with(words).with(records).init();
+    Ok(())
 }
 
 fn read_policies(directory: &Path) -> Result<PolicySet, Failure> {
@@ -172,6 +189,9 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let Parts { listener, launcher, state, policies, config } = parts;
     let store = Store::open(&state)?;
+    let audit = Audit::open(&state, audit::Settings::from(&config.audit))?;
+    let started = audit::start(&policies, config.mode, audit.key().public_key, audit.head());
+    audit.write(started).await?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
@@ -184,6 +204,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let roles = Roles::new(config.admins.uids.clone(), config.admins.gids.clone());
     let supervisor = Supervisor::new(Inner {
         store,
+        audit: audit.clone(),
         launcher,
         admission: Admission::new(Bounds::from(&config.bounds)),
         live: LiveSet::default(),
@@ -206,7 +227,10 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     };
     stop.send_replace(true);
     serving.await?;
-    supervisor.inner().store.close().await?;
+    let closed = supervisor.inner().store.close().await;
+    audit.note(What::Stop.about_nobody());
+    audit.close().await;
+    closed?;
     ended
 }
 
