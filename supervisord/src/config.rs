@@ -8,6 +8,7 @@ use serde::Deserialize;
 use supervisor_api::Mode;
 
 use crate::admission::Bounds;
+use crate::audit;
 use crate::dbus::Address;
 
 /// What the configuration says. Every key may be left out.
@@ -32,6 +33,20 @@ pub struct Config {
     pub dbus: Address,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
+    /// How the audit log is kept.
+    pub audit: ConfiguredAudit,
+}
+
+/// How the audit log is kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfiguredAudit {
+    /// Bytes of one file, about; 64 KiB at the least.
+    pub file_bytes: u64,
+    /// Bytes of all files, about; four files at the least. The oldest go, and the log says so.
+    pub total_bytes: u64,
+    /// Whether every record also goes to journald.
+    pub journal: bool,
 }
 
 /// Users and groups, by name or by number.
@@ -74,6 +89,7 @@ impl Default for Config {
             admins: Group::default(),
             dbus: Address::System,
             bounds: ConfiguredBounds::default(),
+            audit: ConfiguredAudit::default(),
         }
     }
 }
@@ -83,6 +99,20 @@ impl Default for ConfiguredBounds {
     /// more at once than this only makes each slower on a machine of usual size.
     fn default() -> Self {
         Self { running: 64, running_per_uid: 32, waiting: 4096, waiting_per_uid: 1024 }
+    }
+}
+
+impl Default for ConfiguredAudit {
+    fn default() -> Self {
+        let audit::Settings { file_bytes, total_bytes, journal } = audit::Settings::default();
+        Self { file_bytes, total_bytes, journal }
+    }
+}
+
+impl From<&ConfiguredAudit> for audit::Settings {
+    fn from(configured: &ConfiguredAudit) -> Self {
+        let ConfiguredAudit { file_bytes, total_bytes, journal } = *configured;
+        Self { file_bytes, total_bytes, journal }
     }
 }
 

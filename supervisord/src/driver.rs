@@ -12,7 +12,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use supervisor_api::{ArtifactList, ControlReport, Execution, ExecutionId, Outcome, State, Usage};
+use supervisor_api::{
+    ArtifactList, AuditEvent, ControlReport, Execution, ExecutionId, Outcome, State, Usage,
+};
 use supervisor_launch::{Descriptor, Step};
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -20,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::admission::Turn;
 use crate::attend::{Observed, Output, observe};
+use crate::audit::{self, Unaudited};
 use crate::clock;
 use crate::controls::{self, Held};
 use crate::journal;
@@ -51,17 +54,26 @@ const DESTROY_AGAIN: Duration = Duration::from_secs(5);
 /// How long to wait before a record is tried again that could not be written.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
+/// A submission is not recorded, so it doesn't run.
+#[derive(Debug)]
+pub enum Unrecorded {
+    /// By the store.
+    Store(StoreError),
+    /// By the audit log.
+    Audit(Unaudited),
+}
+
 /// Drives a new execution from its submission to its end.
 pub async fn drive(
     inner: Arc<Inner>,
     live: Arc<Live>,
     plan: Plan,
     turn: oneshot::Receiver<Turn>,
-    recorded: oneshot::Sender<Result<(), StoreError>>,
+    recorded: oneshot::Sender<Result<(), Unrecorded>>,
 ) {
     let first = live.snapshot();
     let record = async {
-        let result = inner.store.insert(&first).await;
+        let result = record_first(&inner, &first).await;
         let stored = result.is_ok();
         drop(recorded.send(result)); // whoever submitted may be gone; the execution goes on
         stored
@@ -86,6 +98,17 @@ pub async fn drive(
         }
     }
     inner.live.remove(first.id);
+}
+
+/// Has a submission in the audit log and then in the store.
+async fn record_first(inner: &Inner, first: &Execution) -> Result<(), Unrecorded> {
+    inner.audit.write(audit::accepted(first)).await.map_err(Unrecorded::Audit)?;
+    let inserted = inner.store.insert(first).await;
+    if let Err(error) = &inserted {
+        let subject = audit::subject(first);
+        inner.audit.note(audit::recovery(subject, "written_off", Some(&error.to_string())));
+    }
+    inserted.map_err(Unrecorded::Store)
 }
 
 /// Goes on with an execution whose sandbox outlived the daemon that started it. `ran` is how long it has
@@ -372,11 +395,35 @@ async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
     finished.controls = end.controls;
     finished.artifact_count = end.artifacts.artifacts.len() as u64;
     finished.artifacts_truncated = end.artifacts.truncated;
-    let (recorded, ()) = tokio::join!(record(inner, live, &mut finished, &end.artifacts), removed);
+    let audited = audit_end(inner, &finished);
+    let record = record(inner, live, &mut finished, &end.artifacts);
+    let (recorded, (), ()) = tokio::join!(record, audited, removed);
     if recorded {
         journal::finished(&finished);
         live.change(|execution| *execution = finished);
         inner.note_finished();
+    }
+}
+
+/// Has the end in the audit log, on disk, however often it takes.
+fn audit_end(inner: &Arc<Inner>, finished: &Execution) -> impl Future<Output = ()> + use<> {
+    let generation = inner.settings.current();
+    let policy = generation.policies.resolve(&finished.policy.name).map(|policy| &**policy);
+    let outcome = finished.outcome.clone();
+    let hits = outcome.as_ref().map(|outcome| audit::limits_hit(finished, outcome, policy));
+    let mut events: Vec<AuditEvent> = hits.unwrap_or_default();
+    events.extend(outcome.map(|outcome| audit::ended(finished, &outcome)));
+    let inner = inner.clone();
+    async move {
+        let last = events.pop();
+        events.into_iter().for_each(|event| inner.audit.note(event));
+        let Some(last) = last else { return };
+        while let Err(error) = inner.audit.write_durably(last.clone()).await {
+            if error == Unaudited::Closed {
+                return; // the next daemon finds it unfinished and records it again
+            }
+            sleep(RECORD_AGAIN).await;
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod accounting;
 pub mod accounts;
 pub mod admission;
 pub mod attend;
+pub mod audit;
 pub mod capture;
 pub mod clock;
 pub mod config;

@@ -11,11 +11,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::AsFd;
-use supervisor_api::Execution;
+use supervisor_api::{Execution, ExecutionId, Subject};
 use supervisor_launch::Descriptor;
 use supervisor_launch::seccomp::Profile;
 use tokio::sync::watch;
 
+use crate::audit;
 use crate::capture::Capture;
 use crate::clock;
 use crate::driver;
@@ -35,6 +36,9 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();
     for stranger in living.difference(&known) {
         inner.launcher.destroy(*stranger).await?;
+        let execution = Some(ExecutionId::from_bits(*stranger));
+        let subject = Subject { execution, ..Subject::default() };
+        inner.audit.note(audit::recovery(subject, "destroyed", Some("nothing is known of it")));
     }
     for execution in unfinished {
         take_over(inner, execution, &living).await?;
@@ -74,10 +78,12 @@ async fn take_over(
     let id = execution.id;
     let globs = inner.places.globs(id).unwrap_or_default();
     let started_at = execution.started_at.clone();
+    let subject = audit::subject(&execution);
     let live = resurrect(inner, execution)?;
     inner.live.insert(id, live.clone());
     if !living.contains(&id.bits()) {
         let reason = "the daemon was stopped before its end was recorded, and its sandbox is gone";
+        inner.audit.note(audit::recovery(subject, "written_off", Some(reason)));
         tokio::spawn(driver::write_off(inner.clone(), live, reason));
         return Ok(());
     }
@@ -91,6 +97,10 @@ async fn take_over(
     } else {
         Ok(ran(&sandbox, started_at.as_deref()))
     };
+    match &ran {
+        Ok(_) => inner.audit.note(audit::recovery(subject, "adopted", None)),
+        Err(reason) => inner.audit.note(audit::recovery(subject, "written_off", Some(reason))),
+    }
     tokio::spawn(driver::adopt(inner.clone(), live, sandbox, ran, globs));
     Ok(())
 }

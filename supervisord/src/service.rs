@@ -14,7 +14,7 @@ use std::time::Duration;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
 };
-use supervisor_api::{Mode, State};
+use supervisor_api::{Mode, State, What};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -22,6 +22,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::audit::{self, Audit};
 use crate::confine;
 use crate::dbus;
 use crate::host::Host;
@@ -54,6 +55,7 @@ struct Parts {
     state: PathBuf,
     settings: Settings,
     bus: dbus::Address,
+    audit: audit::Settings,
 }
 
 /// Runs the installed service.
@@ -72,7 +74,9 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         return Err(format!("nothing listens on a socket of the name {name:?}").into());
     }
     confine::restrict()?;
-    let parts = Parts { listener, launcher, state: config.state, settings, bus: config.dbus };
+    let audit = audit::Settings::from(&config.audit);
+    let (state, bus) = (config.state, config.dbus);
+    let parts = Parts { listener, launcher, state, settings, bus, audit };
     runtime()?.block_on(serve(parts, Until::Signal))
 }
 
@@ -98,7 +102,8 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let state = PathBuf::from(confine::STATE);
     let ready = format!("ready {directory}/api.sock");
     let bus = dbus::Address::Off;
-    let parts = Parts { listener, launcher, state, settings, bus };
+    let audit = audit::Settings::default();
+    let parts = Parts { listener, launcher, state, settings, bus, audit };
     runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
 }
 
@@ -151,8 +156,12 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, launcher, state, settings, bus } = parts;
+    let Parts { listener, launcher, state, settings, bus, audit: log } = parts;
     let store = Store::open(&state)?;
+    let audit = Audit::open(&state, log)?;
+    let first = settings.current();
+    let started = audit::start(&first.policies, first.mode, audit.key().public_key, audit.head());
+    audit.write(started).await?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
@@ -162,10 +171,10 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
             format!("no sandbox can be made here: {}; {}", unable.reason, unable.remedy).into()
         );
     }
-    let first = settings.current();
     let roles = Roles::new(first.admin_uids.clone(), first.admin_gids.clone());
     let supervisor = Supervisor::new(Inner {
         store,
+        audit: audit.clone(),
         launcher,
         admission: Admission::new(first.bounds),
         live: LiveSet::default(),
@@ -192,7 +201,10 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     stop.send_replace(true);
     serving.await?;
     bus.await?;
-    supervisor.inner().store.close().await?;
+    let closed = supervisor.inner().store.close().await;
+    audit.note(What::Stop.about_nobody());
+    audit.close().await;
+    closed?;
     ended
 }
 

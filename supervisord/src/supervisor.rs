@@ -11,8 +11,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use supervisor_api::{
     ApiError, Artifact, ArtifactList, ControlStatus, Doctor, ErrorCode, Execution, ExecutionId,
-    ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, SubmitRequest,
-    Usage,
+    ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, Subject,
+    SubmitRequest, Usage,
 };
 use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
@@ -21,10 +21,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::audit::{self, Audit};
 pub use crate::capture::CaptureReader as OutputReader;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
-use crate::driver;
+use crate::driver::{self, Unrecorded};
 use crate::host::Host;
 use crate::http::Roles;
 use crate::journal;
@@ -92,6 +93,8 @@ pub struct KnownPolicy {
 pub struct Inner {
     /// What is recorded.
     pub store: Store,
+    /// Where every decision is recorded.
+    pub audit: Audit,
     /// Who makes sandboxes.
     pub launcher: Launcher,
     /// Who runs when.
@@ -158,15 +161,25 @@ impl Supervisor {
         caller: &Caller,
         request: SubmitRequest,
     ) -> Result<Execution, ApiError> {
+        let audit = &self.inner.audit;
+        audit.admit()?;
         let generation = self.inner.settings.current();
         let name = request.policy.clone().unwrap_or_else(|| generation.default_policy.clone());
+        let program = program(&request);
         let wait = request.wait;
-        let submitted = self.try_submit(caller, &generation, &name, request).await;
-        let live = submitted.inspect_err(|error| journal::refused(caller, &name, error))?;
-        if wait { self.finished(&live).await } else { Ok(live.snapshot()) }
+        match self.accept(caller, &generation, &name, request).await {
+            Ok(live) if wait => self.finished(&live).await,
+            Ok(live) => Ok(live.snapshot()),
+            Err(refusal) => {
+                journal::refused(caller, &name, &refusal);
+                let subject = Subject { uid: Some(caller.uid), ..Subject::default() };
+                audit.write(audit::refused(subject, &name, program, &refusal)).await?;
+                Err(refusal)
+            }
+        }
     }
 
-    async fn try_submit(
+    async fn accept(
         &self,
         caller: &Caller,
         generation: &Generation,
@@ -303,9 +316,13 @@ impl Supervisor {
         query: OutputQuery,
     ) -> Result<CaptureReader, ApiError> {
         let capture = match self.own_live(caller, id) {
-            Some(live) => live.capture.clone(),
+            Some(live) => {
+                self.note_administration(caller, &live.snapshot(), "output")?;
+                live.capture.clone()
+            }
             None => {
                 let execution = self.recorded(caller, id).await?;
+                self.note_administration(caller, &execution, "output")?;
                 let place = self.inner.places.open_place(id).map_err(storage)?;
                 let limit = execution.limits.output_bytes;
                 let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
@@ -323,6 +340,8 @@ impl Supervisor {
             // A finished execution stays as it ended: cancelling twice is no error.
             return self.recorded(caller, id).await;
         };
+        // Never refused for want of room: what ends is no new work.
+        self.inner.audit.note(audit::cancellation(&live.snapshot(), caller.uid));
         live.cancelled.send_replace(true);
         self.finished(&live).await
     }
@@ -351,6 +370,8 @@ impl Supervisor {
         path: &str,
     ) -> Result<(Artifact, File), ApiError> {
         let list = self.artifacts(caller, id).await?;
+        let execution = self.recorded(caller, id).await?;
+        self.note_administration(caller, &execution, "artifact")?;
         let found = list.artifacts.into_iter().enumerate().find(|(_, each)| each.path == path);
         let (index, artifact) = found.ok_or_else(not_found)?;
         let store = self.inner.places.artifacts(id).map_err(storage)?;
@@ -412,6 +433,19 @@ impl Supervisor {
             .ok_or_else(not_found)
     }
 
+    /// Records that an administrator gets at what is somebody else's; without a record it doesn't.
+    fn note_administration(
+        &self,
+        caller: &Caller,
+        execution: &Execution,
+        act: &str,
+    ) -> Result<(), ApiError> {
+        if caller.uid == execution.owner_uid {
+            return Ok(());
+        }
+        Ok(self.inner.audit.record(audit::administration(execution, act, caller.uid))?)
+    }
+
     /// Waits until an execution's end is on disk. Its driver always comes to an end; if the daemon
     /// is stopped meanwhile the next one reports it.
     async fn finished(&self, live: &Live) -> Result<Execution, ApiError> {
@@ -420,11 +454,14 @@ impl Supervisor {
         finished.map(|execution| execution.clone()).map_err(internal)
     }
 
-    fn refuse_storage(&self, id: ExecutionId, error: &StoreError) -> ApiError {
+    fn refuse_storage(&self, id: ExecutionId, error: &Unrecorded) -> ApiError {
         if let Err(error) = self.inner.places.remove(id) {
             tracing::warn!(%error, execution = %id, "can't remove what was kept of a refused submission");
         }
-        from_store(error)
+        match error {
+            Unrecorded::Store(error) => from_store(error),
+            Unrecorded::Audit(error) => (*error).into(),
+        }
     }
 }
 
@@ -436,6 +473,12 @@ fn policy(generation: &Generation, name: &str) -> Result<Arc<Resolved>, ApiError
             None => error.with_hint("supervisorctl lists the policies that are loaded"),
         }
     })
+}
+
+/// What is to be run, without its arguments.
+fn program(request: &SubmitRequest) -> Option<String> {
+    let language = request.language.map(|language| format!("{language:?}").to_lowercase());
+    request.argv.first().cloned().or(language)
 }
 
 /// The same text for what is not there and for what is somebody else's.

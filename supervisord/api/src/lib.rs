@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod artifact;
+mod audit;
 mod content;
 mod control;
 mod error;
@@ -20,6 +21,13 @@ mod reload;
 mod submit;
 
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
+pub use audit::{
+    Administration, AuditEvent, AuditFilter, AuditKey, AuditPage, AuditRecord, BadKey, Chain,
+    Checkpoint, CredentialUse, Digest32, Ended, Exhaustion, Fault, Finding, Followed, Head,
+    HeadState, LimitHit, PersonsAnswer, PublicKey, Recovery, Removal, Repair, Report, Ruling,
+    Sealed, Start, Subject, Submission, Suspension, Traffic, Verdict, Verifier, What, kinds,
+    sign_checkpoint, sign_head,
+};
 pub use content::Content;
 pub use control::{ControlReport, ControlStatus, Doctor, Mode};
 pub use error::{ApiError, ErrorCode};

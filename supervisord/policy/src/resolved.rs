@@ -86,6 +86,13 @@ impl Resolved {
         PerLimit::from_fn(|limit| self.maximum.at(limit).effective().value)
     }
 
+    /// Who set a limit's default, or its maximum, and on which line: `policy default (default.toml:12)`.
+    pub fn limit_origin(&self, limit: Limit, maximum: bool) -> String {
+        let bounded = if maximum { self.maximum.at(limit) } else { self.defaults.at(limit) };
+        let origin = &bounded.effective().origin;
+        format!("{} ({origin})", origin.holder())
+    }
+
     /// The image's name.
     pub fn image(&self) -> &str {
         &self.image.value

@@ -195,12 +195,20 @@ impl fmt::Display for InvalidPlace {
         match self {
             Self::NotAHeader(name) => write!(f, "{name:?} is no name of a header field"),
             Self::ForbiddenHeader(name) => {
-                write!(f, "the header field {name} frames or routes a request, so it can't hold a credential")
+                write!(
+                    f,
+                    "the header field {name} frames or routes a request, so it can't hold a credential"
+                )
             }
             Self::Template(text) => {
-                write!(f, "the template {text:?} needs exactly one {{}} and visible characters around it")
+                write!(
+                    f,
+                    "the template {text:?} needs exactly one {{}} and visible characters around it"
+                )
             }
-            Self::Text(text) => write!(f, "{text:?} is empty or has a character that can't stand here"),
+            Self::Text(text) => {
+                write!(f, "{text:?} is empty or has a character that can't stand here")
+            }
         }
     }
 }
@@ -221,7 +229,16 @@ mod tests {
 
     #[test]
     fn a_credential_cannot_go_into_a_field_that_frames_or_routes() {
-        for name in ["Content-Length", "Host", "transfer-encoding", "TE", "Keep-Alive", "Sec-Fetch-Site", "X-Forwarded-For", "Range"] {
+        for name in [
+            "Content-Length",
+            "Host",
+            "transfer-encoding",
+            "TE",
+            "Keep-Alive",
+            "Sec-Fetch-Site",
+            "X-Forwarded-For",
+            "Range",
+        ] {
             let refused = Place::header(name, "{}");
             assert_eq!(refused, Err(InvalidPlace::ForbiddenHeader(name.to_owned())));
         }
