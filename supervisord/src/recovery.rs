@@ -97,9 +97,11 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
     let place = inner.places.make(execution.id, &[])?;
     let capture = Capture::reopen(place, execution.limits.output_bytes)?;
     let policy = inner.policies.resolve(&execution.policy.name);
+    let place = policy.map(|policy| policy.workspace()).unwrap_or_default();
     let profile = policy.and_then(|policy| Profile::parse(policy.profile().as_str()));
     Ok(Arc::new(Live {
         profile: profile.unwrap_or(Profile::Default),
+        place,
         execution: watch::Sender::new(execution),
         capture,
         cancelled: watch::Sender::new(false),

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use supervisor_api::{Mode, State};
+use supervisor_launch::VERSION;
 use supervisor_policy::{Floor, PolicySet};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +29,7 @@ use crate::http::{Roles, Server};
 use crate::launcher::Launcher;
 use crate::live::LiveSet;
 use crate::places::Places;
+use crate::reach::reach;
 use crate::recovery;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
@@ -50,7 +51,8 @@ const FLOOR: &str = "floor.toml";
 /// Everything a daemon is made from.
 struct Parts {
     listener: UnixListener,
-    launcher: OwnedFd,
+    /// Its socket, and the version it speaks.
+    launcher: (OwnedFd, u16),
     state: PathBuf,
     policies: PolicySet,
     config: Config,
@@ -62,7 +64,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
     log();
     confine::harden()?;
     let policies = read_policies(&config.policies)?;
-    let launcher = connect_to_launcher(&config.launcher)?;
+    let launcher = reach(&config.launcher)?;
     let listener = listen(&config.socket)?;
     confine::restrict()?;
     let state = config.state.clone();
@@ -77,7 +79,8 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
         return Err("this command line is supervisord's own".into());
     };
     let listener = UnixListener::from(supervisor_sys::take_inherited(listener.parse()?)?);
-    let launcher = supervisor_sys::take_inherited(launcher.parse()?)?;
+    // It was started with us, so it is of our version.
+    let launcher = (supervisor_sys::take_inherited(launcher.parse()?)?, VERSION);
     log();
     let uid: u32 = uid.parse()?;
     let privileged = nix::unistd::geteuid().is_root();
@@ -142,20 +145,6 @@ fn read_policies(directory: &Path) -> Result<PolicySet, Failure> {
     Ok(PolicySet::load(files, floor).map_err(|problem| problem.to_string())?)
 }
 
-fn connect_to_launcher(path: &Path) -> io::Result<OwnedFd> {
-    let kind = SockType::SeqPacket;
-    let connection = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    connect(std::os::fd::AsRawFd::as_raw_fd(&connection), &UnixAddr::new(path)?).map_err(
-        |error| {
-            io::Error::new(
-                io::Error::from(error).kind(),
-                format!("the launcher's socket {}: {error}", path.display()),
-            )
-        },
-    )?;
-    Ok(connection)
-}
-
 /// Listens on the API's socket. One that a daemon left that was killed is replaced; the store's lock
 /// keeps a second living daemon away.
 fn listen(path: &Path) -> io::Result<UnixListener> {
@@ -173,7 +162,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let Parts { listener, launcher, state, policies, config } = parts;
     let store = Store::open(&state)?;
     let places = Arc::new(Places::open(&state)?);
-    let launcher = Launcher::start(launcher)?;
+    let launcher = Launcher::start(launcher.0, launcher.1)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
     let host = timeout(PROBE, probe).await.map_err(|_| "the launcher does not answer")?;
     if let (Some(unable), Until::InputEnds { .. }) = (host.unable(), &until) {

@@ -13,6 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Sourced};
 use crate::floor::Floor;
 use crate::limit::{Limit, PerLimit};
+use crate::place::WorkspacePlace;
 use crate::policy::Policy;
 use crate::profile::SyscallProfile;
 use crate::resolved::{Bounded, Resolved};
@@ -132,6 +133,7 @@ impl Policy {
             maximum: or(&self.maximum, &parent.maximum),
             image: self.image.or(parent.image),
             exec: self.exec.or(parent.exec),
+            workspace: self.workspace.or(parent.workspace),
             profile: self.profile.or(parent.profile),
             environment,
             requires,
@@ -148,12 +150,16 @@ fn bound(policy: Policy, floor: &Floor) -> Result<Resolved, Vec<Diagnostic>> {
     else {
         return Err(vec![missing]);
     };
+    let implied =
+        || Sourced { value: WorkspacePlace::default(), origin: policy.name.origin.implied() };
+    let workspace = policy.workspace.unwrap_or_else(implied);
     let maximum = PerLimit::from_fn(|limit| match policy.maximum.at(limit) {
         Some(maximum) => maximum.clone(),
         None => defaults.at(limit).implied(),
     });
     let mut wrong = defaults_above_maximum(&policy.document, &defaults, &maximum);
     wrong.extend(forbidden_profile(&profile, floor));
+    wrong.extend(forbidden_place(&workspace, floor));
     wrong.extend(too_much_environment(&policy.name, &policy.environment));
     if !wrong.is_empty() {
         return Err(wrong);
@@ -169,6 +175,7 @@ fn bound(policy: Policy, floor: &Floor) -> Result<Resolved, Vec<Diagnostic>> {
         maximum: PerLimit::from_fn(|limit| Bounded::new(limit, &maximum, floor)),
         image,
         exec: if floor.exec.value { exec } else { floor.exec.clone() },
+        workspace,
         environment: policy.environment,
         profile,
         requires,
@@ -228,6 +235,17 @@ fn forbidden_profile(profile: &Sourced<SyscallProfile>, floor: &Floor) -> Option
     let message = format!("the floor doesn't allow the system-call profile `{}`", profile.value);
     let hint = format!("{} allows: {}", allowed.origin, names.join(", "));
     Some(profile.origin.diagnostic(message).with_hint(hint))
+}
+
+fn forbidden_place(workspace: &Sourced<WorkspacePlace>, floor: &Floor) -> Option<Diagnostic> {
+    let allowed = &floor.allowed_workspaces;
+    if allowed.value.contains(&workspace.value) {
+        return None;
+    }
+    let names: Vec<_> = allowed.value.iter().map(|place| place.as_str()).collect();
+    let message = format!("the floor doesn't allow a workspace in `{}`", workspace.value);
+    let hint = format!("filesystem.workspace; {} allows: {}", allowed.origin, names.join(", "));
+    Some(workspace.origin.diagnostic(message).with_hint(hint))
 }
 
 fn too_much_environment(

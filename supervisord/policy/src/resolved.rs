@@ -8,6 +8,7 @@ use crate::document::{Origin, Sourced};
 use crate::example::{RefusalReason, refused};
 use crate::floor::Floor;
 use crate::limit::{Limit, Limits, LimitsAsked, PerLimit};
+use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 
 /// What a policy decides. There is no way to make one other than to load it.
@@ -19,6 +20,7 @@ pub struct Resolved {
     pub(crate) maximum: PerLimit<Bounded>,
     pub(crate) image: Sourced<String>,
     pub(crate) exec: Sourced<bool>,
+    pub(crate) workspace: Sourced<WorkspacePlace>,
     pub(crate) environment: BTreeMap<String, Sourced<String>>,
     pub(crate) profile: Sourced<SyscallProfile>,
     pub(crate) requires: BTreeMap<Control, Origin>,
@@ -90,6 +92,11 @@ impl Resolved {
     /// Whether files of the workspace and /tmp may be executed.
     pub fn exec(&self) -> bool {
         self.exec.value
+    }
+
+    /// Where a workspace that goes with its execution is.
+    pub fn workspace(&self) -> WorkspacePlace {
+        self.workspace.value
     }
 
     /// The payload's variables besides the built-in ones, by name.

@@ -12,7 +12,7 @@ const ORIGIN_COLUMN: usize = 40;
 
 /// First line of the canonical text. It changes when the same policy comes out differently, so that
 /// digests of two forms can't be compared by mistake.
-const CANONICAL_FORM: &str = "# supervisord policy, canonical form 1";
+const CANONICAL_FORM: &str = "# supervisord policy, canonical form 2";
 
 /// Lines of policy text, each with where it comes from.
 struct Lines(String);
@@ -37,6 +37,8 @@ impl Resolved {
         lines.section("filesystem");
         lines.value("image", &quote(self.image()), &self.image.origin);
         lines.value("exec", &self.exec().to_string(), &self.exec.origin);
+        let workspace = quote(self.workspace().as_str());
+        lines.value("workspace", &workspace, &self.workspace.origin);
         if !self.environment.is_empty() {
             lines.section("environment");
         }
@@ -65,12 +67,13 @@ impl Resolved {
             .collect();
         format!(
             "{CANONICAL_FORM}\nname = {}\n{}{}filesystem.image = {}\nfilesystem.exec = {}\n\
-             {variables}syscalls.profile = {}\nrequires.controls = [{}]\n",
+             filesystem.workspace = {}\n{variables}syscalls.profile = {}\nrequires.controls = [{}]\n",
             quote(self.name()),
             canonical_limits("limits", &self.defaults()),
             canonical_limits("limits.max", &self.maximum()),
             quote(self.image()),
             self.exec(),
+            quote(self.workspace().as_str()),
             quote(self.profile().as_str()),
             controls.join(", "),
         )
