@@ -56,9 +56,7 @@ impl Projects {
 
     /// Learns the project of a workspace that was there before us.
     pub fn learn(&mut self, name: &str) -> io::Result<()> {
-        let project = as_owner(|| {
-            project_of(openat(&self.directory, name, DIRECTORY, Mode::empty())?.as_fd())
-        })?;
+        let project = as_owner(|| project_of(self.enter(name)?.as_fd()))?;
         self.taken.insert(project);
         Ok(())
     }
@@ -85,10 +83,23 @@ impl Projects {
         made
     }
 
+    /// Opens a workspace. A payload may have closed it to its owner, who can open it up again.
+    fn enter(&self, name: &str) -> nix::Result<OwnedFd> {
+        let open = || openat(&self.directory, name, DIRECTORY, Mode::empty());
+        match open() {
+            Err(Errno::EACCES) => {
+                let mode = Mode::from_bits_truncate(0o700);
+                fchmodat(&self.directory, name, mode, FchmodatFlags::FollowSymlink)?;
+                open()
+            }
+            other => other,
+        }
+    }
+
     /// Removes a workspace with all that is in it. What is not there is no error.
     pub fn remove(&mut self, name: &str) -> io::Result<()> {
         let removed = as_owner(|| {
-            let directory = match openat(&self.directory, name, DIRECTORY, Mode::empty()) {
+            let directory = match self.enter(name) {
                 Err(Errno::ENOENT) => return Ok(0),
                 other => other?,
             };

@@ -116,7 +116,7 @@ fn a_tree_that_is_too_deep_to_walk_and_closed_to_its_owner_is_removed() {
     let id = launcher.make(64 << 20, 5000);
     let script = "python3 -c '
 import os
-for number in range(3000):
+for number in range(2000):
     os.mkdir(\"deep\"); open(\"file\", \"x\").close(); os.chdir(\"deep\")
 ' && mkdir lifted-1 lifted-2 && touch lifted-1/x && ln -s / link && mkfifo pipe && \
                   mkdir closed && touch closed/x && chmod 0 closed && chmod 0 .";
