@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use supervisor_api::{
-    ArtifactList, AuditEvent, ControlReport, Execution, ExecutionId, Outcome, State, Usage,
+    ArtifactList, AuditEvent, ControlReport, Execution, ExecutionId, Limits, Outcome, State, Usage,
 };
-use supervisor_launch::{Descriptor, Step};
+use supervisor_launch::{Descriptor, Step, Storage};
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
@@ -82,7 +82,8 @@ pub async fn drive(
         let turn =
             wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
         live.change(|execution| execution.state = State::Launching);
-        let request = plan.prepare(first.id.bits(), inner.landlock_floor());
+        let disk = inner.host.disk();
+        let request = plan.prepare(first.id.bits(), first.owner_uid, inner.landlock_floor(), disk);
         let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;
         Ok((sandbox, turn))
     };
@@ -273,10 +274,10 @@ async fn attend(
     if !globs.is_empty() {
         wait_for_death(inner, live, &sandbox).await; // a process that closed its streams may still change files
     }
-    let used = usage(&sandbox, wall, &observed);
+    let used = usage(&sandbox, &limits, wall, &observed);
     let artifacts = collect(inner, live, &sandbox, globs).await;
-    let held =
-        Held { applied: sandbox.applied, landlock: observed.landlock, profile: live.profile };
+    let (applied, landlock) = (sandbox.applied, observed.landlock);
+    let held = Held { applied, landlock, profile: live.profile, place: live.place };
     let controls = match observed.facts.failed {
         Some((step, _)) => {
             let reason = format!("the set-up failed at step {}, and nothing ran", step.name());
@@ -293,10 +294,15 @@ async fn attend(
     }
 }
 
-fn usage(sandbox: &Sandbox, wall: Duration, observed: &Observed) -> Usage {
+fn usage(sandbox: &Sandbox, limits: &Limits, wall: Duration, observed: &Observed) -> Usage {
     let counted = &observed.facts.counted;
     let workspace = sandbox.get(Descriptor::Workspace);
-    let workspace = workspace.and_then(|fd| workspace::usage(fd.as_fd()).ok());
+    let mut workspace = workspace.and_then(|fd| workspace::usage(fd.as_fd()).ok());
+    if let (true, Some(usage)) = (sandbox.applied.workspace != Storage::Memory, &mut workspace) {
+        // A file system on disk counts what it needs itself; what is left of the limits is exact.
+        usage.bytes = limits.workspace_bytes.saturating_sub(usage.bytes_free);
+        usage.inodes = limits.workspace_inodes.saturating_add(1).saturating_sub(usage.inodes_free);
+    }
     Usage {
         wall_ms: wall.as_millis() as u64,
         cpu_ms: counted.cpu.or(observed.cpu).unwrap_or_default() / 1000,

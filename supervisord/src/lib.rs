@@ -22,6 +22,7 @@ pub mod live;
 pub mod outcome;
 pub mod places;
 pub mod plan;
+pub mod reach;
 pub mod readiness;
 pub mod recovery;
 pub mod reload;

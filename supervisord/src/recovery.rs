@@ -110,9 +110,11 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
     let capture = Capture::reopen(place, execution.limits.output_bytes)?;
     let generation = inner.settings.current();
     let policy = generation.policies.resolve(&execution.policy.name);
+    let workspace = policy.map(|policy| policy.workspace()).unwrap_or_default();
     let profile = policy.and_then(|policy| Profile::parse(policy.profile().as_str()));
     Ok(Arc::new(Live {
         profile: profile.unwrap_or(Profile::Default),
+        place: workspace,
         execution: watch::Sender::new(execution),
         capture,
         cancelled: watch::Sender::new(false),

@@ -11,10 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
-};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
 use supervisor_api::{Mode, State, What};
+use supervisor_launch::VERSION;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -31,6 +30,7 @@ use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::LiveSet;
 use crate::places::Places;
+use crate::reach::reach;
 use crate::recovery;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -51,7 +51,8 @@ const LAST_RECORDS: Duration = Duration::from_secs(5);
 /// Everything a daemon is made from.
 struct Parts {
     listener: UnixListener,
-    launcher: OwnedFd,
+    /// Its socket, and the version it speaks.
+    launcher: (OwnedFd, u16),
     state: PathBuf,
     settings: Settings,
     bus: dbus::Address,
@@ -65,7 +66,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     journal::begin("info")?;
     confine::harden()?;
     let (settings, config) = Settings::read(path)?;
-    let launcher = connect_to_launcher(&config.launcher)?;
+    let launcher = reach(&config.launcher)?;
     let listener = match sockets.remove(systemd::API_SOCKET) {
         Some(socket) => listening(socket)?,
         None => listen(&config.socket)?,
@@ -87,7 +88,8 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
         return Err("this command line is supervisord's own".into());
     };
     let listener = UnixListener::from(supervisor_sys::take_inherited(listener.parse()?)?);
-    let launcher = supervisor_sys::take_inherited(launcher.parse()?)?;
+    // It was started with us, so it is of our version.
+    let launcher = (supervisor_sys::take_inherited(launcher.parse()?)?, VERSION);
     journal::begin("warn")?;
     let uid: u32 = uid.parse()?;
     let privileged = nix::unistd::geteuid().is_root();
@@ -117,20 +119,6 @@ enum Until {
 
 fn runtime() -> io::Result<runtime::Runtime> {
     runtime::Builder::new_current_thread().max_blocking_threads(BLOCKING).enable_all().build()
-}
-
-fn connect_to_launcher(path: &Path) -> io::Result<OwnedFd> {
-    let kind = SockType::SeqPacket;
-    let connection = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    connect(std::os::fd::AsRawFd::as_raw_fd(&connection), &UnixAddr::new(path)?).map_err(
-        |error| {
-            io::Error::new(
-                io::Error::from(error).kind(),
-                format!("the launcher's socket {}: {error}", path.display()),
-            )
-        },
-    )?;
-    Ok(connection)
 }
 
 /// A socket that was handed in. Who may reach it is its unit's word.
@@ -163,7 +151,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let started = audit::start(&first.policies, first.mode, audit.key().public_key, audit.head());
     audit.write(started).await?;
     let places = Arc::new(Places::open(&state)?);
-    let launcher = Launcher::start(launcher)?;
+    let launcher = Launcher::start(launcher.0, launcher.1)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
     let host = timeout(PROBE, probe).await.map_err(|_| "the launcher does not answer")?;
     if let (Some(unable), Until::InputEnds { .. }) = (host.unable(), &until) {

@@ -231,6 +231,7 @@ impl Supervisor {
         let capture = Capture::create(place, plan.limits.output_bytes).map_err(storage)?;
         let live = Arc::new(Live {
             profile: plan.profile,
+            place: plan.workspace,
             execution: watch::Sender::new(execution),
             capture,
             cancelled: watch::Sender::new(false),
@@ -406,7 +407,7 @@ impl Supervisor {
         if mode == Mode::BestEffort {
             return Ok(());
         }
-        let matrix = self.inner.host.matrix(plan.profile, &plan.limits);
+        let matrix = self.inner.host.matrix(plan.profile, plan.workspace, &plan.limits);
         for control in policy.required_controls(&plan::to_policy(&plan.limits)) {
             let held = matrix.iter().find(|line| line.control == control.as_str());
             if let Some(line) = held.filter(|line| line.status != ControlStatus::Enforced) {

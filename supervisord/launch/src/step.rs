@@ -61,6 +61,16 @@ steps! {
     MakeNetwork = 13 "make_network",
     /// The sockets in it on which the daemon takes its traffic.
     Listen = 14 "listen",
+    /// The ceilings of all that its owner runs, each read back.
+    LimitOwner = 16 "limit_owner",
+    /// A kept workspace that is there and the owner's.
+    FindWorkspace = 17 "find_workspace",
+    /// A workspace on disk and its limits.
+    MakeDisk = 18 "make_disk",
+    /// A workspace's file system behind its loop device.
+    MountDisk = 19 "mount_disk",
+    /// Nothing of a workspace is left.
+    RemoveWorkspace = 20 "remove_workspace",
     // By init.
     /// The setup message from the launcher.
     ReadSetup = 32 "read_setup",
@@ -110,6 +120,23 @@ steps! {
     ChangeDirectory = 53 "change_directory",
     /// The payload's program.
     Exec = 54 "exec",
+}
+
+impl Step {
+    /// The step by which a version knows this one. Those of a later version stand for the nearest that
+    /// it has.
+    pub(crate) fn in_version(self, version: u16) -> Self {
+        match self {
+            Step::LimitOwner if version == 1 => Step::WriteLimits,
+            Step::Listen if version == 1 => Step::MakeNetwork,
+            Step::FindWorkspace | Step::MakeDisk | Step::MountDisk | Step::RemoveWorkspace
+                if version == 1 =>
+            {
+                Step::MakeWorkspace
+            }
+            step => step,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::environment::{check_environment_name, check_environment_value};
 use crate::example::{Example, Verdict};
 use crate::limit::{InvalidLimit, Limit, LimitsAsked, PerLimit};
 use crate::name::{NAME_RULE, is_name};
+use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 use crate::raw::{Amount, RawAmounts, RawExpect};
 use crate::suggest;
@@ -114,6 +115,26 @@ impl Checker {
             return None;
         };
         Some(self.document.sourced(raw, profile))
+    }
+
+    /// The places of a list.
+    pub fn workspace_places(
+        &mut self,
+        raw: &Spanned<Vec<Spanned<String>>>,
+    ) -> Sourced<Vec<WorkspacePlace>> {
+        let each = raw.get_ref().iter();
+        let places = each.filter_map(|name| Some(self.place(name)?.value)).collect();
+        self.document.sourced(raw, places)
+    }
+
+    /// Where a workspace is to be.
+    pub fn place(&mut self, raw: &Spanned<String>) -> Option<Sourced<WorkspacePlace>> {
+        let Some(place) = WorkspacePlace::from_name(raw.get_ref()) else {
+            let known = WorkspacePlace::ALL.map(WorkspacePlace::as_str);
+            self.unknown("place for workspaces", raw, &known);
+            return None;
+        };
+        Some(self.document.sourced(raw, place))
     }
 
     /// Controls, each where it was named.

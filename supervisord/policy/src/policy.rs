@@ -11,6 +11,7 @@ use crate::document::{Document, Origin, Sourced};
 use crate::egress::check::BudgetsGiven;
 use crate::egress::{Binding, Rule};
 use crate::example::Example;
+use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 use crate::raw::{self, RawPolicy};
 
@@ -25,6 +26,7 @@ pub(crate) struct Policy {
     pub maximum: Amounts,
     pub image: Option<Sourced<String>>,
     pub exec: Option<Sourced<bool>>,
+    pub workspace: Option<Sourced<WorkspacePlace>>,
     pub environment: BTreeMap<String, Sourced<String>>,
     pub profile: Option<Sourced<SyscallProfile>>,
     pub requires: Option<BTreeMap<Control, Origin>>,
@@ -44,8 +46,8 @@ impl Policy {
         let mut checker = Checker::new(Arc::clone(&document));
         checker.own_name(&raw.name, stem);
         let (defaults, maximum) = raw.limits.map(|limits| limits.split()).unwrap_or_default();
-        let (image, exec) =
-            raw.filesystem.map(|section| (section.image, section.exec)).unwrap_or_default();
+        let files = raw.filesystem.map(|section| (section.image, section.exec, section.workspace));
+        let (image, exec, workspace) = files.unwrap_or_default();
         let profile = raw.syscalls.and_then(|section| section.profile);
         let controls = raw.requires.and_then(|section| section.controls);
         let policy = Self {
@@ -56,6 +58,7 @@ impl Policy {
             maximum: checker.amounts(&maximum),
             image: image.and_then(|image| checker.name(image)),
             exec: exec.map(|exec| checker.flag(&exec)),
+            workspace: workspace.and_then(|place| checker.place(&place)),
             environment: checker.environment(raw.environment),
             profile: profile.and_then(|profile| checker.profile(&profile)),
             requires: controls.map(|list| checker.controls(list.get_ref())),

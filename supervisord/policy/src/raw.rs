@@ -100,6 +100,7 @@ pub(crate) enum Amount {
 pub(crate) struct RawFilesystem {
     pub image: Option<Spanned<String>>,
     pub exec: Option<Spanned<bool>>,
+    pub workspace: Option<Spanned<String>>,
 }
 
 /// `[filesystem]` of the floor.
@@ -107,6 +108,7 @@ pub(crate) struct RawFilesystem {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(crate) struct RawFloorFilesystem {
     pub exec: Option<Spanned<bool>>,
+    pub allowed_workspaces: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// `[syscalls]`.

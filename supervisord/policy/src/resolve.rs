@@ -15,6 +15,7 @@ use crate::egress::check::{self, BudgetsGiven};
 use crate::egress::{AddressClass, ClientOrigins, Egress, HostPattern, Rule, RuleSource, Verdict};
 use crate::floor::Floor;
 use crate::limit::{Limit, PerLimit};
+use crate::place::WorkspacePlace;
 use crate::policy::Policy;
 use crate::profile::SyscallProfile;
 use crate::resolved::{Bounded, Resolved};
@@ -141,6 +142,7 @@ impl Policy {
             maximum: or(&self.maximum, &parent.maximum),
             image: self.image.or(parent.image),
             exec: self.exec.or(parent.exec),
+            workspace: self.workspace.or(parent.workspace),
             profile: self.profile.or(parent.profile),
             environment,
             requires,
@@ -164,12 +166,16 @@ fn bound(
     else {
         return Err(vec![missing]);
     };
+    let implied =
+        || Sourced { value: WorkspacePlace::default(), origin: policy.name.origin.implied() };
+    let workspace = policy.workspace.unwrap_or_else(implied);
     let maximum = PerLimit::from_fn(|limit| match policy.maximum.at(limit) {
         Some(maximum) => maximum.clone(),
         None => defaults.at(limit).implied(),
     });
     let mut wrong = defaults_above_maximum(&policy.document, &defaults, &maximum);
     wrong.extend(forbidden_profile(&profile, floor));
+    wrong.extend(forbidden_place(&workspace, floor));
     wrong.extend(too_much_environment(&policy.name, &policy.environment));
     wrong.extend(unopenable(&policy.rules, floor));
     let rules = match rules(policy.rules, floor, clients) {
@@ -204,6 +210,7 @@ fn bound(
         maximum: PerLimit::from_fn(|limit| Bounded::new(limit, &maximum, floor)),
         image,
         exec: if floor.exec.value { exec } else { floor.exec.clone() },
+        workspace,
         environment: policy.environment,
         profile,
         requires,
@@ -263,6 +270,17 @@ fn forbidden_profile(profile: &Sourced<SyscallProfile>, floor: &Floor) -> Option
     let message = format!("the floor doesn't allow the system-call profile `{}`", profile.value);
     let hint = format!("{} allows: {}", allowed.origin, names.join(", "));
     Some(profile.origin.diagnostic(message).with_hint(hint))
+}
+
+fn forbidden_place(workspace: &Sourced<WorkspacePlace>, floor: &Floor) -> Option<Diagnostic> {
+    let allowed = &floor.allowed_workspaces;
+    if allowed.value.contains(&workspace.value) {
+        return None;
+    }
+    let names: Vec<_> = allowed.value.iter().map(|place| place.as_str()).collect();
+    let message = format!("the floor doesn't allow a workspace in `{}`", workspace.value);
+    let hint = format!("filesystem.workspace; {} allows: {}", allowed.origin, names.join(", "));
+    Some(workspace.origin.diagnostic(message).with_hint(hint))
 }
 
 fn too_much_environment(

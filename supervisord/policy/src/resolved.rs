@@ -10,6 +10,7 @@ use crate::egress::check::BudgetsGiven;
 use crate::example::{RefusalReason, refused};
 use crate::floor::Floor;
 use crate::limit::{Limit, Limits, LimitsAsked, PerLimit};
+use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 
 /// What a policy decides. There is no way to make one other than to load it.
@@ -21,6 +22,7 @@ pub struct Resolved {
     pub(crate) maximum: PerLimit<Bounded>,
     pub(crate) image: Sourced<String>,
     pub(crate) exec: Sourced<bool>,
+    pub(crate) workspace: Sourced<WorkspacePlace>,
     pub(crate) environment: BTreeMap<String, Sourced<String>>,
     pub(crate) profile: Sourced<SyscallProfile>,
     pub(crate) requires: BTreeMap<Control, Origin>,
@@ -106,6 +108,11 @@ impl Resolved {
     /// What may leave the sandbox.
     pub fn egress(&self) -> &Egress {
         &self.egress
+    }
+
+    /// Where a workspace that goes with its execution is.
+    pub fn workspace(&self) -> WorkspacePlace {
+        self.workspace.value
     }
 
     /// The payload's variables besides the built-in ones, by name.

@@ -38,6 +38,8 @@ impl Resolved {
         lines.section("filesystem");
         lines.value("image", &quote(self.image()), &self.image.origin);
         lines.value("exec", &self.exec().to_string(), &self.exec.origin);
+        let workspace = quote(self.workspace().as_str());
+        lines.value("workspace", &workspace, &self.workspace.origin);
         if !self.environment.is_empty() {
             lines.section("environment");
         }
@@ -79,12 +81,13 @@ impl Resolved {
         let egress = self.canonical_egress();
         format!(
             "{CANONICAL_FORM}\nname = {}\n{}{}filesystem.image = {}\nfilesystem.exec = {}\n\
-             {variables}syscalls.profile = {}\nrequires.controls = [{}]\n{egress}",
+             filesystem.workspace = {}\n{variables}syscalls.profile = {}\nrequires.controls = [{}]\n{egress}",
             quote(self.name()),
             canonical_limits("limits", &self.defaults()),
             canonical_limits("limits.max", &self.maximum()),
             quote(self.image()),
             self.exec(),
+            quote(self.workspace().as_str()),
             quote(self.profile().as_str()),
             controls.join(", "),
         )

@@ -8,10 +8,12 @@ mod datagram;
 mod descriptor;
 mod filter;
 mod lock;
+mod loop_device;
 mod loopback;
 mod message;
 mod mount;
 mod process;
+mod quota;
 mod random;
 
 pub use capability::{empty_bounding_set, no_capabilities_left, set_securebits};
@@ -22,12 +24,14 @@ pub use descriptor::{
 };
 pub use filter::{Instruction, install_filter, landlock_abi};
 pub use lock::lock_first_free;
+pub use loop_device::{behind_loop, configure_loop, free_loop};
 pub use loopback::loopback_up;
 pub use message::{accept, peer_groups, peer_uid, receive, send};
 pub use mount::{
     FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath, mount_attributes,
 };
 pub use process::{default_sigpipe, execute, kill, wait_any};
+pub use quota::{has_project_quota, limit_project, project_of, put_into_project};
 pub use random::random_bits;
 
 /// The last error of this thread, as a result.
