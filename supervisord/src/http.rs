@@ -21,12 +21,13 @@ mod pool;
 mod range;
 mod routes;
 mod server;
+mod sessions;
 mod streaming;
 mod strict;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-pub use operations::{Chunks, Operations};
+pub use operations::{Chunks, Operations, Receiver};
 pub use peer::{Peer, Roles};
 pub use server::Server;

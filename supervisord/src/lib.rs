@@ -22,6 +22,7 @@ pub mod readiness;
 pub mod recovery;
 pub mod reports;
 pub mod service;
+pub mod session;
 pub mod standalone;
 pub mod store;
 pub mod supervisor;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use supervisor_api::{
     ApiError, ErrorCode, InputFile, Language, Limit, Limits, LimitsRequest, SubmitRequest,
+    UniqueMap,
 };
 use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{Image, Listeners, Prepare, SandboxLimits, Start};
@@ -65,7 +66,7 @@ pub struct Plan {
 impl Plan {
     /// Checks a submission against its policy.
     pub fn new(request: SubmitRequest, policy: &Resolved) -> Result<Self, ApiError> {
-        check_labels(&request)?;
+        check_labels(&request.labels)?;
         let limits = limits(&request.limits, policy)?;
         let mut files = request.files;
         let argv = match (request.language, request.source) {
@@ -149,8 +150,8 @@ pub fn sandbox_limits(limits: &Limits) -> SandboxLimits {
     }
 }
 
-fn check_labels(request: &SubmitRequest) -> Result<(), ApiError> {
-    let labels = &request.labels.0;
+pub(crate) fn check_labels(labels: &UniqueMap) -> Result<(), ApiError> {
+    let labels = &labels.0;
     if labels.len() > MAX_LABELS {
         return Err(ApiError::invalid("labels", format!("at most {MAX_LABELS} labels")));
     }
@@ -167,7 +168,7 @@ fn check_labels(request: &SubmitRequest) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn limits(asked: &LimitsRequest, policy: &Resolved) -> Result<Limits, ApiError> {
+pub(crate) fn limits(asked: &LimitsRequest, policy: &Resolved) -> Result<Limits, ApiError> {
     let mut translated = LimitsAsked::default();
     for limit in Limit::ALL {
         if let (Some(value), Some(known)) = (asked.get(*limit), theirs(*limit)) {

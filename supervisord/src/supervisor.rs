@@ -16,7 +16,7 @@ use supervisor_api::{
 };
 use supervisor_policy::{PolicySet, Resolved};
 use supervisor_sys::random_bits;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -31,6 +31,7 @@ use crate::live::{Live, LiveSet};
 use crate::places::Places;
 use crate::plan::{self, Plan};
 use crate::recovery;
+use crate::session::{SessionSet, Use};
 use crate::store::{Among, Store, StoreError};
 use crate::workspace::open_artifact;
 
@@ -88,6 +89,10 @@ pub struct Inner {
     pub live: LiveSet,
     /// Where files are kept.
     pub places: Arc<Places>,
+    /// What callers keep over several executions.
+    pub sessions: SessionSet,
+    /// Permits to pack or unpack an archive.
+    pub archives: Arc<Semaphore>,
     /// What may be asked for.
     pub policies: PolicySet,
     /// The policy of a submission that names none.
@@ -153,7 +158,11 @@ impl Supervisor {
             return Err(ApiError::new(ErrorCode::Unavailable, "the launcher is gone")
                 .with_hint("the daemon ends and is started anew with it; try again"));
         }
-        let policy = self.policy(&request)?;
+        let session = match request.session {
+            Some(id) => Some(self.own_session(caller, id)?.run()?),
+            None => None,
+        };
+        let policy = self.policy_of(&request, session.as_ref())?;
         let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
         let globs = request.artifacts.globs.clone();
         let plan = if globs.is_empty() {
@@ -166,7 +175,10 @@ impl Supervisor {
         self.require(&policy, &plan)?;
         let execution = Execution {
             id: ExecutionId::from_bits(random_bits().map_err(internal)?),
-            session: SessionId::from_bits(random_bits().map_err(internal)?),
+            session: match &session {
+                Some(held) => held.session().record().id,
+                None => SessionId::from_bits(random_bits().map_err(internal)?),
+            },
             owner_uid: caller.uid,
             state: State::Queued,
             outcome: None,
@@ -337,8 +349,26 @@ impl Supervisor {
         Ok(self.inner.host.doctor(self.inner.mode))
     }
 
-    fn policy(&self, request: &SubmitRequest) -> Result<Arc<Resolved>, ApiError> {
-        let name = request.policy.as_deref().unwrap_or(&self.inner.default_policy);
+    /// The policy of a submission: its session's, if it has one.
+    fn policy_of(
+        &self,
+        request: &SubmitRequest,
+        session: Option<&Use>,
+    ) -> Result<Arc<Resolved>, ApiError> {
+        let held = session.map(|held| held.session().record().policy);
+        match (&held, &request.policy) {
+            (Some(held), Some(asked)) if held != asked => {
+                let problem = format!("the session's policy is {held}");
+                Err(ApiError::invalid("policy", problem).with_hint("leave the policy out"))
+            }
+            (Some(held), _) => self.policy(Some(held)),
+            (None, asked) => self.policy(asked.as_deref()),
+        }
+    }
+
+    /// The policy of this name, or the one of those who name none.
+    pub(crate) fn policy(&self, name: Option<&str>) -> Result<Arc<Resolved>, ApiError> {
+        let name = name.unwrap_or(&self.inner.default_policy);
         self.inner.policies.resolve(name).cloned().ok_or_else(|| {
             let error = ApiError::invalid("policy", "there is no policy of this name");
             match self.inner.policies.nearest(name) {
@@ -401,14 +431,14 @@ fn not_found() -> ApiError {
     ApiError::new(ErrorCode::NotFound, "there is no such execution or artifact")
 }
 
-fn reference(policy: &Resolved) -> PolicyReference {
+pub(crate) fn reference(policy: &Resolved) -> PolicyReference {
     let digest = Sha256::digest(policy.canonical().as_bytes());
     let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     PolicyReference { name: policy.name().to_owned(), digest }
 }
 
 /// A fault of the daemon's own: the journal has the cause, the caller doesn't.
-fn internal(error: impl std::fmt::Display) -> ApiError {
+pub(crate) fn internal(error: impl std::fmt::Display) -> ApiError {
     tracing::error!(%error, "a call failed");
     ApiError::new(ErrorCode::Internal, "the daemon failed; its journal has the cause")
 }
@@ -425,7 +455,7 @@ fn full() -> ApiError {
         .with_hint("try again later; nothing was run")
 }
 
-fn from_store(error: &StoreError) -> ApiError {
+pub(crate) fn from_store(error: &StoreError) -> ApiError {
     match error {
         StoreError::Full { .. } => full(),
         StoreError::Unknown { .. } => not_found(),

@@ -16,6 +16,7 @@ mod map;
 mod openapi;
 mod operation;
 mod output;
+mod session;
 mod submit;
 
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
@@ -32,8 +33,9 @@ pub use id::{ExecutionId, InvalidId, SessionId};
 pub use limits::{Limit, Limits, LimitsRequest};
 pub use map::UniqueMap;
 pub use openapi::document as openapi_document;
-pub use operation::{Method, OPERATIONS, Operation, Parameter, Place};
+pub use operation::{Method, OPERATIONS, Operation, Parameter, Place, RAW_BODY};
 pub use output::{OutputChunk, Stream};
+pub use session::{CreateSession, ExtendSession, Session, SessionList, SessionState, SessionUsage};
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};
 
 /// Media type of error answers (RFC 9457).

@@ -1,7 +1,7 @@
 //! The server against the table of operations and the OpenAPI document made of it.
 
 use serde_json::{Value, json};
-use supervisor_api::{Method, NDJSON, OPERATIONS, Operation, openapi_document};
+use supervisor_api::{NDJSON, OPERATIONS, Operation, openapi_document};
 
 use super::House;
 use super::client::{Client, Reply};
@@ -14,10 +14,7 @@ fn path_of(operation: &Operation) -> String {
 }
 
 fn method_of(operation: &Operation) -> &'static str {
-    match operation.method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-    }
+    operation.method.name()
 }
 
 async fn call(client: &mut Client, operation: &Operation) -> Reply {
