@@ -10,6 +10,7 @@ use supervisor_api::Mode;
 use crate::admission::Bounds;
 use crate::audit;
 use crate::dbus::Address;
+use crate::session;
 
 /// What the configuration says. Every key may be left out.
 #[derive(Debug, Clone, Deserialize)]
@@ -75,6 +76,10 @@ pub struct ConfiguredBounds {
     pub waiting: usize,
     /// Waiting, of one uid.
     pub waiting_per_uid: usize,
+    /// Sessions, of all callers.
+    pub sessions: usize,
+    /// Sessions, of one uid.
+    pub sessions_per_uid: usize,
 }
 
 impl Default for Config {
@@ -98,7 +103,15 @@ impl Default for ConfiguredBounds {
     /// A sandbox that does nothing costs about a megabyte, one that works a share of the cores:
     /// more at once than this only makes each slower on a machine of usual size.
     fn default() -> Self {
-        Self { running: 64, running_per_uid: 32, waiting: 4096, waiting_per_uid: 1024 }
+        Self {
+            running: 64,
+            running_per_uid: 32,
+            waiting: 4096,
+            waiting_per_uid: 1024,
+            // Each may hold a workspace of gigabytes; disks are full before this is reached.
+            sessions: 1024,
+            sessions_per_uid: 64,
+        }
     }
 }
 
@@ -113,6 +126,16 @@ impl From<&ConfiguredAudit> for audit::Settings {
     fn from(configured: &ConfiguredAudit) -> Self {
         let ConfiguredAudit { file_bytes, total_bytes, journal } = *configured;
         Self { file_bytes, total_bytes, journal }
+    }
+}
+
+impl From<&ConfiguredBounds> for session::Bounds {
+    fn from(configured: &ConfiguredBounds) -> Self {
+        let most = supervisor_launch::MAX_WORKSPACES;
+        Self {
+            sessions: configured.sessions.min(most),
+            sessions_per_uid: configured.sessions_per_uid,
+        }
     }
 }
 

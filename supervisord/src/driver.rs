@@ -212,6 +212,15 @@ async fn write_files(sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {
     let workspace = sandbox.get(Descriptor::Workspace).ok_or_else(lost)?;
     let workspace = workspace.try_clone().map_err(|_| lost())?;
     let files = plan.files.clone();
+    if plan.kept.is_some() {
+        // What an execution before it left there gives way, as it would to any other writer.
+        let replaced =
+            spawn_blocking(move || workspace::replace_files(workspace.as_fd(), &files)).await;
+        return match replaced {
+            Ok(result) => result.map_err(|error| outcome::files_not_replaced(&error)),
+            Err(_) => Err(lost()), // the runtime is shutting down
+        };
+    }
     let written = spawn_blocking(move || workspace::write_files(workspace.as_fd(), &files)).await;
     match written {
         Ok(result) => result.map_err(|error| outcome::files_failed(&error)),

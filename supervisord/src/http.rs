@@ -21,6 +21,7 @@ mod pool;
 mod range;
 mod routes;
 mod server;
+mod sessions;
 mod streaming;
 mod strict;
 #[cfg(test)]
@@ -28,7 +29,7 @@ mod tests;
 mod wire;
 
 pub use json::{parse as parse_json, shorten};
-pub use operations::{Chunks, Operations};
+pub use operations::{Chunks, Operations, Receiver};
 pub use peer::{Peer, Roles};
 pub use pool::{Pool, Share};
 pub use server::Server;

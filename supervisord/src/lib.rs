@@ -28,6 +28,7 @@ pub mod recovery;
 pub mod reload;
 pub mod reports;
 pub mod service;
+pub mod session;
 pub mod settings;
 pub mod standalone;
 pub mod store;

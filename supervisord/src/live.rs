@@ -9,6 +9,7 @@ use supervisor_policy::WorkspacePlace;
 use tokio::sync::{broadcast, watch};
 
 use crate::capture::Capture;
+use crate::session::Use;
 
 /// One execution that has not finished. Its driver alone changes it.
 pub struct Live {
@@ -22,6 +23,9 @@ pub struct Live {
     pub capture: Arc<Capture>,
     /// Whether somebody wants it ended.
     pub cancelled: watch::Sender<bool>,
+    /// The session in whose workspace it runs, which is not removed as long as this is held; `None` for
+    /// one that goes with it.
+    pub session: Option<Use>,
 }
 
 impl Live {

@@ -22,6 +22,7 @@ use crate::clock;
 use crate::driver;
 use crate::launcher::{Sandbox, pid_of};
 use crate::live::Live;
+use crate::session;
 use crate::store::MAX_FINISHED_PER_OWNER;
 use crate::supervisor::Inner;
 use crate::workspace::GlobSelection;
@@ -31,6 +32,7 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Adopts what lives, records what is lost, ends what nobody knows, removes files without a record.
 pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
+    session::recover(inner).await?; // before executions, which hold theirs
     let unfinished = inner.store.unfinished().await?;
     let living: HashSet<u128> = inner.launcher.list().await?.into_iter().collect();
     let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();
@@ -106,6 +108,7 @@ async fn take_over(
 }
 
 fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> {
+    let session = inner.sessions.get(execution.session).and_then(|session| session.run().ok());
     let place = inner.places.make(execution.id, &[])?;
     let capture = Capture::reopen(place, execution.limits.output_bytes)?;
     let generation = inner.settings.current();
@@ -118,6 +121,7 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
         execution: watch::Sender::new(execution),
         capture,
         cancelled: watch::Sender::new(false),
+        session,
     }))
 }
 

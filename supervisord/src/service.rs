@@ -16,7 +16,7 @@ use supervisor_api::{Mode, State, What};
 use supervisor_launch::VERSION;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -32,6 +32,7 @@ use crate::live::LiveSet;
 use crate::places::Places;
 use crate::reach::reach;
 use crate::recovery;
+use crate::session::{self, SessionSet};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
@@ -166,6 +167,8 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         launcher,
         admission: Admission::new(first.bounds),
         live: LiveSet::default(),
+        sessions: SessionSet::new(first.session_bounds),
+        archives: Arc::new(Semaphore::new(session::ARCHIVES)),
         places,
         settings,
         roles: roles.clone(),
@@ -176,6 +179,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (stop, stopped) = watch::channel(false);
+    let expiry = tokio::spawn(session::watch(supervisor.clone()));
     let bus = tokio::spawn(dbus::serve(supervisor.clone(), bus, stopped.clone()));
     let server = Server::new(Arc::new(supervisor.clone()), roles);
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
@@ -187,6 +191,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     };
     systemd::stopping();
     stop.send_replace(true);
+    expiry.abort();
     serving.await?;
     bus.await?;
     let closed = supervisor.inner().store.close().await;

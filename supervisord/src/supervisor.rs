@@ -16,7 +16,7 @@ use supervisor_api::{
 };
 use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -34,6 +34,7 @@ use crate::live::{Live, LiveSet};
 use crate::places::Places;
 use crate::plan::{self, Plan};
 use crate::recovery;
+use crate::session::{Kept, SessionSet};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::workspace::open_artifact;
@@ -103,6 +104,10 @@ pub struct Inner {
     pub live: LiveSet,
     /// Where files are kept.
     pub places: Arc<Places>,
+    /// What callers keep over several executions.
+    pub sessions: SessionSet,
+    /// Permits to pack or unpack an archive.
+    pub archives: Arc<Semaphore>,
     /// What may be asked for, by the configuration and the policies in force.
     pub settings: Settings,
     /// Who is an administrator.
@@ -164,10 +169,11 @@ impl Supervisor {
         let audit = &self.inner.audit;
         audit.admit()?;
         let generation = self.inner.settings.current();
-        let name = request.policy.clone().unwrap_or_else(|| generation.default_policy.clone());
+        let session = request.session.map(|id| self.own_session(caller, id)).transpose()?;
+        let name = policy_name(&request, session.as_deref(), &generation)?;
         let program = program(&request);
         let wait = request.wait;
-        match self.accept(caller, &generation, &name, request).await {
+        match self.accept(caller, &generation, &name, request, session).await {
             Ok(live) if wait => self.finished(&live).await,
             Ok(live) => Ok(live.snapshot()),
             Err(refusal) => {
@@ -185,6 +191,7 @@ impl Supervisor {
         generation: &Generation,
         name: &str,
         request: SubmitRequest,
+        session: Option<Arc<Kept>>,
     ) -> Result<Arc<Live>, ApiError> {
         let inner = &self.inner;
         if inner.launcher.is_gone() {
@@ -192,19 +199,25 @@ impl Supervisor {
                 .with_hint("the daemon ends and is started anew with it; try again"));
         }
         let policy = policy(generation, name)?;
+        let session = session.map(|session| session.run()).transpose()?;
         let (labels, language) = (request.labels.clone(), request.language);
         let globs = request.artifacts.globs.clone();
+        let held = session.as_ref().map(|held| held.session().record());
         let plan = if globs.is_empty() {
-            Plan::new(request, &policy)?
+            Plan::new(request, &policy, held.as_ref())?
         } else {
             // Globs may take a tenth of a second to compile.
-            let policy = policy.clone();
-            spawn_blocking(move || Plan::new(request, &policy)).await.map_err(internal)??
+            let (policy, held) = (policy.clone(), held.clone());
+            let planned = spawn_blocking(move || Plan::new(request, &policy, held.as_ref()));
+            planned.await.map_err(internal)??
         };
         self.require(generation.mode, &policy, &plan)?;
         let execution = Execution {
             id: ExecutionId::from_bits(random_bits().map_err(internal)?),
-            session: SessionId::from_bits(random_bits().map_err(internal)?),
+            session: match &held {
+                Some(held) => held.id,
+                None => SessionId::from_bits(random_bits().map_err(internal)?),
+            },
             owner_uid: caller.uid,
             state: State::Queued,
             outcome: None,
@@ -235,6 +248,7 @@ impl Supervisor {
             execution: watch::Sender::new(execution),
             capture,
             cancelled: watch::Sender::new(false),
+            session,
         });
         inner.live.insert(id, live.clone());
         let (recorded, record) = oneshot::channel();
@@ -466,7 +480,24 @@ impl Supervisor {
     }
 }
 
-fn policy(generation: &Generation, name: &str) -> Result<Arc<Resolved>, ApiError> {
+/// The policy of a submission, by name: its session's, if it has one.
+fn policy_name(
+    request: &SubmitRequest,
+    session: Option<&Kept>,
+    generation: &Generation,
+) -> Result<String, ApiError> {
+    let held = session.map(|session| session.record().policy);
+    match (held, &request.policy) {
+        (Some(held), Some(asked)) if held != *asked => {
+            let problem = format!("the session's policy is {held}");
+            Err(ApiError::invalid("policy", problem).with_hint("leave the policy out"))
+        }
+        (Some(held), _) => Ok(held),
+        (None, asked) => Ok(asked.clone().unwrap_or_else(|| generation.default_policy.clone())),
+    }
+}
+
+pub(crate) fn policy(generation: &Generation, name: &str) -> Result<Arc<Resolved>, ApiError> {
     generation.policies.resolve(name).cloned().ok_or_else(|| {
         let error = ApiError::invalid("policy", "there is no policy of this name");
         match generation.policies.nearest(name) {
@@ -487,14 +518,14 @@ fn not_found() -> ApiError {
     ApiError::new(ErrorCode::NotFound, "there is no such execution or artifact")
 }
 
-fn reference(policy: &Resolved) -> PolicyReference {
+pub(crate) fn reference(policy: &Resolved) -> PolicyReference {
     let digest = Sha256::digest(policy.canonical().as_bytes());
     let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     PolicyReference { name: policy.name().to_owned(), digest }
 }
 
 /// A fault of the daemon's own: the journal has the cause, the caller doesn't.
-fn internal(error: impl std::fmt::Display) -> ApiError {
+pub(crate) fn internal(error: impl std::fmt::Display) -> ApiError {
     tracing::error!(%error, "a call failed");
     ApiError::new(ErrorCode::Internal, "the daemon failed; its journal has the cause")
 }
@@ -511,7 +542,7 @@ fn full() -> ApiError {
         .with_hint("try again later; nothing was run")
 }
 
-fn from_store(error: &StoreError) -> ApiError {
+pub(crate) fn from_store(error: &StoreError) -> ApiError {
     match error {
         StoreError::Full { .. } => full(),
         StoreError::Unknown { .. } => not_found(),

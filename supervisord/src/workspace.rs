@@ -21,7 +21,7 @@ pub use artifact::open_artifact;
 pub use collect::{CollectLimits, Collected, collect};
 pub use files::{
     FileError, Listing, MAX_LISTED, Replacement, UnpackBounds, Unpacked, list, look,
-    make_directory, open, pack, remove, rename, unpack,
+    make_directory, open, pack, remove, rename, replace_files, unpack,
 };
 pub use glob::{GlobSelection, InvalidGlob, MAX_GLOB_BYTES, MAX_GLOBS};
 pub use path::{

@@ -18,6 +18,7 @@ mod openapi;
 mod operation;
 mod output;
 mod reload;
+mod session;
 mod submit;
 
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
@@ -41,9 +42,10 @@ pub use id::{ExecutionId, InvalidId, SessionId};
 pub use limits::{Limit, Limits, LimitsRequest};
 pub use map::UniqueMap;
 pub use openapi::document as openapi_document;
-pub use operation::{Method, OPERATIONS, Operation, Parameter, Place};
+pub use operation::{Method, OPERATIONS, Operation, Parameter, Place, RAW_BODY};
 pub use output::{OutputChunk, Stream};
 pub use reload::Reloaded;
+pub use session::{CreateSession, ExtendSession, Session, SessionList, SessionState, SessionUsage};
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};
 
 /// Media type of error answers (RFC 9457).

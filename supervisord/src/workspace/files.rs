@@ -24,7 +24,7 @@ pub use entry::{Listing, MAX_LISTED, list, look};
 pub use error::FileError;
 pub use pack::pack;
 pub use remove::remove;
-pub use replace::Replacement;
+pub use replace::{Replacement, replace_files};
 
 use super::beneath;
 use super::path::WorkspacePath;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use nix::fcntl::{OFlag, renameat};
 use nix::sys::stat::{Mode, SFlag, fchmod};
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use supervisor_api::InputFile;
 use supervisor_sys::random_bits;
 
 use super::error::{FileError, failed};
@@ -15,6 +16,20 @@ use crate::workspace::path::WorkspacePath;
 
 const PLAIN: Mode = Mode::from_bits_truncate(0o644);
 const EXECUTABLE: Mode = Mode::from_bits_truncate(0o755);
+
+/// Writes a submission's files, each in the place of what stands there. After an error the files before the
+/// one it names stay.
+pub fn replace_files(root: BorrowedFd<'_>, files: &[InputFile]) -> Result<(), FileError> {
+    for file in files {
+        let path = WorkspacePath::try_from(file.path.as_str());
+        // Checked when it was submitted.
+        let path = path.map_err(|rule| FileError::TooMuch(format!("{}: {rule}", file.path)))?;
+        let mut replacement = Replacement::begin(root, &path, file.executable)?;
+        replacement.write(&file.content.0)?;
+        replacement.finish()?;
+    }
+    Ok(())
+}
 
 /// A file that is being written under a name nobody can guess, beside the one that it will replace. A
 /// payload can find and disturb it, for it owns the directory; then its own file is what it spoilt.
