@@ -52,6 +52,12 @@ pub struct ConfiguredBounds {
     pub waiting: usize,
     /// Waiting, of one uid.
     pub waiting_per_uid: usize,
+    /// The sum of `memory_max` of what runs of one uid, in bytes; 0 is no ceiling.
+    pub memory_per_uid: u64,
+    /// The sum of `workspace_bytes` of what runs and what is kept of one uid; 0 is no ceiling.
+    pub workspace_bytes_per_uid: u64,
+    /// Workspaces that are kept of one uid; 0 is none.
+    pub kept_per_uid: usize,
 }
 
 impl Default for Config {
@@ -71,9 +77,19 @@ impl Default for Config {
 
 impl Default for ConfiguredBounds {
     /// A sandbox that does nothing costs about a megabyte, one that works a share of the cores:
-    /// more at once than this only makes each slower on a machine of usual size.
+    /// more at once than this only makes each slower on a machine of usual size. How much memory one
+    /// uid may have depends on the machine, which its administrator knows; 64 GiB of workspaces is what
+    /// the built-in floor allows a single one.
     fn default() -> Self {
-        Self { running: 64, running_per_uid: 32, waiting: 4096, waiting_per_uid: 1024 }
+        Self {
+            running: 64,
+            running_per_uid: 32,
+            waiting: 4096,
+            waiting_per_uid: 1024,
+            memory_per_uid: 0,
+            workspace_bytes_per_uid: 64 << 30,
+            kept_per_uid: 32,
+        }
     }
 }
 
@@ -85,6 +101,9 @@ impl From<&ConfiguredBounds> for Bounds {
             running_per_uid: configured.running_per_uid.max(1),
             waiting: configured.waiting,
             waiting_per_uid: configured.waiting_per_uid,
+            memory_per_uid: configured.memory_per_uid,
+            workspace_bytes_per_uid: configured.workspace_bytes_per_uid,
+            kept_per_uid: configured.kept_per_uid,
         }
     }
 }

@@ -13,6 +13,7 @@ use supervisor_policy::{
     check_environment_value,
 };
 
+use crate::admission::Need;
 use crate::workspace::{GlobSelection, WorkingDirectory, check_files};
 
 /// Labels of an execution at the most, and the bytes of their names and values: they are for lists.
@@ -107,6 +108,11 @@ impl Plan {
         Ok(Self { argv, limits, start, stdin, files, globs, profile, exec, workspace })
     }
 
+    /// What it takes of its owner's ceilings.
+    pub fn need(&self) -> Need {
+        need(&self.limits)
+    }
+
     /// The launch request. Where the host has no workspaces on disk, it is for one in memory: in strict
     /// mode no such submission gets here, and in best-effort mode the result says it.
     pub fn prepare(&self, execution: u128, owner: u32, landlock: u8, disk: Storage) -> Prepare {
@@ -125,6 +131,11 @@ impl Plan {
             workspace,
         }
     }
+}
+
+/// What an execution with these limits takes of its owner's ceilings.
+pub fn need(limits: &Limits) -> Need {
+    Need { memory: limits.memory_max, workspace: limits.workspace_bytes }
 }
 
 /// The part of the limits that the launcher and init apply.

@@ -169,6 +169,7 @@ impl Supervisor {
             session: SessionId::from_bits(random_bits().map_err(internal)?),
             owner_uid: caller.uid,
             state: State::Queued,
+            queue_position: None,
             outcome: None,
             argv: plan.argv.clone(),
             language,
@@ -185,7 +186,7 @@ impl Supervisor {
             controls: Vec::new(),
         };
         let id = execution.id;
-        let turn = inner.admission.line_up(caller.uid)?;
+        let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
         let place = inner.places.make(id, &globs).map_err(storage)?;
         if !plan.stdin.is_empty() {
             inner.places.owe_input(id).map_err(storage)?;
@@ -202,7 +203,7 @@ impl Supervisor {
         let (recorded, record) = oneshot::channel();
         tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, recorded));
         record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
-        if wait { self.finished(&live).await } else { Ok(live.snapshot()) }
+        if wait { self.finished(&live).await } else { Ok(self.snapshot(&live)) }
     }
 
     /// One execution, once it has finished or `wait` is up.
@@ -214,11 +215,11 @@ impl Supervisor {
     ) -> Result<Execution, ApiError> {
         let Some(live) = self.own_live(caller, id) else { return self.recorded(caller, id).await };
         if wait.is_zero() {
-            return Ok(live.snapshot());
+            return Ok(self.snapshot(&live));
         }
         match timeout(wait, self.finished(&live)).await {
             Ok(finished) => finished,
-            Err(_elapsed) => Ok(live.snapshot()),
+            Err(_elapsed) => Ok(self.snapshot(&live)),
         }
     }
 
@@ -241,7 +242,7 @@ impl Supervisor {
         let mut page = page.map_err(|error| from_store(&error))?;
         for execution in &mut page.executions {
             if let Some(live) = self.inner.live.get(execution.id) {
-                *execution = live.snapshot();
+                *execution = self.snapshot(&live);
             }
         }
         Ok(page)
@@ -261,7 +262,7 @@ impl Supervisor {
             let found = store.list(owner, Among::Unfinished, page.next, query.limit).await;
             let found = found.map_err(|error| from_store(&error))?;
             let live = found.executions.iter().filter_map(|each| self.inner.live.get(each.id));
-            let snapshots = live.map(|live| live.snapshot());
+            let snapshots = live.map(|live| self.snapshot(&live));
             page.executions.extend(snapshots.filter(|execution| execution.state == state));
             page.next = found.next;
             if page.next.is_none() || !page.executions.is_empty() {
@@ -365,6 +366,16 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+
+    /// What an execution is by now, and while it waits, how long its line is.
+    fn snapshot(&self, live: &Live) -> Execution {
+        let mut execution = live.snapshot();
+        if execution.state == State::Queued {
+            let (uid, id) = (execution.owner_uid, execution.id);
+            execution.queue_position = self.inner.admission.position(uid, id);
+        }
+        execution
     }
 
     /// A caller's own execution that has not finished; an administrator's are everybody's.

@@ -163,10 +163,15 @@ impl Launcher {
         }
     }
 
-    /// Bytes that each image takes of the host's disk.
-    pub fn file_size(&self) -> Vec<u64> {
-        let files = fs::read_dir(self.workspaces()).unwrap().flatten();
-        files.map(|file| file.metadata().unwrap().blocks() * 512).collect()
+    /// Fails unless every image takes less than so many bytes of the host's disk before long.
+    #[track_caller]
+    pub fn expect_small_files(&self, most: u64) {
+        let begin = Instant::now();
+        let is_large = |file: fs::DirEntry| file.metadata().unwrap().blocks() * 512 >= most;
+        while fs::read_dir(self.workspaces()).unwrap().flatten().any(is_large) {
+            assert!(begin.elapsed() < PATIENCE, "an image stays large");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
