@@ -15,6 +15,7 @@ mod image;
 mod loops;
 mod maps;
 mod network;
+mod owners;
 mod projects;
 mod root;
 mod sandbox;
