@@ -29,7 +29,7 @@ use crate::journal;
 use crate::launcher::{LaunchError, Launcher, Sandbox};
 use crate::live::Live;
 use crate::outcome;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::reports::{ended, feed};
 use crate::store::StoreError;
 use crate::supervisor::Inner;
@@ -121,7 +121,8 @@ pub async fn adopt(
     ran: Result<Duration, &str>,
     globs: GlobSelection,
 ) {
-    let turn = inner.admission.already_running(live.snapshot().owner_uid);
+    let first = live.snapshot();
+    let turn = inner.admission.already_running(first.owner_uid, plan::need(&first.limits));
     let end = match ran {
         Ok(ran) => {
             thaw(&sandbox);

@@ -167,7 +167,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         launcher,
         admission: Admission::new(first.bounds),
         live: LiveSet::default(),
-        sessions: SessionSet::new(first.session_bounds),
+        sessions: SessionSet::default(),
         archives: Arc::new(Semaphore::new(session::ARCHIVES)),
         places,
         settings,

@@ -175,7 +175,7 @@ impl Supervisor {
         let wait = request.wait;
         match self.accept(caller, &generation, &name, request, session).await {
             Ok(live) if wait => self.finished(&live).await,
-            Ok(live) => Ok(live.snapshot()),
+            Ok(live) => Ok(self.snapshot(&live)),
             Err(refusal) => {
                 journal::refused(caller, &name, &refusal);
                 let subject = Subject { uid: Some(caller.uid), ..Subject::default() };
@@ -220,6 +220,7 @@ impl Supervisor {
             },
             owner_uid: caller.uid,
             state: State::Queued,
+            queue_position: None,
             outcome: None,
             argv: plan.argv.clone(),
             language,
@@ -236,7 +237,7 @@ impl Supervisor {
             controls: Vec::new(),
         };
         let id = execution.id;
-        let turn = inner.admission.line_up(caller.uid)?;
+        let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
         let place = inner.places.make(id, &globs).map_err(storage)?;
         if !plan.stdin.is_empty() {
             inner.places.owe_input(id).map_err(storage)?;
@@ -267,11 +268,11 @@ impl Supervisor {
     ) -> Result<Execution, ApiError> {
         let Some(live) = self.own_live(caller, id) else { return self.recorded(caller, id).await };
         if wait.is_zero() {
-            return Ok(live.snapshot());
+            return Ok(self.snapshot(&live));
         }
         match timeout(wait, self.finished(&live)).await {
             Ok(finished) => finished,
-            Err(_elapsed) => Ok(live.snapshot()),
+            Err(_elapsed) => Ok(self.snapshot(&live)),
         }
     }
 
@@ -294,7 +295,7 @@ impl Supervisor {
         let mut page = page.map_err(|error| from_store(&error))?;
         for execution in &mut page.executions {
             if let Some(live) = self.inner.live.get(execution.id) {
-                *execution = live.snapshot();
+                *execution = self.snapshot(&live);
             }
         }
         Ok(page)
@@ -314,7 +315,7 @@ impl Supervisor {
             let found = store.list(owner, Among::Unfinished, page.next, query.limit).await;
             let found = found.map_err(|error| from_store(&error))?;
             let live = found.executions.iter().filter_map(|each| self.inner.live.get(each.id));
-            let snapshots = live.map(|live| live.snapshot());
+            let snapshots = live.map(|live| self.snapshot(&live));
             page.executions.extend(snapshots.filter(|execution| execution.state == state));
             page.next = found.next;
             if page.next.is_none() || !page.executions.is_empty() {
@@ -432,6 +433,16 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+
+    /// What an execution is by now, and while it waits, how long its line is.
+    fn snapshot(&self, live: &Live) -> Execution {
+        let mut execution = live.snapshot();
+        if execution.state == State::Queued {
+            let (uid, id) = (execution.owner_uid, execution.id);
+            execution.queue_position = self.inner.admission.position(uid, id);
+        }
+        execution
     }
 
     /// A caller's own execution that has not finished; an administrator's are everybody's.

@@ -15,6 +15,8 @@ pub struct Settings {
     pub running_per_uid: usize,
     /// Executions that wait, of one uid.
     pub waiting_per_uid: usize,
+    /// The sum of the memory limits of what runs of one uid; 0 is no ceiling.
+    pub memory_per_uid: u64,
     /// Uids of administrators besides root.
     pub admins: Vec<u32>,
     /// Policy files by name, besides the built-in ones, which a directory of files replaces.
@@ -30,6 +32,7 @@ impl Default for Settings {
             running: 16,
             running_per_uid: 16,
             waiting_per_uid: 256,
+            memory_per_uid: 0,
             admins: Vec::new(),
             policies: Vec::new(),
             state_bytes: None,
@@ -48,7 +51,7 @@ impl Settings {
         format!(
             "socket = {:?}\nstate = {:?}\npolicies = {:?}\nlauncher = {:?}\nmode = {mode:?}\n\
              [admins]\nuids = {:?}\n[bounds]\nrunning = {}\nrunning_per_uid = {}\n\
-             waiting_per_uid = {}\n",
+             waiting_per_uid = {}\nmemory_per_uid = {}\n",
             place("run/api.sock"),
             place("state"),
             place("policies"),
@@ -57,6 +60,7 @@ impl Settings {
             self.running,
             self.running_per_uid,
             self.waiting_per_uid,
+            self.memory_per_uid,
         )
     }
 }

@@ -146,6 +146,10 @@ pub struct Execution {
     pub owner_uid: u32,
     /// Where it is in its life.
     pub state: State,
+    /// While it is queued: how many turns there will be until it has had its own, if all are of the
+    /// same length and no ceiling of its owner's is in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<u64>,
     /// How it ended, once it is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,

@@ -16,6 +16,7 @@ mod listen;
 mod loops;
 mod maps;
 mod network;
+mod owners;
 mod projects;
 mod root;
 mod sandbox;

@@ -35,8 +35,9 @@ pub struct Projects {
 
 impl Projects {
     /// Takes a mount of the directory, and attaches it in our own root.
-    pub fn open(directory: OwnedFd) -> io::Result<Self> {
-        attach(directory.as_fd(), PLACE)?;
+    pub fn open(mount: OwnedFd) -> io::Result<Self> {
+        attach(mount.as_fd(), PLACE)?;
+        let directory = as_owner(|| Ok(openat(&mount, ".", DIRECTORY, Mode::empty())?))?;
         Ok(Self { directory, taken: BTreeSet::new() })
     }
 

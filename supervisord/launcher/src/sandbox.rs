@@ -32,6 +32,7 @@ use crate::ids::{Ids, Range};
 use crate::listen;
 use crate::maps::{Maps, write_maps};
 use crate::network::Network;
+use crate::owners::Owners;
 use crate::root::Root;
 use crate::workspace::{Source, View};
 
@@ -63,6 +64,7 @@ pub struct Sandboxes {
     ids: Ids,
     network: Network,
     maps: Maps,
+    owners: Owners,
     /// The kernel can't translate the ids of a tmpfs (before Linux 6.3).
     old_tmpfs: bool,
     live: HashMap<u128, Sandbox>,
@@ -71,6 +73,8 @@ pub struct Sandboxes {
 /// One sandbox.
 struct Sandbox {
     ids: Option<Range>,
+    /// Whose cgroup its leaf is in.
+    owner: Option<u32>,
     leaf: Option<Leaf>,
     workspace: Workspace,
     outside: Outside,
@@ -85,8 +89,9 @@ impl Sandboxes {
     pub fn new(made_from: MadeFrom, ids: Ids) -> Result<Self, Fatal> {
         let null = File::options().read(true).write(true).open("/images/0/dev/null");
         let null = fatal("open the null device", null)?.into();
-        let (network, maps) = (Network::default(), Maps::default());
-        Ok(Self { made_from, null, ids, network, maps, old_tmpfs: false, live: HashMap::new() })
+        let (network, maps, owners) = (Network::default(), Maps::default(), Owners::default());
+        let live = HashMap::new();
+        Ok(Self { made_from, null, ids, network, maps, owners, old_tmpfs: false, live })
     }
 
     /// The executions that have a sandbox.
@@ -113,6 +118,7 @@ impl Sandboxes {
         };
         let mut sandbox = Sandbox {
             ids: Some(ids),
+            owner: None,
             leaf: None,
             workspace: request.workspace,
             outside: Outside::default(),
@@ -195,10 +201,17 @@ impl Sandboxes {
         Ok(())
     }
 
-    fn make_cgroup(&self, request: &Prepare, sandbox: &mut Sandbox) -> Result<(), Failed> {
+    fn make_cgroup(&mut self, request: &Prepare, sandbox: &mut Sandbox) -> Result<(), Failed> {
         let Some(base) = &self.made_from.cgroup else { return Ok(()) };
         let name = format!("ex-{:032x}", request.execution);
-        let leaf = sandbox.leaf.insert(at(Step::MakeCgroup, base.leaf(name))?);
+        let ceilings = &self.made_from.arguments.ceilings;
+        if let Some(owner) = request.owner {
+            at(Step::LimitOwner, self.owners.enter(base, owner, ceilings))?;
+            sandbox.owner = Some(owner);
+        }
+        let parent = sandbox.owner.and_then(|owner| self.owners.directory(owner));
+        let made = Leaf::make(parent.unwrap_or(base.directory()), name);
+        let leaf = sandbox.leaf.insert(at(Step::MakeCgroup, made)?);
         at(Step::WriteLimits, base.limit(leaf, &request.limits))?;
         sandbox.applied.controllers = base.controllers();
         let directory = at(Step::MakeCgroup, leaf.directory().try_clone_to_owned())?;
@@ -379,9 +392,16 @@ impl Sandboxes {
             sandbox.outside.forget(Descriptor::Process);
         }
         by_leaf?;
-        if let (Some(base), Some(leaf)) = (&self.made_from.cgroup, &sandbox.leaf) {
-            base.remove(leaf)?;
-            sandbox.leaf = None;
+        if let Some(base) = &self.made_from.cgroup {
+            if let Some(leaf) = &sandbox.leaf {
+                let parent = sandbox.owner.and_then(|owner| self.owners.directory(owner));
+                leaf.remove(parent.unwrap_or(base.directory()))?;
+                sandbox.leaf = None;
+            }
+            if let Some(owner) = sandbox.owner {
+                self.owners.leave(base, owner)?;
+                sandbox.owner = None;
+            }
         }
         if let (Some(disk), Workspace::Disk) = (&mut self.made_from.disk, sandbox.workspace) {
             sandbox.outside.forget(Descriptor::Workspace);

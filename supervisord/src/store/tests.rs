@@ -27,6 +27,7 @@ fn queued(number: u128) -> Execution {
         session: SessionId::from_bits(number),
         owner_uid: OWNER,
         state: State::Queued,
+        queue_position: None,
         outcome: None,
         argv: vec!["python3".into(), "-c".into(), format!("print({number})")],
         language: None,

@@ -353,6 +353,7 @@ fn execution(state: State) -> Execution {
         session: SessionId::from_bits(8),
         owner_uid: OWNER,
         state,
+        queue_position: None,
         outcome: finished.then_some(Outcome::Exited { code: 3 }),
         argv: vec!["true".into()],
         language: None,

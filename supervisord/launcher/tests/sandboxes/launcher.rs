@@ -46,6 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A launcher that runs, and a daemon's connection to it.
 pub struct Launcher {
     directory: TempDir,
+    more: &'static [&'static str],
     process: Child,
     connection: OwnedFd,
 }
@@ -56,6 +57,11 @@ pub type Answer = Result<(Reply, Vec<OwnedFd>), (Step, i32)>;
 impl Launcher {
     /// Starts one with a directory for workspaces.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more on its command line.
+    pub fn start_with(more: &'static [&'static str]) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "this test needs root");
         let mut builder = tempfile::Builder::new();
         let directory = match std::env::var_os(QUOTA) {
@@ -67,8 +73,13 @@ impl Launcher {
         let workspaces = directory.path().join("workspaces");
         fs::create_dir(&workspaces).unwrap();
         fs::set_permissions(&workspaces, fs::Permissions::from_mode(0o700)).unwrap();
-        let (process, connection) = begin(directory.path());
-        Self { directory, process, connection }
+        let (process, connection) = begin(directory.path(), more);
+        Self { directory, more, process, connection }
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Where workspaces are.
@@ -80,7 +91,7 @@ impl Launcher {
     pub fn kill_and_start(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        let (process, connection) = begin(self.directory.path());
+        let (process, connection) = begin(self.directory.path(), self.more);
         (self.process, self.connection) = (process, connection);
     }
 
@@ -163,10 +174,15 @@ impl Launcher {
         }
     }
 
-    /// Bytes that each image takes of the host's disk.
-    pub fn file_size(&self) -> Vec<u64> {
-        let files = fs::read_dir(self.workspaces()).unwrap().flatten();
-        files.map(|file| file.metadata().unwrap().blocks() * 512).collect()
+    /// Fails unless every image takes less than so many bytes of the host's disk before long.
+    #[track_caller]
+    pub fn expect_small_files(&self, most: u64) {
+        let begin = Instant::now();
+        let is_large = |file: fs::DirEntry| file.metadata().unwrap().blocks() * 512 >= most;
+        while fs::read_dir(self.workspaces()).unwrap().flatten().any(is_large) {
+            assert!(begin.elapsed() < PATIENCE, "an image stays large");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -212,7 +228,7 @@ fn socket_in(directory: &Path) -> PathBuf {
     directory.join("launcher.sock")
 }
 
-fn begin(directory: &Path) -> (Child, OwnedFd) {
+fn begin(directory: &Path, more: &[&str]) -> (Child, OwnedFd) {
     let built = || env!("CARGO_BIN_EXE_supervisor-launcher").into();
     let program = PathBuf::from(std::env::var_os(PROGRAM).unwrap_or_else(built));
     let init = program.with_file_name("supervisor-init");
@@ -224,6 +240,7 @@ fn begin(directory: &Path) -> (Child, OwnedFd) {
         .arg(&socket)
         .args(["--daemon-uid", &DAEMON.to_string(), "--workspaces"])
         .arg(directory.join("workspaces"))
+        .args(more)
         .stdin(Stdio::null())
         .spawn()
         .unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use supervisor_launch::{Applied, Descriptor, Ended, Prepare, Reply, Report, Request, Start};
@@ -68,6 +68,14 @@ impl<'a> Payload<'a> {
         };
         self.destroy();
         (code, said)
+    }
+
+    /// The pid of its init.
+    pub fn pid(&self) -> u32 {
+        let number = self.get(Descriptor::Process).as_raw_fd();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("Pid:")).expect("a pidfd");
+        line.trim().parse().unwrap()
     }
 
     /// Ends the sandbox.

@@ -1,5 +1,5 @@
-//! Workspaces on disk against real loop devices: their limits are hard, what is kept is kept whoever
-//! is killed, and nothing is left of the rest. As root.
+//! A launcher with real sandboxes. Workspaces on disk: their limits are hard, what is kept is kept
+//! whoever is killed, and nothing is left of the rest. Ceilings of uids. Versions. As root.
 
 #![allow(
     clippy::expect_used,
@@ -9,6 +9,7 @@
     reason = "a test that panics is a test that fails"
 )]
 
+mod ceilings;
 mod kept;
 mod launcher;
 mod limits;
