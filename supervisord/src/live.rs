@@ -1,6 +1,7 @@
 //! Executions that have not finished: what their drivers publish and what others may ask of them.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use supervisor_api::{Execution, ExecutionId};
@@ -19,6 +20,8 @@ pub struct Live {
     pub capture: Arc<Capture>,
     /// Whether somebody wants it ended.
     pub cancelled: watch::Sender<bool>,
+    /// Whether there is a record of it.
+    pub recorded: AtomicBool,
 }
 
 impl Live {

@@ -1,11 +1,12 @@
 //! The operations. Front ends only convert to and from these methods; each one reads as the
 //! specification of what it does.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -24,7 +25,7 @@ use crate::admission::Admission;
 pub use crate::capture::CaptureReader as OutputReader;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
-use crate::driver;
+use crate::driver::{self, Told};
 use crate::host::Host;
 use crate::launcher::Launcher;
 use crate::live::{Live, LiveSet};
@@ -108,6 +109,8 @@ const RETIRE_EVERY: u64 = 256;
 #[derive(Clone)]
 pub struct Supervisor {
     inner: Arc<Inner>,
+    /// The name and digest of each policy, as its executions say them.
+    references: Arc<HashMap<String, PolicyReference>>,
 }
 
 impl Inner {
@@ -134,7 +137,10 @@ impl Inner {
 impl Supervisor {
     /// A supervisor that is ready for calls.
     pub fn new(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner) }
+        let policies =
+            inner.policies.iter().map(|policy| (policy.name().to_owned(), reference(policy)));
+        let references = Arc::new(policies.collect());
+        Self { inner: Arc::new(inner), references }
     }
 
     /// What every part shares.
@@ -142,7 +148,9 @@ impl Supervisor {
         &self.inner
     }
 
-    /// Runs a payload in a fresh sandbox.
+    /// Runs a payload in a fresh sandbox; returns once it is recorded. With `wait` the caller says that it
+    /// tells nobody before the end, so an execution that is done soon is recorded with its end at once
+    /// and returned finished; any other has yet to be waited for, by [`status`](Self::status).
     pub async fn submit(
         &self,
         caller: &Caller,
@@ -173,7 +181,7 @@ impl Supervisor {
             argv: plan.argv.clone(),
             language,
             labels,
-            policy: reference(&policy),
+            policy: self.reference(&policy),
             limits: plan.limits,
             created_at: clock::now(),
             started_at: None,
@@ -186,22 +194,28 @@ impl Supervisor {
         };
         let id = execution.id;
         let turn = inner.admission.line_up(caller.uid)?;
-        let place = inner.places.make(id, &globs).map_err(storage)?;
+        if !globs.is_empty() || !plan.stdin.is_empty() {
+            inner.places.make(id, &globs).map_err(storage)?;
+        }
         if !plan.stdin.is_empty() {
             inner.places.owe_input(id).map_err(storage)?;
         }
-        let capture = Capture::create(place, plan.limits.output_bytes).map_err(storage)?;
+        let places = inner.places.clone();
+        let make_place = Box::new(move || places.make(id, &[]));
+        let capture = Capture::create(make_place, plan.limits.output_bytes);
         let live = Arc::new(Live {
             profile: plan.profile,
             execution: watch::Sender::new(execution),
             capture,
             cancelled: watch::Sender::new(false),
+            recorded: AtomicBool::new(false),
         });
         inner.live.insert(id, live.clone());
         let (recorded, record) = oneshot::channel();
-        tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, recorded));
+        let told = if wait { Told::AtTheEnd } else { Told::AtOnce };
+        tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, (told, recorded)));
         record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
-        if wait { self.finished(&live).await } else { Ok(live.snapshot()) }
+        Ok(live.snapshot())
     }
 
     /// One execution, once it has finished or `wait` is up.
@@ -280,15 +294,23 @@ impl Supervisor {
             Some(live) => live.capture.clone(),
             None => {
                 let execution = self.recorded(caller, id).await?;
-                let place = self.inner.places.open_place(id).map_err(storage)?;
-                let limit = execution.limits.output_bytes;
-                let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
-                let capture = reopened.map_err(internal)?.map_err(storage)?;
-                capture.finish();
-                capture
+                self.kept(id, execution.limits.output_bytes).await?
             }
         };
         Ok(capture.reader(query.stream, query.offset, query.follow))
+    }
+
+    /// The output of an execution that has finished.
+    async fn kept(&self, id: ExecutionId, limit: u64) -> Result<Arc<Capture>, ApiError> {
+        let place = match self.inner.places.open_place(id) {
+            // It said nothing, so nothing was made for it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Capture::nothing()),
+            other => other.map_err(storage)?,
+        };
+        let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
+        let capture = reopened.map_err(internal)?.map_err(storage)?;
+        capture.finish();
+        Ok(capture)
     }
 
     /// Ends an execution; returns when nothing of it runs any more.
@@ -335,6 +357,11 @@ impl Supervisor {
     /// What this host can enforce.
     pub fn doctor(&self) -> Result<Doctor, ApiError> {
         Ok(self.inner.host.doctor(self.inner.mode))
+    }
+
+    fn reference(&self, policy: &Resolved) -> PolicyReference {
+        let known = self.references.get(policy.name());
+        known.cloned().unwrap_or_else(|| reference(policy))
     }
 
     fn policy(&self, request: &SubmitRequest) -> Result<Arc<Resolved>, ApiError> {
