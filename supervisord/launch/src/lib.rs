@@ -7,7 +7,8 @@
 //! | [`Request::Adopt`] → [`Reply::Prepared`] or [`Reply::Failed`] | M → P → M | after M came back | any time |
 //! | [`Request::Destroy`] → [`Reply::Destroyed`] or [`Reply::Failed`] | M → P → M | after prepare | once an execution |
 //! | [`Request::List`] → [`Reply::List`] | M → P → M | any time | any number |
-//! | [`Setup`] | P → I | first thing after exec | once |
+//! | [`COPY`] → [`Copied`] | P → seed of I → P | within prepare | once |
+//! | [`Setup`] | P → I | first thing | once |
 //! | [`Report`] | I → M | ready or failed; later ended | at most two |
 //! | [`Start`] | M → payload's stub | after ready | once |
 //!
@@ -16,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+mod copied;
 mod identity;
 mod report;
 mod request;
@@ -25,6 +27,7 @@ mod start;
 mod step;
 mod wire;
 
+pub use copied::{COPY, COPY_DESCRIPTORS, Copied};
 pub use identity::{
     BLOCK_LOCKS, BLOCKS, FIRST_ID, IDS_PER_BLOCK, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES,
     PAYLOAD_ID, first_id,

@@ -11,9 +11,9 @@ mod descriptors;
 mod failure;
 mod ids;
 mod image;
-mod network;
 mod root;
 mod sandbox;
+mod seed;
 mod serve;
 mod workspace;
 
@@ -52,6 +52,7 @@ fn run() -> Result<(), failure::Fatal> {
     };
     let cgroup = cgroup::Base::make(&arguments)?;
     root.enter()?;
+    failure::fatal("leave the host's network", confine::leave_network())?;
     confine::confine(root.privileged(), arguments.cgroup == arguments::CgroupPlace::Own)?;
     let made_from = sandbox::MadeFrom { proof, arguments, root, cgroup, init };
     serve::serve(daemon, sandbox::Sandboxes::new(made_from, ids)?)

@@ -81,7 +81,6 @@ enum Event {
 
 /// Serves until the daemon is gone for good or we are told to stop; then ends every sandbox.
 pub fn serve(mut daemon: Daemon, mut sandboxes: Sandboxes) -> Result<(), Fatal> {
-    sandboxes.get_ready();
     loop {
         match fatal("wait for a request", next(&daemon))? {
             Event::Stop => break,
@@ -181,7 +180,6 @@ fn hand_out(
         Ok((applied, fds)) => {
             send(connection, &Reply::Prepared { execution, applied }.encode(), &fds)?;
             sandboxes.forget_stdin(execution);
-            sandboxes.get_ready();
             Ok(())
         }
         Err(failed) => send(connection, &failure(execution, failed).encode(), &[]),

@@ -12,14 +12,14 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use supervisor_launch::{SandboxLimits, Step};
 use supervisor_sys::{
-    Cloned, FsContext, MountAttributes, Namespaces, SingleThreaded, attach, clone_into,
-    clone_tree_beneath, mount_attributes, receive, send,
+    Cloned, FsContext, MountAttributes, SingleThreaded, attach, clone_tree_beneath,
+    clone_user_namespace, mount_attributes, receive, send,
 };
 
 use crate::failure::{Failed, at};
 
-/// Where a new workspace is attached for as long as it takes to copy its mount, in our own root.
-/// Kernels before 6.15 copy attached mounts only.
+/// Where a new workspace is attached for as long as it takes to copy its mount, in our own root, on
+/// kernels before 6.15, which copy attached mounts only.
 pub const WORKBENCH: &CStr = c"/workbench";
 
 /// A new workspace: two mounts of one file system, attached nowhere.
@@ -43,16 +43,23 @@ pub fn make(
     let plain = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
     let no_exec = plain.and(MountAttributes::NO_EXEC);
     let original = at(Step::MakeWorkspace, make_tmpfs(limits, owner))?;
-    at(Step::MakeWorkspace, attach(original.as_fd(), WORKBENCH))?;
-    let copies = (|| {
-        let copy = || at(Step::GrantWorkspace, clone_tree_beneath(original.as_fd(), c""));
-        let (inside, grant) = (copy()?, copy()?);
-        let attributes = if exec { plain } else { no_exec };
-        at(Step::MakeWorkspace, mount_attributes(inside.as_fd(), attributes, false, None))?;
-        at(Step::GrantWorkspace, mount_attributes(grant.as_fd(), no_exec, false, map))?;
-        Ok(Workspace { inside, grant })
-    })();
-    at(Step::MakeWorkspace, umount2(WORKBENCH, MntFlags::MNT_DETACH))?;
+    let copied = match clone_tree_beneath(original.as_fd(), c"") {
+        Ok(grant) => Ok((original, grant)),
+        Err(_) => copy_attached(&original),
+    };
+    let (inside, grant) = at(Step::GrantWorkspace, copied)?;
+    let attributes = if exec { plain } else { no_exec };
+    at(Step::MakeWorkspace, mount_attributes(inside.as_fd(), attributes, false, None))?;
+    at(Step::GrantWorkspace, mount_attributes(grant.as_fd(), no_exec, false, map))?;
+    Ok(Workspace { inside, grant })
+}
+
+/// Two copies that are attached nowhere, by way of the workbench.
+fn copy_attached(original: &OwnedFd) -> io::Result<(OwnedFd, OwnedFd)> {
+    attach(original.as_fd(), WORKBENCH)?;
+    let copy = || clone_tree_beneath(original.as_fd(), c"");
+    let copies = copy().and_then(|inside| Ok((inside, copy()?)));
+    umount2(WORKBENCH, MntFlags::MNT_DETACH)?;
     copies
 }
 
@@ -72,7 +79,7 @@ fn make_tmpfs(limits: &SandboxLimits, owner: u32) -> io::Result<OwnedFd> {
 pub fn id_map(proof: &SingleThreaded, inside: u32, outside: (u32, u32)) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
-    match clone_into(proof, Namespaces::User, None)? {
+    match clone_user_namespace(proof)? {
         Cloned::Child => {
             drop(ours);
             exit(i32::from(hand_out_namespace(&theirs).is_err()))
