@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use supervisor_launch::Descriptor;
+use supervisor_launch::{Applied, Descriptor};
 
 use crate::launcher::{Sandbox, pid_of};
 
@@ -34,18 +34,23 @@ pub struct Counted {
     pub pids_refused: Option<u64>,
 }
 
-/// Reads the counters that are there.
-pub fn counted(cgroup: Option<&OwnedFd>) -> Counted {
-    let Some(cgroup) = cgroup else { return Counted::default() };
+/// Reads the counters of the controllers that are there.
+pub fn counted(sandbox: &Sandbox) -> Counted {
+    let Some(cgroup) = sandbox.get(Descriptor::Cgroup) else { return Counted::default() };
     let number = |file| read(cgroup, file).ok().and_then(|text| text.trim().parse().ok());
-    Counted {
-        cpu: keyed(cgroup, "cpu.stat", "usage_usec"),
-        memory_peak: number("memory.peak"),
-        out_of_memory: keyed(cgroup, "memory.events", "oom_kill").unwrap_or_default(),
-        // One of them is init.
-        pids_peak: number("pids.peak").map(|peak: u64| peak.saturating_sub(1)),
-        pids_refused: keyed(cgroup, "pids.events", "max"),
+    let mut counted =
+        Counted { cpu: keyed(cgroup, "cpu.stat", "usage_usec"), ..Counted::default() };
+    let held = sandbox.applied.controllers;
+    if held & Applied::MEMORY != 0 {
+        counted.memory_peak = number("memory.peak");
+        counted.out_of_memory = keyed(cgroup, "memory.events", "oom_kill").unwrap_or_default();
     }
+    if held & Applied::PIDS != 0 {
+        // One of them is init.
+        counted.pids_peak = number("pids.peak").map(|peak: u64| peak.saturating_sub(1));
+        counted.pids_refused = keyed(cgroup, "pids.events", "max");
+    }
+    counted
 }
 
 /// CPU time so far, in microseconds.

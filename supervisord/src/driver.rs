@@ -10,6 +10,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use supervisor_api::{
@@ -48,6 +49,10 @@ const LAST_BREATH: Duration = Duration::from_secs(5);
 /// written once instead of twice; a daemon that comes back looks at the sandbox itself.
 const NOTE_START: Duration = Duration::from_millis(50);
 
+/// How long an execution may be there without a record if nobody is told of it. What a daemon that comes
+/// back finds of it then it removes: whoever submitted it has had no answer and knows no id.
+const NOTE_UNTOLD: Duration = Duration::from_millis(100);
+
 /// How long to wait before a sandbox that did not go is asked to go again.
 const DESTROY_AGAIN: Duration = Duration::from_secs(5);
 
@@ -63,42 +68,137 @@ pub enum Unrecorded {
     Audit(Unaudited),
 }
 
+/// When whoever submitted an execution is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// As soon as it is recorded.
+    AtOnce,
+    /// When it has finished.
+    AtTheEnd,
+}
+
+/// Takes the result of recording an execution for the first time.
+type Recorded = oneshot::Sender<Result<(), Unrecorded>>;
+
 /// Drives a new execution from its submission to its end.
 pub async fn drive(
     inner: Arc<Inner>,
     live: Arc<Live>,
     plan: Plan,
     turn: oneshot::Receiver<Turn>,
-    recorded: oneshot::Sender<Result<(), Unrecorded>>,
+    (told, recorded): (Told, Recorded),
+) {
+    match told {
+        Told::AtOnce => drive_recorded(&inner, &live, &plan, turn, recorded).await,
+        Told::AtTheEnd => drive_untold(&inner, &live, &plan, turn, recorded).await,
+    }
+    inner.live.remove(live.id());
+}
+
+/// The record comes first: what is not recorded doesn't run.
+async fn drive_recorded(
+    inner: &Arc<Inner>,
+    live: &Live,
+    plan: &Plan,
+    turn: oneshot::Receiver<Turn>,
+    recorded: Recorded,
 ) {
     let first = live.snapshot();
     let record = async {
-        let result = record_first(&inner, &first).await;
+        let result = record_first(inner, &first).await;
         let stored = result.is_ok();
+        live.recorded.store(stored, Ordering::Relaxed);
         drop(recorded.send(result)); // whoever submitted may be gone; the execution goes on
         stored
     };
-    let launch = async {
-        let turn =
-            wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
-        live.change(|execution| execution.state = State::Launching);
-        let disk = inner.host.disk();
-        let request = plan.prepare(first.id.bits(), first.owner_uid, inner.landlock_floor(), disk);
-        let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;
-        Ok((sandbox, turn))
-    };
-    match tokio::join!(record, launch) {
-        // The submission was refused: what is not recorded doesn't run.
-        (false, Ok(_)) => destroy(&inner, &live).await,
+    match tokio::join!(record, launch(inner, live, plan, turn)) {
+        (false, Ok(_)) => destroy(inner, live).await, // the submission was refused
         (false, Err(_)) => {}
-        (true, Err(outcome)) => conclude(&inner, &live, End::without_sandbox(outcome)).await,
+        (true, Err(outcome)) => {
+            conclude(inner, live, End::without_sandbox(outcome), &mut None).await;
+        }
         (true, Ok((sandbox, turn))) => {
-            let end = run(&inner, &live, sandbox, &plan).await;
-            conclude(&inner, &live, end).await;
+            let end = run(inner, live, sandbox, plan).await;
+            conclude(inner, live, end, &mut None).await;
             drop(turn);
         }
     }
-    inner.live.remove(first.id);
+}
+
+/// Nobody knows of the execution, so there is nothing to account for yet: it is recorded with its end if
+/// that comes soon. If it can't be recorded it is ended, and the submission refused. The audit log has it
+/// before anything of it runs all the same.
+async fn drive_untold(
+    inner: &Arc<Inner>,
+    live: &Live,
+    plan: &Plan,
+    turn: oneshot::Receiver<Turn>,
+    recorded: Recorded,
+) {
+    let first = live.snapshot();
+    let life = async {
+        let accepted = inner.audit.write(audit::accepted(&first));
+        match tokio::join!(accepted, launch(inner, live, plan, turn)) {
+            (Err(error), launched) => {
+                if launched.is_ok() {
+                    destroy(inner, live).await;
+                }
+                (Err(error), launched.ok().map(|(_, turn)| turn))
+            }
+            (Ok(()), Ok((sandbox, turn))) => {
+                (Ok(run(inner, live, sandbox, plan).await), Some(turn))
+            }
+            (Ok(()), Err(outcome)) => (Ok(End::without_sandbox(outcome)), None),
+        }
+    };
+    let note = async {
+        sleep(NOTE_UNTOLD).await;
+        inner.store.insert(&live.snapshot()).await
+    };
+    tokio::pin!(life, note);
+    let mut recorded = Some(recorded);
+    let (end, turn) = tokio::select! {
+        biased;
+        ended = &mut life => ended,
+        noted = &mut note => match noted {
+            Ok(()) => {
+                live.recorded.store(true, Ordering::Relaxed);
+                if let Some(recorded) = recorded.take() {
+                    drop(recorded.send(Ok(()))); // whoever submitted may be gone
+                }
+                life.await
+            }
+            Err(error) => {
+                live.cancelled.send_replace(true);
+                let (end, turn) = life.await;
+                let sandbox = end.as_ref().ok().and_then(|end| end.sandbox.as_ref());
+                remove(inner, live, sandbox).await;
+                note_unrecorded(inner, &first, &error);
+                refuse(recorded.take(), Unrecorded::Store(error));
+                return drop(turn);
+            }
+        },
+    };
+    match end {
+        Ok(end) => conclude(inner, live, end, &mut recorded).await,
+        Err(error) => refuse(recorded.take(), Unrecorded::Audit(error)),
+    }
+    drop(turn);
+}
+
+/// Waits for the execution's turn and has its sandbox made.
+async fn launch(
+    inner: &Inner,
+    live: &Live,
+    plan: &Plan,
+    turn: oneshot::Receiver<Turn>,
+) -> Result<(Sandbox, Turn), Outcome> {
+    let turn = wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
+    live.change(|execution| execution.state = State::Launching);
+    let (owner, disk) = (live.execution.borrow().owner_uid, inner.host.disk());
+    let request = plan.prepare(live.id().bits(), owner, inner.landlock_floor(), disk);
+    let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;
+    Ok((sandbox, turn))
 }
 
 /// Has a submission in the audit log and then in the store.
@@ -106,10 +206,22 @@ async fn record_first(inner: &Inner, first: &Execution) -> Result<(), Unrecorded
     inner.audit.write(audit::accepted(first)).await.map_err(Unrecorded::Audit)?;
     let inserted = inner.store.insert(first).await;
     if let Err(error) = &inserted {
-        let subject = audit::subject(first);
-        inner.audit.note(audit::recovery(subject, "written_off", Some(&error.to_string())));
+        note_unrecorded(inner, first, error);
     }
     inserted.map_err(Unrecorded::Store)
+}
+
+/// The audit log has a submission that the store refused.
+fn note_unrecorded(inner: &Inner, first: &Execution, error: &StoreError) {
+    let subject = audit::subject(first);
+    inner.audit.note(audit::recovery(subject, "written_off", Some(&error.to_string())));
+}
+
+/// Tells whoever submitted an execution that it is not recorded; they may be gone.
+fn refuse(recorded: Option<Recorded>, error: Unrecorded) {
+    if let Some(recorded) = recorded {
+        drop(recorded.send(Err(error)));
+    }
 }
 
 /// Goes on with an execution whose sandbox outlived the daemon that started it. `ran` is how long it has
@@ -138,7 +250,7 @@ pub async fn adopt(
             End::without_sandbox(Outcome::Lost { reason: reason.to_owned() })
         }
     };
-    conclude(&inner, &live, end).await;
+    conclude(&inner, &live, end, &mut None).await;
     drop(turn);
     inner.live.remove(live.id());
 }
@@ -146,7 +258,7 @@ pub async fn adopt(
 /// Ends an execution of which nothing is left but its record.
 pub async fn write_off(inner: Arc<Inner>, live: Arc<Live>, reason: &str) {
     let outcome = Outcome::Lost { reason: reason.to_owned() };
-    conclude(&inner, &live, End::without_sandbox(outcome)).await;
+    conclude(&inner, &live, End::without_sandbox(outcome), &mut None).await;
     inner.live.remove(live.id());
 }
 
@@ -258,6 +370,9 @@ async fn attend(
     let together = async { tokio::join!(life, give).0 };
     let note = async {
         sleep(NOTE_START).await;
+        if !live.recorded.load(Ordering::Relaxed) {
+            return; // its first record will say so
+        }
         if let Err(error) = inner.store.enqueue_update(&live.snapshot()).await {
             tracing::error!(%error, execution = %live.id(), "can't record a start");
         }
@@ -394,15 +509,19 @@ async fn try_destroy(launcher: &Launcher, id: ExecutionId) -> Result<(), LaunchE
     }
 }
 
-/// Makes the end durable while the launcher removes the sandbox, then tells it.
-async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
-    let removed = async {
-        if let Some(sandbox) = &end.sandbox {
-            // The launcher serves one request after the other, so it is not kept waiting for this.
-            wait_for_death(inner, live, sandbox).await;
-            destroy(inner, live).await;
-        }
-    };
+/// Has the launcher remove a sandbox whose payload has ended.
+async fn remove(inner: &Inner, live: &Live, sandbox: Option<&Sandbox>) {
+    if let Some(sandbox) = sandbox {
+        // The launcher serves one request after the other, so it is not kept waiting for this.
+        wait_for_death(inner, live, sandbox).await;
+        destroy(inner, live).await;
+    }
+}
+
+/// Makes the end durable while the launcher removes the sandbox, then tells it. With somebody who waits
+/// for a first record, this is the first.
+async fn conclude(inner: &Arc<Inner>, live: &Live, end: End, first: &mut Option<Recorded>) {
+    let removed = remove(inner, live, end.sandbox.as_ref());
     live.capture.finish();
     let mut finished = live.snapshot();
     finished.state = State::Finished;
@@ -412,12 +531,15 @@ async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
     finished.artifact_count = end.artifacts.artifacts.len() as u64;
     finished.artifacts_truncated = end.artifacts.truncated;
     let audited = audit_end(inner, &finished);
-    let record = record(inner, live, &mut finished, &end.artifacts);
+    let record = record(inner, live, &mut finished, &end.artifacts, first);
     let (recorded, (), ()) = tokio::join!(record, audited, removed);
     if recorded {
         journal::finished(&finished);
         live.change(|execution| *execution = finished);
         inner.note_finished();
+        if let Some(first) = first.take() {
+            drop(first.send(Ok(()))); // whoever submitted may be gone
+        }
     }
 }
 
@@ -444,12 +566,14 @@ fn audit_end(inner: &Arc<Inner>, finished: &Execution) -> impl Future<Output = (
 }
 
 /// Has output, artifacts and the record on disk, in this order; however often it takes. False if the
-/// daemon is being stopped: whoever comes next finds the execution unfinished.
+/// daemon is being stopped: whoever comes next finds the execution unfinished. False too if the first
+/// record can't be written: whoever waits for it is told so.
 async fn record(
     inner: &Arc<Inner>,
     live: &Live,
     finished: &mut Execution,
     artifacts: &ArtifactList,
+    first: &mut Option<Recorded>,
 ) -> bool {
     let kept = &finished.output;
     if kept.stdout.kept + kept.stderr.kept > 0 || !artifacts.artifacts.is_empty() {
@@ -457,6 +581,16 @@ async fn record(
         if let Err(error) = synced {
             tracing::error!(%error, execution = %live.id(), "output may not be on disk");
         }
+    }
+    if let Some(recorded) = first.take() {
+        finished.finished_at = Some(clock::now());
+        let result = inner.store.insert_finished(finished, artifacts).await;
+        if result.is_ok() {
+            *first = Some(recorded);
+            return true;
+        }
+        drop(recorded.send(result.map_err(Unrecorded::Store))); // whoever submitted may be gone
+        return false;
     }
     loop {
         finished.finished_at = Some(clock::now());

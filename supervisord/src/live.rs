@@ -1,6 +1,7 @@
 //! Executions that have not finished: what their drivers publish and what others may ask of them.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use supervisor_api::{Execution, ExecutionId};
@@ -26,6 +27,8 @@ pub struct Live {
     /// The session in whose workspace it runs, which is not removed as long as this is held; `None` for
     /// one that goes with it.
     pub session: Option<Use>,
+    /// Whether there is a record of it.
+    pub recorded: AtomicBool,
 }
 
 impl Live {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -122,6 +123,7 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
         capture,
         cancelled: watch::Sender::new(false),
         session,
+        recorded: AtomicBool::new(true),
     }))
 }
 

@@ -9,12 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use supervisor_api::Mode;
-use supervisor_policy::{Floor, PolicySet};
+use supervisor_api::{Mode, PolicyReference};
+use supervisor_policy::{Floor, PolicySet, Resolved};
 
 use crate::accounts;
 use crate::admission::Bounds;
 use crate::config::Config;
+use crate::supervisor::reference;
 
 /// Name of root's floor among the policy files.
 const FLOOR: &str = "floor.toml";
@@ -39,9 +40,17 @@ pub struct Generation {
     pub admin_gids: Vec<u32>,
     /// How many executions there may be.
     pub bounds: Bounds,
+    /// Each policy's name and digest, counted once.
+    references: HashMap<String, PolicyReference>,
 }
 
 impl Generation {
+    /// The name and digest of a policy, as its executions say them.
+    pub fn reference(&self, policy: &Resolved) -> PolicyReference {
+        let known = self.references.get(policy.name());
+        known.cloned().unwrap_or_else(|| reference(policy))
+    }
+
     /// The names of the policies.
     pub fn policy_names(&self) -> Vec<String> {
         self.policies.iter().map(|policy| policy.name().to_owned()).collect()
@@ -181,8 +190,11 @@ fn generation(
     let mut admin_gids = accounts::gids(&config.admins.groups).map_err(admins)?;
     admin_uids.extend(&config.admins.uids);
     admin_gids.extend(&config.admins.gids);
+    let references =
+        policies.iter().map(|policy| (policy.name().to_owned(), reference(policy))).collect();
     Ok(Generation {
         number,
+        references,
         policies,
         default_policy: config.default_policy.clone(),
         mode: config.mode,

@@ -1,11 +1,12 @@
 //! The operations. Front ends only convert to and from these methods; each one reads as the
 //! specification of what it does.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -25,7 +26,7 @@ use crate::audit::{self, Audit};
 pub use crate::capture::CaptureReader as OutputReader;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
-use crate::driver::{self, Unrecorded};
+use crate::driver::{self, Told, Unrecorded};
 use crate::host::Host;
 use crate::http::Roles;
 use crate::journal;
@@ -160,7 +161,9 @@ impl Supervisor {
         &self.inner
     }
 
-    /// Runs a payload in a fresh sandbox.
+    /// Runs a payload in a fresh sandbox; returns once it is recorded. With `wait` the caller says that it
+    /// tells nobody before the end, so an execution that is done soon is recorded with its end at once
+    /// and returned finished; any other has yet to be waited for, by [`status`](Self::status).
     pub async fn submit(
         &self,
         caller: &Caller,
@@ -172,9 +175,7 @@ impl Supervisor {
         let session = request.session.map(|id| self.own_session(caller, id)).transpose()?;
         let name = policy_name(&request, session.as_deref(), &generation)?;
         let program = program(&request);
-        let wait = request.wait;
         match self.accept(caller, &generation, &name, request, session).await {
-            Ok(live) if wait => self.finished(&live).await,
             Ok(live) => Ok(self.snapshot(&live)),
             Err(refusal) => {
                 journal::refused(caller, &name, &refusal);
@@ -200,7 +201,7 @@ impl Supervisor {
         }
         let policy = policy(generation, name)?;
         let session = session.map(|session| session.run()).transpose()?;
-        let (labels, language) = (request.labels.clone(), request.language);
+        let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
         let globs = request.artifacts.globs.clone();
         let held = session.as_ref().map(|held| held.session().record());
         let plan = if globs.is_empty() {
@@ -225,7 +226,7 @@ impl Supervisor {
             argv: plan.argv.clone(),
             language,
             labels,
-            policy: reference(&policy),
+            policy: generation.reference(&policy),
             limits: plan.limits,
             created_at: clock::now(),
             started_at: None,
@@ -238,11 +239,15 @@ impl Supervisor {
         };
         let id = execution.id;
         let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
-        let place = inner.places.make(id, &globs).map_err(storage)?;
+        if !globs.is_empty() || !plan.stdin.is_empty() {
+            inner.places.make(id, &globs).map_err(storage)?;
+        }
         if !plan.stdin.is_empty() {
             inner.places.owe_input(id).map_err(storage)?;
         }
-        let capture = Capture::create(place, plan.limits.output_bytes).map_err(storage)?;
+        let places = inner.places.clone();
+        let make_place = Box::new(move || places.make(id, &[]));
+        let capture = Capture::create(make_place, plan.limits.output_bytes);
         let live = Arc::new(Live {
             profile: plan.profile,
             place: plan.workspace,
@@ -250,10 +255,12 @@ impl Supervisor {
             capture,
             cancelled: watch::Sender::new(false),
             session,
+            recorded: AtomicBool::new(false),
         });
         inner.live.insert(id, live.clone());
         let (recorded, record) = oneshot::channel();
-        tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, recorded));
+        let told = if wait { Told::AtTheEnd } else { Told::AtOnce };
+        tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, (told, recorded)));
         record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
         journal::submitted(&live.snapshot());
         Ok(live)
@@ -339,15 +346,23 @@ impl Supervisor {
             None => {
                 let execution = self.recorded(caller, id).await?;
                 self.note_administration(caller, &execution, "output")?;
-                let place = self.inner.places.open_place(id).map_err(storage)?;
-                let limit = execution.limits.output_bytes;
-                let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
-                let capture = reopened.map_err(internal)?.map_err(storage)?;
-                capture.finish();
-                capture
+                self.kept(id, execution.limits.output_bytes).await?
             }
         };
         Ok(capture.reader(query.stream, query.offset, query.follow))
+    }
+
+    /// The output of an execution that has finished.
+    async fn kept(&self, id: ExecutionId, limit: u64) -> Result<Arc<Capture>, ApiError> {
+        let place = match self.inner.places.open_place(id) {
+            // It said nothing, so nothing was made for it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Capture::nothing()),
+            other => other.map_err(storage)?,
+        };
+        let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
+        let capture = reopened.map_err(internal)?.map_err(storage)?;
+        capture.finish();
+        Ok(capture)
     }
 
     /// Ends an execution; returns when nothing of it runs any more.

@@ -3,6 +3,7 @@
 use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use supervisor_launch::seccomp::{Architecture, Profile, compile};
@@ -34,6 +35,11 @@ pub fn confine(privileged: bool, own_cgroup: bool) -> Result<(), Fatal> {
         .map(|each| Instruction { code: each.code, jt: each.jt, jf: each.jf, k: each.k })
         .collect();
     fatal("install the system call filter", install_filter(&filter))
+}
+
+/// No network is ours: the seed makes those of sandboxes.
+pub fn leave_network() -> io::Result<()> {
+    Ok(unshare(CloneFlags::CLONE_NEWNET)?)
 }
 
 /// Each sandbox takes a dozen descriptors here, so the usual soft limit of 1,024 is not enough.

@@ -1,27 +1,18 @@
 //! Sandboxes: made in the steps of [`Sandboxes::prepare`], kept until [`Sandboxes::destroy`].
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::process::exit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{
-    Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setgroups, setresgid, setresuid, setsid,
-};
 use supervisor_launch::{
-    Applied, Descriptor, INIT_ID, Image, Kept, PAYLOAD_ID, Prepare, Report, Setup, Step, Workspace,
+    Applied, Descriptor, INIT_ID, Image, Kept, Listeners, PAYLOAD_ID, Prepare, Setup, Step, Wanted,
+    Workspace,
 };
-use supervisor_sys::{
-    Cloned, Namespaces, SingleThreaded, clone_into, execute, keep_on_exec, kill, landlock_abi,
-    write_at_once,
-};
+use supervisor_sys::{SingleThreaded, kill, landlock_abi, write_at_once};
 
 use crate::arguments::Arguments;
 use crate::cgroup::{Base, Leaf};
@@ -29,11 +20,10 @@ use crate::descriptors::{Inside, Outside, pipes};
 use crate::disk::Disk;
 use crate::failure::{Failed, Fatal, at, fatal, tell};
 use crate::ids::{Ids, Range};
-use crate::listen;
 use crate::maps::{Maps, write_maps};
-use crate::network::Network;
 use crate::owners::Owners;
 use crate::root::Root;
+use crate::seed::Seed;
 use crate::workspace::{Source, View};
 
 /// How long a killed sandbox may take to be gone. Giving back gigabytes takes the kernel a second
@@ -61,8 +51,9 @@ pub struct Sandboxes {
     made_from: MadeFrom,
     /// What stands for standard streams until init has the payload's.
     null: OwnedFd,
+    /// What every init is a copy of.
+    seed: Seed,
     ids: Ids,
-    network: Network,
     maps: Maps,
     owners: Owners,
     /// The kernel can't translate the ids of a tmpfs (before Linux 6.3).
@@ -89,9 +80,10 @@ impl Sandboxes {
     pub fn new(made_from: MadeFrom, ids: Ids) -> Result<Self, Fatal> {
         let null = File::options().read(true).write(true).open("/images/0/dev/null");
         let null = fatal("open the null device", null)?.into();
-        let (network, maps, owners) = (Network::default(), Maps::default(), Owners::default());
-        let live = HashMap::new();
-        Ok(Self { made_from, null, ids, network, maps, owners, old_tmpfs: false, live })
+        let seed = Seed::start(&made_from.proof, made_from.init.as_fd(), &null);
+        let seed = fatal("start supervisor-init", seed)?;
+        let (maps, owners, live) = (Maps::default(), Owners::default(), HashMap::new());
+        Ok(Self { made_from, null, seed, ids, maps, owners, old_tmpfs: false, live })
     }
 
     /// The executions that have a sandbox.
@@ -140,13 +132,6 @@ impl Sandboxes {
         }
     }
 
-    /// Gets ready for the next launch while nobody waits for it. If it fails, that launch fails.
-    pub fn get_ready(&mut self) {
-        if let Err(error) = self.network.refresh() {
-            tell(format_args!("can't make a network namespace: {error}"));
-        }
-    }
-
     /// The daemon's view of standard input must not stay open here: the payload would never see
     /// its end.
     pub fn forget_stdin(&mut self, execution: u128) {
@@ -172,6 +157,7 @@ impl Sandboxes {
                 tell(format_args!("a sandbox does not end: errno {}", failed.errno));
             }
         }
+        self.seed.end()?;
         self.made_from.cgroup.as_ref().map_or(Ok(()), Base::end)
     }
 
@@ -221,8 +207,10 @@ impl Sandboxes {
         {
             sandbox.outside.put(place, at(Step::MakeCgroup, leaf.writer(file))?);
         }
-        if let Ok(reclaim) = leaf.writer("memory.reclaim") {
-            sandbox.outside.put(Descriptor::Reclaim, reclaim); // Linux 5.19, memory controller
+        if base.controllers() & Applied::MEMORY != 0
+            && let Ok(reclaim) = leaf.writer("memory.reclaim")
+        {
+            sandbox.outside.put(Descriptor::Reclaim, reclaim); // Linux 5.19
         }
         Ok(())
     }
@@ -344,20 +332,21 @@ impl Sandboxes {
         workspace: &OwnedFd,
         setup: &OwnedFd,
     ) -> Result<(), Failed> {
-        at(Step::MakeNetwork, self.network.refresh())?;
-        self.network.hand_over(); // whatever comes of the clone
-        if let Some(listeners) = &request.listeners {
-            for (place, socket) in at(Step::Listen, listen::make(listeners))? {
-                sandbox.outside.put(place, socket);
-            }
-        }
         let cgroup = sandbox.leaf.as_ref().map(Leaf::directory);
-        let cloned = clone_into(&self.made_from.proof, Namespaces::UserAndPid, cgroup);
-        let (process, pid) = match at(Step::Clone, cloned)? {
-            Cloned::Child => self.become_init(inside, workspace),
-            Cloned::Parent { process, pid } => (process, pid),
+        let fds = inside.each().into_iter().chain([workspace.as_fd()]).chain(cgroup);
+        let wanted = Wanted { listeners: request.listeners };
+        let (process, pid, sockets) = match self.seed.copy(wanted, &fds.collect::<Vec<_>>()) {
+            Ok(copied) => copied?,
+            Err(error) => {
+                self.renew_seed();
+                return at(Step::Clone, Err(error));
+            }
         };
         sandbox.outside.put(Descriptor::Process, process);
+        let places = request.listeners.iter().flat_map(Listeners::places);
+        for (place, socket) in places.zip(sockets) {
+            sandbox.outside.put(place, socket);
+        }
         let pairs = match &sandbox.ids {
             Some(ids) if self.made_from.root.privileged() => {
                 vec![(INIT_ID, ids.init()), (PAYLOAD_ID, ids.payload())]
@@ -381,12 +370,16 @@ impl Sandboxes {
 
     /// Kills, waits, removes, gives back: each only after the one before has succeeded.
     fn end(&mut self, execution: u128, sandbox: &mut Sandbox) -> io::Result<()> {
-        let by_leaf = sandbox.leaf.as_ref().map_or(Ok(()), Leaf::kill);
+        let mut by_leaf = Ok(());
         if let Some(process) = sandbox.outside.get(Descriptor::Process) {
-            kill(process)?; // takes every process of its pid namespace along
             let mut fds = [PollFd::new(process, PollFlags::POLLIN)];
-            if poll(&mut fds, PollTimeout::from(DEATH_MS))? == 0 {
-                return Err(Errno::ETIMEDOUT.into());
+            // With init every process of its pid namespace has ended, and most end by themselves.
+            if poll(&mut fds, PollTimeout::ZERO)? == 0 {
+                by_leaf = sandbox.leaf.as_ref().map_or(Ok(()), Leaf::kill);
+                kill(process)?;
+                if poll(&mut fds, PollTimeout::from(DEATH_MS))? == 0 {
+                    return Err(Errno::ETIMEDOUT.into());
+                }
             }
             waitid(Id::PIDFd(process), WaitPidFlag::WEXITED)?;
             sandbox.outside.forget(Descriptor::Process);
@@ -413,40 +406,15 @@ impl Sandboxes {
         Ok(())
     }
 
-    /// The clone: waits until its ids are mapped, becomes root of its own user namespace and executes
-    /// init. Nothing here may return.
-    fn become_init(&self, inside: &Inside, workspace: &OwnedFd) -> ! {
-        let error = match self.try_become_init(inside, workspace) {
-            Ok(argv) => execute(self.made_from.init.as_fd(), &argv),
-            Err(error) => error,
-        };
-        let errno = error.raw_os_error().unwrap_or_default();
-        let report = Report::Failed { step: Step::Clone, errno };
-        if write_at_once(inside.report.as_fd(), &report.encode()).is_err() {
-            exit(2);
+    /// A seed that is gone, or doesn't answer as it should, makes one launch fail and not the next.
+    fn renew_seed(&mut self) {
+        let init = self.made_from.init.as_fd();
+        let renewed = self.seed.end().and_then(|()| {
+            self.seed = Seed::start(&self.made_from.proof, init, &self.null)?;
+            Ok(())
+        });
+        if let Err(error) = renewed {
+            tell(format_args!("can't start supervisor-init again: {error}"));
         }
-        exit(1)
-    }
-
-    fn try_become_init(&self, inside: &Inside, workspace: &OwnedFd) -> io::Result<Vec<CString>> {
-        set_pdeathsig(Signal::SIGKILL)?; // until init asks for it itself
-        let mut fds = [PollFd::new(inside.setup.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::NONE)?;
-        if self.made_from.root.privileged() {
-            setgroups(&[])?; // without privilege the kernel doesn't let a caller's groups go
-        }
-        let (user, group) = (Uid::from_raw(INIT_ID), Gid::from_raw(INIT_ID));
-        setresgid(group, group, group)?;
-        setresuid(user, user, user)?;
-        setsid()?; // away from any terminal of whoever started us
-        dup2_stdin(&self.null)?;
-        dup2_stdout(&self.null)?;
-        dup2_stderr(&self.null)?;
-        let mut argv = vec![c"supervisor-init".to_owned()];
-        for fd in inside.each().into_iter().chain([workspace.as_fd()]) {
-            keep_on_exec(fd)?;
-            argv.push(CString::new(fd.as_raw_fd().to_string()).map_err(io::Error::other)?);
-        }
-        Ok(argv)
     }
 }

@@ -2,7 +2,6 @@
 //! answer.
 
 use std::future::Future;
-use std::mem;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,9 +69,8 @@ impl<O> Call<O> {
 pub async fn submit<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     let Call { front, caller, request, .. } = call;
     let received = body::receive(request, &caller, &front.bodies, front.bounds.body).await?;
-    let (mut request, share): (SubmitRequest, _) =
-        super::json::read(received, &front.readers).await?;
-    let wait = mem::take(&mut request.wait);
+    let (request, share): (SubmitRequest, _) = super::json::read(received, &front.readers).await?;
+    let wait = request.wait;
     let shared = front.clone();
     let mut execution = to_the_end(async move {
         let result = shared.operations.submit(&caller, request).await;

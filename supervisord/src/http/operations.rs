@@ -69,8 +69,10 @@ pub trait Operations: Send + Sync + 'static {
     /// Takes an archive.
     type Unpacking: Receiver<Outcome = UnpackReport>;
 
-    /// Runs a payload in a fresh sandbox. `request.wait` is never set: the front end waits by
-    /// [`Operations::status`], so that a caller who goes away leaves nothing behind.
+    /// Runs a payload in a fresh sandbox; returns once it is recorded. `request.wait` says that nobody
+    /// is told of it before its end: then it may be recorded with its end, if that comes soon. For an
+    /// end that doesn't the front end waits by [`Operations::status`], so that a caller who goes away
+    /// leaves nothing behind.
     fn submit(
         &self,
         caller: &Caller,

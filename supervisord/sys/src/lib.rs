@@ -16,8 +16,10 @@ mod process;
 mod quota;
 mod random;
 
-pub use capability::{empty_bounding_set, no_capabilities_left, set_securebits};
-pub use clone::{Cloned, Namespaces, SingleThreaded, clone_into, fork};
+pub use capability::{
+    empty_bounding_set, empty_capability_sets, no_capabilities_left, set_securebits,
+};
+pub use clone::{Cloned, SingleThreaded, clone_sibling, clone_user_namespace, fork};
 pub use datagram::receive_from_any_address;
 pub use descriptor::{
     close_on_exec_from, inherited, keep_on_exec, sealed_memfd, take_inherited, write_at_once,

@@ -19,7 +19,7 @@ fn stream() -> impl Strategy<Value = Stream> {
 
 async fn check(writes: Vec<(Stream, Vec<u8>)>, limit: u64) {
     let directory = TempDir::new().unwrap();
-    let capture = Capture::create(open(directory.path()), limit).unwrap();
+    let capture = Capture::create(made(directory.path()), limit);
     let (mut payload, pipes) = Payload::start();
     let pump = start(&capture, pipes);
     let mut kept = Both { stdout: 0, stderr: 0 };

@@ -1,6 +1,6 @@
-//! Network namespaces. The launcher is always in the one that its next sandbox will have: making one
-//! takes longer than all the rest of a launch, so it is made when nobody waits. It belongs to the
-//! launcher's user namespace, so nothing inside a sandbox ever holds a capability over it.
+//! Network namespaces. The seed is always in the one that its next copy will have: making one takes
+//! longer than all the rest of a launch, so it is made when nobody waits. It belongs to the launcher's
+//! user namespace, so nothing inside a sandbox ever holds a capability over it.
 
 use std::io;
 

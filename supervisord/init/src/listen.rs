@@ -10,34 +10,35 @@ use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
     SockaddrStorage, bind, listen, recv, sendto, setsockopt, socket, sockopt,
 };
-use supervisor_launch::{Descriptor, Listeners, PROXY_PORT};
+use supervisor_launch::{Listeners, PROXY_PORT};
 use supervisor_sys::receive_from_any_address;
 
 /// Connections that may wait to be accepted. The daemon bounds how many it keeps open; this only has
 /// to hold what comes at once.
 const BACKLOG: i32 = 256;
 
+/// Makes a socket that is bound to an address.
+type Make = fn(SocketAddr) -> io::Result<OwnedFd>;
+
 /// The loopback interface is the first of every network namespace.
 const LOOPBACK: u32 = 1;
 
-/// Makes every address a local one, and then the sockets, with their places.
-pub fn make(listeners: &Listeners) -> io::Result<Vec<(Descriptor, OwnedFd)>> {
+/// Makes every address a local one, and then the sockets, in the order of [`Listeners::places`].
+pub fn make(listeners: &Listeners) -> io::Result<Vec<OwnedFd>> {
     route_everything_here()?;
     let proxy = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, PROXY_PORT));
-    let mut made = vec![(Descriptor::Proxy, tcp(proxy)?)];
-    for (place, port) in [(Descriptor::Http, 80), (Descriptor::Tls, 443), (Descriptor::DnsTcp, 53)]
-    {
-        made.push((place, on_every_address(port, tcp)?));
+    let mut made = vec![tcp(proxy)?];
+    for (port, make) in [(80, tcp as Make), (443, tcp), (53, udp), (53, tcp)] {
+        made.push(on_every_address(port, make)?);
     }
-    made.push((Descriptor::Dns, on_every_address(53, udp)?));
-    for (place, port) in Descriptor::PORTS.into_iter().zip(listeners.ports()) {
-        made.push((place, on_every_address(port, tcp)?));
+    for port in listeners.ports() {
+        made.push(on_every_address(port, tcp)?);
     }
     Ok(made)
 }
 
 /// An IPv6 socket takes IPv4 as well; where the host has switched IPv6 off, IPv4 is all there is.
-fn on_every_address(port: u16, make: fn(SocketAddr) -> io::Result<OwnedFd>) -> io::Result<OwnedFd> {
+fn on_every_address(port: u16, make: Make) -> io::Result<OwnedFd> {
     match make(SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0))) {
         Err(error) if error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
             make(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))
