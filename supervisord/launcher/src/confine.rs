@@ -16,7 +16,7 @@ const KEPT: [Capability; 4] = [
     Capability::CAP_SYS_ADMIN, // mounts, id maps of mounts
     Capability::CAP_SETUID,    // user maps with ids that are not ours
     Capability::CAP_SETGID,    // group maps with ids that are not ours
-    Capability::CAP_NET_ADMIN, // loopback in network namespaces that we make
+    Capability::CAP_NET_ADMIN, // loopback in network namespaces that the seed makes
 ];
 
 /// Drops what isn't needed, and last of all installs a filter that init and payloads inherit. An unprivileged launcher has capabilities over its own user namespace
