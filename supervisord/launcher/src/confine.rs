@@ -16,7 +16,7 @@ const KEPT: [Capability; 5] = [
     Capability::CAP_SYS_ADMIN,        // mounts, id maps of mounts
     Capability::CAP_SETUID,           // user maps with ids that are not ours
     Capability::CAP_SETGID,           // group maps with ids that are not ours
-    Capability::CAP_NET_ADMIN,        // loopback and routes in network namespaces that we make
+    Capability::CAP_NET_ADMIN,        // loopback and routes in networks that the seed makes
     Capability::CAP_NET_BIND_SERVICE, // ports 53, 80 and 443 in them
 ];
 

@@ -8,7 +8,7 @@ use nix::mount::{MsFlags, mount};
 use supervisor_api::Stream;
 use tempfile::TempDir;
 
-use super::{Payload, files, open, read_all, start, summary, text};
+use super::{Payload, files, made, open, read_all, start, summary, text};
 use crate::capture::Capture;
 
 /// Where a child process does its part.

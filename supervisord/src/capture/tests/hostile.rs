@@ -11,7 +11,7 @@ use nix::unistd::{Pid, gettid};
 use supervisor_api::Stream;
 use tempfile::TempDir;
 
-use super::{Payload, open, read_all, start, summary, text};
+use super::{Payload, made, read_all, start, summary, text};
 use crate::capture::Capture;
 
 #[tokio::test]

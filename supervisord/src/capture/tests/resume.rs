@@ -8,7 +8,7 @@ use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use supervisor_api::Stream;
 use tempfile::TempDir;
 
-use super::{Payload, open, read_all, rest, start};
+use super::{Payload, made, open, read_all, rest, start};
 use crate::capture::Capture;
 use crate::capture::files::{Files, Part};
 use crate::capture::order::{self, Both};
