@@ -1,5 +1,6 @@
 //! The command line: commands, options, help. Only shapes and parsers; what they do is elsewhere.
 
+mod audit;
 mod limits;
 mod payload;
 
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 use serde::de::DeserializeOwned;
 use supervisor_api::{ExecutionId, State};
 
+pub use self::audit::{AuditCommand, KeyOptions, QueryOptions, VerifyOptions};
 pub use self::payload::{FileToSend, PayloadOptions};
 use crate::{exit, units};
 
@@ -73,6 +75,12 @@ pub enum Command {
     Artifacts(ArtifactsCommand),
     /// Show which controls this host can enforce, and how to get the others
     Doctor(DoctorOptions),
+    /// Say what was refused or cut in an execution, by which line of which policy, and what would have
+    /// allowed it
+    Why(IdOption),
+    /// Search the audit log, or check that nobody touched it
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check or show policy files, without the daemon
     #[command(subcommand)]
     Policy(PolicyCommand),

@@ -8,7 +8,7 @@ use hyper::Method;
 use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use supervisor_api::{
-    ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, State, SubmitRequest,
+    ArtifactList, AuditFilter, AuditKey, AuditPage, Doctor, Execution, ExecutionId, ExecutionList, State, SubmitRequest,
 };
 
 use crate::cli::Selection;
@@ -136,6 +136,44 @@ impl Client {
     pub async fn artifact(&self, id: ExecutionId, path: &str) -> Result<Answer, Failure> {
         let target = format!("/v1/executions/{id}/artifacts/{}", paths::percent_encoded(path));
         get(format!("fetch {} of {id}", terminal::name(path)), target).send(&self.socket).await
+    }
+
+    /// What was decided about an execution: records after this number.
+    pub async fn decisions(&self, id: ExecutionId, after: u64) -> Result<AuditPage, Failure> {
+        let target = format!("/v1/executions/{id}/decisions?after={after}");
+        self.json(get(format!("tell what was decided about {id}"), target)).await
+    }
+
+    /// Records of the audit log that match: those after this number, so many at the most.
+    pub async fn audit(
+        &self,
+        filter: &AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, Failure> {
+        let mut target = format!("/v1/audit?after={after}&limit={limit}");
+        let verdict = filter.verdict.map(|verdict| format!("{verdict:?}").to_lowercase());
+        for (name, value) in [
+            ("session", filter.session.map(|id| id.to_string())),
+            ("execution", filter.execution.map(|id| id.to_string())),
+            ("uid", filter.uid.map(|uid| uid.to_string())),
+            ("kind", filter.kind.clone()),
+            ("rule", filter.rule.clone()),
+            ("host", filter.host.clone()),
+            ("verdict", verdict),
+            ("since", filter.since.clone()),
+            ("until", filter.until.clone()),
+        ] {
+            if let Some(value) = value {
+                target.push_str(&format!("&{name}={}", paths::percent_encoded(&value)));
+            }
+        }
+        self.json(get("search the audit log".to_owned(), target)).await
+    }
+
+    /// The key that the audit log's checkpoints are checked with.
+    pub async fn audit_key(&self) -> Result<AuditKey, Failure> {
+        self.json(get("tell the audit log's key".to_owned(), "/v1/audit/key".to_owned())).await
     }
 
     /// What the host can enforce.

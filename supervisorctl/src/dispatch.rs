@@ -3,10 +3,10 @@
 use clap::{CommandFactory, Parser};
 use tokio::runtime;
 
-use crate::cli::{ArtifactsCommand, Cli, Command, PolicyCommand};
+use crate::cli::{ArtifactsCommand, AuditCommand, Cli, Command, PolicyCommand};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::{artifacts, console, doctor, executions, exit, generate, output, policy, run};
+use crate::{artifacts, audit, console, doctor, executions, exit, generate, output, policy, run, why};
 
 /// Does what the arguments of this process say; tells its exit status.
 pub fn main() -> u8 {
@@ -37,6 +37,10 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
             return artifacts::get(&client, options, global).await;
         }
         Command::Policy(PolicyCommand::Check(options)) => return policy::check(options, global),
+        Command::Audit(AuditCommand::Verify(options)) => return audit::verify(options, global),
+        Command::Audit(AuditCommand::Query(options)) => audit::query(&client, options, global).await,
+        Command::Audit(AuditCommand::Key(options)) => audit::key(&client, options, global).await,
+        Command::Why(options) => why::why(&client, options.id, global).await,
         Command::Policy(PolicyCommand::Show(options)) => policy::show(options, global),
         Command::Submit(options) => executions::submit(&client, options, global).await,
         Command::Status(options) => executions::status(&client, options, global).await,

@@ -2,6 +2,7 @@
 //! has no more rights than its caller.
 
 mod artifacts;
+mod audit;
 mod backoff;
 mod cli;
 mod client;
@@ -30,6 +31,7 @@ mod summary;
 mod table;
 mod terminal;
 mod units;
+mod why;
 
 use std::process::ExitCode;
 

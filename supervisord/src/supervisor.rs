@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, ControlStatus, Doctor, ErrorCode, Execution, ExecutionId,
+    ApiError, Artifact, ArtifactList, AuditFilter, AuditPage, ControlStatus, Doctor, ErrorCode, Execution, ExecutionId,
     ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, Subject,
     SubmitRequest, Usage,
 };
@@ -358,6 +358,48 @@ impl Supervisor {
         let store = self.inner.places.artifacts(id).map_err(storage)?;
         let file = open_artifact(store.as_fd(), index).map_err(storage)?;
         Ok((artifact, file))
+    }
+
+    /// What was decided about an execution, oldest first.
+    pub async fn decisions(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        let execution = match self.own_live(caller, id) {
+            Some(live) => live.snapshot(),
+            None => self.recorded(caller, id).await?,
+        };
+        let filter = AuditFilter {
+            execution: Some(id),
+            // Records have microseconds: without its last letter this is the beginning of them.
+            since: Some(execution.created_at.trim_end_matches('Z').to_owned()),
+            until: execution.finished_at.as_deref().and_then(clock::a_minute_after),
+            ..AuditFilter::default()
+        };
+        self.inner.audit.search(filter, after, limit).await.map_err(internal)
+    }
+
+    /// Records of the audit log, oldest first; who is no administrator sees those about what is its own.
+    pub async fn audit(
+        &self,
+        caller: &Caller,
+        filter: AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        let uid = match caller.role {
+            Role::Admin => filter.uid,
+            Role::Agent if filter.uid.is_none_or(|uid| uid == caller.uid) => Some(caller.uid),
+            Role::Agent => {
+                let problem = "only administrators see what is recorded about others";
+                return Err(ApiError::new(ErrorCode::PermissionDenied, problem).with_field("uid"));
+            }
+        };
+        let filter = AuditFilter { uid, ..filter };
+        self.inner.audit.search(filter, after, limit).await.map_err(internal)
     }
 
     /// What this host can enforce.

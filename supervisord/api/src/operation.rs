@@ -64,6 +64,25 @@ const ID: Parameter = Parameter {
     description: "The execution's id.",
 };
 
+const AFTER_RECORD: Parameter = Parameter {
+    name: "after",
+    place: Place::Query,
+    schema: r#"{"type": "integer", "minimum": 0, "default": 0}"#,
+    description: "Only records after this number.",
+};
+
+const RECORDS: Parameter = Parameter {
+    name: "limit",
+    place: Place::Query,
+    schema: r#"{"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}"#,
+    description: "Records a page.",
+};
+
+/// A condition that a list's entries have to meet.
+const fn about(name: &'static str, schema: &'static str, description: &'static str) -> Parameter {
+    Parameter { name, place: Place::Query, schema, description }
+}
+
 /// Every operation of the interface.
 pub const OPERATIONS: &[Operation] = &[
     Operation {
@@ -203,6 +222,55 @@ pub const OPERATIONS: &[Operation] = &[
         success: 200,
         media_type: "application/octet-stream",
         response: None,
+    },
+    Operation {
+        id: "decisions",
+        method: Method::Get,
+        path: "/v1/executions/{id}/decisions",
+        summary: "What was decided about an execution, by which rule, and what would have changed it.",
+        parameters: &[ID, AFTER_RECORD, RECORDS],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("AuditPage"),
+    },
+    Operation {
+        id: "audit",
+        method: Method::Get,
+        path: "/v1/audit",
+        summary: "Records of the audit log, oldest first; administrators see all, others their own.",
+        parameters: &[
+            about("session", r##"{"$ref": "#/components/schemas/SessionId"}"##, "About this session."),
+            about(
+                "execution",
+                r##"{"$ref": "#/components/schemas/ExecutionId"}"##,
+                "About this execution.",
+            ),
+            about("uid", r#"{"type": "integer", "minimum": 0}"#, "About what this uid owns."),
+            about("kind", r#"{"type": "string"}"#, "Of this kind."),
+            about("verdict", r##"{"$ref": "#/components/schemas/Verdict"}"##, "With this verdict."),
+            about("rule", r#"{"type": "string"}"#, "By a rule whose text holds this, percent-encoded."),
+            about("host", r#"{"type": "string"}"#, "About this host."),
+            about("since", r#"{"type": "string"}"#, "Not before this time: RFC 3339, or its beginning."),
+            about("until", r#"{"type": "string"}"#, "Before this time."),
+            AFTER_RECORD,
+            RECORDS,
+        ],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("AuditPage"),
+    },
+    Operation {
+        id: "audit_key",
+        method: Method::Get,
+        path: "/v1/audit/key",
+        summary: "The key that the audit log's checkpoints are checked with.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("AuditKey"),
     },
     Operation {
         id: "doctor",

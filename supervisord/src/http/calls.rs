@@ -13,13 +13,14 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 use supervisor_api::{
-    ApiError, ErrorCode, Execution, ExecutionId, NDJSON, State, Stream, SubmitRequest,
+    ApiError, AuditFilter, ErrorCode, Execution, ExecutionId, NDJSON, State, Stream, SubmitRequest,
+    Verdict,
 };
 use tokio::time::Instant;
 
 use super::answer::{JSON, Problem, json, with_type};
 use super::operations::Operations;
-use super::parameters::Query;
+use super::parameters::{Encoded, Query};
 use super::routes::Front;
 use super::{body, download, streaming};
 use crate::supervisor::{Caller, ListQuery, OutputQuery};
@@ -49,6 +50,17 @@ impl FromStr for StateWord {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         State::deserialize(text.into_deserializer()).map(Self)
+    }
+}
+
+/// The verdict of a decision, read from a query.
+struct VerdictWord(Verdict);
+
+impl FromStr for VerdictWord {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        Verdict::deserialize(text.into_deserializer()).map(Self)
     }
 }
 
@@ -141,6 +153,41 @@ pub async fn artifact<O: Operations>(call: Call<O>) -> Result<Response<Body>, Pr
     let path = call.parameter("path");
     let found = call.front.operations.artifact(&call.caller, call.execution(), path).await?;
     download::answer(&found.0, found.1, call.request.headers())
+}
+
+/// `GET /v1/executions/{id}/decisions`
+pub async fn decisions<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let (after, limit) = (call.query.number("after")?, limit_of(&call.query)?);
+    let id = call.execution();
+    json(StatusCode::OK, &call.front.operations.decisions(&call.caller, id, after, limit).await?)
+}
+
+/// `GET /v1/audit`
+pub async fn audit<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let query = &call.query;
+    let text = |name| Ok::<_, ApiError>(query.value::<Encoded>(name)?.map(|Encoded(text)| text));
+    let filter = AuditFilter {
+        session: query.value("session")?,
+        execution: query.value("execution")?,
+        uid: query.value("uid")?,
+        kind: text("kind")?,
+        rule: text("rule")?,
+        host: text("host")?,
+        verdict: query.value("verdict")?.map(|VerdictWord(verdict)| verdict),
+        since: text("since")?,
+        until: text("until")?,
+    };
+    let (after, limit) = (query.number("after")?, limit_of(query)?);
+    json(StatusCode::OK, &call.front.operations.audit(&call.caller, filter, after, limit).await?)
+}
+
+/// `GET /v1/audit/key`
+pub async fn audit_key<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.audit_key())
+}
+
+fn limit_of(query: &Query) -> Result<usize, ApiError> {
+    Ok(usize::try_from(query.number("limit")?).unwrap_or(usize::MAX))
 }
 
 /// `GET /v1/doctor`

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, OutputChunk,
+    ApiError, Artifact, ArtifactList, AuditFilter, AuditKey, AuditPage, Doctor, Execution, ExecutionId, ExecutionList, OutputChunk,
     SubmitRequest,
 };
 
@@ -78,6 +78,28 @@ pub trait Operations: Send + Sync + 'static {
         path: &str,
     ) -> impl Future<Output = Result<(Artifact, File), ApiError>> + Send;
 
+    /// What was decided about an execution, oldest first: records after this number, so many at the
+    /// most.
+    fn decisions(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        after: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<AuditPage, ApiError>> + Send;
+
+    /// Records of the audit log, oldest first: those after this number that match, so many at the most.
+    fn audit(
+        &self,
+        caller: &Caller,
+        filter: AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<AuditPage, ApiError>> + Send;
+
+    /// The key that the audit log's checkpoints are checked with.
+    fn audit_key(&self) -> AuditKey;
+
     /// What this host can enforce.
     ///
     /// # Errors
@@ -136,6 +158,30 @@ impl Operations for Supervisor {
         path: &str,
     ) -> Result<(Artifact, File), ApiError> {
         Supervisor::artifact(self, caller, id, path).await
+    }
+
+    async fn decisions(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        Supervisor::decisions(self, caller, id, after, limit).await
+    }
+
+    async fn audit(
+        &self,
+        caller: &Caller,
+        filter: AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        Supervisor::audit(self, caller, filter, after, limit).await
+    }
+
+    fn audit_key(&self) -> AuditKey {
+        self.inner().audit.key()
     }
 
     fn doctor(&self) -> Result<Doctor, ApiError> {

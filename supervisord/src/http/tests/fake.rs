@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, Content, ControlReport, ControlStatus, Doctor, ErrorCode,
+    ApiError, Artifact, ArtifactList, AuditFilter, AuditKey, AuditPage, AuditRecord, Content, ControlReport, ControlStatus, Doctor, ErrorCode,
     Execution, ExecutionId, ExecutionList, Limit, Limits, Mode, Outcome, OutputChunk,
     OutputSummary, PolicyReference, RefusedArtifact, SessionId, State, Stream, SubmitRequest,
     UniqueMap, Usage,
@@ -178,6 +178,31 @@ impl Operations for Fake {
         Ok((artifact(), file))
     }
 
+    async fn decisions(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        _: u64,
+        _: usize,
+    ) -> Result<AuditPage, ApiError> {
+        self.find(caller, id)?;
+        Ok(AuditPage { records: vec![record()], next: None })
+    }
+
+    async fn audit(
+        &self,
+        _: &Caller,
+        _: AuditFilter,
+        _: u64,
+        _: usize,
+    ) -> Result<AuditPage, ApiError> {
+        Ok(AuditPage { records: vec![record()], next: Some(7) })
+    }
+
+    fn audit_key(&self) -> AuditKey {
+        AuditKey { algorithm: "ed25519".into(), public_key: "ab".repeat(32) }
+    }
+
     fn doctor(&self) -> Result<Doctor, ApiError> {
         Ok(Doctor {
             version: "1".into(),
@@ -195,6 +220,15 @@ pub fn chunk(offset: u64, stream: Stream, data: impl Into<Vec<u8>>) -> OutputChu
 
 pub fn two_chunks() -> [OutputChunk; 2] {
     [chunk(0, Stream::Stdout, "héllo\n"), chunk(7, Stream::Stderr, [0xff, 0x00])]
+}
+
+fn record() -> AuditRecord {
+    serde_json::from_value(serde_json::json!({
+        "seq": 7, "time": "2026-01-01T00:00:00.000000Z", "kind": "limit", "verdict": "deny",
+        "reason": "wall_time", "limit": "wall_time", "value": 1, "execution": KNOWN,
+        "prev": "ab".repeat(32), "hash": "cd".repeat(32),
+    }))
+    .expect("a record")
 }
 
 fn artifact() -> Artifact {
