@@ -110,7 +110,10 @@ impl Log {
                 numbered.push((first_record(path)?, path.clone()));
             }
             numbered.sort();
-            return Ok(Self { files: numbered.into_iter().map(|(_, path)| path).collect(), beside });
+            return Ok(Self {
+                files: numbered.into_iter().map(|(_, path)| path).collect(),
+                beside,
+            });
         }
         let beside = state.unwrap_or(Path::new(STATE)).join("audit");
         let shown = beside.display();
@@ -135,7 +138,8 @@ impl Log {
     fn key(&self) -> Result<PublicKey, Failure> {
         let path = self.beside.join("key.pub");
         let text = local::text(&path, MAX_SMALL)?;
-        let bad = |error| Failure::Usage(format!("{}: {error}; name one with --key", path.display()));
+        let bad =
+            |error| Failure::Usage(format!("{}: {error}; name one with --key", path.display()));
         text.trim_end().parse().map_err(bad)
     }
 

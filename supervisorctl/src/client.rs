@@ -8,7 +8,8 @@ use hyper::Method;
 use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use supervisor_api::{
-    ArtifactList, AuditFilter, AuditKey, AuditPage, Doctor, Execution, ExecutionId, ExecutionList, State, SubmitRequest,
+    AnswerRequest, Approval, ApprovalId, ApprovalList, ArtifactList, AuditFilter, AuditKey,
+    AuditPage, BudgetList, Doctor, Execution, ExecutionId, ExecutionList, State, SubmitRequest,
 };
 
 use crate::cli::Selection;
@@ -174,6 +175,36 @@ impl Client {
     /// The key that the audit log's checkpoints are checked with.
     pub async fn audit_key(&self) -> Result<AuditKey, Failure> {
         self.json(get("tell the audit log's key".to_owned(), "/v1/audit/key".to_owned())).await
+    }
+
+    /// What is left of budgets.
+    pub async fn budgets(&self, all: bool) -> Result<BudgetList, Failure> {
+        self.json(get("show budgets".to_owned(), format!("/v1/budgets?all={all}"))).await
+    }
+
+    /// Questions to a person.
+    pub async fn approvals(&self) -> Result<ApprovalList, Failure> {
+        self.json(get("list approvals".to_owned(), "/v1/approvals".to_owned())).await
+    }
+
+    /// The same and then every change, one a line.
+    pub async fn approval_changes(&self) -> Result<Answer, Failure> {
+        get("follow approvals".to_owned(), "/v1/approvals/events".to_owned())
+            .send(&self.socket)
+            .await
+    }
+
+    /// One question.
+    pub async fn approval(&self, id: ApprovalId) -> Result<Approval, Failure> {
+        self.json(get(format!("show {id}"), format!("/v1/approvals/{id}"))).await
+    }
+
+    /// Answers a question.
+    pub async fn answer(&self, id: ApprovalId, answer: AnswerRequest) -> Result<Approval, Failure> {
+        let operation = format!("answer {id}");
+        let body = serde_json::to_vec(&answer).map_err(Failure::misunderstood(&operation))?;
+        let call = post(operation, format!("/v1/approvals/{id}/answer"));
+        self.json(Call { body, ..call }).await
     }
 
     /// What the host can enforce.

@@ -55,13 +55,15 @@ pub fn seconds(text: &str) -> Result<u64, String> {
 /// be missing (`2026-01-31`, `2026-01-31T12:30`). Gives it as records of the audit log have it.
 pub fn moment(text: &str) -> Result<String, String> {
     if let Ok(ago) = milliseconds(text).map(Duration::from_millis) {
-        let then = Timestamp::now().checked_sub(ago).map_err(|_| "longer ago than time goes back")?;
+        let then =
+            Timestamp::now().checked_sub(ago).map_err(|_| "longer ago than time goes back")?;
         return Ok(format!("{then:.6}"));
     }
     let form = "dddd-dd-ddTdd:dd:dd.ddddddZ";
     let fits = |(c, form): (char, char)| if form == 'd' { c.is_ascii_digit() } else { c == form };
     let plain = text.strip_suffix('Z').unwrap_or(text);
-    if plain.len() < 4 || plain.len() > form.len() - 1 || !plain.chars().zip(form.chars()).all(fits) {
+    if plain.len() < 4 || plain.len() > form.len() - 1 || !plain.chars().zip(form.chars()).all(fits)
+    {
         return Err("write a time such as 2026-01-31T12:30:00Z, or 90m for so long ago".to_owned());
     }
     Ok(plain.to_owned())

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use serde_json::json;
 use supervisor_api::{AuditRecord, ExecutionId, Ruling, Traffic, Verdict, What};
 
+use crate::cli::GlobalOptions;
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::cli::GlobalOptions;
 use crate::{console, terminal};
 
 /// `why`.
@@ -50,9 +50,11 @@ fn timeline(records: &[AuditRecord]) -> String {
         line(&mut page, "", &head);
         let Some(ruling) = what.ruling() else { continue };
         let rule = ruling.rule.as_deref().or(ruling.policy.as_deref());
-        for (name, words) in
-            [("by", rule), ("why", ruling.cause.as_deref()), ("to allow it", ruling.remedy.as_deref())]
-        {
+        for (name, words) in [
+            ("by", rule),
+            ("why", ruling.cause.as_deref()),
+            ("to allow it", ruling.remedy.as_deref()),
+        ] {
             if let Some(words) = words {
                 line(&mut page, "    ", &format!("{name}: {words}"));
             }
@@ -112,13 +114,16 @@ pub fn sentence(what: &What) -> String {
         ),
         What::Approval(answer) => {
             let by = answer.by.map(|uid| format!(" by uid {uid}")).unwrap_or_default();
-            let asked = format!("{} {}", answer.method.as_deref().unwrap_or("connect"), answer.host);
+            let asked =
+                format!("{} {}", answer.method.as_deref().unwrap_or("connect"), answer.host);
             format!("{}{by}", ruled(&answer.ruling, &format!("{} ({asked})", answer.approval)))
         }
         What::Checkpoint(checkpoint) if checkpoint.closing => "signed; the daemon ends".to_owned(),
         What::Checkpoint(checkpoint) => format!("{} records signed", checkpoint.records),
         What::Repair(repair) => format!("{} torn bytes moved to {}", repair.bytes, repair.kept),
-        What::Removal(removal) => format!("{} removed, up to record {}", removal.file, removal.last),
+        What::Removal(removal) => {
+            format!("{} removed, up to record {}", removal.file, removal.last)
+        }
         What::Suspension(time) => {
             format!("no room for records since {}; {} refused", time.since, time.refused)
         }

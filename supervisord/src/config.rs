@@ -27,10 +27,20 @@ pub struct Config {
     pub default_policy: String,
     /// Who may see and end everybody's executions, besides root.
     pub admins: Group,
+    /// Who may answer what a policy has a person asked, besides administrators.
+    pub operators: Operators,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
     /// How the audit log is kept.
     pub audit: ConfiguredAudit,
+}
+
+/// Users, by number.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Operators {
+    /// User ids.
+    pub uids: Vec<u32>,
 }
 
 /// How the audit log is kept.
@@ -79,6 +89,7 @@ impl Default for Config {
             mode: Mode::Strict,
             default_policy: "default".to_owned(),
             admins: Group::default(),
+            operators: Operators::default(),
             bounds: ConfiguredBounds::default(),
             audit: ConfiguredAudit::default(),
         }

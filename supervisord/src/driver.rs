@@ -397,6 +397,7 @@ async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
     let record = record(inner, live, &mut finished, &end.artifacts);
     let (recorded, (), ()) = tokio::join!(record, audited, removed);
     if recorded {
+        inner.approvals.end(live.id()).await;
         live.change(|execution| *execution = finished);
         inner.note_finished();
     }

@@ -27,6 +27,6 @@ mod strict;
 mod tests;
 mod wire;
 
-pub use operations::{Chunks, Operations};
+pub use operations::{Chunks, Operations, Questions};
 pub use peer::{Peer, Roles};
 pub use server::Server;

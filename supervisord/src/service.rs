@@ -22,7 +22,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::{Admission, Bounds};
+use crate::approval::Approvals;
 use crate::audit::{self, Audit};
+use crate::budget::Ledger;
 use crate::config::Config;
 use crate::confine;
 use crate::host::Host;
@@ -192,6 +194,9 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let audit = Audit::open(&state, audit::Settings::from(&config.audit))?;
     let started = audit::start(&policies, config.mode, audit.key().public_key, audit.head());
     audit.write(started).await?;
+    let budgets = Ledger::open(&state)?;
+    let operators = config.operators.uids.iter().copied();
+    let approvals = Approvals::open(&state, audit.clone(), operators)?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
@@ -205,6 +210,8 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let supervisor = Supervisor::new(Inner {
         store,
         audit: audit.clone(),
+        budgets: budgets.clone(),
+        approvals,
         launcher,
         admission: Admission::new(Bounds::from(&config.bounds)),
         live: LiveSet::default(),
@@ -228,6 +235,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     stop.send_replace(true);
     serving.await?;
     let closed = supervisor.inner().store.close().await;
+    budgets.close().await;
     audit.note(What::Stop.about_nobody());
     audit.close().await;
     closed?;

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, AuditFilter, AuditPage, ControlStatus, Doctor, ErrorCode, Execution, ExecutionId,
-    ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, Subject,
-    SubmitRequest, Usage,
+    ApiError, Artifact, ArtifactList, AuditFilter, AuditPage, BudgetList, ControlStatus, Doctor,
+    ErrorCode, Execution, ExecutionId, ExecutionList, Mode, OutputSummary, PolicyReference,
+    SessionId, State, Stream, Subject, SubmitRequest, Usage,
 };
 use supervisor_policy::{PolicySet, Resolved};
 use supervisor_sys::random_bits;
@@ -21,7 +21,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::approval::Approvals;
 use crate::audit::{self, Audit};
+use crate::budget::Ledger;
 pub use crate::capture::CaptureReader as OutputReader;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
@@ -83,6 +85,10 @@ pub struct Inner {
     pub store: Store,
     /// Where every decision is recorded.
     pub audit: Audit,
+    /// What requests may still be made.
+    pub budgets: Ledger,
+    /// What a person is asked.
+    pub approvals: Approvals,
     /// Who makes sandboxes.
     pub launcher: Launcher,
     /// Who runs when.
@@ -203,6 +209,7 @@ impl Supervisor {
             artifact_count: 0,
             artifacts_truncated: false,
             controls: Vec::new(),
+            waits_for: Vec::new(),
         };
         let id = execution.id;
         let turn = inner.admission.line_up(caller.uid)?;
@@ -232,13 +239,12 @@ impl Supervisor {
         wait: Duration,
     ) -> Result<Execution, ApiError> {
         let Some(live) = self.own_live(caller, id) else { return self.recorded(caller, id).await };
-        if wait.is_zero() {
-            return Ok(live.snapshot());
+        if let Ok(finished) = timeout(wait, self.finished(&live)).await {
+            return finished;
         }
-        match timeout(wait, self.finished(&live)).await {
-            Ok(finished) => finished,
-            Err(_elapsed) => Ok(live.snapshot()),
-        }
+        let mut execution = live.snapshot();
+        execution.waits_for = self.inner.approvals.waiting(id);
+        Ok(execution)
     }
 
     /// A page of executions, newest first.
@@ -400,6 +406,15 @@ impl Supervisor {
         };
         let filter = AuditFilter { uid, ..filter };
         self.inner.audit.search(filter, after, limit).await.map_err(internal)
+    }
+
+    /// What is left of the caller's budgets; of all, for an administrator who asks.
+    pub fn budgets(&self, caller: &Caller, all: bool) -> Result<BudgetList, ApiError> {
+        if all && caller.role == Role::Agent {
+            let problem = "only administrators see everybody's budgets";
+            return Err(ApiError::new(ErrorCode::PermissionDenied, problem).with_field("all"));
+        }
+        Ok(self.inner.budgets.list((!all).then_some(caller.uid)))
     }
 
     /// What this host can enforce.

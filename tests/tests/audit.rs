@@ -52,7 +52,7 @@ fn page(client: &Client, target: &str) -> AuditPage {
 fn an_execution_is_in_the_log_from_its_submission_to_its_end() {
     let world = World::open();
     let agent = world.agent(AGENT);
-    let ended = agent.run(&argv(["true"]));
+    let ended = agent.run(&argv(&["true"]));
     let mine: Vec<AuditRecord> = records(&world)
         .into_iter()
         .filter(|record| record.event.subject.execution == Some(ended.execution.id))
@@ -68,14 +68,14 @@ fn a_refusal_is_recorded_with_its_rule_and_its_remedy() {
     let world = World::with(Settings { mode: Mode::Strict, ..Settings::default() });
     let agent = world.agent(AGENT);
     let limits = LimitsRequest { memory_max: Some(1 << 50), ..LimitsRequest::default() };
-    let error = agent.submit(&SubmitRequest { limits, ..argv(["true"]) }).expect_err("too much");
+    let error = agent.submit(&SubmitRequest { limits, ..argv(&["true"]) }).expect_err("too much");
     let found = page(&agent, "/v1/audit?kind=submission&verdict=deny").records;
     let [record] = found.as_slice() else { panic!("{found:?}") };
     let ruling = record.event.what.ruling().expect("a decision");
     assert_eq!(ruling.reason, error.code.name());
     assert!(ruling.rule.as_ref().is_some_and(|rule| rule.contains(".toml:")), "{ruling:?}");
     assert_eq!(ruling.remedy, error.hint);
-    if let Err(error) = agent.submit(&argv(["true"])) {
+    if let Err(error) = agent.submit(&argv(&["true"])) {
         assert_eq!(error.code, ErrorCode::ControlMissing);
         let found = page(&agent, "/v1/audit?kind=submission&verdict=deny").records;
         let ruling = found.last().and_then(|record| record.event.what.ruling());
@@ -99,7 +99,12 @@ fn why_names_the_limit_the_line_that_set_it_and_what_would_have_allowed_more() {
     assert_eq!(kinds(&found), ["submission", "limit", "limit", "outcome"], "{found:?}");
     let told = ctl(&world, &["why", &id.to_string()]);
     assert_eq!(told.code, Some(0), "{told:?}");
-    for words in ["wall_time of 400 reached", "output_bytes of 1000: 4000", "default.toml:", "larger wall_time"] {
+    for words in [
+        "wall_time of 400 reached",
+        "output_bytes of 1000: 4000",
+        "default.toml:",
+        "larger wall_time",
+    ] {
         assert!(told.stdout.contains(words), "{words}: {}", told.stdout);
     }
     let told = ctl(&world, &["why", "--json", &id.to_string()]);
@@ -111,7 +116,7 @@ fn why_names_the_limit_the_line_that_set_it_and_what_would_have_allowed_more() {
 fn nobody_sees_what_is_recorded_about_others_but_administrators() {
     let world = World::open();
     let (agent, other) = (world.agent(AGENT), world.agent(OTHER_AGENT));
-    let id = agent.run(&argv(["true"])).execution.id;
+    let id = agent.run(&argv(&["true"])).execution.id;
     assert_eq!(page(&other, "/v1/audit").records, []);
     assert_eq!(page(&other, &format!("/v1/audit?execution={id}")).records, []);
     let reply = other.call("GET", &format!("/v1/audit?uid={AGENT}"), None).expect("an answer");
@@ -124,7 +129,9 @@ fn nobody_sees_what_is_recorded_about_others_but_administrators() {
     world.root().output(id, supervisor_tests::Selection::Both, 0).expect("root may");
     let acts = page(&agent, &format!("/v1/audit?execution={id}&kind=administration")).records;
     let [act] = acts.as_slice() else { panic!("{acts:?}") };
-    assert!(matches!(&act.event.what, What::Administration(act) if act.by == 0 && act.act == "output"));
+    assert!(
+        matches!(&act.event.what, What::Administration(act) if act.by == 0 && act.act == "output")
+    );
 }
 
 #[test]
@@ -150,7 +157,7 @@ fn a_hand_on_the_file_is_found_by_the_record_it_touched() {
     let mut world = World::open();
     let agent = world.agent(AGENT);
     for _ in 0..3 {
-        agent.run(&argv(["true"]));
+        agent.run(&argv(&["true"]));
     }
     world.daemon().end();
     let told = verify(&world);
@@ -160,10 +167,14 @@ fn a_hand_on_the_file_is_found_by_the_record_it_touched() {
     let lines: Vec<&str> = whole.split_inclusive('\n').collect();
     let without = |number: usize| [&lines[..number], &lines[number + 1..]].concat().concat();
     for (text, words) in [
-        (whole.replacen("\"true\"", "\"trve\"", 1), "record 2 is not what was written"),
+        (whole.replacen("\"true\"", "\"trve\"", 1), "record 3 is not what was written"),
         (without(3), "record 4 is missing"),
         (lines[..lines.len() - 1].concat(), "at the end of the log: missing"),
-        (format!("{}{}", lines[1], whole), "record 2 stands behind"),
+        (
+            [&[lines[0], lines[2], lines[1]], &lines[3..]].concat().concat(),
+            "record 2 stands behind",
+        ),
+        ([&[lines[1], lines[0]], &lines[2..]].concat().concat(), "record 1 stands behind"),
         (format!("{whole}{}", lines[1]), "record 2 stands there a second time"),
     ] {
         fs::write(&path, &text).expect("written");
@@ -185,20 +196,21 @@ fn a_hand_on_the_file_is_found_by_the_record_it_touched() {
 fn without_room_for_records_work_is_refused_and_how_much_is_recorded_later() {
     let world = World::with(Settings { state_bytes: Some(24 << 20), ..Settings::default() });
     let agent = world.agent(AGENT);
-    agent.run(&argv(["true"]));
+    agent.run(&argv(&["true"]));
     let ballast = world.state().join("ballast");
     let mut bytes = 32 << 20;
     while bytes >= 512 {
         // To the last block that there is.
-        let mut file = fs::OpenOptions::new().create(true).append(true).open(&ballast).expect("open");
+        let mut file =
+            fs::OpenOptions::new().create(true).append(true).open(&ballast).expect("open");
         if std::io::Write::write_all(&mut file, &vec![0; bytes]).is_err() {
             bytes /= 2;
         }
     }
-    let error = until("work is refused", || agent.submit(&argv(["true"])).err());
+    let error = until("work is refused", || agent.submit(&argv(&["true"])).err());
     assert_eq!(error.code, ErrorCode::StorageFull);
     fs::remove_file(&ballast).expect("removed");
-    until("work is taken again", || agent.submit(&argv(["true"])).ok());
+    until("work is taken again", || agent.submit(&argv(&["true"])).ok());
     let told = verify(&world);
     assert_eq!(told.code, Some(0), "{told:?}");
 }

@@ -5,8 +5,9 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ApiError, ArtifactList, AuditKey, AuditPage, Doctor, Execution, ExecutionList, Method, OPERATIONS, Operation,
-    OutputChunk, PROBLEM_JSON, Parameter, Place, State, SubmitRequest, Verdict,
+    AnswerRequest, ApiError, ApprovalList, ArtifactList, AuditKey, AuditPage, BudgetList, Doctor,
+    Execution, ExecutionList, Method, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON, Parameter,
+    Place, State, SubmitRequest, Verdict,
 };
 
 /// The document, for this version of the interface.
@@ -47,13 +48,16 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 11] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 14] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
     SchemaGenerator::subschema_for::<ArtifactList>,
     SchemaGenerator::subschema_for::<OutputChunk>,
     SchemaGenerator::subschema_for::<AuditPage>,
+    SchemaGenerator::subschema_for::<BudgetList>,
+    SchemaGenerator::subschema_for::<ApprovalList>,
+    SchemaGenerator::subschema_for::<AnswerRequest>,
     SchemaGenerator::subschema_for::<AuditKey>,
     SchemaGenerator::subschema_for::<Verdict>,
     SchemaGenerator::subschema_for::<Doctor>,

@@ -1,6 +1,8 @@
 //! The table of operations. The server's routes, the OpenAPI document and the tests that hold one
 //! against the other all read it.
 
+use crate::NDJSON;
+
 /// An HTTP method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -62,6 +64,13 @@ const ID: Parameter = Parameter {
     place: Place::Path,
     schema: r##"{"$ref": "#/components/schemas/ExecutionId"}"##,
     description: "The execution's id.",
+};
+
+const APPROVAL: Parameter = Parameter {
+    name: "id",
+    place: Place::Path,
+    schema: r##"{"$ref": "#/components/schemas/ApprovalId"}"##,
+    description: "The question's id.",
 };
 
 const AFTER_RECORD: Parameter = Parameter {
@@ -240,7 +249,11 @@ pub const OPERATIONS: &[Operation] = &[
         path: "/v1/audit",
         summary: "Records of the audit log, oldest first; administrators see all, others their own.",
         parameters: &[
-            about("session", r##"{"$ref": "#/components/schemas/SessionId"}"##, "About this session."),
+            about(
+                "session",
+                r##"{"$ref": "#/components/schemas/SessionId"}"##,
+                "About this session.",
+            ),
             about(
                 "execution",
                 r##"{"$ref": "#/components/schemas/ExecutionId"}"##,
@@ -249,9 +262,17 @@ pub const OPERATIONS: &[Operation] = &[
             about("uid", r#"{"type": "integer", "minimum": 0}"#, "About what this uid owns."),
             about("kind", r#"{"type": "string"}"#, "Of this kind."),
             about("verdict", r##"{"$ref": "#/components/schemas/Verdict"}"##, "With this verdict."),
-            about("rule", r#"{"type": "string"}"#, "By a rule whose text holds this, percent-encoded."),
+            about(
+                "rule",
+                r#"{"type": "string"}"#,
+                "By a rule whose text holds this, percent-encoded.",
+            ),
             about("host", r#"{"type": "string"}"#, "About this host."),
-            about("since", r#"{"type": "string"}"#, "Not before this time: RFC 3339, or its beginning."),
+            about(
+                "since",
+                r#"{"type": "string"}"#,
+                "Not before this time: RFC 3339, or its beginning.",
+            ),
             about("until", r#"{"type": "string"}"#, "Before this time."),
             AFTER_RECORD,
             RECORDS,
@@ -271,6 +292,66 @@ pub const OPERATIONS: &[Operation] = &[
         success: 200,
         media_type: JSON,
         response: Some("AuditKey"),
+    },
+    Operation {
+        id: "budgets",
+        method: Method::Get,
+        path: "/v1/budgets",
+        summary: "What is spent and left of the budgets that the caller's requests are charged to.",
+        parameters: &[Parameter {
+            name: "all",
+            place: Place::Query,
+            schema: r#"{"type": "boolean", "default": false}"#,
+            description: "Everybody's budgets, and those of credentials; administrators only.",
+        }],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("BudgetList"),
+    },
+    Operation {
+        id: "approvals",
+        method: Method::Get,
+        path: "/v1/approvals",
+        summary: "Questions to a person, of executions that have not finished.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("ApprovalList"),
+    },
+    Operation {
+        id: "approvals_follow",
+        method: Method::Get,
+        path: "/v1/approvals/events",
+        summary: "The same and then every change to them, as NDJSON of Approval, until the caller goes.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: NDJSON,
+        response: None,
+    },
+    Operation {
+        id: "approval",
+        method: Method::Get,
+        path: "/v1/approvals/{id}",
+        summary: "One question.",
+        parameters: &[APPROVAL],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("Approval"),
+    },
+    Operation {
+        id: "answer",
+        method: Method::Post,
+        path: "/v1/approvals/{id}/answer",
+        summary: "Answer a question; administrators and operators only, and nobody its own.",
+        parameters: &[APPROVAL],
+        request: Some("AnswerRequest"),
+        success: 200,
+        media_type: JSON,
+        response: Some("Approval"),
     },
     Operation {
         id: "doctor",

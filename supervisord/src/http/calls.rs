@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 use supervisor_api::{
-    ApiError, AuditFilter, ErrorCode, Execution, ExecutionId, NDJSON, State, Stream, SubmitRequest,
-    Verdict,
+    AnswerRequest, ApiError, ApprovalId, AuditFilter, ErrorCode, Execution, ExecutionId, NDJSON,
+    State, Stream, SubmitRequest, Verdict,
 };
 use tokio::time::Instant;
 
@@ -69,6 +69,11 @@ impl<O> Call<O> {
     /// never given out, so that it gets the very answer that any unknown or foreign one gets.
     fn execution(&self) -> ExecutionId {
         self.parameter("id").parse().unwrap_or(ExecutionId::from_bits(0))
+    }
+
+    /// The question that the path names, in the same way.
+    fn approval(&self) -> ApprovalId {
+        self.parameter("id").parse().unwrap_or(ApprovalId::from_bits(0))
     }
 
     fn parameter(&self, name: &str) -> &str {
@@ -188,6 +193,39 @@ pub async fn audit_key<O: Operations>(call: Call<O>) -> Result<Response<Body>, P
 
 fn limit_of(query: &Query) -> Result<usize, ApiError> {
     Ok(usize::try_from(query.number("limit")?).unwrap_or(usize::MAX))
+}
+
+/// `GET /v1/budgets`
+pub async fn budgets<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let all = call.query.flag("all")?;
+    json(StatusCode::OK, &call.front.operations.budgets(&call.caller, all)?)
+}
+
+/// `GET /v1/approvals`
+pub async fn approvals<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.approvals(&call.caller))
+}
+
+/// `GET /v1/approvals/events`
+pub async fn approvals_follow<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let changes = call.front.operations.approval_changes(&call.caller);
+    Ok(with_type(StatusCode::OK, NDJSON, streaming::questions(changes)))
+}
+
+/// `GET /v1/approvals/{id}`
+pub async fn approval<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.approval(&call.caller, call.approval())?)
+}
+
+/// `POST /v1/approvals/{id}/answer`
+pub async fn answer<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let id = call.approval();
+    let Call { front, caller, request, .. } = call;
+    let received = body::receive(request, &caller, &front.bodies, front.bounds.body).await?;
+    let (answer, share): (AnswerRequest, _) = super::json::read(received, &front.readers).await?;
+    drop(share);
+    let given = async move { front.operations.answer(&caller, id, answer).await };
+    json(StatusCode::OK, &to_the_end(given).await?)
 }
 
 /// `GET /v1/doctor`

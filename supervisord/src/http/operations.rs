@@ -7,10 +7,12 @@ use std::io;
 use std::time::Duration;
 
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, AuditFilter, AuditKey, AuditPage, Doctor, Execution, ExecutionId, ExecutionList, OutputChunk,
-    SubmitRequest,
+    AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
+    AuditFilter, AuditKey, AuditPage, BudgetList, Doctor, Execution, ExecutionId, ExecutionList,
+    OutputChunk, SubmitRequest,
 };
 
+use crate::approval::Changes;
 use crate::supervisor::{Caller, ListQuery, OutputQuery, OutputReader, Supervisor};
 
 /// Output, chunk by chunk.
@@ -20,10 +22,19 @@ pub trait Chunks: Send + 'static {
     fn next(&mut self) -> impl Future<Output = io::Result<Option<OutputChunk>>> + Send;
 }
 
+/// Questions to a person, one change after the other.
+pub trait Questions: Send + 'static {
+    /// The next, or `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Option<Approval>> + Send;
+}
+
 /// The operations of the interface. Each checks what the caller may do.
 pub trait Operations: Send + Sync + 'static {
     /// Reads output.
     type Output: Chunks;
+
+    /// Tells of questions.
+    type Changes: Questions;
 
     /// Runs a payload in a fresh sandbox. `request.wait` is never set: the front end waits by
     /// [`Operations::status`], so that a caller who goes away leaves nothing behind.
@@ -100,6 +111,34 @@ pub trait Operations: Send + Sync + 'static {
     /// The key that the audit log's checkpoints are checked with.
     fn audit_key(&self) -> AuditKey;
 
+    /// What is left of the caller's budgets, or of all.
+    ///
+    /// # Errors
+    ///
+    /// When a caller who is no administrator asks for all.
+    fn budgets(&self, caller: &Caller, all: bool) -> Result<BudgetList, ApiError>;
+
+    /// Questions to a person.
+    fn approvals(&self, caller: &Caller) -> ApprovalList;
+
+    /// The same and then every change to them.
+    fn approval_changes(&self, caller: &Caller) -> Self::Changes;
+
+    /// One question.
+    ///
+    /// # Errors
+    ///
+    /// When there is none that the caller may see.
+    fn approval(&self, caller: &Caller, id: ApprovalId) -> Result<Approval, ApiError>;
+
+    /// Answers a question.
+    fn answer(
+        &self,
+        caller: &Caller,
+        id: ApprovalId,
+        answer: AnswerRequest,
+    ) -> impl Future<Output = Result<Approval, ApiError>> + Send;
+
     /// What this host can enforce.
     ///
     /// # Errors
@@ -114,8 +153,15 @@ impl Chunks for OutputReader {
     }
 }
 
+impl Questions for Changes {
+    async fn next(&mut self) -> Option<Approval> {
+        Changes::next(self).await
+    }
+}
+
 impl Operations for Supervisor {
     type Output = OutputReader;
+    type Changes = Changes;
 
     async fn submit(&self, caller: &Caller, request: SubmitRequest) -> Result<Execution, ApiError> {
         Supervisor::submit(self, caller, request).await
@@ -182,6 +228,31 @@ impl Operations for Supervisor {
 
     fn audit_key(&self) -> AuditKey {
         self.inner().audit.key()
+    }
+
+    fn budgets(&self, caller: &Caller, all: bool) -> Result<BudgetList, ApiError> {
+        Supervisor::budgets(self, caller, all)
+    }
+
+    fn approvals(&self, caller: &Caller) -> ApprovalList {
+        self.inner().approvals.list(caller)
+    }
+
+    fn approval_changes(&self, caller: &Caller) -> Changes {
+        self.inner().approvals.follow(caller)
+    }
+
+    fn approval(&self, caller: &Caller, id: ApprovalId) -> Result<Approval, ApiError> {
+        self.inner().approvals.show(caller, id)
+    }
+
+    async fn answer(
+        &self,
+        caller: &Caller,
+        id: ApprovalId,
+        answer: AnswerRequest,
+    ) -> Result<Approval, ApiError> {
+        self.inner().approvals.answer(caller, id, answer).await
     }
 
     fn doctor(&self) -> Result<Doctor, ApiError> {

@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, AuditFilter, AuditKey, AuditPage, AuditRecord, Content, ControlReport, ControlStatus, Doctor, ErrorCode,
-    Execution, ExecutionId, ExecutionList, Limit, Limits, Mode, Outcome, OutputChunk,
-    OutputSummary, PolicyReference, RefusedArtifact, SessionId, State, Stream, SubmitRequest,
-    UniqueMap, Usage,
+    AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
+    AuditFilter, AuditKey, AuditPage, AuditRecord, BudgetList, Content, ControlReport,
+    ControlStatus, Doctor, ErrorCode, Execution, ExecutionId, ExecutionList, Limit, Limits, Mode,
+    Outcome, OutputChunk, OutputSummary, PolicyReference, RefusedArtifact, SessionId, State,
+    Stream, SubmitRequest, UniqueMap, Usage,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::OWNER;
-use crate::http::operations::{Chunks, Operations};
+use crate::http::operations::{Chunks, Operations, Questions};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, Role};
 
 /// The one execution there is.
@@ -106,8 +107,18 @@ impl Fake {
     }
 }
 
+/// One question, once.
+pub struct FakeQuestions(Option<Approval>);
+
+impl Questions for FakeQuestions {
+    async fn next(&mut self) -> Option<Approval> {
+        self.0.take()
+    }
+}
+
 impl Operations for Fake {
     type Output = FakeOutput;
+    type Changes = FakeQuestions;
 
     async fn submit(&self, caller: &Caller, request: SubmitRequest) -> Result<Execution, ApiError> {
         let hold = self.hold_submissions.lock().expect("no panic").clone();
@@ -203,6 +214,35 @@ impl Operations for Fake {
         AuditKey { algorithm: "ed25519".into(), public_key: "ab".repeat(32) }
     }
 
+    fn budgets(&self, _: &Caller, _: bool) -> Result<BudgetList, ApiError> {
+        Ok(serde_json::from_value(
+            serde_json::json!({"budgets": [{"account": "uid:2001", "owner_uid": OWNER,
+            "meters": [{"meter": "requests", "limit": 10, "spent": 3, "left": 7}]}]}),
+        )
+        .expect("budgets"))
+    }
+
+    fn approvals(&self, _: &Caller) -> ApprovalList {
+        ApprovalList { approvals: vec![approval()] }
+    }
+
+    fn approval_changes(&self, _: &Caller) -> FakeQuestions {
+        FakeQuestions(Some(approval()))
+    }
+
+    fn approval(&self, _: &Caller, _: ApprovalId) -> Result<Approval, ApiError> {
+        Ok(approval())
+    }
+
+    async fn answer(
+        &self,
+        _: &Caller,
+        _: ApprovalId,
+        answer: AnswerRequest,
+    ) -> Result<Approval, ApiError> {
+        Ok(Approval { left: answer.times.unwrap_or(1), ..approval() })
+    }
+
     fn doctor(&self) -> Result<Doctor, ApiError> {
         Ok(Doctor {
             version: "1".into(),
@@ -220,6 +260,18 @@ pub fn chunk(offset: u64, stream: Stream, data: impl Into<Vec<u8>>) -> OutputChu
 
 pub fn two_chunks() -> [OutputChunk; 2] {
     [chunk(0, Stream::Stdout, "héllo\n"), chunk(7, Stream::Stderr, [0xff, 0x00])]
+}
+
+fn approval() -> Approval {
+    serde_json::from_value(serde_json::json!({
+        "id": ApprovalId::from_bits(5), "state": "waiting", "execution": KNOWN,
+        "session": SessionId::from_bits(8), "owner_uid": OWNER, "policy": "p", "rule": "r (p.toml:3)",
+        "request": {"protocol": "https", "host": "a.example", "port": 443, "method": "POST",
+            "path": "/", "body": 3},
+        "digest": "ab".repeat(32), "asked_at": "2026-01-01T00:00:00Z",
+        "deadline": "2026-01-01T00:01:00Z", "left": 0,
+    }))
+    .expect("an approval")
 }
 
 fn record() -> AuditRecord {
@@ -279,5 +331,6 @@ fn execution(state: State) -> Execution {
         artifact_count: 1,
         artifacts_truncated: false,
         controls: vec![control()],
+        waits_for: Vec::new(),
     }
 }
