@@ -9,8 +9,9 @@ pub fn now() -> String {
     format!("{rounded:.3}")
 }
 
-/// A minute after a time that a result shows.
-pub fn a_minute_after(time: &str) -> Option<String> {
-    let later = time.parse::<Timestamp>().ok()?.checked_add(SignedDuration::from_mins(1)).ok()?;
-    Some(format!("{later:.3}"))
+/// A time that a result shows, so many seconds later; or earlier, if they are negative.
+pub fn shifted(time: &str, seconds: i64) -> Option<String> {
+    let shift = SignedDuration::from_secs(seconds);
+    let shifted = time.parse::<Timestamp>().ok()?.checked_add(shift).ok()?;
+    Some(format!("{shifted:.3}"))
 }

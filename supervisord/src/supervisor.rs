@@ -380,9 +380,9 @@ impl Supervisor {
         };
         let filter = AuditFilter {
             execution: Some(id),
-            // Records have microseconds: without its last letter this is the beginning of them.
-            since: Some(execution.created_at.trim_end_matches('Z').to_owned()),
-            until: execution.finished_at.as_deref().and_then(clock::a_minute_after),
+            // Both are rounded, and records are written around them.
+            since: clock::shifted(&execution.created_at, -1),
+            until: execution.finished_at.and_then(|time| clock::shifted(&time, 60)),
             ..AuditFilter::default()
         };
         self.inner.audit.search(filter, after, limit).await.map_err(internal)

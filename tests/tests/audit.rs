@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
-use supervisor_api::{AuditPage, AuditRecord, ErrorCode, LimitsRequest, Mode, SubmitRequest, What};
+use supervisor_api::{
+    ApprovalId, AuditPage, AuditRecord, ErrorCode, LimitsRequest, Mode, SubmitRequest, What,
+};
 use supervisor_tests::{
-    AGENT, Client, OTHER_AGENT, Settings, Told, World, argv, bash, program, until,
+    AGENT, Client, OTHER_AGENT, Settings, Told, World, argv, assert_described, bash, program, until,
 };
 
 fn files(world: &World) -> Vec<PathBuf> {
@@ -213,4 +215,26 @@ fn without_room_for_records_work_is_refused_and_how_much_is_recorded_later() {
     until("work is taken again", || agent.submit(&argv(&["true"])).ok());
     let told = verify(&world);
     assert_eq!(told.code, Some(0), "{told:?}");
+}
+
+#[test]
+fn budgets_and_approvals_are_there_to_ask_for_and_nobodys_but_ones_own() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let get = |client: &Client, target: &str| client.call("GET", target, None).expect("an answer");
+    let reply = get(&agent, "/v1/budgets");
+    assert_described("budgets", reply.status, reply.field("content-type"), &reply.body);
+    assert_eq!(get(&agent, "/v1/budgets?all=true").problem().code, ErrorCode::PermissionDenied);
+    assert_eq!(get(&world.root(), "/v1/budgets?all=true").status, 200);
+    let reply = get(&agent, "/v1/approvals");
+    assert_described("approvals", reply.status, reply.field("content-type"), &reply.body);
+    let target = format!("/v1/approvals/{}", ApprovalId::from_bits(1));
+    assert_eq!(get(&agent, &target).problem().code, ErrorCode::NotFound);
+    let body = br#"{"approve": true}"#.as_slice();
+    let reply =
+        world.root().call("POST", &format!("{target}/answer"), Some(body)).expect("an answer");
+    assert_eq!(reply.problem().code, ErrorCode::NotFound);
+    let mut events = agent.connect().expect("connected");
+    events.request("GET", "/v1/approvals/events", None).expect("sent");
+    assert_eq!(events.head().expect("an answer").status, 200);
 }
