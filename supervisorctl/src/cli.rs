@@ -1,5 +1,6 @@
 //! The command line: commands, options, help. Only shapes and parsers; what they do is elsewhere.
 
+mod audit;
 mod limits;
 mod payload;
 mod session;
@@ -10,14 +11,18 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde::de::DeserializeOwned;
-use supervisor_api::{ExecutionId, State};
+use supervisor_api::{ApprovalId, ExecutionId, State};
 
+pub use self::audit::{AuditCommand, KeyOptions, QueryOptions, VerifyOptions};
 pub use self::payload::{FileToSend, PayloadOptions};
 pub use self::session::{CreateOptions, FileGetOptions, FilesCommand, SessionCommand};
 use crate::{exit, units};
 
 /// Executions a page may hold; the interface's own bound.
 const PAGE_MAX: i64 = 200;
+
+/// How often an approved request may be made; the interface's own bound.
+const APPROVALS_MAX: i64 = 1000;
 
 /// The states as the interface spells them, in the order of an execution's life.
 const STATES: [&str; 5] = ["queued", "launching", "running", "collecting", "finished"];
@@ -83,6 +88,17 @@ pub enum Command {
     Doctor(DoctorOptions),
     /// Have the daemon read its configuration and policies anew, all or nothing (administrators only)
     Reload,
+    /// Say what was refused or cut in an execution, by which line of which policy, and what would have
+    /// allowed it
+    Why(IdOption),
+    /// Show what is spent and left of budgets
+    Budgets(BudgetsOptions),
+    /// List and answer requests that wait for a person
+    #[command(subcommand)]
+    Approvals(ApprovalsCommand),
+    /// Search the audit log, or check that nobody touched it
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check or show policy files, without the daemon
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -228,6 +244,48 @@ pub struct GetOptions {
     /// Overwrite existing files
     #[arg(long)]
     pub force: bool,
+}
+
+/// Options of `budgets`.
+#[derive(Debug, Args)]
+pub struct BudgetsOptions {
+    /// Everybody's, and those of credentials (administrators only)
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// What to do with requests that wait for a person.
+#[derive(Debug, Subcommand)]
+pub enum ApprovalsCommand {
+    /// List them, and what was answered, of executions that have not finished
+    List(FollowOption),
+    /// Show one, with the exact request
+    Show {
+        /// Id of the question
+        id: ApprovalId,
+    },
+    /// Let the request be made (administrators and operators)
+    Approve {
+        /// Id of the question
+        id: ApprovalId,
+        /// How often the same request may be made
+        #[arg(long, value_name = "NUMBER", default_value_t = 1,
+              value_parser = clap::value_parser!(u32).range(1..=APPROVALS_MAX))]
+        times: u32,
+    },
+    /// Refuse the request (administrators and operators)
+    Deny {
+        /// Id of the question
+        id: ApprovalId,
+    },
+}
+
+/// Options of `approvals list`.
+#[derive(Debug, Args)]
+pub struct FollowOption {
+    /// Go on with every change, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
 }
 
 /// Options of `doctor`.

@@ -3,12 +3,12 @@
 use clap::{CommandFactory, Parser};
 use tokio::runtime;
 
-use crate::cli::{ArtifactsCommand, Cli, Command, PolicyCommand};
+use crate::cli::{ApprovalsCommand, ArtifactsCommand, AuditCommand, Cli, Command, PolicyCommand};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
-    artifacts, console, doctor, executions, exit, files, generate, output, policy, reload, run,
-    sessions,
+    approvals, artifacts, audit, budgets, console, doctor, executions, exit, files, generate,
+    output, policy, reload, run, sessions, why,
 };
 
 /// Does what the arguments of this process say; tells its exit status.
@@ -40,6 +40,25 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
             return artifacts::get(&client, options, global).await;
         }
         Command::Policy(PolicyCommand::Check(options)) => return policy::check(options, global),
+        Command::Audit(AuditCommand::Verify(options)) => return audit::verify(options, global),
+        Command::Audit(AuditCommand::Query(options)) => {
+            audit::query(&client, options, global).await
+        }
+        Command::Audit(AuditCommand::Key(options)) => audit::key(&client, options, global).await,
+        Command::Budgets(options) => budgets::budgets(&client, options, global).await,
+        Command::Approvals(ApprovalsCommand::List(options)) => {
+            approvals::list(&client, options.follow, global).await
+        }
+        Command::Approvals(ApprovalsCommand::Show { id }) => {
+            approvals::show(&client, *id, global).await
+        }
+        Command::Approvals(ApprovalsCommand::Approve { id, times }) => {
+            approvals::answer(&client, *id, Some(*times), global).await
+        }
+        Command::Approvals(ApprovalsCommand::Deny { id }) => {
+            approvals::answer(&client, *id, None, global).await
+        }
+        Command::Why(options) => why::why(&client, options.id, global).await,
         Command::Policy(PolicyCommand::Show(options)) => policy::show(options, global),
         Command::Submit(options) => executions::submit(&client, options, global).await,
         Command::Status(options) => executions::status(&client, options, global).await,

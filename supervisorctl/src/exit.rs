@@ -55,7 +55,8 @@ Exit status:
 /// The table in the help text of the whole command.
 pub const TABLE: &str = "\
 Exit status (`run` has its own, see `supervisorctl run --help`):
-  0    done; for doctor: every control is enforced; for policy check: every file is valid
+  0    done; for doctor: every control is enforced; for policy check: every file is valid;
+       for audit verify: the log is whole
   1    not done, or the answer is no
   64   bad usage
   69   the daemon can't be reached

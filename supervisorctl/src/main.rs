@@ -1,8 +1,11 @@
 //! `supervisorctl`: the command line of the supervisor. It talks to the daemon through its socket and
 //! has no more rights than its caller.
 
+mod approvals;
 mod artifacts;
+mod audit;
 mod backoff;
+mod budgets;
 mod cli;
 mod client;
 mod connection;
@@ -33,6 +36,7 @@ mod summary;
 mod table;
 mod terminal;
 mod units;
+mod why;
 
 use std::process::ExitCode;
 

@@ -31,10 +31,20 @@ pub struct Config {
     pub admins: Group,
     /// The bus to serve on: `system`, `off` or an address.
     pub dbus: Address,
+    /// Who may answer what a policy has a person asked, besides administrators.
+    pub operators: Operators,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
     /// How the audit log is kept.
     pub audit: ConfiguredAudit,
+}
+
+/// Users, by number.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Operators {
+    /// User ids.
+    pub uids: Vec<u32>,
 }
 
 /// How the audit log is kept.
@@ -94,6 +104,7 @@ impl Default for Config {
             default_policy: "default".to_owned(),
             admins: Group::default(),
             dbus: Address::System,
+            operators: Operators::default(),
             bounds: ConfiguredBounds::default(),
             audit: ConfiguredAudit::default(),
         }

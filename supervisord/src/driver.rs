@@ -535,6 +535,7 @@ async fn conclude(inner: &Arc<Inner>, live: &Live, end: End, first: &mut Option<
     let (recorded, (), ()) = tokio::join!(record, audited, removed);
     if recorded {
         journal::finished(&finished);
+        inner.approvals.end(live.id()).await;
         live.change(|execution| *execution = finished);
         inner.note_finished();
         if let Some(first) = first.take() {

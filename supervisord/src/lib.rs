@@ -5,8 +5,10 @@
 pub mod accounting;
 pub mod accounts;
 pub mod admission;
+pub mod approval;
 pub mod attend;
 pub mod audit;
+pub mod budget;
 pub mod capture;
 pub mod clock;
 pub mod config;

@@ -43,6 +43,8 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
         let subject = Subject { execution, ..Subject::default() };
         inner.audit.note(audit::recovery(subject, "destroyed", Some("nothing is known of it")));
     }
+    let live = unfinished.iter().map(|execution| execution.id).collect();
+    inner.approvals.restore(&live).await;
     for execution in unfinished {
         take_over(inner, execution, &living).await?;
     }

@@ -21,7 +21,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::approval::Approvals;
 use crate::audit::{self, Audit};
+use crate::budget::Ledger;
 use crate::confine;
 use crate::dbus;
 use crate::host::Host;
@@ -58,6 +60,8 @@ struct Parts {
     settings: Settings,
     bus: dbus::Address,
     audit: audit::Settings,
+    /// Uids that may answer what a policy has a person asked.
+    operators: Vec<u32>,
 }
 
 /// Runs the installed service.
@@ -77,8 +81,8 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     }
     confine::restrict()?;
     let audit = audit::Settings::from(&config.audit);
-    let (state, bus) = (config.state, config.dbus);
-    let parts = Parts { listener, launcher, state, settings, bus, audit };
+    let (state, bus, operators) = (config.state, config.dbus, config.operators.uids);
+    let parts = Parts { listener, launcher, state, settings, bus, audit, operators };
     runtime()?.block_on(serve(parts, Until::Signal))
 }
 
@@ -106,7 +110,8 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let ready = format!("ready {directory}/api.sock");
     let bus = dbus::Address::Off;
     let audit = audit::Settings::default();
-    let parts = Parts { listener, launcher, state, settings, bus, audit };
+    let operators = Vec::new();
+    let parts = Parts { listener, launcher, state, settings, bus, audit, operators };
     runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
 }
 
@@ -145,12 +150,14 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, launcher, state, settings, bus, audit: log } = parts;
+    let Parts { listener, launcher, state, settings, bus, audit: log, operators } = parts;
     let store = Store::open(&state)?;
     let audit = Audit::open(&state, log)?;
     let first = settings.current();
     let started = audit::start(&first.policies, first.mode, audit.key().public_key, audit.head());
     audit.write(started).await?;
+    let budgets = Ledger::open(&state)?;
+    let approvals = Approvals::open(&state, audit.clone(), operators)?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher.0, launcher.1)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
@@ -164,6 +171,8 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let supervisor = Supervisor::new(Inner {
         store,
         audit: audit.clone(),
+        budgets: budgets.clone(),
+        approvals,
         launcher,
         admission: Admission::new(first.bounds),
         live: LiveSet::default(),
@@ -195,6 +204,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     serving.await?;
     bus.await?;
     let closed = supervisor.inner().store.close().await;
+    budgets.close().await;
     audit.note(What::Stop.about_nobody());
     audit.close().await;
     closed?;

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, ControlStatus, Doctor, ErrorCode, Execution, ExecutionId,
-    ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, Subject,
-    SubmitRequest, Usage,
+    ApiError, Artifact, ArtifactList, AuditFilter, AuditPage, BudgetList, ControlStatus, Doctor,
+    ErrorCode, Execution, ExecutionId, ExecutionList, Mode, OutputSummary, PolicyReference,
+    SessionId, State, Stream, Subject, SubmitRequest, Usage,
 };
 use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
@@ -22,7 +22,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::approval::Approvals;
 use crate::audit::{self, Audit};
+use crate::budget::Ledger;
 pub use crate::capture::CaptureReader as OutputReader;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
@@ -97,6 +99,10 @@ pub struct Inner {
     pub store: Store,
     /// Where every decision is recorded.
     pub audit: Audit,
+    /// What requests may still be made.
+    pub budgets: Ledger,
+    /// What a person is asked.
+    pub approvals: Approvals,
     /// Who makes sandboxes.
     pub launcher: Launcher,
     /// Who runs when.
@@ -236,6 +242,7 @@ impl Supervisor {
             artifact_count: 0,
             artifacts_truncated: false,
             controls: Vec::new(),
+            waits_for: Vec::new(),
         };
         let id = execution.id;
         let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
@@ -410,6 +417,57 @@ impl Supervisor {
         Ok((artifact, file))
     }
 
+    /// What was decided about an execution, oldest first.
+    pub async fn decisions(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        let execution = match self.own_live(caller, id) {
+            Some(live) => live.snapshot(),
+            None => self.recorded(caller, id).await?,
+        };
+        let filter = AuditFilter {
+            execution: Some(id),
+            // Both are rounded, and records are written around them.
+            since: clock::shifted(&execution.created_at, -1),
+            until: execution.finished_at.and_then(|time| clock::shifted(&time, 60)),
+            ..AuditFilter::default()
+        };
+        self.inner.audit.search(filter, after, limit).await.map_err(internal)
+    }
+
+    /// Records of the audit log, oldest first; who is no administrator sees those about what is its own.
+    pub async fn audit(
+        &self,
+        caller: &Caller,
+        filter: AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        let uid = match caller.role {
+            Role::Admin => filter.uid,
+            Role::Agent if filter.uid.is_none_or(|uid| uid == caller.uid) => Some(caller.uid),
+            Role::Agent => {
+                let problem = "only administrators see what is recorded about others";
+                return Err(ApiError::new(ErrorCode::PermissionDenied, problem).with_field("uid"));
+            }
+        };
+        let filter = AuditFilter { uid, ..filter };
+        self.inner.audit.search(filter, after, limit).await.map_err(internal)
+    }
+
+    /// What is left of the caller's budgets; of all, for an administrator who asks.
+    pub fn budgets(&self, caller: &Caller, all: bool) -> Result<BudgetList, ApiError> {
+        if all && caller.role == Role::Agent {
+            let problem = "only administrators see everybody's budgets";
+            return Err(ApiError::new(ErrorCode::PermissionDenied, problem).with_field("all"));
+        }
+        Ok(self.inner.budgets.list((!all).then_some(caller.uid)))
+    }
+
     /// What this host can enforce.
     pub fn doctor(&self) -> Result<Doctor, ApiError> {
         Ok(self.inner.host.doctor(self.inner.settings.current().mode))
@@ -457,6 +515,7 @@ impl Supervisor {
             let (uid, id) = (execution.owner_uid, execution.id);
             execution.queue_position = self.inner.admission.position(uid, id);
         }
+        execution.waits_for = self.inner.approvals.waiting(execution.id);
         execution
     }
 

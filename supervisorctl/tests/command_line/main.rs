@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod artifacts;
+mod audit;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ControlReport, ExecutionId, Language, Limit, Limits, SessionId, UniqueMap};
+use crate::{
+    ApprovalId, ControlReport, ExecutionId, Language, Limit, Limits, SessionId, UniqueMap,
+};
 
 /// Where an execution is in its life: `queued → launching → running → collecting → finished`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -183,6 +185,9 @@ pub struct Execution {
     pub artifacts_truncated: bool,
     /// The controls that held it.
     pub controls: Vec<ControlReport>,
+    /// Questions to a person that requests of it wait for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<ApprovalId>,
 }
 
 /// A page of executions, newest first.

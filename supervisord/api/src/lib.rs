@@ -4,8 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+mod approval;
 mod artifact;
 mod audit;
+mod budget;
 mod content;
 mod control;
 mod error;
@@ -21,6 +23,7 @@ mod reload;
 mod session;
 mod submit;
 
+pub use approval::{AnswerRequest, Approval, ApprovalList, ApprovalState, RequestAsked};
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
 pub use audit::{
     Administration, AuditEvent, AuditFilter, AuditKey, AuditPage, AuditRecord, BadKey, Chain,
@@ -29,6 +32,7 @@ pub use audit::{
     Sealed, Start, Subject, Submission, Suspension, Traffic, Verdict, Verifier, What, kinds,
     sign_checkpoint, sign_head,
 };
+pub use budget::{Budget, BudgetList, BudgetMeter};
 pub use content::Content;
 pub use control::{ControlReport, ControlStatus, Doctor, Mode};
 pub use error::{ApiError, ErrorCode};
@@ -38,7 +42,7 @@ pub use execution::{
 pub use file::{
     FileEntry, FileKind, FileList, MakeDirectory, MoveFile, SkippedEntry, UnpackReport,
 };
-pub use id::{ExecutionId, InvalidId, SessionId};
+pub use id::{ApprovalId, ExecutionId, InvalidId, SessionId};
 pub use limits::{Limit, Limits, LimitsRequest};
 pub use map::UniqueMap;
 pub use openapi::document as openapi_document;

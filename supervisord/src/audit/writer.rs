@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use supervisor_api::{AuditEvent, Chain, Checkpoint, Head, Removal, Suspension, What};
+use supervisor_api::{AuditEvent, Chain, Checkpoint, Head, HeadState, Removal, Suspension, What};
 
 use super::directory::{Directory, LogFile};
 use super::error::{AuditError, Unaudited};
@@ -89,7 +89,8 @@ pub struct Writer {
     chain: Chain,
     file: LogFile,
     handle: File,
-    head: File,
+    /// Where the log ended at its last checkpoint; overwritten in place, which takes no room.
+    head: Option<File>,
     /// Bytes of whole records in the file.
     end: u64,
     /// Up to where room is set aside.
@@ -159,7 +160,10 @@ impl Writer {
                 (file, handle, 0)
             }
         };
-        let head = directory.overwrite(HEAD)?;
+        let head = match left.head {
+            HeadState::Reached => Some(directory.overwrite(HEAD)?),
+            HeadState::New | HeadState::Missing => None, // it comes whole, with the first checkpoint
+        };
         let file_bytes = settings.file_bytes.max(LEAST_FILE);
         let total_bytes = settings.total_bytes.max(file_bytes * LEAST_FILES);
         let mut writer = Self {
@@ -184,6 +188,11 @@ impl Writer {
             writer.pend(What::Repair(repair));
         }
         writer.set_aside();
+        if writer.head.is_none() {
+            // From here on there is something to hold the end of the log against.
+            let path = writer.file.path.clone();
+            writer.checkpoint(false).map_err(AuditError::at("begin", &path))?;
+        }
         Ok(writer)
     }
 
@@ -353,7 +362,15 @@ impl Writer {
         }
         self.sync().map_err(io::Error::other)?;
         let head = Head::sign(&self.chain, self.key.pair());
-        self.head.write_all_at(head.to_string().as_bytes(), 0)?;
+        let head = head.to_string();
+        match &self.head {
+            Some(file) => file.write_all_at(head.as_bytes(), 0)?,
+            None => {
+                let made = self.directory.replace(HEAD, head.as_bytes(), 0o600);
+                let opened = made.and_then(|()| self.directory.overwrite(HEAD));
+                self.head = Some(opened.map_err(io::Error::other)?);
+            }
+        }
         self.set_aside();
         Ok(())
     }

@@ -42,6 +42,7 @@ fn queued(number: u128) -> Execution {
         artifact_count: 0,
         artifacts_truncated: false,
         controls: Vec::new(),
+        waits_for: Vec::new(),
     }
 }
 

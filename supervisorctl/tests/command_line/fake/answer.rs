@@ -68,6 +68,14 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
                 &json!({"generation": 2, "mode": "strict", "policies": ["default", "own"]}),
             ),
         },
+        "audit" | "decisions" => json_answer(200, &json!({"records": records()})),
+        "audit_key" => {
+            json_answer(200, &json!({"algorithm": "ed25519", "public_key": "ab".repeat(32)}))
+        }
+        "budgets" => json_answer(200, &budgets()),
+        "approvals" => json_answer(200, &json!({"approvals": [approval()]})),
+        "approvals_follow" => bytes_answer(200, NDJSON, format!("{}\n", approval()).into_bytes()),
+        "approval" | "answer" => json_answer(200, &approval()),
         _ => json_answer(200, &doctor()),
     })
 }
@@ -223,4 +231,35 @@ fn bytes_answer(status: u16, media_type: &str, bytes: Vec<u8>) -> Answer {
         .header("content-type", media_type)
         .body(Pieces(receiver))
         .expect("an answer")
+}
+
+/// A request that was allowed and one that wasn't.
+fn records() -> Value {
+    let record = |seq: u64, verdict: &str, host: &str| {
+        json!({
+            "seq": seq, "time": "2026-01-01T00:00:00.000000Z", "kind": "egress", "verdict": verdict,
+            "rule": "egress 2 (p.toml:9)", "reason": "not_allowed", "remedy": "add a rule",
+            "host": host, "port": 443, "protocol": "https", "method": "GET", "path": "/x",
+            "execution": super::ID, "prev": "ab".repeat(32), "hash": "cd".repeat(32),
+        })
+    };
+    json!([record(1, "allow", "ok.example"), record(2, "deny", "a.example")])
+}
+
+fn budgets() -> Value {
+    let meter = |name: &str, limit: u64, spent: u64| json!({"meter": name, "limit": limit, "spent": spent, "left": limit - spent});
+    let meters = [meter("requests", 10, 3), meter("bytes_out", 4096, 2048)];
+    json!({"budgets": [{"account": "uid:1000", "owner_uid": 1000, "meters": meters}]})
+}
+
+fn approval() -> Value {
+    json!({
+        "id": "ap-faaaaaaaaaaaaaaaaaaaaaaaaa", "state": "waiting", "execution": super::ID,
+        "session": "se-aaaaaaaaaaaaaaaaaaaaaaaaaa", "owner_uid": 1000, "policy": "p",
+        "rule": "egress 1 (p.toml:3)",
+        "request": {"protocol": "https", "host": "a.example", "port": 443, "method": "POST",
+            "path": "/x", "body": 3},
+        "digest": "ab".repeat(32), "asked_at": "2026-01-01T00:00:00Z",
+        "deadline": "2026-01-01T00:01:00Z", "left": 0,
+    })
 }

@@ -30,6 +30,7 @@ async fn call(client: &mut Client, operation: &Operation) -> Reply {
         Some("ExtendSession") => client.post(&path, r#"{"time_to_live":60}"#).await,
         Some("MakeDirectory") => client.post(&path, r#"{"path":"a"}"#).await,
         Some("MoveFile") => client.post(&path, r#"{"from":"a","to":"b"}"#).await,
+        Some("AnswerRequest") => client.post(&path, r#"{"approve":true}"#).await,
         Some(_) => client.post(&path, r#"{"argv":["true"]}"#).await,
         None => client.call(method_of(operation), &path_of(operation)).await,
     }
