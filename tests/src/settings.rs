@@ -19,6 +19,8 @@ pub struct Settings {
     pub admins: Vec<u32>,
     /// Policy files by name, besides the built-in ones, which a directory of files replaces.
     pub policies: Vec<(String, String)>,
+    /// The bus to serve on: an address, or `off`.
+    pub dbus: String,
     /// The state directory is a file system of its own with so many bytes.
     pub state_bytes: Option<u64>,
 }
@@ -32,6 +34,7 @@ impl Default for Settings {
             waiting_per_uid: 256,
             admins: Vec::new(),
             policies: Vec::new(),
+            dbus: "off".to_owned(),
             state_bytes: None,
         }
     }
@@ -46,13 +49,14 @@ impl Settings {
             Mode::BestEffort => "best-effort",
         };
         format!(
-            "socket = {:?}\nstate = {:?}\npolicies = {:?}\nlauncher = {:?}\nmode = {mode:?}\n\
+            "socket = {:?}\nstate = {:?}\npolicies = {:?}\nlauncher = {:?}\nmode = {mode:?}\ndbus = {:?}\n\
              [admins]\nuids = {:?}\n[bounds]\nrunning = {}\nrunning_per_uid = {}\n\
              waiting_per_uid = {}\n",
             place("run/api.sock"),
             place("state"),
             place("policies"),
             place("run/launcher.sock"),
+            self.dbus,
             self.admins,
             self.running,
             self.running_per_uid,
