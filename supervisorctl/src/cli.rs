@@ -71,6 +71,8 @@ pub enum Command {
     /// List or fetch the files that an execution left
     #[command(subcommand)]
     Artifacts(ArtifactsCommand),
+    /// Show what runs and what it uses, live
+    Top(TopOptions),
     /// Show which controls this host can enforce, and how to get the others
     Doctor(DoctorOptions),
     /// Check or show policy files, without the daemon
@@ -218,6 +220,17 @@ pub struct GetOptions {
     /// Overwrite existing files
     #[arg(long)]
     pub force: bool,
+}
+
+/// Options of `top`.
+#[derive(Debug, Args)]
+pub struct TopOptions {
+    /// Show it once and end; without a terminal that is all there is, except with --json
+    #[arg(long)]
+    pub once: bool,
+    /// Time between two looks (units ms, s, m; none means seconds)
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::milliseconds)]
+    pub interval: u64,
 }
 
 /// Options of `doctor`.

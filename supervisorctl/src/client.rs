@@ -8,7 +8,7 @@ use hyper::Method;
 use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use supervisor_api::{
-    ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, State, SubmitRequest,
+    ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, State, SubmitRequest, Top,
 };
 
 use crate::cli::Selection;
@@ -141,6 +141,11 @@ impl Client {
     /// What the host can enforce.
     pub async fn doctor(&self) -> Result<Doctor, Failure> {
         self.json(get("examine the host".to_owned(), "/v1/doctor".to_owned())).await
+    }
+
+    /// What runs just now and what it uses.
+    pub async fn top(&self) -> Result<Top, Failure> {
+        self.json(get("tell what runs".to_owned(), "/v1/top".to_owned())).await
     }
 
     async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failure> {

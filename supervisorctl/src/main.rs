@@ -29,6 +29,7 @@ mod submission;
 mod summary;
 mod table;
 mod terminal;
+mod top;
 mod units;
 
 use std::process::ExitCode;

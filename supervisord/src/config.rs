@@ -29,6 +29,8 @@ pub struct Config {
     pub admins: Group,
     /// The bus to serve on: `system`, `off` or an address.
     pub dbus: Address,
+    /// A socket for the metrics alone, for whoever its mode lets connect.
+    pub metrics: Option<PathBuf>,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
 }
@@ -68,6 +70,7 @@ impl Default for Config {
             default_policy: "default".to_owned(),
             admins: Group::default(),
             dbus: Address::System,
+            metrics: None,
             bounds: ConfiguredBounds::default(),
         }
     }

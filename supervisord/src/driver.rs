@@ -29,6 +29,7 @@ use crate::plan::Plan;
 use crate::reports::{ended, feed};
 use crate::store::StoreError;
 use crate::supervisor::Inner;
+use crate::top::Meter;
 use crate::watch::thaw;
 use crate::workspace::{self, CollectLimits, GlobSelection};
 
@@ -58,9 +59,10 @@ pub async fn drive(
     turn: oneshot::Receiver<Turn>,
     recorded: oneshot::Sender<Result<(), StoreError>>,
 ) {
-    let first = live.snapshot();
+    let (first, submitted) = (live.snapshot(), Instant::now());
     let record = async {
         let result = inner.store.insert(&first).await;
+        inner.metrics.stored("insert", submitted.elapsed());
         let stored = result.is_ok();
         drop(recorded.send(result)); // whoever submitted may be gone; the execution goes on
         stored
@@ -68,18 +70,20 @@ pub async fn drive(
     let launch = async {
         let turn =
             wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
+        inner.metrics.turn(submitted.elapsed());
+        let begun = Instant::now();
         live.change(|execution| execution.state = State::Launching);
         let request = plan.prepare(first.id.bits(), inner.landlock_floor());
         let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;
-        Ok((sandbox, turn))
+        Ok((sandbox, turn, begun))
     };
     match tokio::join!(record, launch) {
         // The submission was refused: what is not recorded doesn't run.
         (false, Ok(_)) => destroy(&inner, &live).await,
         (false, Err(_)) => {}
         (true, Err(outcome)) => conclude(&inner, &live, End::without_sandbox(outcome)).await,
-        (true, Ok((sandbox, turn))) => {
-            let end = run(&inner, &live, sandbox, &plan).await;
+        (true, Ok((sandbox, turn, begun))) => {
+            let end = run(&inner, &live, sandbox, &plan, begun).await;
             conclude(&inner, &live, end).await;
             drop(turn);
         }
@@ -153,7 +157,7 @@ async fn wait_for_turn(
 }
 
 /// Writes the submission's files, starts the payload and stays with it.
-async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan) -> End {
+async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan, begun: Instant) -> End {
     if let Err(outcome) = write_files(&sandbox, plan).await {
         destroy(inner, live).await;
         return End::without_sandbox(outcome);
@@ -162,6 +166,7 @@ async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan) -> E
         execution.state = State::Running;
         execution.started_at = Some(clock::now());
     });
+    inner.metrics.start(begun.elapsed());
     let (stdin, start) = (sandbox.take(Descriptor::Stdin), sandbox.take(Descriptor::Start));
     let give = async {
         if let (Some(stdin), Some(start)) = (stdin, start) {
@@ -203,6 +208,7 @@ async fn attend(
     give: impl Future<Output = ()>,
 ) -> End {
     let started = Instant::now();
+    live.measure(Some(Meter::new(&sandbox)));
     let limits = live.snapshot().limits;
     let left = Duration::from_millis(limits.wall_time).saturating_sub(ran);
     let streams = (sandbox.take(Descriptor::Stdout), sandbox.take(Descriptor::Stderr));
@@ -362,6 +368,7 @@ async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
             destroy(inner, live).await;
         }
     };
+    live.measure(None);
     live.capture.finish();
     let mut finished = live.snapshot();
     finished.state = State::Finished;
@@ -372,6 +379,7 @@ async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
     finished.artifacts_truncated = end.artifacts.truncated;
     let (recorded, ()) = tokio::join!(record(inner, live, &mut finished, &end.artifacts), removed);
     if recorded {
+        inner.metrics.finished(&finished);
         live.change(|execution| *execution = finished);
         inner.note_finished();
     }
@@ -394,7 +402,10 @@ async fn record(
     }
     loop {
         finished.finished_at = Some(clock::now());
-        match inner.store.finish(finished, artifacts).await {
+        let begun = Instant::now();
+        let written = inner.store.finish(finished, artifacts).await;
+        inner.metrics.stored("finish", begun.elapsed());
+        match written {
             // An earlier try may have reached the disk though it was answered with an error.
             Ok(()) | Err(StoreError::AlreadyFinished(_)) => return true,
             Err(StoreError::Closed) => return false,

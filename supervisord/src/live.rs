@@ -1,13 +1,14 @@
 //! Executions that have not finished: what their drivers publish and what others may ask of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use supervisor_api::{Execution, ExecutionId};
 use supervisor_launch::seccomp::Profile;
 use tokio::sync::{broadcast, watch};
 
 use crate::capture::Capture;
+use crate::top::Meter;
 
 /// One execution that has not finished. Its driver alone changes it.
 pub struct Live {
@@ -19,6 +20,8 @@ pub struct Live {
     pub capture: Arc<Capture>,
     /// Whether somebody wants it ended.
     pub cancelled: watch::Sender<bool>,
+    /// What tells what it uses, while it has a sandbox.
+    pub meter: Mutex<Option<Arc<Meter>>>,
 }
 
 impl Live {
@@ -30,6 +33,16 @@ impl Live {
     /// Changes what others see.
     pub fn change(&self, change: impl FnOnce(&mut Execution)) {
         self.execution.send_modify(change);
+    }
+
+    /// What tells what it uses, while it has a sandbox.
+    pub fn meter(&self) -> Option<Arc<Meter>> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says what tells what it uses, or that nothing does any more.
+    pub fn measure(&self, meter: Option<Meter>) {
+        *self.meter.lock().unwrap_or_else(PoisonError::into_inner) = meter.map(Arc::new);
     }
 
     /// What it is by now.

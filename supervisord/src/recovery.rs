@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -103,6 +103,7 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
         execution: watch::Sender::new(execution),
         capture,
         cancelled: watch::Sender::new(false),
+        meter: Mutex::default(),
     }))
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use supervisor_api::{Mode, State};
@@ -18,7 +18,7 @@ use supervisor_policy::{Floor, PolicySet};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::admission::{Admission, Bounds};
@@ -29,10 +29,12 @@ use crate::host::Host;
 use crate::http::{Roles, Server};
 use crate::launcher::Launcher;
 use crate::live::LiveSet;
+use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::recovery;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
+use crate::top::Readings;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -48,9 +50,16 @@ const LAST_RECORDS: Duration = Duration::from_secs(5);
 /// Name of root's floor among the policy files.
 const FLOOR: &str = "floor.toml";
 
+/// Mode of the API's socket: who may reach it is its directory's mode, and who calls is told by the kernel.
+const ANYBODY: u32 = 0o666;
+
+/// Mode of the metrics' socket, where whoever connects may read: the daemon's own user and group.
+const OWN_GROUP: u32 = 0o660;
+
 /// Everything a daemon is made from.
 struct Parts {
     listener: UnixListener,
+    metrics: Option<UnixListener>,
     launcher: OwnedFd,
     state: PathBuf,
     policies: PolicySet,
@@ -64,10 +73,11 @@ pub fn run(config: Config) -> Result<(), Failure> {
     confine::harden()?;
     let policies = read_policies(&config.policies)?;
     let launcher = connect_to_launcher(&config.launcher)?;
-    let listener = listen(&config.socket)?;
+    let listener = listen(&config.socket, ANYBODY)?;
+    let metrics = config.metrics.as_deref().map(|path| listen(path, OWN_GROUP)).transpose()?;
     confine::restrict()?;
     let state = config.state.clone();
-    let parts = Parts { listener, launcher, state, policies, config };
+    let parts = Parts { listener, metrics, launcher, state, policies, config };
     runtime()?.block_on(serve(parts, Until::Signal))
 }
 
@@ -93,7 +103,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let state = PathBuf::from(confine::STATE);
     let policies = PolicySet::builtin().map_err(|problem| problem.to_string())?;
     let ready = format!("ready {directory}/api.sock");
-    let parts = Parts { listener, launcher, state, policies, config };
+    let parts = Parts { listener, metrics: None, launcher, state, policies, config };
     runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
 }
 
@@ -159,19 +169,19 @@ fn connect_to_launcher(path: &Path) -> io::Result<OwnedFd> {
 
 /// Listens on the API's socket. One that a daemon left that was killed is replaced; the store's lock
 /// keeps a second living daemon away.
-fn listen(path: &Path) -> io::Result<UnixListener> {
+fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?; // who may reach it is its directory's mode
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, launcher, state, policies, config } = parts;
+    let Parts { listener, metrics, launcher, state, policies, config } = parts;
     let store = Store::open(&state)?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher)?;
@@ -194,6 +204,9 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         host,
         mode: config.mode,
         finished: AtomicU64::new(0),
+        metrics: Metrics::default(),
+        readings: Readings::default(),
+        start: Instant::now(),
     });
     recovery::recover(supervisor.inner()).await?;
     listener.set_nonblocking(true)?;
@@ -201,6 +214,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let bus = tokio::spawn(dbus::serve(supervisor.clone(), config.dbus, stopped.clone()));
     let server = Server::new(Arc::new(supervisor.clone()), roles);
+    let counts = serve_metrics(&supervisor, metrics, stopped.clone())?;
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
     let ended = tokio::select! {
         ended = wait(until) => ended,
@@ -209,8 +223,22 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     stop.send_replace(true);
     serving.await?;
     bus.await?;
+    counts.await?;
     supervisor.inner().store.close().await?;
     ended
+}
+
+/// Serves the metrics, and nothing else, on a socket of their own, where there is one.
+fn serve_metrics(
+    supervisor: &Supervisor,
+    listener: Option<UnixListener>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let Some(listener) = listener else { return Ok(tokio::spawn(async {})) };
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let server = Server::of_metrics(Arc::new(supervisor.clone()));
+    Ok(tokio::spawn(async move { server.serve(listener, stop).await }))
 }
 
 /// Without a launcher there is nothing to do but to record what was lost with it, and to end: whoever

@@ -4,15 +4,15 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
     ApiError, Artifact, ArtifactList, ControlStatus, Doctor, ErrorCode, Execution, ExecutionId,
     ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, SubmitRequest,
-    Usage,
+    Top, Usage,
 };
 use supervisor_policy::{PolicySet, Resolved};
 use supervisor_sys::random_bits;
@@ -28,10 +28,12 @@ use crate::driver;
 use crate::host::Host;
 use crate::launcher::Launcher;
 use crate::live::{Live, LiveSet};
+use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::plan::{self, Plan};
 use crate::recovery;
 use crate::store::{Among, Store, StoreError};
+use crate::top::Readings;
 use crate::workspace::open_artifact;
 
 /// What a caller may do.
@@ -107,6 +109,12 @@ pub struct Inner {
     pub mode: Mode,
     /// How many executions have finished since the daemon started.
     pub finished: AtomicU64,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What was last read of all that runs.
+    pub readings: Readings,
+    /// When the daemon started.
+    pub start: Instant,
 }
 
 /// After how many finished executions old records are retired. The bound on records is kept to
@@ -157,6 +165,12 @@ impl Supervisor {
         caller: &Caller,
         request: SubmitRequest,
     ) -> Result<Execution, ApiError> {
+        let submitted = self.admit(caller, request).await;
+        self.inner.metrics.submission(submitted.as_ref().map_err(|error| error.code));
+        submitted
+    }
+
+    async fn admit(&self, caller: &Caller, request: SubmitRequest) -> Result<Execution, ApiError> {
         let inner = &self.inner;
         if inner.launcher.is_gone() {
             return Err(ApiError::new(ErrorCode::Unavailable, "the launcher is gone")
@@ -205,6 +219,7 @@ impl Supervisor {
             execution: watch::Sender::new(execution),
             capture,
             cancelled: watch::Sender::new(false),
+            meter: Mutex::default(),
         });
         inner.live.insert(id, live.clone());
         let (recorded, record) = oneshot::channel();
@@ -344,6 +359,31 @@ impl Supervisor {
     /// What this host can enforce.
     pub fn doctor(&self) -> Result<Doctor, ApiError> {
         Ok(self.inner.host.doctor(self.inner.mode))
+    }
+
+    /// What runs just now and what it uses: the caller's own; an administrator's is everybody's.
+    pub async fn top(&self, caller: &Caller) -> Result<Top, ApiError> {
+        let inner = &self.inner;
+        let lines = inner.readings.now(&inner.live, inner.start).await.map_err(internal)?;
+        let seen =
+            lines.iter().filter(|line| caller.role == Role::Admin || line.owner_uid == caller.uid);
+        let mut executions: Vec<_> = seen.cloned().collect();
+        executions.sort_by(|one, other| one.started_at.cmp(&other.started_at));
+        let waiting = match caller.role {
+            Role::Admin => inner.admission.load().1,
+            Role::Agent => inner.admission.waiting_of(caller.uid),
+        };
+        Ok(Top { executions, waiting: waiting as u64 })
+    }
+
+    /// What the daemon counts, as text for Prometheus; administrators only.
+    pub fn metrics(&self, caller: &Caller) -> Result<String, ApiError> {
+        if caller.role == Role::Agent {
+            let problem = "only administrators see what the daemon counts";
+            return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
+        }
+        let (running, waiting) = self.inner.admission.load();
+        self.inner.metrics.text(running, waiting).map_err(internal)
     }
 
     /// The policies that a submission may name.

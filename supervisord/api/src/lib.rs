@@ -16,6 +16,7 @@ mod openapi;
 mod operation;
 mod output;
 mod submit;
+mod top;
 
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
 pub use content::Content;
@@ -31,9 +32,13 @@ pub use openapi::document as openapi_document;
 pub use operation::{Method, OPERATIONS, Operation, Parameter, Place};
 pub use output::{OutputChunk, Stream};
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};
+pub use top::{Pressure, Stall, Top, TopLine};
 
 /// Media type of error answers (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Media type of metrics (OpenMetrics 1.0).
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Media type of output with both streams: one [`OutputChunk`] a line.
 pub const NDJSON: &str = "application/x-ndjson";

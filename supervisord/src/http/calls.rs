@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 use supervisor_api::{
-    ApiError, ErrorCode, Execution, ExecutionId, NDJSON, State, Stream, SubmitRequest,
+    ApiError, ErrorCode, Execution, ExecutionId, NDJSON, OPENMETRICS, State, Stream, SubmitRequest,
 };
 use tokio::time::Instant;
 
@@ -146,6 +146,17 @@ pub async fn artifact<O: Operations>(call: Call<O>) -> Result<Response<Body>, Pr
 /// `GET /v1/doctor`
 pub async fn doctor<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     json(StatusCode::OK, &call.front.operations.doctor()?)
+}
+
+/// `GET /v1/top`
+pub async fn top<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.top(&call.caller).await?)
+}
+
+/// `GET /metrics`
+pub async fn metrics<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let text = call.front.operations.metrics(&call.caller)?;
+    Ok(with_type(StatusCode::OK, OPENMETRICS, Body::from(text)))
 }
 
 /// `GET /v1/openapi.json`

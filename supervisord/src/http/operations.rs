@@ -7,8 +7,8 @@ use std::io;
 use std::time::Duration;
 
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, OutputChunk,
-    SubmitRequest,
+    ApiError, Artifact, ArtifactList, Doctor, ErrorCode, Execution, ExecutionId, ExecutionList,
+    OutputChunk, SubmitRequest, Top,
 };
 
 use crate::supervisor::{Caller, ListQuery, OutputQuery, OutputReader, Supervisor};
@@ -84,6 +84,19 @@ pub trait Operations: Send + Sync + 'static {
     ///
     /// When the daemon can't tell.
     fn doctor(&self) -> Result<Doctor, ApiError>;
+
+    /// What runs just now and what it uses.
+    fn top(&self, caller: &Caller) -> impl Future<Output = Result<Top, ApiError>> + Send;
+
+    /// What the daemon counts, as text.
+    ///
+    /// # Errors
+    ///
+    /// [`supervisor_api::ErrorCode::PermissionDenied`] for who is no administrator.
+    fn metrics(&self, caller: &Caller) -> Result<String, ApiError>;
+
+    /// Notes that an operation was answered, and with which error, if any.
+    fn note(&self, operation: &'static str, code: Option<ErrorCode>);
 }
 
 impl Chunks for OutputReader {
@@ -140,5 +153,17 @@ impl Operations for Supervisor {
 
     fn doctor(&self) -> Result<Doctor, ApiError> {
         Supervisor::doctor(self)
+    }
+
+    async fn top(&self, caller: &Caller) -> Result<Top, ApiError> {
+        Supervisor::top(self, caller).await
+    }
+
+    fn metrics(&self, caller: &Caller) -> Result<String, ApiError> {
+        Supervisor::metrics(self, caller)
+    }
+
+    fn note(&self, operation: &'static str, code: Option<ErrorCode>) {
+        self.inner().metrics.call("socket", operation, code);
     }
 }

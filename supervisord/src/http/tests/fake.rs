@@ -10,7 +10,7 @@ use std::time::Duration;
 use supervisor_api::{
     ApiError, Artifact, ArtifactList, Content, ControlReport, ControlStatus, Doctor, ErrorCode,
     Execution, ExecutionId, ExecutionList, Limit, Limits, Mode, Outcome, OutputChunk,
-    OutputSummary, PolicyReference, RefusedArtifact, SessionId, State, Stream, SubmitRequest,
+    OutputSummary, PolicyReference, RefusedArtifact, SessionId, State, Stream, SubmitRequest, Top,
     UniqueMap, Usage,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -187,6 +187,16 @@ impl Operations for Fake {
             controls: vec![control()],
         })
     }
+
+    async fn top(&self, _: &Caller) -> Result<Top, ApiError> {
+        Ok(Top { executions: Vec::new(), waiting: 1 })
+    }
+
+    fn metrics(&self, _: &Caller) -> Result<String, ApiError> {
+        Ok("# EOF\n".to_owned())
+    }
+
+    fn note(&self, _: &'static str, _: Option<ErrorCode>) {}
 }
 
 pub fn chunk(offset: u64, stream: Stream, data: impl Into<Vec<u8>>) -> OutputChunk {
