@@ -8,7 +8,8 @@ use hyper::Method;
 use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use supervisor_api::{
-    ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, State, SubmitRequest, Top,
+    ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, Reloaded, State, SubmitRequest,
+    Top,
 };
 
 use crate::cli::Selection;
@@ -146,6 +147,11 @@ impl Client {
     /// What runs just now and what it uses.
     pub async fn top(&self) -> Result<Top, Failure> {
         self.json(get("tell what runs".to_owned(), "/v1/top".to_owned())).await
+    }
+
+    /// Has the daemon read its configuration and policies anew.
+    pub async fn reload(&self) -> Result<Reloaded, Failure> {
+        self.json(post("reload".to_owned(), "/v1/reload".to_owned())).await
     }
 
     async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failure> {

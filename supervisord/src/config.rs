@@ -1,12 +1,14 @@
 //! The daemon's configuration: one TOML file of root's. Unknown keys are errors.
 
-use std::fmt;
+use std::error::Error;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use supervisor_api::Mode;
 
 use crate::admission::Bounds;
+use crate::audit;
 use crate::dbus::Address;
 
 /// What the configuration says. Every key may be left out.
@@ -25,7 +27,7 @@ pub struct Config {
     pub mode: Mode,
     /// The policy of a submission that names none.
     pub default_policy: String,
-    /// Who may see and end everybody's executions, besides root.
+    /// Who may see and end everybody's executions, and reload, besides root.
     pub admins: Group,
     /// The bus to serve on: `system`, `off` or an address.
     pub dbus: Address,
@@ -33,12 +35,30 @@ pub struct Config {
     pub metrics: Option<PathBuf>,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
+    /// How the audit log is kept.
+    pub audit: ConfiguredAudit,
 }
 
-/// Users and groups, by number.
+/// How the audit log is kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfiguredAudit {
+    /// Bytes of one file, about; 64 KiB at the least.
+    pub file_bytes: u64,
+    /// Bytes of all files, about; four files at the least. The oldest go, and the log says so.
+    pub total_bytes: u64,
+    /// Whether every record also goes to journald.
+    pub journal: bool,
+}
+
+/// Users and groups, by name or by number.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Group {
+    /// Users of this host.
+    pub users: Vec<String>,
+    /// Groups of this host.
+    pub groups: Vec<String>,
     /// User ids.
     pub uids: Vec<u32>,
     /// Group ids.
@@ -72,6 +92,7 @@ impl Default for Config {
             dbus: Address::System,
             metrics: None,
             bounds: ConfiguredBounds::default(),
+            audit: ConfiguredAudit::default(),
         }
     }
 }
@@ -81,6 +102,20 @@ impl Default for ConfiguredBounds {
     /// more at once than this only makes each slower on a machine of usual size.
     fn default() -> Self {
         Self { running: 64, running_per_uid: 32, waiting: 4096, waiting_per_uid: 1024 }
+    }
+}
+
+impl Default for ConfiguredAudit {
+    fn default() -> Self {
+        let audit::Settings { file_bytes, total_bytes, journal } = audit::Settings::default();
+        Self { file_bytes, total_bytes, journal }
+    }
+}
+
+impl From<&ConfiguredAudit> for audit::Settings {
+    fn from(configured: &ConfiguredAudit) -> Self {
+        let ConfiguredAudit { file_bytes, total_bytes, journal } = *configured;
+        Self { file_bytes, total_bytes, journal }
     }
 }
 
@@ -96,30 +131,9 @@ impl From<&ConfiguredBounds> for Bounds {
     }
 }
 
-/// The configuration can't be used.
-#[derive(Debug)]
-pub struct ConfigError {
-    path: PathBuf,
-    cause: Box<dyn std::error::Error + Send + Sync>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "can't use the configuration {}", self.path.display())
-    }
-}
-
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(self.cause.as_ref())
-    }
-}
-
 impl Config {
     /// Reads a configuration file.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let failed = |cause| ConfigError { path: path.to_owned(), cause };
-        let text = std::fs::read_to_string(path).map_err(|error| failed(error.into()))?;
-        toml::from_str(&text).map_err(|error| failed(error.into()))
+    pub fn read(path: &Path) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(toml::from_str(&fs::read_to_string(path)?)?)
     }
 }

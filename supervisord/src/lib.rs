@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 pub mod accounting;
+pub mod accounts;
 pub mod admission;
 pub mod attend;
+pub mod audit;
 pub mod capture;
 pub mod clock;
 pub mod config;
@@ -14,19 +16,24 @@ pub mod dbus;
 pub mod driver;
 pub mod host;
 pub mod http;
+pub mod journal;
 pub mod launcher;
 pub mod live;
 pub mod metrics;
 pub mod outcome;
 pub mod places;
 pub mod plan;
+pub mod reach;
 pub mod readiness;
 pub mod recovery;
+pub mod reload;
 pub mod reports;
 pub mod service;
+pub mod settings;
 pub mod standalone;
 pub mod store;
 pub mod supervisor;
+pub mod systemd;
 pub mod top;
 pub mod watch;
 pub mod workspace;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use supervisor_api::{Execution, ExecutionId};
 use supervisor_launch::seccomp::Profile;
+use supervisor_policy::WorkspacePlace;
 use tokio::sync::{broadcast, watch};
 
 use crate::capture::Capture;
@@ -14,6 +15,8 @@ use crate::top::Meter;
 pub struct Live {
     /// Which system calls its payload may make.
     pub profile: Profile,
+    /// Where its workspace was asked for.
+    pub place: WorkspacePlace,
     /// What it is by now.
     pub execution: watch::Sender<Execution>,
     /// Its output, once its directory is there.

@@ -64,6 +64,9 @@ pub fn setup_failed(step: Step, errno: i32) -> Outcome {
 pub fn launch_failed(error: LaunchError) -> Outcome {
     match error {
         LaunchError::Failed { step, errno } => setup_failed(step, errno),
+        LaunchError::Old => {
+            Outcome::SetupFailed { step: "admit".to_owned(), reason: error.to_string() }
+        }
         LaunchError::Gone => Outcome::Lost { reason: error.to_string() },
     }
 }

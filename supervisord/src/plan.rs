@@ -7,9 +7,10 @@ use supervisor_api::{
     ApiError, ErrorCode, InputFile, Language, Limit, Limits, LimitsRequest, SubmitRequest,
 };
 use supervisor_launch::seccomp::Profile;
-use supervisor_launch::{Image, Prepare, SandboxLimits, Start};
+use supervisor_launch::{Image, Listeners, Prepare, SandboxLimits, Start, Storage, Workspace};
 use supervisor_policy::{
-    LimitsAsked, Refusal, RefusalReason, Resolved, check_environment_name, check_environment_value,
+    LimitsAsked, Refusal, RefusalReason, Resolved, WorkspacePlace, check_environment_name,
+    check_environment_value,
 };
 
 use crate::workspace::{GlobSelection, WorkingDirectory, check_files};
@@ -58,6 +59,10 @@ pub struct Plan {
     pub profile: Profile,
     /// Whether files of the workspace and /tmp may be executed.
     pub exec: bool,
+    /// The sockets on which its traffic is taken, if it is to have a way out.
+    pub listeners: Option<Listeners>,
+    /// Where the workspace is to be.
+    pub workspace: WorkspacePlace,
 }
 
 impl Plan {
@@ -100,11 +105,27 @@ impl Plan {
         let profile = Profile::parse(policy.profile().as_str()).ok_or_else(|| {
             ApiError::new(ErrorCode::Internal, "a profile that launches don't know")
         })?;
-        Ok(Self { argv, limits, start, stdin, files, globs, profile, exec: policy.exec() })
+        Ok(Self {
+            argv,
+            limits,
+            start,
+            stdin,
+            files,
+            globs,
+            profile,
+            exec: policy.exec(),
+            listeners: None,
+            workspace: policy.workspace(),
+        })
     }
 
-    /// The launch request.
-    pub fn prepare(&self, execution: u128, landlock: u8) -> Prepare {
+    /// The launch request. Where the host has no workspaces on disk, it is for one in memory: in strict
+    /// mode no such submission gets here, and in best-effort mode the result says it.
+    pub fn prepare(&self, execution: u128, owner: u32, landlock: u8, disk: Storage) -> Prepare {
+        let workspace = match self.workspace {
+            WorkspacePlace::Disk if disk != Storage::Memory => Workspace::Disk,
+            _ => Workspace::Memory,
+        };
         Prepare {
             execution,
             image: Image(0),
@@ -112,6 +133,9 @@ impl Plan {
             exec: self.exec,
             landlock,
             limits: sandbox_limits(&self.limits),
+            listeners: self.listeners,
+            owner: Some(owner),
+            workspace,
         }
     }
 }
@@ -267,6 +291,7 @@ fn start(
         cwd: cwd.as_bytes().to_vec(),
         argv: argv.iter().map(|word| word.clone().into_bytes()).collect(),
         environment: variables.collect(),
+        authority: Vec::new(),
     };
     start.encode().map_err(|_| {
         let most = supervisor_launch::MAX_START;

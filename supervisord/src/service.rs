@@ -1,7 +1,6 @@
 //! From a process to a daemon: confine it, open what it needs, take over what an earlier one left,
 //! serve until it is told to stop.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
@@ -12,28 +11,32 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use supervisor_api::{Mode, State};
-use supervisor_policy::{Floor, PolicySet};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+use supervisor_api::{Mode, State, What};
+use supervisor_launch::VERSION;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::admission::{Admission, Bounds};
-use crate::config::Config;
+use crate::admission::Admission;
+use crate::audit::{self, Audit};
 use crate::confine;
 use crate::dbus;
 use crate::host::Host;
 use crate::http::{Roles, Server};
+use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::LiveSet;
 use crate::metrics::Metrics;
 use crate::places::Places;
+use crate::reach::reach;
 use crate::recovery;
+use crate::settings::Settings;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
+use crate::systemd;
 use crate::top::Readings;
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -47,9 +50,6 @@ const PROBE: Duration = Duration::from_secs(30);
 /// How long the records of lost executions may take when the launcher is gone.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
-/// Name of root's floor among the policy files.
-const FLOOR: &str = "floor.toml";
-
 /// Mode of the API's socket: who may reach it is its directory's mode, and who calls is told by the kernel.
 const ANYBODY: u32 = 0o666;
 
@@ -60,24 +60,37 @@ const OWN_GROUP: u32 = 0o660;
 struct Parts {
     listener: UnixListener,
     metrics: Option<UnixListener>,
-    launcher: OwnedFd,
+    /// Its socket, and the version it speaks.
+    launcher: (OwnedFd, u16),
     state: PathBuf,
-    policies: PolicySet,
-    config: Config,
+    settings: Settings,
+    bus: dbus::Address,
+    audit: audit::Settings,
 }
 
 /// Runs the installed service.
-pub fn run(config: Config) -> Result<(), Failure> {
+pub fn run(path: &Path) -> Result<(), Failure> {
     supervisor_sys::close_on_exec_from(3)?;
-    log();
+    let mut sockets = systemd::sockets()?;
+    journal::begin("info")?;
     confine::harden()?;
-    let policies = read_policies(&config.policies)?;
-    let launcher = connect_to_launcher(&config.launcher)?;
-    let listener = listen(&config.socket, ANYBODY)?;
-    let metrics = config.metrics.as_deref().map(|path| listen(path, OWN_GROUP)).transpose()?;
+    let (settings, config) = Settings::read(path)?;
+    let launcher = reach(&config.launcher)?;
+    let listener = match sockets.remove(systemd::API_SOCKET) {
+        Some(socket) => listening(socket)?,
+        None => listen(&config.socket, ANYBODY)?,
+    };
+    let metrics = match sockets.remove(systemd::METRICS_SOCKET) {
+        Some(socket) => Some(listening(socket)?),
+        None => config.metrics.as_deref().map(|path| listen(path, OWN_GROUP)).transpose()?,
+    };
+    if let Some(name) = sockets.keys().next() {
+        return Err(format!("nothing listens on a socket of the name {name:?}").into());
+    }
     confine::restrict()?;
-    let state = config.state.clone();
-    let parts = Parts { listener, metrics, launcher, state, policies, config };
+    let audit = audit::Settings::from(&config.audit);
+    let (state, bus) = (config.state, config.dbus);
+    let parts = Parts { listener, metrics, launcher, state, settings, bus, audit };
     runtime()?.block_on(serve(parts, Until::Signal))
 }
 
@@ -88,8 +101,9 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
         return Err("this command line is supervisord's own".into());
     };
     let listener = UnixListener::from(supervisor_sys::take_inherited(listener.parse()?)?);
-    let launcher = supervisor_sys::take_inherited(launcher.parse()?)?;
-    log();
+    // It was started with us, so it is of our version.
+    let launcher = (supervisor_sys::take_inherited(launcher.parse()?)?, VERSION);
+    journal::begin("warn")?;
     let uid: u32 = uid.parse()?;
     let privileged = nix::unistd::geteuid().is_root();
     confine::enter_small_root(Path::new(directory))?;
@@ -99,11 +113,12 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     confine::harden()?;
     confine::restrict()?;
     let mode = if strict.parse()? { Mode::Strict } else { Mode::BestEffort };
-    let config = Config { mode, dbus: dbus::Address::Off, ..Config::default() };
+    let settings = Settings::builtin(mode)?;
     let state = PathBuf::from(confine::STATE);
-    let policies = PolicySet::builtin().map_err(|problem| problem.to_string())?;
     let ready = format!("ready {directory}/api.sock");
-    let parts = Parts { listener, metrics: None, launcher, state, policies, config };
+    let bus = dbus::Address::Off;
+    let audit = audit::Settings::default();
+    let parts = Parts { listener, metrics: None, launcher, state, settings, bus, audit };
     runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
 }
 
@@ -119,52 +134,13 @@ fn runtime() -> io::Result<runtime::Runtime> {
     runtime::Builder::new_current_thread().max_blocking_threads(BLOCKING).enable_all().build()
 }
 
-fn log() {
-    use tracing_subscriber::EnvFilter;
-    let filter =
-        EnvFilter::try_from_env("SUPERVISORD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .init();
-}
-
-fn read_policies(directory: &Path) -> Result<PolicySet, Failure> {
-    let mut files = HashMap::new();
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(PolicySet::builtin().map_err(|problem| problem.to_string())?);
-        }
-        other => other?,
-    };
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "toml") {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            files.insert(name, fs::read_to_string(&path)?);
-        }
+/// A socket that was handed in. Who may reach it is its unit's word.
+fn listening(socket: OwnedFd) -> io::Result<UnixListener> {
+    let listens = getsockopt(&socket, sockopt::AcceptConn)?;
+    if listens && getsockopt(&socket, sockopt::SockType)? == SockType::Stream {
+        return Ok(UnixListener::from(socket));
     }
-    let floor = match files.remove(FLOOR) {
-        Some(text) => Floor::load(FLOOR, &text),
-        None => Floor::builtin(),
-    };
-    let floor = floor.map_err(|problem| problem.to_string())?;
-    Ok(PolicySet::load(files, floor).map_err(|problem| problem.to_string())?)
-}
-
-fn connect_to_launcher(path: &Path) -> io::Result<OwnedFd> {
-    let kind = SockType::SeqPacket;
-    let connection = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    connect(std::os::fd::AsRawFd::as_raw_fd(&connection), &UnixAddr::new(path)?).map_err(
-        |error| {
-            io::Error::new(
-                io::Error::from(error).kind(),
-                format!("the launcher's socket {}: {error}", path.display()),
-            )
-        },
-    )?;
-    Ok(connection)
+    Err(io::Error::other("the socket that was handed in is not a listening stream"))
 }
 
 /// Listens on the API's socket. One that a daemon left that was killed is replaced; the store's lock
@@ -181,10 +157,14 @@ fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
 }
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, metrics, launcher, state, policies, config } = parts;
+    let Parts { listener, metrics, launcher, state, settings, bus, audit: log } = parts;
     let store = Store::open(&state)?;
+    let audit = Audit::open(&state, log)?;
+    let first = settings.current();
+    let started = audit::start(&first.policies, first.mode, audit.key().public_key, audit.head());
+    audit.write(started).await?;
     let places = Arc::new(Places::open(&state)?);
-    let launcher = Launcher::start(launcher)?;
+    let launcher = Launcher::start(launcher.0, launcher.1)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
     let host = timeout(PROBE, probe).await.map_err(|_| "the launcher does not answer")?;
     if let (Some(unable), Until::InputEnds { .. }) = (host.unable(), &until) {
@@ -192,17 +172,17 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
             format!("no sandbox can be made here: {}; {}", unable.reason, unable.remedy).into()
         );
     }
-    let roles = Roles::new(config.admins.uids.clone(), config.admins.gids.clone());
+    let roles = Roles::new(first.admin_uids.clone(), first.admin_gids.clone());
     let supervisor = Supervisor::new(Inner {
         store,
+        audit: audit.clone(),
         launcher,
-        admission: Admission::new(Bounds::from(&config.bounds)),
+        admission: Admission::new(first.bounds),
         live: LiveSet::default(),
         places,
-        policies,
-        default_policy: config.default_policy,
+        settings,
+        roles: roles.clone(),
         host,
-        mode: config.mode,
         finished: AtomicU64::new(0),
         metrics: Metrics::default(),
         readings: Readings::default(),
@@ -212,19 +192,25 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (stop, stopped) = watch::channel(false);
-    let bus = tokio::spawn(dbus::serve(supervisor.clone(), config.dbus, stopped.clone()));
+    let bus = tokio::spawn(dbus::serve(supervisor.clone(), bus, stopped.clone()));
     let server = Server::new(Arc::new(supervisor.clone()), roles);
     let counts = serve_metrics(&supervisor, metrics, stopped.clone())?;
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
+    systemd::ready("serving, generation 1");
     let ended = tokio::select! {
-        ended = wait(until) => ended,
+        ended = wait(until, &supervisor) => ended,
+        never = systemd::signs_of_life() => match never {},
         () = supervisor.inner().launcher.gone() => Err(launcher_is_gone(&supervisor).await),
     };
+    systemd::stopping();
     stop.send_replace(true);
     serving.await?;
     bus.await?;
     counts.await?;
-    supervisor.inner().store.close().await?;
+    let closed = supervisor.inner().store.close().await;
+    audit.note(What::Stop.about_nobody());
+    audit.close().await;
+    closed?;
     ended
 }
 
@@ -244,6 +230,7 @@ fn serve_metrics(
 /// Without a launcher there is nothing to do but to record what was lost with it, and to end: whoever
 /// started us starts both anew.
 async fn launcher_is_gone(supervisor: &Supervisor) -> Failure {
+    journal::launcher_gone();
     let recorded = async {
         for live in supervisor.inner().live.all() {
             // An error says that its driver is done with it.
@@ -256,14 +243,28 @@ async fn launcher_is_gone(supervisor: &Supervisor) -> Failure {
     "the launcher is gone".into()
 }
 
-async fn wait(until: Until) -> Result<(), Failure> {
+/// systemd.service(5), `ExecReload=`, asks for this on SIGHUP: a word at the beginning and one at the end.
+async fn on_hangup(supervisor: &Supervisor) {
+    systemd::reloading();
+    let status = match supervisor.read_anew().await {
+        Ok(reloaded) => format!("serving, generation {}", reloaded.generation),
+        Err(error) => format!("serving; a reload failed: {}", error.detail),
+    };
+    systemd::ready(status.lines().next().unwrap_or_default());
+}
+
+async fn wait(until: Until, supervisor: &Supervisor) -> Result<(), Failure> {
     match until {
         Until::Signal => {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            let mut hangup = signal(SignalKind::hangup())?;
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    _ = hangup.recv() => on_hangup(supervisor).await,
+                }
             }
         }
         Until::InputEnds { ready } => {

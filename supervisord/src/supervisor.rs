@@ -11,27 +11,31 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use supervisor_api::{
     ApiError, Artifact, ArtifactList, ControlStatus, Doctor, ErrorCode, Execution, ExecutionId,
-    ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, SubmitRequest,
-    Top, Usage,
+    ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, Subject,
+    SubmitRequest, Top, TopLine, Usage,
 };
-use supervisor_policy::{PolicySet, Resolved};
+use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::audit::{self, Audit};
 pub use crate::capture::CaptureReader as OutputReader;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
-use crate::driver;
+use crate::driver::{self, Unrecorded};
 use crate::host::Host;
+use crate::http::Roles;
+use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::{Live, LiveSet};
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::plan::{self, Plan};
 use crate::recovery;
+use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::top::Readings;
 use crate::workspace::open_artifact;
@@ -91,6 +95,8 @@ pub struct KnownPolicy {
 pub struct Inner {
     /// What is recorded.
     pub store: Store,
+    /// Where every decision is recorded.
+    pub audit: Audit,
     /// Who makes sandboxes.
     pub launcher: Launcher,
     /// Who runs when.
@@ -99,14 +105,12 @@ pub struct Inner {
     pub live: LiveSet,
     /// Where files are kept.
     pub places: Arc<Places>,
-    /// What may be asked for.
-    pub policies: PolicySet,
-    /// The policy of a submission that names none.
-    pub default_policy: String,
+    /// What may be asked for, by the configuration and the policies in force.
+    pub settings: Settings,
+    /// Who is an administrator.
+    pub roles: Roles,
     /// What the host can enforce.
     pub host: Host,
-    /// What becomes of a submission whose policy needs more than that.
-    pub mode: Mode,
     /// How many executions have finished since the daemon started.
     pub finished: AtomicU64,
     /// What is counted.
@@ -165,19 +169,41 @@ impl Supervisor {
         caller: &Caller,
         request: SubmitRequest,
     ) -> Result<Execution, ApiError> {
-        let submitted = self.admit(caller, request).await;
-        self.inner.metrics.submission(submitted.as_ref().map_err(|error| error.code));
-        submitted
+        let audit = &self.inner.audit;
+        audit.admit()?;
+        let generation = self.inner.settings.current();
+        let name = request.policy.clone().unwrap_or_else(|| generation.default_policy.clone());
+        let program = program(&request);
+        let wait = request.wait;
+        match self.accept(caller, &generation, &name, request).await {
+            Ok(live) => {
+                self.inner.metrics.submission(Ok(&live.execution.borrow()));
+                if wait { self.finished(&live).await } else { Ok(live.snapshot()) }
+            }
+            Err(refusal) => {
+                self.inner.metrics.submission(Err(refusal.code));
+                journal::refused(caller, &name, &refusal);
+                let subject = Subject { uid: Some(caller.uid), ..Subject::default() };
+                audit.write(audit::refused(subject, &name, program, &refusal)).await?;
+                Err(refusal)
+            }
+        }
     }
 
-    async fn admit(&self, caller: &Caller, request: SubmitRequest) -> Result<Execution, ApiError> {
+    async fn accept(
+        &self,
+        caller: &Caller,
+        generation: &Generation,
+        name: &str,
+        request: SubmitRequest,
+    ) -> Result<Arc<Live>, ApiError> {
         let inner = &self.inner;
         if inner.launcher.is_gone() {
             return Err(ApiError::new(ErrorCode::Unavailable, "the launcher is gone")
                 .with_hint("the daemon ends and is started anew with it; try again"));
         }
-        let policy = self.policy(&request)?;
-        let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
+        let policy = policy(generation, name)?;
+        let (labels, language) = (request.labels.clone(), request.language);
         let globs = request.artifacts.globs.clone();
         let plan = if globs.is_empty() {
             Plan::new(request, &policy)?
@@ -186,7 +212,7 @@ impl Supervisor {
             let policy = policy.clone();
             spawn_blocking(move || Plan::new(request, &policy)).await.map_err(internal)??
         };
-        self.require(&policy, &plan)?;
+        self.require(generation.mode, &policy, &plan)?;
         let execution = Execution {
             id: ExecutionId::from_bits(random_bits().map_err(internal)?),
             session: SessionId::from_bits(random_bits().map_err(internal)?),
@@ -216,6 +242,7 @@ impl Supervisor {
         let capture = Capture::create(place, plan.limits.output_bytes).map_err(storage)?;
         let live = Arc::new(Live {
             profile: plan.profile,
+            place: plan.workspace,
             execution: watch::Sender::new(execution),
             capture,
             cancelled: watch::Sender::new(false),
@@ -225,7 +252,8 @@ impl Supervisor {
         let (recorded, record) = oneshot::channel();
         tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, recorded));
         record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
-        if wait { self.finished(&live).await } else { Ok(live.snapshot()) }
+        journal::submitted(&live.snapshot());
+        Ok(live)
     }
 
     /// One execution, once it has finished or `wait` is up.
@@ -301,9 +329,13 @@ impl Supervisor {
         query: OutputQuery,
     ) -> Result<CaptureReader, ApiError> {
         let capture = match self.own_live(caller, id) {
-            Some(live) => live.capture.clone(),
+            Some(live) => {
+                self.note_administration(caller, &live.snapshot(), "output")?;
+                live.capture.clone()
+            }
             None => {
                 let execution = self.recorded(caller, id).await?;
+                self.note_administration(caller, &execution, "output")?;
                 let place = self.inner.places.open_place(id).map_err(storage)?;
                 let limit = execution.limits.output_bytes;
                 let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
@@ -321,6 +353,8 @@ impl Supervisor {
             // A finished execution stays as it ended: cancelling twice is no error.
             return self.recorded(caller, id).await;
         };
+        // Never refused for want of room: what ends is no new work.
+        self.inner.audit.note(audit::cancellation(&live.snapshot(), caller.uid));
         live.cancelled.send_replace(true);
         self.finished(&live).await
     }
@@ -349,6 +383,8 @@ impl Supervisor {
         path: &str,
     ) -> Result<(Artifact, File), ApiError> {
         let list = self.artifacts(caller, id).await?;
+        let execution = self.recorded(caller, id).await?;
+        self.note_administration(caller, &execution, "artifact")?;
         let found = list.artifacts.into_iter().enumerate().find(|(_, each)| each.path == path);
         let (index, artifact) = found.ok_or_else(not_found)?;
         let store = self.inner.places.artifacts(id).map_err(storage)?;
@@ -358,15 +394,20 @@ impl Supervisor {
 
     /// What this host can enforce.
     pub fn doctor(&self) -> Result<Doctor, ApiError> {
-        Ok(self.inner.host.doctor(self.inner.mode))
+        Ok(self.inner.host.doctor(self.inner.settings.current().mode))
     }
 
     /// What runs just now and what it uses: the caller's own; an administrator's is everybody's.
     pub async fn top(&self, caller: &Caller) -> Result<Top, ApiError> {
         let inner = &self.inner;
         let lines = inner.readings.now(&inner.live, inner.start).await.map_err(internal)?;
-        let seen =
-            lines.iter().filter(|line| caller.role == Role::Admin || line.owner_uid == caller.uid);
+        let mine = |line: &&TopLine| caller.role == Role::Admin || line.owner_uid == caller.uid;
+        // The reading may be older than an end that was told since.
+        let lives = |line: &&TopLine| {
+            let live = inner.live.get(line.id);
+            live.is_some_and(|live| live.execution.borrow().state != State::Finished)
+        };
+        let seen = lines.iter().filter(mine).filter(lives);
         let mut executions: Vec<_> = seen.cloned().collect();
         executions.sort_by(|one, other| one.started_at.cmp(&other.started_at));
         let waiting = match caller.role {
@@ -392,7 +433,7 @@ impl Supervisor {
             reference: reference(policy),
             description: policy.description().to_owned(),
         };
-        self.inner.policies.iter().map(known).collect()
+        self.inner.settings.current().policies.iter().map(known).collect()
     }
 
     /// What of an owner's has not finished, in no order.
@@ -403,23 +444,12 @@ impl Supervisor {
             .collect()
     }
 
-    fn policy(&self, request: &SubmitRequest) -> Result<Arc<Resolved>, ApiError> {
-        let name = request.policy.as_deref().unwrap_or(&self.inner.default_policy);
-        self.inner.policies.resolve(name).cloned().ok_or_else(|| {
-            let error = ApiError::invalid("policy", "there is no policy of this name");
-            match self.inner.policies.nearest(name) {
-                Some(near) => error.with_hint(format!("did you mean {near:?}?")),
-                None => error.with_hint("supervisorctl lists the policies that are loaded"),
-            }
-        })
-    }
-
     /// In strict mode, whatever the policy requires must be enforced as designed.
-    fn require(&self, policy: &Resolved, plan: &Plan) -> Result<(), ApiError> {
-        if self.inner.mode == Mode::BestEffort {
+    fn require(&self, mode: Mode, policy: &Resolved, plan: &Plan) -> Result<(), ApiError> {
+        if mode == Mode::BestEffort {
             return Ok(());
         }
-        let matrix = self.inner.host.matrix(plan.profile, &plan.limits);
+        let matrix = self.inner.host.matrix(plan.profile, plan.workspace, &plan.limits);
         for control in policy.required_controls(&plan::to_policy(&plan.limits)) {
             let held = matrix.iter().find(|line| line.control == control.as_str());
             if let Some(line) = held.filter(|line| line.status != ControlStatus::Enforced) {
@@ -446,6 +476,19 @@ impl Supervisor {
             .ok_or_else(not_found)
     }
 
+    /// Records that an administrator gets at what is somebody else's; without a record it doesn't.
+    fn note_administration(
+        &self,
+        caller: &Caller,
+        execution: &Execution,
+        act: &str,
+    ) -> Result<(), ApiError> {
+        if caller.uid == execution.owner_uid {
+            return Ok(());
+        }
+        Ok(self.inner.audit.record(audit::administration(execution, act, caller.uid))?)
+    }
+
     /// Waits until an execution's end is on disk. Its driver always comes to an end; if the daemon
     /// is stopped meanwhile the next one reports it.
     async fn finished(&self, live: &Live) -> Result<Execution, ApiError> {
@@ -454,12 +497,31 @@ impl Supervisor {
         finished.map(|execution| execution.clone()).map_err(internal)
     }
 
-    fn refuse_storage(&self, id: ExecutionId, error: &StoreError) -> ApiError {
+    fn refuse_storage(&self, id: ExecutionId, error: &Unrecorded) -> ApiError {
         if let Err(error) = self.inner.places.remove(id) {
             tracing::warn!(%error, execution = %id, "can't remove what was kept of a refused submission");
         }
-        from_store(error)
+        match error {
+            Unrecorded::Store(error) => from_store(error),
+            Unrecorded::Audit(error) => (*error).into(),
+        }
     }
+}
+
+fn policy(generation: &Generation, name: &str) -> Result<Arc<Resolved>, ApiError> {
+    generation.policies.resolve(name).cloned().ok_or_else(|| {
+        let error = ApiError::invalid("policy", "there is no policy of this name");
+        match generation.policies.nearest(name) {
+            Some(near) => error.with_hint(format!("did you mean {near:?}?")),
+            None => error.with_hint("supervisorctl lists the policies that are loaded"),
+        }
+    })
+}
+
+/// What is to be run, without its arguments.
+fn program(request: &SubmitRequest) -> Option<String> {
+    let language = request.language.map(|language| format!("{language:?}").to_lowercase());
+    request.argv.first().cloned().or(language)
 }
 
 /// The same text for what is not there and for what is somebody else's.

@@ -234,7 +234,7 @@ fn lay_out(directory: &Path) {
         group.push_str(&format!("{name}:x:{id}:\n"));
     }
     let members = users.map(|id| format!("user{id}")).join(",");
-    group.push_str(&format!("supervisord-users:x:{USERS}:{members}\n"));
+    group.push_str(&format!("supervisord-agents:x:{USERS}:{members}\n"));
     write("passwd", passwd);
     write("group", group);
     for name in ["actions", "rules"] {

@@ -67,6 +67,7 @@ pub fn operation(message: &Message) -> &'static str {
         "Artifact" => "artifact",
         "Doctor" => "doctor",
         "Policies" => "policies",
+        "Reload" => "reload",
         "Subscribe" | "Unsubscribe" => "subscribe",
         "Introspect" => "introspect",
         _ => OTHER,

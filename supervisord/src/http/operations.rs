@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use supervisor_api::{
     ApiError, Artifact, ArtifactList, Doctor, ErrorCode, Execution, ExecutionId, ExecutionList,
-    OutputChunk, SubmitRequest, Top,
+    OutputChunk, Reloaded, SubmitRequest, Top,
 };
 
 use crate::supervisor::{Caller, ListQuery, OutputQuery, OutputReader, Supervisor};
@@ -97,6 +97,9 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Notes that an operation was answered, and with which error, if any.
     fn note(&self, operation: &'static str, code: Option<ErrorCode>);
+
+    /// Reads configuration and policies anew, all or nothing.
+    fn reload(&self, caller: &Caller) -> impl Future<Output = Result<Reloaded, ApiError>> + Send;
 }
 
 impl Chunks for OutputReader {
@@ -165,5 +168,9 @@ impl Operations for Supervisor {
 
     fn note(&self, operation: &'static str, code: Option<ErrorCode>) {
         self.inner().metrics.call("socket", operation, code);
+    }
+
+    async fn reload(&self, caller: &Caller) -> Result<Reloaded, ApiError> {
+        Supervisor::reload(self, caller).await
     }
 }

@@ -92,6 +92,7 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "doctor" => route(operation, calls::doctor),
         "top" => route(operation, calls::top),
         "metrics" => route(operation, calls::metrics),
+        "reload" => route(operation, calls::reload),
         "openapi" => route(operation, calls::openapi),
         _ => return None,
     })
