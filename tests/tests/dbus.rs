@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use supervisor_api::{ExecutionId, Outcome, State};
 use supervisor_tests::{
-    AGENT, BUS_ADMIN, Bus, OTHER_AGENT, STRANGER, bash, on_bus, until, until_true,
+    AGENT, BUS_ADMIN, Bus, OTHER_AGENT, STRANGER, bash, on_bus, resident_bytes, until, until_true,
 };
 
 /// The manager's name and path.
@@ -337,9 +337,12 @@ fn a_bus_that_goes_and_comes_back_finds_the_supervisor_again() {
 fn hostile_calls_are_refused_and_bounded() {
     let bus = Bus::open();
     let mut world = on_bus(&bus);
+    let before = resident_bytes(world.daemon().pid());
     let said = bus.python(AGENT, include_str!("dbus/hostile.py"), &[]);
     assert_eq!(said, "done\n");
     assert!(world.daemon().runs());
+    let grown = resident_bytes(world.daemon().pid()).saturating_sub(before);
+    assert!(grown < 96 << 20, "it holds {grown} bytes more");
     bus.call(OTHER_AGENT, "Doctor", &[]);
 }
 
