@@ -84,6 +84,8 @@ pub enum Command {
     /// Read and write the files of a session's workspace
     #[command(subcommand)]
     Files(FilesCommand),
+    /// Show what runs and what it uses, live
+    Top(TopOptions),
     /// Show which controls this host can enforce, and how to get the others
     Doctor(DoctorOptions),
     /// Have the daemon read its configuration and policies anew, all or nothing (administrators only)
@@ -286,6 +288,17 @@ pub struct FollowOption {
     /// Go on with every change, until interrupted
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// Options of `top`.
+#[derive(Debug, Args)]
+pub struct TopOptions {
+    /// Show it once and end; without a terminal that is all there is, except with --json
+    #[arg(long)]
+    pub once: bool,
+    /// Time between two looks (units ms, s, m; none means seconds)
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::milliseconds)]
+    pub interval: u64,
 }
 
 /// Options of `doctor`.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use supervisor_api::{
     AnswerRequest, Approval, ApprovalId, ApprovalList, ArtifactList, AuditFilter, AuditKey,
     AuditPage, BudgetList, Doctor, Execution, ExecutionId, ExecutionList, Reloaded, State,
-    SubmitRequest,
+    SubmitRequest, Top,
 };
 
 use crate::cli::Selection;
@@ -217,6 +217,11 @@ impl Client {
     /// What the host can enforce.
     pub async fn doctor(&self) -> Result<Doctor, Failure> {
         self.json(get("examine the host".to_owned(), "/v1/doctor".to_owned())).await
+    }
+
+    /// What runs just now and what it uses.
+    pub async fn top(&self) -> Result<Top, Failure> {
+        self.json(get("tell what runs".to_owned(), "/v1/top".to_owned())).await
     }
 
     /// Has the daemon read its configuration and policies anew.

@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
     approvals, artifacts, audit, budgets, console, doctor, executions, exit, files, generate,
-    output, policy, reload, run, sessions, why,
+    output, policy, reload, run, sessions, top, why,
 };
 
 /// Does what the arguments of this process say; tells its exit status.
@@ -68,6 +68,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::Artifacts(ArtifactsCommand::List(options)) => {
             artifacts::list(&client, options, global).await
         }
+        Command::Top(options) => top::top(&client, options, global).await,
         Command::Reload => reload::reload(&client, global).await,
         Command::Session(command) => sessions::session(&client, command, global).await,
         Command::Files(command) => files::files(&client, command, global).await,

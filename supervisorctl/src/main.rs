@@ -35,6 +35,7 @@ mod submission;
 mod summary;
 mod table;
 mod terminal;
+mod top;
 mod units;
 mod why;
 

@@ -226,6 +226,17 @@ impl Admission {
         self.hand_out();
     }
 
+    /// How many have their turn, and how many wait.
+    pub fn load(&self) -> (usize, usize) {
+        let turns = self.lock();
+        (turns.running, turns.waiting)
+    }
+
+    /// How many of this uid wait.
+    pub fn waiting_of(&self, uid: u32) -> usize {
+        self.lock().callers.get(&uid).map_or(0, |line| line.waiting.len())
+    }
+
     fn give_back(self: &Arc<Self>, uid: u32, need: Need) {
         {
             let mut turns = self.lock();

@@ -33,6 +33,8 @@ pub struct Config {
     pub dbus: Address,
     /// Who may answer what a policy has a person asked, besides administrators.
     pub operators: Operators,
+    /// A socket for the metrics alone, for whoever its mode lets connect.
+    pub metrics: Option<PathBuf>,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
     /// How the audit log is kept.
@@ -105,6 +107,7 @@ impl Default for Config {
             admins: Group::default(),
             dbus: Address::System,
             operators: Operators::default(),
+            metrics: None,
             bounds: ConfiguredBounds::default(),
             audit: ConfiguredAudit::default(),
         }

@@ -34,6 +34,7 @@ use crate::plan::{self, Plan};
 use crate::reports::{ended, feed};
 use crate::store::StoreError;
 use crate::supervisor::Inner;
+use crate::top::Meter;
 use crate::watch::thaw;
 use crate::workspace::{self, CollectLimits, GlobSelection};
 
@@ -103,9 +104,10 @@ async fn drive_recorded(
     turn: oneshot::Receiver<Turn>,
     recorded: Recorded,
 ) {
-    let first = live.snapshot();
+    let (first, submitted) = (live.snapshot(), Instant::now());
     let record = async {
         let result = record_first(inner, &first).await;
+        inner.metrics.stored("insert", submitted.elapsed());
         let stored = result.is_ok();
         live.recorded.store(stored, Ordering::Relaxed);
         drop(recorded.send(result)); // whoever submitted may be gone; the execution goes on
@@ -117,8 +119,8 @@ async fn drive_recorded(
         (true, Err(outcome)) => {
             conclude(inner, live, End::without_sandbox(outcome), &mut None).await;
         }
-        (true, Ok((sandbox, turn))) => {
-            let end = run(inner, live, sandbox, plan).await;
+        (true, Ok((sandbox, turn, begun))) => {
+            let end = run(inner, live, sandbox, plan, begun).await;
             conclude(inner, live, end, &mut None).await;
             drop(turn);
         }
@@ -143,10 +145,10 @@ async fn drive_untold(
                 if launched.is_ok() {
                     destroy(inner, live).await;
                 }
-                (Err(error), launched.ok().map(|(_, turn)| turn))
+                (Err(error), launched.ok().map(|(_, turn, _)| turn))
             }
-            (Ok(()), Ok((sandbox, turn))) => {
-                (Ok(run(inner, live, sandbox, plan).await), Some(turn))
+            (Ok(()), Ok((sandbox, turn, begun))) => {
+                (Ok(run(inner, live, sandbox, plan, begun).await), Some(turn))
             }
             (Ok(()), Err(outcome)) => (Ok(End::without_sandbox(outcome)), None),
         }
@@ -192,13 +194,16 @@ async fn launch(
     live: &Live,
     plan: &Plan,
     turn: oneshot::Receiver<Turn>,
-) -> Result<(Sandbox, Turn), Outcome> {
+) -> Result<(Sandbox, Turn, Instant), Outcome> {
+    let submitted = Instant::now();
     let turn = wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
+    inner.metrics.turn(submitted.elapsed());
+    let begun = Instant::now();
     live.change(|execution| execution.state = State::Launching);
     let (owner, disk) = (live.execution.borrow().owner_uid, inner.host.disk());
     let request = plan.prepare(live.id().bits(), owner, inner.landlock_floor(), disk);
     let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;
-    Ok((sandbox, turn))
+    Ok((sandbox, turn, begun))
 }
 
 /// Has a submission in the audit log and then in the store.
@@ -292,7 +297,7 @@ async fn wait_for_turn(
 }
 
 /// Writes the submission's files, starts the payload and stays with it.
-async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan) -> End {
+async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan, begun: Instant) -> End {
     if let Err(outcome) = write_files(&sandbox, plan).await {
         destroy(inner, live).await;
         return End::without_sandbox(outcome);
@@ -301,6 +306,7 @@ async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan) -> E
         execution.state = State::Running;
         execution.started_at = Some(clock::now());
     });
+    inner.metrics.start(begun.elapsed());
     let (stdin, start) = (sandbox.take(Descriptor::Stdin), sandbox.take(Descriptor::Start));
     let give = async {
         if let (Some(stdin), Some(start)) = (stdin, start) {
@@ -351,6 +357,7 @@ async fn attend(
     give: impl Future<Output = ()>,
 ) -> End {
     let started = Instant::now();
+    live.measure(Some(Meter::new(&sandbox)));
     let limits = live.snapshot().limits;
     let left = Duration::from_millis(limits.wall_time).saturating_sub(ran);
     let streams = (sandbox.take(Descriptor::Stdout), sandbox.take(Descriptor::Stderr));
@@ -522,6 +529,7 @@ async fn remove(inner: &Inner, live: &Live, sandbox: Option<&Sandbox>) {
 /// for a first record, this is the first.
 async fn conclude(inner: &Arc<Inner>, live: &Live, end: End, first: &mut Option<Recorded>) {
     let removed = remove(inner, live, end.sandbox.as_ref());
+    live.measure(None);
     live.capture.finish();
     let mut finished = live.snapshot();
     finished.state = State::Finished;
@@ -534,6 +542,7 @@ async fn conclude(inner: &Arc<Inner>, live: &Live, end: End, first: &mut Option<
     let record = record(inner, live, &mut finished, &end.artifacts, first);
     let (recorded, (), ()) = tokio::join!(record, audited, removed);
     if recorded {
+        inner.metrics.finished(&finished);
         journal::finished(&finished);
         inner.approvals.end(live.id()).await;
         live.change(|execution| *execution = finished);
@@ -585,7 +594,9 @@ async fn record(
     }
     if let Some(recorded) = first.take() {
         finished.finished_at = Some(clock::now());
+        let begun = Instant::now();
         let result = inner.store.insert_finished(finished, artifacts).await;
+        inner.metrics.stored("finish", begun.elapsed());
         if result.is_ok() {
             *first = Some(recorded);
             return true;
@@ -595,7 +606,10 @@ async fn record(
     }
     loop {
         finished.finished_at = Some(clock::now());
-        match inner.store.finish(finished, artifacts).await {
+        let begun = Instant::now();
+        let written = inner.store.finish(finished, artifacts).await;
+        inner.metrics.stored("finish", begun.elapsed());
+        match written {
             // An earlier try may have reached the disk though it was answered with an error.
             Ok(()) | Err(StoreError::AlreadyFinished(_)) => return true,
             Err(StoreError::Closed) => return false,

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -126,6 +126,7 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
         cancelled: watch::Sender::new(false),
         session,
         recorded: AtomicBool::new(true),
+        meter: Mutex::default(),
     }))
 }
 

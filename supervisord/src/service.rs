@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use supervisor_api::{Mode, State, What};
@@ -17,7 +17,7 @@ use supervisor_launch::VERSION;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::admission::Admission;
@@ -31,6 +31,7 @@ use crate::http::{Roles, Server};
 use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::LiveSet;
+use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::reach::reach;
 use crate::recovery;
@@ -39,6 +40,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
 use crate::systemd;
+use crate::top::Readings;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -51,9 +53,16 @@ const PROBE: Duration = Duration::from_secs(30);
 /// How long the records of lost executions may take when the launcher is gone.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
+/// Mode of the API's socket: who may reach it is its directory's mode, and who calls is told by the kernel.
+const ANYBODY: u32 = 0o666;
+
+/// Mode of the metrics' socket, where whoever connects may read: the daemon's own user and group.
+const OWN_GROUP: u32 = 0o660;
+
 /// Everything a daemon is made from.
 struct Parts {
     listener: UnixListener,
+    metrics: Option<UnixListener>,
     /// Its socket, and the version it speaks.
     launcher: (OwnedFd, u16),
     state: PathBuf,
@@ -74,7 +83,11 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let launcher = reach(&config.launcher)?;
     let listener = match sockets.remove(systemd::API_SOCKET) {
         Some(socket) => listening(socket)?,
-        None => listen(&config.socket)?,
+        None => listen(&config.socket, ANYBODY)?,
+    };
+    let metrics = match sockets.remove(systemd::METRICS_SOCKET) {
+        Some(socket) => Some(listening(socket)?),
+        None => config.metrics.as_deref().map(|path| listen(path, OWN_GROUP)).transpose()?,
     };
     if let Some(name) = sockets.keys().next() {
         return Err(format!("nothing listens on a socket of the name {name:?}").into());
@@ -82,7 +95,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     confine::restrict()?;
     let audit = audit::Settings::from(&config.audit);
     let (state, bus, operators) = (config.state, config.dbus, config.operators.uids);
-    let parts = Parts { listener, launcher, state, settings, bus, audit, operators };
+    let parts = Parts { listener, metrics, launcher, state, settings, bus, audit, operators };
     runtime()?.block_on(serve(parts, Until::Signal))
 }
 
@@ -110,8 +123,8 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let ready = format!("ready {directory}/api.sock");
     let bus = dbus::Address::Off;
     let audit = audit::Settings::default();
-    let operators = Vec::new();
-    let parts = Parts { listener, launcher, state, settings, bus, audit, operators };
+    let (metrics, operators) = (None, Vec::new());
+    let parts = Parts { listener, metrics, launcher, state, settings, bus, audit, operators };
     runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
 }
 
@@ -138,19 +151,19 @@ fn listening(socket: OwnedFd) -> io::Result<UnixListener> {
 
 /// Listens on the API's socket. One that a daemon left that was killed is replaced; the store's lock
 /// keeps a second living daemon away.
-fn listen(path: &Path) -> io::Result<UnixListener> {
+fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?; // who may reach it is its directory's mode
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, launcher, state, settings, bus, audit: log, operators } = parts;
+    let Parts { listener, metrics, launcher, state, settings, bus, audit: log, operators } = parts;
     let store = Store::open(&state)?;
     let audit = Audit::open(&state, log)?;
     let first = settings.current();
@@ -183,6 +196,9 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         roles: roles.clone(),
         host,
         finished: AtomicU64::new(0),
+        metrics: Metrics::default(),
+        readings: Readings::default(),
+        start: Instant::now(),
     });
     recovery::recover(supervisor.inner()).await?;
     listener.set_nonblocking(true)?;
@@ -191,6 +207,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let expiry = tokio::spawn(session::watch(supervisor.clone()));
     let bus = tokio::spawn(dbus::serve(supervisor.clone(), bus, stopped.clone()));
     let server = Server::new(Arc::new(supervisor.clone()), roles);
+    let counts = serve_metrics(&supervisor, metrics, stopped.clone())?;
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
     systemd::ready("serving, generation 1");
     let ended = tokio::select! {
@@ -203,12 +220,26 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     expiry.abort();
     serving.await?;
     bus.await?;
+    counts.await?;
     let closed = supervisor.inner().store.close().await;
     budgets.close().await;
     audit.note(What::Stop.about_nobody());
     audit.close().await;
     closed?;
     ended
+}
+
+/// Serves the metrics, and nothing else, on a socket of their own, where there is one.
+fn serve_metrics(
+    supervisor: &Supervisor,
+    listener: Option<UnixListener>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let Some(listener) = listener else { return Ok(tokio::spawn(async {})) };
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let server = Server::of_metrics(Arc::new(supervisor.clone()));
+    Ok(tokio::spawn(async move { server.serve(listener, stop).await }))
 }
 
 /// Without a launcher there is nothing to do but to record what was lost with it, and to end: whoever

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
     ApiError, Artifact, ArtifactList, AuditFilter, AuditPage, BudgetList, ControlStatus, Doctor,
     ErrorCode, Execution, ExecutionId, ExecutionList, Mode, OutputSummary, PolicyReference,
-    SessionId, State, Stream, Subject, SubmitRequest, Usage,
+    SessionId, State, Stream, Subject, SubmitRequest, Top, TopLine, Usage,
 };
 use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
@@ -34,12 +34,14 @@ use crate::http::Roles;
 use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::{Live, LiveSet};
+use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::plan::{self, Plan};
 use crate::recovery;
 use crate::session::{Kept, SessionSet};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
+use crate::top::Readings;
 use crate::workspace::open_artifact;
 
 /// What a caller may do.
@@ -123,6 +125,12 @@ pub struct Inner {
     pub host: Host,
     /// How many executions have finished since the daemon started.
     pub finished: AtomicU64,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What was last read of all that runs.
+    pub readings: Readings,
+    /// When the daemon started.
+    pub start: Instant,
 }
 
 /// After how many finished executions old records are retired. The bound on records is kept to
@@ -182,8 +190,12 @@ impl Supervisor {
         let name = policy_name(&request, session.as_deref(), &generation)?;
         let program = program(&request);
         match self.accept(caller, &generation, &name, request, session).await {
-            Ok(live) => Ok(self.snapshot(&live)),
+            Ok(live) => {
+                self.inner.metrics.submission(Ok(&live.execution.borrow()));
+                Ok(self.snapshot(&live))
+            }
             Err(refusal) => {
+                self.inner.metrics.submission(Err(refusal.code));
                 journal::refused(caller, &name, &refusal);
                 let subject = Subject { uid: Some(caller.uid), ..Subject::default() };
                 audit.write(audit::refused(subject, &name, program, &refusal)).await?;
@@ -263,6 +275,7 @@ impl Supervisor {
             cancelled: watch::Sender::new(false),
             session,
             recorded: AtomicBool::new(false),
+            meter: Mutex::default(),
         });
         inner.live.insert(id, live.clone());
         let (recorded, record) = oneshot::channel();
@@ -471,6 +484,36 @@ impl Supervisor {
     /// What this host can enforce.
     pub fn doctor(&self) -> Result<Doctor, ApiError> {
         Ok(self.inner.host.doctor(self.inner.settings.current().mode))
+    }
+
+    /// What runs just now and what it uses: the caller's own; an administrator's is everybody's.
+    pub async fn top(&self, caller: &Caller) -> Result<Top, ApiError> {
+        let inner = &self.inner;
+        let lines = inner.readings.now(&inner.live, inner.start).await.map_err(internal)?;
+        let mine = |line: &&TopLine| caller.role == Role::Admin || line.owner_uid == caller.uid;
+        // The reading may be older than an end that was told since.
+        let lives = |line: &&TopLine| {
+            let live = inner.live.get(line.id);
+            live.is_some_and(|live| live.execution.borrow().state != State::Finished)
+        };
+        let seen = lines.iter().filter(mine).filter(lives);
+        let mut executions: Vec<_> = seen.cloned().collect();
+        executions.sort_by(|one, other| one.started_at.cmp(&other.started_at));
+        let waiting = match caller.role {
+            Role::Admin => inner.admission.load().1,
+            Role::Agent => inner.admission.waiting_of(caller.uid),
+        };
+        Ok(Top { executions, waiting: waiting as u64 })
+    }
+
+    /// What the daemon counts, as text for Prometheus; administrators only.
+    pub fn metrics(&self, caller: &Caller) -> Result<String, ApiError> {
+        if caller.role == Role::Agent {
+            let problem = "only administrators see what the daemon counts";
+            return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
+        }
+        let (running, waiting) = self.inner.admission.load();
+        self.inner.metrics.text(running, waiting).map_err(internal)
     }
 
     /// The policies that a submission may name.

@@ -21,6 +21,10 @@ pub struct Settings {
     pub admins: Vec<u32>,
     /// Policy files by name, besides the built-in ones, which a directory of files replaces.
     pub policies: Vec<(String, String)>,
+    /// The bus to serve on: an address, or `off`.
+    pub dbus: String,
+    /// Whether the metrics have a socket of their own.
+    pub metrics: bool,
     /// The state directory is a file system of its own with so many bytes.
     pub state_bytes: Option<u64>,
 }
@@ -35,6 +39,8 @@ impl Default for Settings {
             memory_per_uid: 0,
             admins: Vec::new(),
             policies: Vec::new(),
+            dbus: "off".to_owned(),
+            metrics: false,
             state_bytes: None,
         }
     }
@@ -48,19 +54,25 @@ impl Settings {
             Mode::Strict => "strict",
             Mode::BestEffort => "best-effort",
         };
-        format!(
-            "socket = {:?}\nstate = {:?}\npolicies = {:?}\nlauncher = {:?}\nmode = {mode:?}\n\
+        let metrics = match self.metrics {
+            true => format!("metrics = {:?}\n", place("run/metrics.sock")),
+            false => String::new(),
+        };
+        metrics
+            + &format!(
+                "socket = {:?}\nstate = {:?}\npolicies = {:?}\nlauncher = {:?}\nmode = {mode:?}\ndbus = {:?}\n\
              [admins]\nuids = {:?}\n[bounds]\nrunning = {}\nrunning_per_uid = {}\n\
-             waiting_per_uid = {}\nmemory_per_uid = {}\n",
-            place("run/api.sock"),
-            place("state"),
-            place("policies"),
-            place("run/launcher.sock"),
-            self.admins,
-            self.running,
-            self.running_per_uid,
-            self.waiting_per_uid,
-            self.memory_per_uid,
-        )
+              waiting_per_uid = {}\nmemory_per_uid = {}\n",
+                place("run/api.sock"),
+                place("state"),
+                place("policies"),
+                place("run/launcher.sock"),
+                self.dbus,
+                self.admins,
+                self.running,
+                self.running_per_uid,
+                self.waiting_per_uid,
+                self.memory_per_uid,
+            )
     }
 }

@@ -73,6 +73,20 @@ fn doctor_shows_the_matrix_and_how_to_get_what_is_not_enforced() {
 }
 
 #[test]
+fn top_shows_what_is_used_since_the_last_look() {
+    let fake = Fake::new();
+    let ended = fake.ctl(&["top"]);
+    assert_eq!(ended.status, Some(0), "without a terminal it ends: {}", ended.stderr);
+    for words in ["1 running, 3 waiting", "25.0 %", "5.0 MiB", "1.5/0.5", "sleep 300"] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains('\x1b'), "{:?}", ended.stdout);
+    let page = fake.ctl(&["top", "--once", "--json"]).json();
+    assert_eq!(page["executions"][0]["cpu_percent"], 25.0);
+    assert_eq!(page["executions"][0]["id"], ID.to_string());
+}
+
+#[test]
 fn a_reload_says_what_is_in_force_or_why_it_is_not() {
     let fake = Fake::new();
     let ended = fake.ctl(&["reload"]);

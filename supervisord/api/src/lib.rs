@@ -22,6 +22,7 @@ mod output;
 mod reload;
 mod session;
 mod submit;
+mod top;
 
 pub use approval::{AnswerRequest, Approval, ApprovalList, ApprovalState, RequestAsked};
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
@@ -51,9 +52,13 @@ pub use output::{OutputChunk, Stream};
 pub use reload::Reloaded;
 pub use session::{CreateSession, ExtendSession, Session, SessionList, SessionState, SessionUsage};
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};
+pub use top::{Pressure, Stall, Top, TopLine};
 
 /// Media type of error answers (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Media type of metrics (OpenMetrics 1.0).
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Media type of output with both streams: one [`OutputChunk`] a line.
 pub const NDJSON: &str = "application/x-ndjson";

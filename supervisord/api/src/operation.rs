@@ -3,7 +3,7 @@
 
 mod session;
 
-use crate::NDJSON;
+use crate::{NDJSON, OPENMETRICS};
 
 /// An HTTP method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -399,6 +399,28 @@ pub const OPERATIONS: &[Operation] = &[
         success: 200,
         media_type: JSON,
         response: Some("Doctor"),
+    },
+    Operation {
+        id: "top",
+        method: Method::Get,
+        path: "/v1/top",
+        summary: "What runs just now and what it uses; an agent's own, everybody's for administrators.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("Top"),
+    },
+    Operation {
+        id: "metrics",
+        method: Method::Get,
+        path: "/metrics",
+        summary: "What the daemon counts, as text for Prometheus; administrators only.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: OPENMETRICS,
+        response: None,
     },
     Operation {
         id: "reload",

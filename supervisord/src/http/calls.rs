@@ -13,7 +13,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 use supervisor_api::{
     AnswerRequest, ApiError, ApprovalId, AuditFilter, ErrorCode, Execution, ExecutionId, NDJSON,
-    State, Stream, SubmitRequest, Verdict,
+    OPENMETRICS, State, Stream, SubmitRequest, Verdict,
 };
 use tokio::time::Instant;
 
@@ -230,6 +230,17 @@ pub async fn answer<O: Operations>(call: Call<O>) -> Result<Response<Body>, Prob
 /// `GET /v1/doctor`
 pub async fn doctor<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     json(StatusCode::OK, &call.front.operations.doctor()?)
+}
+
+/// `GET /v1/top`
+pub async fn top<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.top(&call.caller).await?)
+}
+
+/// `GET /metrics`
+pub async fn metrics<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let text = call.front.operations.metrics(&call.caller)?;
+    Ok(with_type(StatusCode::OK, OPENMETRICS, Body::from(text)))
 }
 
 /// `POST /v1/reload`

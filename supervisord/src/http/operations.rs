@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
-    AuditFilter, AuditKey, AuditPage, BudgetList, CreateSession, Doctor, Execution, ExecutionId,
-    ExecutionList, ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk,
-    Reloaded, Session, SessionId, SessionList, SubmitRequest, UnpackReport,
+    AuditFilter, AuditKey, AuditPage, BudgetList, CreateSession, Doctor, ErrorCode, Execution,
+    ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile,
+    OutputChunk, Reloaded, Session, SessionId, SessionList, SubmitRequest, Top, UnpackReport,
 };
 use tokio::sync::mpsc;
 
@@ -299,6 +299,19 @@ pub trait Operations: Send + Sync + 'static {
     /// When the daemon can't tell.
     fn doctor(&self) -> Result<Doctor, ApiError>;
 
+    /// What runs just now and what it uses.
+    fn top(&self, caller: &Caller) -> impl Future<Output = Result<Top, ApiError>> + Send;
+
+    /// What the daemon counts, as text.
+    ///
+    /// # Errors
+    ///
+    /// [`supervisor_api::ErrorCode::PermissionDenied`] for who is no administrator.
+    fn metrics(&self, caller: &Caller) -> Result<String, ApiError>;
+
+    /// Notes that an operation was answered, and with which error, if any.
+    fn note(&self, operation: &'static str, code: Option<ErrorCode>);
+
     /// Reads configuration and policies anew, all or nothing.
     fn reload(&self, caller: &Caller) -> impl Future<Output = Result<Reloaded, ApiError>> + Send;
 }
@@ -521,6 +534,18 @@ impl Operations for Supervisor {
 
     fn doctor(&self) -> Result<Doctor, ApiError> {
         Supervisor::doctor(self)
+    }
+
+    async fn top(&self, caller: &Caller) -> Result<Top, ApiError> {
+        Supervisor::top(self, caller).await
+    }
+
+    fn metrics(&self, caller: &Caller) -> Result<String, ApiError> {
+        Supervisor::metrics(self, caller)
+    }
+
+    fn note(&self, operation: &'static str, code: Option<ErrorCode>) {
+        self.inner().metrics.call("socket", operation, code);
     }
 
     async fn reload(&self, caller: &Caller) -> Result<Reloaded, ApiError> {

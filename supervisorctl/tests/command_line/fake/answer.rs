@@ -61,6 +61,7 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
         }
         "artifacts" => json_answer(200, &json!(shared.artifacts())),
         "artifact" => artifact_answer(&shared, &path),
+        "top" => json_answer(200, &top(&shared)),
         "reload" => match shared.script.lock().expect("whole").refusal.clone() {
             Some(error) => problem(error),
             None => json_answer(
@@ -203,6 +204,18 @@ fn decoded(path: &str) -> String {
         }
     }
     String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// Every look is a second after the last, and a quarter of it was spent on the CPU.
+fn top(shared: &Shared) -> Value {
+    let looks = shared.requests.lock().expect("whole");
+    let seconds = looks.iter().filter(|request| request.operation == "top").count();
+    let execution = execution(Outcome::Cancelled);
+    json!({"waiting": 3, "executions": [{
+        "id": execution.id, "session": execution.session, "owner_uid": 2001, "policy": "default",
+        "state": "running", "read_at_us": seconds * 1_000_000, "cpu_us": seconds * 250_000,
+        "memory": 5 << 20, "memory_max": 1 << 30, "pids": 2, "output_bytes": 7,
+        "pressure": {"memory": {"some": 1.5, "full": 0.5}}, "command": "sleep 300"}]})
 }
 
 fn doctor() -> Value {

@@ -16,7 +16,7 @@ use supervisor_api::{
     ControlStatus, CreateSession, Doctor, ErrorCode, Execution, ExecutionId, ExecutionList,
     ExtendSession, FileEntry, FileList, Limit, Limits, MakeDirectory, Mode, MoveFile, Outcome,
     OutputChunk, OutputSummary, PolicyReference, RefusedArtifact, Reloaded, Session, SessionId,
-    SessionList, State, Stream, SubmitRequest, UniqueMap, Usage,
+    SessionList, State, Stream, SubmitRequest, Top, UniqueMap, Usage,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -367,6 +367,16 @@ impl Operations for Fake {
             controls: vec![control()],
         })
     }
+
+    async fn top(&self, _: &Caller) -> Result<Top, ApiError> {
+        Ok(Top { executions: Vec::new(), waiting: 1 })
+    }
+
+    fn metrics(&self, _: &Caller) -> Result<String, ApiError> {
+        Ok("# EOF\n".to_owned())
+    }
+
+    fn note(&self, _: &'static str, _: Option<ErrorCode>) {}
 
     async fn reload(&self, caller: &Caller) -> Result<Reloaded, ApiError> {
         if caller.role != Role::Admin {
