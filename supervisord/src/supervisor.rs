@@ -396,7 +396,7 @@ impl Supervisor {
 
     fn refuse_storage(&self, id: ExecutionId, error: &StoreError) -> ApiError {
         if let Err(error) = self.inner.places.remove(id) {
-            tracing::warn!(%error, execution = %id, "can't remove what was kept of a refused submission");
+            tracing::warn!(%error, execution_id = %id, "can't remove what was kept of a refused submission");
         }
         from_store(error)
     }
