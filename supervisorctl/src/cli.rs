@@ -2,6 +2,7 @@
 
 mod limits;
 mod payload;
+mod session;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use supervisor_api::{ExecutionId, State};
 
 pub use self::payload::{FileToSend, PayloadOptions};
+pub use self::session::{CreateOptions, FileGetOptions, FilesCommand, SessionCommand};
 use crate::{exit, units};
 
 /// Executions a page may hold; the interface's own bound.
@@ -71,6 +73,12 @@ pub enum Command {
     /// List or fetch the files that an execution left
     #[command(subcommand)]
     Artifacts(ArtifactsCommand),
+    /// Make, look at, extend and close sessions: workspaces that outlive their executions
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Read and write the files of a session's workspace
+    #[command(subcommand)]
+    Files(FilesCommand),
     /// Show which controls this host can enforce, and how to get the others
     Doctor(DoctorOptions),
     /// Have the daemon read its configuration and policies anew, all or nothing (administrators only)

@@ -1,6 +1,8 @@
 //! The operations of the daemon, one function each. Every call has a connection of its own, so
 //! there is no state between two calls that a restart of the daemon could spoil.
 
+mod sessions;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use supervisor_api::{
 };
 
 use crate::cli::Selection;
-use crate::connection::{Answer, Call};
+use crate::connection::{Answer, Call, Payload};
 use crate::failure::Failure;
 use crate::{paths, progress, terminal, units};
 
@@ -74,7 +76,7 @@ impl Client {
         }
         let bar = progress::bar("uploading", body.len() as u64, show_progress);
         let call = Call {
-            body,
+            body: Payload::Json(body),
             patience: SUBMIT_PATIENCE,
             bar: bar.clone(),
             ..post(operation.to_owned(), "/v1/executions".to_owned())
@@ -138,6 +140,10 @@ impl Client {
         get(format!("fetch {} of {id}", terminal::name(path)), target).send(&self.socket).await
     }
 
+    pub(crate) async fn answer(&self, call: Call) -> Result<Answer, Failure> {
+        call.send(&self.socket).await
+    }
+
     /// What the host can enforce.
     pub async fn doctor(&self) -> Result<Doctor, Failure> {
         self.json(get("examine the host".to_owned(), "/v1/doctor".to_owned())).await
@@ -148,7 +154,7 @@ impl Client {
         self.json(post("reload".to_owned(), "/v1/reload".to_owned())).await
     }
 
-    async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failure> {
+    pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failure> {
         call.send(&self.socket).await?.json().await
     }
 }
@@ -164,11 +170,11 @@ pub fn state_name(state: State) -> &'static str {
     }
 }
 
-fn get(operation: String, target: String) -> Call {
-    let (body, bar) = (Vec::new(), ProgressBar::hidden());
+pub(crate) fn get(operation: String, target: String) -> Call {
+    let (body, bar) = (Payload::Nothing, ProgressBar::hidden());
     Call { operation, method: Method::GET, target, body, patience: PATIENCE, bar }
 }
 
-fn post(operation: String, target: String) -> Call {
+pub(crate) fn post(operation: String, target: String) -> Call {
     Call { method: Method::POST, ..get(operation, target) }
 }

@@ -1,7 +1,7 @@
 //! One request and its answer: HTTP/1.1 on a connection of its own over the daemon's socket.
 
-use std::convert::Infallible;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -41,12 +41,28 @@ pub struct Call {
     pub method: Method,
     /// Its path with the query.
     pub target: String,
-    /// Its JSON body; empty for none.
-    pub body: Vec<u8>,
+    /// What it carries.
+    pub body: Payload,
     /// How long the head of the answer may take.
     pub patience: Duration,
     /// Shows how much of the body is sent.
     pub bar: ProgressBar,
+}
+
+/// The body of a request.
+#[derive(Debug)]
+pub enum Payload {
+    /// None.
+    Nothing,
+    /// A JSON value.
+    Json(Vec<u8>),
+    /// A file of this machine, as long as it was when it was opened.
+    File {
+        /// The file.
+        file: File,
+        /// Its bytes.
+        length: u64,
+    },
 }
 
 /// A successful answer whose body is still to come.
@@ -93,11 +109,20 @@ impl Call {
             .method(self.method)
             .uri(self.target)
             .header(header::HOST, "supervisord");
-        if !self.body.is_empty() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
+        request = match &self.body {
+            Payload::Nothing => request,
+            Payload::Json(_) => request.header(header::CONTENT_TYPE, "application/json"),
+            Payload::File { .. } => {
+                request.header(header::CONTENT_TYPE, "application/octet-stream")
+            }
+        };
+        let left = match self.body {
+            Payload::Nothing => Left::Bytes(Bytes::new()),
+            Payload::Json(bytes) => Left::Bytes(bytes.into()),
+            Payload::File { file, length } => Left::File { file, length },
+        };
         let request = request
-            .body(Upload { left: Bytes::from(self.body), bar: self.bar })
+            .body(Upload { left, bar: self.bar })
             .map_err(Failure::misunderstood(&operation))?;
         sender.send_request(request).await.map_err(broken)
     }
@@ -129,33 +154,60 @@ impl Answer {
 
 /// A request body of known length, sent in pieces.
 struct Upload {
-    left: Bytes,
+    left: Left,
     bar: ProgressBar,
+}
+
+enum Left {
+    Bytes(Bytes),
+    File { file: File, length: u64 },
+}
+
+impl Left {
+    fn length(&self) -> u64 {
+        match self {
+            Left::Bytes(bytes) => bytes.len() as u64,
+            Left::File { length, .. } => *length,
+        }
+    }
+
+    /// The next piece. A file is read where it is needed: there is nothing else to do meanwhile.
+    fn next(&mut self) -> io::Result<Bytes> {
+        match self {
+            Left::Bytes(bytes) => Ok(bytes.split_to(bytes.len().min(PIECE))),
+            Left::File { file, length } => {
+                let size = usize::try_from(*length).unwrap_or(PIECE).min(PIECE);
+                let mut piece = vec![0; size];
+                file.read_exact(&mut piece)?; // one that has shrunk can't be sent as announced
+                *length -= size as u64;
+                Ok(piece.into())
+            }
+        }
+    }
 }
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.left.is_empty() {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.left.length() == 0 {
             return Poll::Ready(None);
         }
-        let piece = self.left.len().min(PIECE);
-        let piece = self.left.split_to(piece);
+        let piece = self.left.next()?;
         self.bar.inc(piece.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left.is_empty()
+        self.left.length() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left.len() as u64)
+        SizeHint::with_exact(self.left.length())
     }
 }
 

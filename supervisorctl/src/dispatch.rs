@@ -6,7 +6,10 @@ use tokio::runtime;
 use crate::cli::{ArtifactsCommand, Cli, Command, PolicyCommand};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::{artifacts, console, doctor, executions, exit, generate, output, policy, reload, run};
+use crate::{
+    artifacts, console, doctor, executions, exit, files, generate, output, policy, reload, run,
+    sessions,
+};
 
 /// Does what the arguments of this process say; tells its exit status.
 pub fn main() -> u8 {
@@ -47,6 +50,8 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
             artifacts::list(&client, options, global).await
         }
         Command::Reload => reload::reload(&client, global).await,
+        Command::Session(command) => sessions::session(&client, command, global).await,
+        Command::Files(command) => files::files(&client, command, global).await,
         Command::Completions { shell } => generate::completions(*shell),
         Command::Man { to } => generate::man(to.as_deref()),
     };

@@ -28,6 +28,7 @@ pub fn request(options: &PayloadOptions) -> Result<SubmitRequest, Failure> {
         files: files(&options.files)?,
         limits: options.limits.request(),
         artifacts: ArtifactRequest { globs: options.artifacts.clone() },
+        session: options.session,
         policy: options.policy.clone(),
         labels: UniqueMap(options.labels.iter().cloned().collect()),
         ..SubmitRequest::default()

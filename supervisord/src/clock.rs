@@ -11,6 +11,12 @@ pub fn now() -> String {
     format!("{rounded:.3}")
 }
 
+/// A file's time, in seconds since 1970, as results show it; empty for one that no calendar has, which a
+/// payload can give to its files.
+pub fn at(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map(|time| format!("{time:.0}")).unwrap_or_default()
+}
+
 /// How long ago that was, by the host's clock; `None` for what is no time or lies ahead.
 pub fn since(time: &str) -> Option<Duration> {
     let then: Timestamp = time.parse().ok()?;

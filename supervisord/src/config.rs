@@ -8,6 +8,9 @@ use serde::Deserialize;
 use supervisor_api::Mode;
 
 use crate::admission::Bounds;
+use crate::audit;
+use crate::dbus::Address;
+use crate::session;
 
 /// What the configuration says. Every key may be left out.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,8 +30,24 @@ pub struct Config {
     pub default_policy: String,
     /// Who may see and end everybody's executions, and reload, besides root.
     pub admins: Group,
+    /// The bus to serve on: `system`, `off` or an address.
+    pub dbus: Address,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
+    /// How the audit log is kept.
+    pub audit: ConfiguredAudit,
+}
+
+/// How the audit log is kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfiguredAudit {
+    /// Bytes of one file, about; 64 KiB at the least.
+    pub file_bytes: u64,
+    /// Bytes of all files, about; four files at the least. The oldest go, and the log says so.
+    pub total_bytes: u64,
+    /// Whether every record also goes to journald.
+    pub journal: bool,
 }
 
 /// Users and groups, by name or by number.
@@ -57,6 +76,10 @@ pub struct ConfiguredBounds {
     pub waiting: usize,
     /// Waiting, of one uid.
     pub waiting_per_uid: usize,
+    /// Sessions, of all callers.
+    pub sessions: usize,
+    /// Sessions, of one uid.
+    pub sessions_per_uid: usize,
 }
 
 impl Default for Config {
@@ -69,7 +92,9 @@ impl Default for Config {
             mode: Mode::Strict,
             default_policy: "default".to_owned(),
             admins: Group::default(),
+            dbus: Address::System,
             bounds: ConfiguredBounds::default(),
+            audit: ConfiguredAudit::default(),
         }
     }
 }
@@ -78,7 +103,39 @@ impl Default for ConfiguredBounds {
     /// A sandbox that does nothing costs about a megabyte, one that works a share of the cores:
     /// more at once than this only makes each slower on a machine of usual size.
     fn default() -> Self {
-        Self { running: 64, running_per_uid: 32, waiting: 4096, waiting_per_uid: 1024 }
+        Self {
+            running: 64,
+            running_per_uid: 32,
+            waiting: 4096,
+            waiting_per_uid: 1024,
+            // Each may hold a workspace of gigabytes; disks are full before this is reached.
+            sessions: 1024,
+            sessions_per_uid: 64,
+        }
+    }
+}
+
+impl Default for ConfiguredAudit {
+    fn default() -> Self {
+        let audit::Settings { file_bytes, total_bytes, journal } = audit::Settings::default();
+        Self { file_bytes, total_bytes, journal }
+    }
+}
+
+impl From<&ConfiguredAudit> for audit::Settings {
+    fn from(configured: &ConfiguredAudit) -> Self {
+        let ConfiguredAudit { file_bytes, total_bytes, journal } = *configured;
+        Self { file_bytes, total_bytes, journal }
+    }
+}
+
+impl From<&ConfiguredBounds> for session::Bounds {
+    fn from(configured: &ConfiguredBounds) -> Self {
+        let most = supervisor_launch::MAX_WORKSPACES;
+        Self {
+            sessions: configured.sessions.min(most),
+            sessions_per_uid: configured.sessions_per_uid,
+        }
     }
 }
 

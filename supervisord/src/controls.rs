@@ -3,8 +3,8 @@
 
 use supervisor_api::{ControlReport, ControlStatus, Limits};
 use supervisor_launch::seccomp::Profile;
-use supervisor_launch::{Applied, Descriptor};
-use supervisor_policy::Control;
+use supervisor_launch::{Applied, Descriptor, Storage};
+use supervisor_policy::{Control, WorkspacePlace};
 
 use ControlStatus::{Enforced, Missing, Weaker};
 
@@ -17,6 +17,8 @@ pub struct Held {
     pub landlock: u8,
     /// The payload's system calls.
     pub profile: Profile,
+    /// Where its policy wants the workspace.
+    pub place: WorkspacePlace,
 }
 
 /// How one control holds: status, mechanism, reason, remedy.
@@ -25,6 +27,8 @@ type Line = (ControlStatus, &'static str, Option<&'static str>, Option<&'static 
 const CGROUP: &str = "run as root on a host with cgroup v2, or install the service";
 const CONTROLLER: &str = "boot with cgroup v2 only (systemd.unified_cgroup_hierarchy=1) and give \
     the launcher the controller (systemd: Delegate=memory pids cpu io)";
+const DISK: &str = "run as root and give the launcher a directory of root's own \
+    (--workspaces), on a file system with project quota or with e2fsprogs installed";
 const KERNEL_LANDLOCK: &str =
     "boot a kernel with Landlock and name it in lsm= (Linux 6.12 for ABI 6)";
 
@@ -73,7 +77,8 @@ fn line(control: Control, held: &Held, limits: &Limits) -> Line {
         Control::Seccomp => enforced("allow-list of system calls"),
         Control::Rlimits => enforced("setrlimit"),
         Control::WallTime => enforced("the daemon's monotonic clock"),
-        Control::WorkspaceDisk | Control::TmpDisk => enforced("tmpfs size= and nr_inodes="),
+        Control::TmpDisk => enforced("tmpfs size= and nr_inodes="),
+        Control::WorkspaceDisk => workspace(held),
         Control::LandlockFiles | Control::LandlockNetwork | Control::LandlockScopes => {
             landlock(control, held)
         }
@@ -100,6 +105,22 @@ fn line(control: Control, held: &Held, limits: &Limits) -> Line {
         | Control::CpuMax
         | Control::CpuTime
         | Control::IoMax => resource(control, held, limits),
+    }
+}
+
+fn workspace(held: &Held) -> Line {
+    match (held.applied.workspace, held.place) {
+        (Storage::Quota, _) => (Enforced, "project quota", None, None),
+        (Storage::Image, _) => (Enforced, "image on a loop device", None, None),
+        (Storage::Memory, WorkspacePlace::Memory) => {
+            (Enforced, "tmpfs, counts as memory", None, None)
+        }
+        (Storage::Memory, WorkspacePlace::Disk) => (
+            Weaker,
+            "tmpfs, counts as memory",
+            Some("the launcher has no place for workspaces on disk"),
+            Some(DISK),
+        ),
     }
 }
 

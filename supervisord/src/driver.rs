@@ -12,14 +12,17 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use supervisor_api::{ArtifactList, ControlReport, Execution, ExecutionId, Outcome, State, Usage};
-use supervisor_launch::{Descriptor, Step};
+use supervisor_api::{
+    ArtifactList, AuditEvent, ControlReport, Execution, ExecutionId, Limits, Outcome, State, Usage,
+};
+use supervisor_launch::{Descriptor, Step, Storage};
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::admission::Turn;
 use crate::attend::{Observed, Output, observe};
+use crate::audit::{self, Unaudited};
 use crate::clock;
 use crate::controls::{self, Held};
 use crate::journal;
@@ -51,17 +54,26 @@ const DESTROY_AGAIN: Duration = Duration::from_secs(5);
 /// How long to wait before a record is tried again that could not be written.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
+/// A submission is not recorded, so it doesn't run.
+#[derive(Debug)]
+pub enum Unrecorded {
+    /// By the store.
+    Store(StoreError),
+    /// By the audit log.
+    Audit(Unaudited),
+}
+
 /// Drives a new execution from its submission to its end.
 pub async fn drive(
     inner: Arc<Inner>,
     live: Arc<Live>,
     plan: Plan,
     turn: oneshot::Receiver<Turn>,
-    recorded: oneshot::Sender<Result<(), StoreError>>,
+    recorded: oneshot::Sender<Result<(), Unrecorded>>,
 ) {
     let first = live.snapshot();
     let record = async {
-        let result = inner.store.insert(&first).await;
+        let result = record_first(&inner, &first).await;
         let stored = result.is_ok();
         drop(recorded.send(result)); // whoever submitted may be gone; the execution goes on
         stored
@@ -70,7 +82,8 @@ pub async fn drive(
         let turn =
             wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
         live.change(|execution| execution.state = State::Launching);
-        let request = plan.prepare(first.id.bits(), inner.landlock_floor());
+        let disk = inner.host.disk();
+        let request = plan.prepare(first.id.bits(), first.owner_uid, inner.landlock_floor(), disk);
         let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;
         Ok((sandbox, turn))
     };
@@ -86,6 +99,17 @@ pub async fn drive(
         }
     }
     inner.live.remove(first.id);
+}
+
+/// Has a submission in the audit log and then in the store.
+async fn record_first(inner: &Inner, first: &Execution) -> Result<(), Unrecorded> {
+    inner.audit.write(audit::accepted(first)).await.map_err(Unrecorded::Audit)?;
+    let inserted = inner.store.insert(first).await;
+    if let Err(error) = &inserted {
+        let subject = audit::subject(first);
+        inner.audit.note(audit::recovery(subject, "written_off", Some(&error.to_string())));
+    }
+    inserted.map_err(Unrecorded::Store)
 }
 
 /// Goes on with an execution whose sandbox outlived the daemon that started it. `ran` is how long it has
@@ -188,6 +212,15 @@ async fn write_files(sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {
     let workspace = sandbox.get(Descriptor::Workspace).ok_or_else(lost)?;
     let workspace = workspace.try_clone().map_err(|_| lost())?;
     let files = plan.files.clone();
+    if plan.kept.is_some() {
+        // What an execution before it left there gives way, as it would to any other writer.
+        let replaced =
+            spawn_blocking(move || workspace::replace_files(workspace.as_fd(), &files)).await;
+        return match replaced {
+            Ok(result) => result.map_err(|error| outcome::files_not_replaced(&error)),
+            Err(_) => Err(lost()), // the runtime is shutting down
+        };
+    }
     let written = spawn_blocking(move || workspace::write_files(workspace.as_fd(), &files)).await;
     match written {
         Ok(result) => result.map_err(|error| outcome::files_failed(&error)),
@@ -250,10 +283,10 @@ async fn attend(
     if !globs.is_empty() {
         wait_for_death(inner, live, &sandbox).await; // a process that closed its streams may still change files
     }
-    let used = usage(&sandbox, wall, &observed);
+    let used = usage(&sandbox, &limits, wall, &observed);
     let artifacts = collect(inner, live, &sandbox, globs).await;
-    let held =
-        Held { applied: sandbox.applied, landlock: observed.landlock, profile: live.profile };
+    let (applied, landlock) = (sandbox.applied, observed.landlock);
+    let held = Held { applied, landlock, profile: live.profile, place: live.place };
     let controls = match observed.facts.failed {
         Some((step, _)) => {
             let reason = format!("the set-up failed at step {}, and nothing ran", step.name());
@@ -270,10 +303,15 @@ async fn attend(
     }
 }
 
-fn usage(sandbox: &Sandbox, wall: Duration, observed: &Observed) -> Usage {
+fn usage(sandbox: &Sandbox, limits: &Limits, wall: Duration, observed: &Observed) -> Usage {
     let counted = &observed.facts.counted;
     let workspace = sandbox.get(Descriptor::Workspace);
-    let workspace = workspace.and_then(|fd| workspace::usage(fd.as_fd()).ok());
+    let mut workspace = workspace.and_then(|fd| workspace::usage(fd.as_fd()).ok());
+    if let (true, Some(usage)) = (sandbox.applied.workspace != Storage::Memory, &mut workspace) {
+        // A file system on disk counts what it needs itself; what is left of the limits is exact.
+        usage.bytes = limits.workspace_bytes.saturating_sub(usage.bytes_free);
+        usage.inodes = limits.workspace_inodes.saturating_add(1).saturating_sub(usage.inodes_free);
+    }
     Usage {
         wall_ms: wall.as_millis() as u64,
         cpu_ms: counted.cpu.or(observed.cpu).unwrap_or_default() / 1000,
@@ -372,11 +410,35 @@ async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
     finished.controls = end.controls;
     finished.artifact_count = end.artifacts.artifacts.len() as u64;
     finished.artifacts_truncated = end.artifacts.truncated;
-    let (recorded, ()) = tokio::join!(record(inner, live, &mut finished, &end.artifacts), removed);
+    let audited = audit_end(inner, &finished);
+    let record = record(inner, live, &mut finished, &end.artifacts);
+    let (recorded, (), ()) = tokio::join!(record, audited, removed);
     if recorded {
         journal::finished(&finished);
         live.change(|execution| *execution = finished);
         inner.note_finished();
+    }
+}
+
+/// Has the end in the audit log, on disk, however often it takes.
+fn audit_end(inner: &Arc<Inner>, finished: &Execution) -> impl Future<Output = ()> + use<> {
+    let generation = inner.settings.current();
+    let policy = generation.policies.resolve(&finished.policy.name).map(|policy| &**policy);
+    let outcome = finished.outcome.clone();
+    let hits = outcome.as_ref().map(|outcome| audit::limits_hit(finished, outcome, policy));
+    let mut events: Vec<AuditEvent> = hits.unwrap_or_default();
+    events.extend(outcome.map(|outcome| audit::ended(finished, &outcome)));
+    let inner = inner.clone();
+    async move {
+        let last = events.pop();
+        events.into_iter().for_each(|event| inner.audit.note(event));
+        let Some(last) = last else { return };
+        while let Err(error) = inner.audit.write_durably(last.clone()).await {
+            if error == Unaudited::Closed {
+                return; // the next daemon finds it unfinished and records it again
+            }
+            sleep(RECORD_AGAIN).await;
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 
 use supervisor_api::{ControlReport, ControlStatus, Doctor, Limits, Mode};
 use supervisor_launch::seccomp::Profile;
-use supervisor_launch::{Applied, Descriptor, Image, Prepare, Report, Step};
+use supervisor_launch::{Applied, Descriptor, Image, Prepare, Report, Step, Storage, Workspace};
+use supervisor_policy::WorkspacePlace;
 
 use crate::controls::{self, Held};
 use crate::launcher::{LaunchError, Launcher};
@@ -69,11 +70,25 @@ impl Host {
         self.found.as_ref().map_or(0, |(_, landlock)| *landlock)
     }
 
+    /// What would hold a workspace on disk; memory if there can be none.
+    pub fn disk(&self) -> Storage {
+        self.found.as_ref().map_or(Storage::Memory, |(applied, _)| applied.disk)
+    }
+
     /// How the controls would hold a sandbox.
-    pub fn matrix(&self, profile: Profile, limits: &Limits) -> Vec<ControlReport> {
+    pub fn matrix(
+        &self,
+        profile: Profile,
+        place: WorkspacePlace,
+        limits: &Limits,
+    ) -> Vec<ControlReport> {
         match &self.found {
             Ok((applied, landlock)) => {
-                let held = Held { applied: *applied, landlock: *landlock, profile };
+                let mut applied = *applied;
+                if place == WorkspacePlace::Disk {
+                    applied.workspace = applied.disk;
+                }
+                let held = Held { applied, landlock: *landlock, profile, place };
                 controls::matrix(&held, limits)
             }
             Err(unable) => controls::nothing(&unable.reason, unable.remedy),
@@ -83,7 +98,7 @@ impl Host {
     /// The matrix of this host, with every limit asked for.
     pub fn doctor(&self, mode: Mode) -> Doctor {
         let io = Limits { io_read_bps: 1 << 20, ..PROBE };
-        let controls = self.matrix(Profile::Default, &io);
+        let controls = self.matrix(Profile::Default, WorkspacePlace::Memory, &io);
         Doctor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mode,
@@ -102,10 +117,15 @@ async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Un
         exec: true,
         landlock: 0,
         limits: sandbox_limits(&PROBE),
+        listeners: None,
+        owner: None,
+        workspace: Workspace::Memory,
     };
     let mut sandbox = launcher.prepare(request).await.map_err(|error| match error {
         LaunchError::Failed { step, errno } => unable(step, errno),
-        LaunchError::Gone => Unable { reason: error.to_string(), remedy: "see its journal" },
+        LaunchError::Old | LaunchError::Gone => {
+            Unable { reason: error.to_string(), remedy: "see its journal" }
+        }
     })?;
     let report = sandbox.take(Descriptor::Report).and_then(|pipe| Reports::new(pipe).ok());
     let silent = || Unable {
@@ -135,7 +155,13 @@ fn remedy(step: Step) -> &'static str {
             "allow user namespaces: sysctl user.max_user_namespaces, \
              kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
         }
-        Step::GrantWorkspace => "boot Linux 6.3 or newer: id-mapped mounts of tmpfs are needed",
+        Step::GrantWorkspace => {
+            "boot Linux 6.3 or newer, whose tmpfs can be id-mapped, or give the launcher a directory \
+             for workspaces on disk (--workspaces)"
+        }
+        Step::MakeDisk | Step::MountDisk => {
+            "install e2fsprogs, and let the launcher have the loop devices (systemd: DeviceAllow=)"
+        }
         Step::MountProc => {
             "take mounts off /proc in the launcher's mount namespace (systemd: \
              ProtectKernelTunables=, ProtectKernelLogs=, ProcSubset=)"

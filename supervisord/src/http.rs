@@ -21,12 +21,15 @@ mod pool;
 mod range;
 mod routes;
 mod server;
+mod sessions;
 mod streaming;
 mod strict;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-pub use operations::{Chunks, Operations};
+pub use json::{parse as parse_json, shorten};
+pub use operations::{Chunks, Operations, Receiver};
 pub use peer::{Peer, Roles};
+pub use pool::{Pool, Share};
 pub use server::Server;

@@ -6,7 +6,9 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use supervisor_launch::{Applied, Descriptor, MAX_MESSAGE, Prepare, Reply, Request, Step};
+use supervisor_launch::{
+    Applied, Descriptor, Kept, MAX_LISTED, MAX_MESSAGE, Prepare, Reply, Request, Step,
+};
 use supervisor_sys::{receive, send};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -27,6 +29,8 @@ pub enum LaunchError {
         /// The error number.
         errno: i32,
     },
+    /// The launcher is of an earlier version, which has no words for what was asked.
+    Old,
     /// The launcher is gone, and with it every sandbox.
     Gone,
 }
@@ -40,6 +44,10 @@ impl fmt::Display for LaunchError {
             LaunchError::Failed { step, errno } => {
                 write!(f, "step {}: {}", step.name(), io::Error::from_raw_os_error(*errno))
             }
+            LaunchError::Old => f.write_str(
+                "the launcher is of an earlier version that can't do this; restart \
+                 supervisor-launcher when nothing runs",
+            ),
             LaunchError::Gone => f.write_str("the launcher is gone"),
         }
     }
@@ -84,23 +92,29 @@ impl Sandbox {
     }
 }
 
+/// A message on its way, and who waits for the answer.
+type Asked = (Vec<u8>, oneshot::Sender<Answer>);
+
 type Answer = Result<(Reply, Vec<OwnedFd>), LaunchError>;
 
 /// Sends requests to the launcher.
 #[derive(Clone)]
 pub struct Launcher {
-    requests: mpsc::Sender<(Request, oneshot::Sender<Answer>)>,
+    requests: mpsc::Sender<Asked>,
+    /// What it speaks.
+    version: u16,
 }
 
 impl Launcher {
-    /// Starts the task that owns the socket. It ends with the launcher.
-    pub fn start(socket: OwnedFd) -> io::Result<Self> {
+    /// Starts the task that owns the socket to a launcher that speaks this version. It ends with the
+    /// launcher.
+    pub fn start(socket: OwnedFd, version: u16) -> io::Result<Self> {
         let flags = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
         nix::fcntl::fcntl(&socket, flags)?;
         let socket = register(socket, Interest::READABLE | Interest::WRITABLE)?;
         let (requests, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(converse(socket, queue));
-        Ok(Self { requests })
+        tokio::spawn(converse(socket, version, queue));
+        Ok(Self { requests, version })
     }
 
     /// Returns once the launcher is gone.
@@ -139,6 +153,51 @@ impl Launcher {
         }
     }
 
+    /// Makes a workspace that is kept; it is on disk when this returns without an error.
+    pub async fn make_workspace(&self, kept: Kept) -> Result<(), LaunchError> {
+        match self.ask(Request::MakeWorkspace(kept)).await? {
+            (Reply::WorkspaceMade { id }, _) if id == kept.id => Ok(()),
+            other => Err(failure(other.0)),
+        }
+    }
+
+    /// Removes a kept workspace; nothing of it is left when this returns without an error.
+    pub async fn remove_workspace(&self, id: u128) -> Result<(), LaunchError> {
+        match self.ask(Request::RemoveWorkspace { id }).await? {
+            (Reply::WorkspaceRemoved { id: theirs }, _) if theirs == id => Ok(()),
+            other => Err(failure(other.0)),
+        }
+    }
+
+    /// Every workspace that is kept.
+    pub async fn workspaces(&self) -> Result<Vec<Kept>, LaunchError> {
+        let (mut all, mut from) = (Vec::new(), 0);
+        loop {
+            match self.ask(Request::ListWorkspaces { from }).await? {
+                (Reply::Workspaces { kept }, _) => {
+                    let is_last = kept.len() < MAX_LISTED;
+                    let next = kept.last().and_then(|last| last.id.checked_add(1));
+                    all.extend(kept);
+                    match next.filter(|next| !is_last && *next > from) {
+                        Some(next) => from = next,
+                        None => return Ok(all),
+                    }
+                }
+                other => return Err(failure(other.0)),
+            }
+        }
+    }
+
+    /// The root directory of a kept workspace, in which we own what payloads own.
+    pub async fn grant(&self, id: u128) -> Result<OwnedFd, LaunchError> {
+        match self.ask(Request::Grant { id }).await? {
+            (Reply::Granted { id: theirs }, mut fds) if theirs == id && fds.len() == 1 => {
+                fds.pop().ok_or(LaunchError::Gone)
+            }
+            other => Err(failure(other.0)),
+        }
+    }
+
     async fn sandbox(&self, request: Request, execution: u128) -> Result<Sandbox, LaunchError> {
         match self.ask(request).await? {
             (Reply::Prepared { execution: theirs, applied }, fds) if theirs == execution => {
@@ -149,6 +208,7 @@ impl Launcher {
     }
 
     async fn ask(&self, request: Request) -> Answer {
+        let request = request.encode(self.version).map_err(|_| LaunchError::Old)?;
         let (answer, answered) = oneshot::channel();
         self.requests.send((request, answer)).await.map_err(|_| LaunchError::Gone)?;
         answered.await.map_err(|_| LaunchError::Gone)?
@@ -166,10 +226,7 @@ fn failure(reply: Reply) -> LaunchError {
 
 /// Sends what is asked and hands replies to those who asked, in order. When it ends, whoever still
 /// waits learns that the launcher is gone.
-async fn converse(
-    socket: AsyncFd<OwnedFd>,
-    mut queue: mpsc::Receiver<(Request, oneshot::Sender<Answer>)>,
-) {
+async fn converse(socket: AsyncFd<OwnedFd>, version: u16, mut queue: mpsc::Receiver<Asked>) {
     let mut waiting: VecDeque<oneshot::Sender<Answer>> = VecDeque::new();
     loop {
         tokio::select! {
@@ -181,7 +238,7 @@ async fn converse(
                 }
                 waiting.push_back(answer);
             }
-            reply = next_reply(&socket) => match (reply, waiting.pop_front()) {
+            reply = next_reply(&socket, version) => match (reply, waiting.pop_front()) {
                 // Whoever asked may have given up; then a sandbox is known to the launcher only,
                 // and the next look at its list ends it.
                 (Ok(reply), Some(answer)) => drop(answer.send(Ok(reply))),
@@ -198,17 +255,16 @@ async fn converse(
     }
 }
 
-async fn transmit(socket: &AsyncFd<OwnedFd>, request: &Request) -> io::Result<()> {
-    let bytes = request.encode();
+async fn transmit(socket: &AsyncFd<OwnedFd>, bytes: &[u8]) -> io::Result<()> {
     loop {
         let mut guard = socket.writable().await?;
-        if let Ok(sent) = guard.try_io(|socket| send(socket.as_fd(), &bytes, &[])) {
+        if let Ok(sent) = guard.try_io(|socket| send(socket.as_fd(), bytes, &[])) {
             return sent;
         }
     }
 }
 
-async fn next_reply(socket: &AsyncFd<OwnedFd>) -> io::Result<(Reply, Vec<OwnedFd>)> {
+async fn next_reply(socket: &AsyncFd<OwnedFd>, version: u16) -> io::Result<(Reply, Vec<OwnedFd>)> {
     loop {
         let mut guard = socket.readable().await?;
         let mut buffer = vec![0; MAX_MESSAGE];
@@ -219,7 +275,10 @@ async fn next_reply(socket: &AsyncFd<OwnedFd>) -> io::Result<(Reply, Vec<OwnedFd
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let bytes = buffer.get(..length).unwrap_or_default();
-        let reply = Reply::decode(bytes).map_err(io::Error::other)?;
+        let (theirs, reply) = Reply::decode(bytes).map_err(io::Error::other)?;
+        if theirs != version {
+            return Err(io::Error::other("an answer in another version"));
+        }
         return Ok((reply, fds));
     }
 }

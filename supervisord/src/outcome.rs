@@ -4,12 +4,12 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use supervisor_api::{Limit, Limits, Outcome};
+use supervisor_api::{ApiError, ErrorCode, Limit, Limits, Outcome};
 use supervisor_launch::{Ended, Step};
 
 use crate::accounting::Counted;
 use crate::launcher::LaunchError;
-use crate::workspace::WriteFilesError;
+use crate::workspace::{FileError, WriteFilesError};
 
 /// What is known at the end.
 #[derive(Debug, Default)]
@@ -64,6 +64,9 @@ pub fn setup_failed(step: Step, errno: i32) -> Outcome {
 pub fn launch_failed(error: LaunchError) -> Outcome {
     match error {
         LaunchError::Failed { step, errno } => setup_failed(step, errno),
+        LaunchError::Old => {
+            Outcome::SetupFailed { step: "admit".to_owned(), reason: error.to_string() }
+        }
         LaunchError::Gone => Outcome::Lost { reason: error.to_string() },
     }
 }
@@ -71,6 +74,33 @@ pub fn launch_failed(error: LaunchError) -> Outcome {
 /// The submission's files could not be written.
 pub fn files_failed(error: &WriteFilesError) -> Outcome {
     Outcome::SetupFailed { step: "write_files".to_owned(), reason: error.to_string() }
+}
+
+/// The submission's files could not take the place of what the session has.
+pub fn files_not_replaced(error: &FileError) -> Outcome {
+    Outcome::SetupFailed { step: "write_files".to_owned(), reason: error.to_string() }
+}
+
+/// The launcher could not make a session's workspace.
+pub fn workspace_refused(error: &LaunchError) -> ApiError {
+    match error {
+        LaunchError::Failed { errno, .. } if *errno == nix::libc::ENOSPC => {
+            ApiError::new(ErrorCode::StorageFull, "there is no room for another workspace")
+                .with_hint("close a session, or ask for a smaller workspace")
+        }
+        LaunchError::Failed { step: Step::MakeDisk, errno: 0 } | LaunchError::Old => {
+            let problem = "the launcher can keep no workspace on disk";
+            ApiError::new(ErrorCode::ControlMissing, problem).with_hint(
+                "give it a directory for them (--workspaces), and a kernel with loop devices or \
+                 project quota",
+            )
+        }
+        LaunchError::Gone => ApiError::new(ErrorCode::Unavailable, "the launcher is gone"),
+        error => {
+            tracing::error!(%error, "a workspace could not be made");
+            ApiError::new(ErrorCode::Internal, "the workspace could not be made")
+        }
+    }
 }
 
 fn signal_name(signal: u8) -> String {

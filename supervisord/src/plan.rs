@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 
 use supervisor_api::{
     ApiError, ErrorCode, InputFile, Language, Limit, Limits, LimitsRequest, SubmitRequest,
+    UniqueMap,
 };
 use supervisor_launch::seccomp::Profile;
-use supervisor_launch::{Image, Prepare, SandboxLimits, Start};
+use supervisor_launch::{Image, Listeners, Prepare, SandboxLimits, Start, Storage, Workspace};
 use supervisor_policy::{
-    LimitsAsked, Refusal, RefusalReason, Resolved, check_environment_name, check_environment_value,
+    LimitsAsked, Refusal, RefusalReason, Resolved, WorkspacePlace, check_environment_name,
+    check_environment_value,
 };
 
+use crate::session::Record as Session;
 use crate::workspace::{GlobSelection, WorkingDirectory, check_files};
 
 /// Labels of an execution at the most, and the bytes of their names and values: they are for lists.
@@ -58,13 +61,26 @@ pub struct Plan {
     pub profile: Profile,
     /// Whether files of the workspace and /tmp may be executed.
     pub exec: bool,
+    /// The sockets on which its traffic is taken, if it is to have a way out.
+    pub listeners: Option<Listeners>,
+    /// Where the workspace is to be.
+    pub workspace: WorkspacePlace,
+    /// The session's workspace, by number; without a session it is a new one.
+    pub kept: Option<u128>,
 }
 
 impl Plan {
     /// Checks a submission against its policy.
-    pub fn new(request: SubmitRequest, policy: &Resolved) -> Result<Self, ApiError> {
-        check_labels(&request)?;
-        let limits = limits(&request.limits, policy)?;
+    pub fn new(
+        request: SubmitRequest,
+        policy: &Resolved,
+        session: Option<&Session>,
+    ) -> Result<Self, ApiError> {
+        check_labels(&request.labels)?;
+        let limits = match session {
+            Some(session) => limits_in(session, &request.limits, policy)?,
+            None => limits(&request.limits, policy)?,
+        };
         let mut files = request.files;
         let argv = match (request.language, request.source) {
             (Some(language), Some(source)) if request.argv.is_empty() => {
@@ -100,11 +116,32 @@ impl Plan {
         let profile = Profile::parse(policy.profile().as_str()).ok_or_else(|| {
             ApiError::new(ErrorCode::Internal, "a profile that launches don't know")
         })?;
-        Ok(Self { argv, limits, start, stdin, files, globs, profile, exec: policy.exec() })
+        Ok(Self {
+            argv,
+            limits,
+            start,
+            stdin,
+            files,
+            globs,
+            profile,
+            exec: policy.exec(),
+            listeners: None,
+            workspace: match session {
+                Some(_) => WorkspacePlace::Disk,
+                None => policy.workspace(),
+            },
+            kept: session.map(|session| session.id.bits()),
+        })
     }
 
-    /// The launch request.
-    pub fn prepare(&self, execution: u128, landlock: u8) -> Prepare {
+    /// The launch request. Where the host has no workspaces on disk, it is for one in memory: in strict
+    /// mode no such submission gets here, and in best-effort mode the result says it.
+    pub fn prepare(&self, execution: u128, owner: u32, landlock: u8, disk: Storage) -> Prepare {
+        let workspace = match (self.kept, self.workspace) {
+            (Some(id), _) => Workspace::Kept(id),
+            (None, WorkspacePlace::Disk) if disk != Storage::Memory => Workspace::Disk,
+            (None, _) => Workspace::Memory,
+        };
         Prepare {
             execution,
             image: Image(0),
@@ -112,6 +149,9 @@ impl Plan {
             exec: self.exec,
             landlock,
             limits: sandbox_limits(&self.limits),
+            listeners: self.listeners,
+            owner: Some(owner),
+            workspace,
         }
     }
 }
@@ -136,8 +176,8 @@ pub fn sandbox_limits(limits: &Limits) -> SandboxLimits {
     }
 }
 
-fn check_labels(request: &SubmitRequest) -> Result<(), ApiError> {
-    let labels = &request.labels.0;
+pub(crate) fn check_labels(labels: &UniqueMap) -> Result<(), ApiError> {
+    let labels = &labels.0;
     if labels.len() > MAX_LABELS {
         return Err(ApiError::invalid("labels", format!("at most {MAX_LABELS} labels")));
     }
@@ -154,7 +194,33 @@ fn check_labels(request: &SubmitRequest) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn limits(asked: &LimitsRequest, policy: &Resolved) -> Result<Limits, ApiError> {
+/// The limits of an execution in a session, whose workspace has its own already.
+fn limits_in(
+    session: &Session,
+    asked: &LimitsRequest,
+    policy: &Resolved,
+) -> Result<Limits, ApiError> {
+    let held = [
+        (Limit::WorkspaceBytes, session.workspace_bytes),
+        (Limit::WorkspaceInodes, session.workspace_inodes),
+    ];
+    for (limit, value) in held {
+        if asked.get(limit).is_some_and(|asked| asked != value) {
+            let problem = format!("the session's workspace has {value} for {limit}");
+            let field = format!("limits.{}", limit.name());
+            return Err(ApiError::invalid(field, problem).with_hint("leave it out"));
+        }
+    }
+    // What the session was given once is not held against the policy of this moment again.
+    let others = LimitsRequest { workspace_bytes: None, workspace_inodes: None, ..asked.clone() };
+    let mut granted = limits(&others, policy)?;
+    for (limit, value) in held {
+        granted.set(limit, value);
+    }
+    Ok(granted)
+}
+
+pub(crate) fn limits(asked: &LimitsRequest, policy: &Resolved) -> Result<Limits, ApiError> {
     let mut translated = LimitsAsked::default();
     for limit in Limit::ALL {
         if let (Some(value), Some(known)) = (asked.get(*limit), theirs(*limit)) {
@@ -267,6 +333,7 @@ fn start(
         cwd: cwd.as_bytes().to_vec(),
         argv: argv.iter().map(|word| word.clone().into_bytes()).collect(),
         environment: variables.collect(),
+        authority: Vec::new(),
     };
     start.encode().map_err(|_| {
         let most = supervisor_launch::MAX_START;

@@ -11,16 +11,18 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::AsFd;
-use supervisor_api::Execution;
+use supervisor_api::{Execution, ExecutionId, Subject};
 use supervisor_launch::Descriptor;
 use supervisor_launch::seccomp::Profile;
 use tokio::sync::watch;
 
+use crate::audit;
 use crate::capture::Capture;
 use crate::clock;
 use crate::driver;
 use crate::launcher::{Sandbox, pid_of};
 use crate::live::Live;
+use crate::session;
 use crate::store::MAX_FINISHED_PER_OWNER;
 use crate::supervisor::Inner;
 use crate::workspace::GlobSelection;
@@ -30,11 +32,15 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Adopts what lives, records what is lost, ends what nobody knows, removes files without a record.
 pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
+    session::recover(inner).await?; // before executions, which hold theirs
     let unfinished = inner.store.unfinished().await?;
     let living: HashSet<u128> = inner.launcher.list().await?.into_iter().collect();
     let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();
     for stranger in living.difference(&known) {
         inner.launcher.destroy(*stranger).await?;
+        let execution = Some(ExecutionId::from_bits(*stranger));
+        let subject = Subject { execution, ..Subject::default() };
+        inner.audit.note(audit::recovery(subject, "destroyed", Some("nothing is known of it")));
     }
     for execution in unfinished {
         take_over(inner, execution, &living).await?;
@@ -74,10 +80,12 @@ async fn take_over(
     let id = execution.id;
     let globs = inner.places.globs(id).unwrap_or_default();
     let started_at = execution.started_at.clone();
+    let subject = audit::subject(&execution);
     let live = resurrect(inner, execution)?;
     inner.live.insert(id, live.clone());
     if !living.contains(&id.bits()) {
         let reason = "the daemon was stopped before its end was recorded, and its sandbox is gone";
+        inner.audit.note(audit::recovery(subject, "written_off", Some(reason)));
         tokio::spawn(driver::write_off(inner.clone(), live, reason));
         return Ok(());
     }
@@ -91,21 +99,29 @@ async fn take_over(
     } else {
         Ok(ran(&sandbox, started_at.as_deref()))
     };
+    match &ran {
+        Ok(_) => inner.audit.note(audit::recovery(subject, "adopted", None)),
+        Err(reason) => inner.audit.note(audit::recovery(subject, "written_off", Some(reason))),
+    }
     tokio::spawn(driver::adopt(inner.clone(), live, sandbox, ran, globs));
     Ok(())
 }
 
 fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> {
+    let session = inner.sessions.get(execution.session).and_then(|session| session.run().ok());
     let place = inner.places.make(execution.id, &[])?;
     let capture = Capture::reopen(place, execution.limits.output_bytes)?;
     let generation = inner.settings.current();
     let policy = generation.policies.resolve(&execution.policy.name);
+    let workspace = policy.map(|policy| policy.workspace()).unwrap_or_default();
     let profile = policy.and_then(|policy| Profile::parse(policy.profile().as_str()));
     Ok(Arc::new(Live {
         profile: profile.unwrap_or(Profile::Default),
+        place: workspace,
         execution: watch::Sender::new(execution),
         capture,
         cancelled: watch::Sender::new(false),
+        session,
     }))
 }
 

@@ -11,25 +11,28 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
-};
-use supervisor_api::{Mode, State};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+use supervisor_api::{Mode, State, What};
+use supervisor_launch::VERSION;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::audit::{self, Audit};
 use crate::confine;
+use crate::dbus;
 use crate::host::Host;
 use crate::http::{Roles, Server};
 use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::LiveSet;
 use crate::places::Places;
+use crate::reach::reach;
 use crate::recovery;
+use crate::session::{self, SessionSet};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
@@ -49,9 +52,12 @@ const LAST_RECORDS: Duration = Duration::from_secs(5);
 /// Everything a daemon is made from.
 struct Parts {
     listener: UnixListener,
-    launcher: OwnedFd,
+    /// Its socket, and the version it speaks.
+    launcher: (OwnedFd, u16),
     state: PathBuf,
     settings: Settings,
+    bus: dbus::Address,
+    audit: audit::Settings,
 }
 
 /// Runs the installed service.
@@ -61,7 +67,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     journal::begin("info")?;
     confine::harden()?;
     let (settings, config) = Settings::read(path)?;
-    let launcher = connect_to_launcher(&config.launcher)?;
+    let launcher = reach(&config.launcher)?;
     let listener = match sockets.remove(systemd::API_SOCKET) {
         Some(socket) => listening(socket)?,
         None => listen(&config.socket)?,
@@ -70,7 +76,9 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         return Err(format!("nothing listens on a socket of the name {name:?}").into());
     }
     confine::restrict()?;
-    let parts = Parts { listener, launcher, state: config.state, settings };
+    let audit = audit::Settings::from(&config.audit);
+    let (state, bus) = (config.state, config.dbus);
+    let parts = Parts { listener, launcher, state, settings, bus, audit };
     runtime()?.block_on(serve(parts, Until::Signal))
 }
 
@@ -81,7 +89,8 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
         return Err("this command line is supervisord's own".into());
     };
     let listener = UnixListener::from(supervisor_sys::take_inherited(listener.parse()?)?);
-    let launcher = supervisor_sys::take_inherited(launcher.parse()?)?;
+    // It was started with us, so it is of our version.
+    let launcher = (supervisor_sys::take_inherited(launcher.parse()?)?, VERSION);
     journal::begin("warn")?;
     let uid: u32 = uid.parse()?;
     let privileged = nix::unistd::geteuid().is_root();
@@ -95,7 +104,9 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let settings = Settings::builtin(mode)?;
     let state = PathBuf::from(confine::STATE);
     let ready = format!("ready {directory}/api.sock");
-    let parts = Parts { listener, launcher, state, settings };
+    let bus = dbus::Address::Off;
+    let audit = audit::Settings::default();
+    let parts = Parts { listener, launcher, state, settings, bus, audit };
     runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
 }
 
@@ -109,20 +120,6 @@ enum Until {
 
 fn runtime() -> io::Result<runtime::Runtime> {
     runtime::Builder::new_current_thread().max_blocking_threads(BLOCKING).enable_all().build()
-}
-
-fn connect_to_launcher(path: &Path) -> io::Result<OwnedFd> {
-    let kind = SockType::SeqPacket;
-    let connection = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    connect(std::os::fd::AsRawFd::as_raw_fd(&connection), &UnixAddr::new(path)?).map_err(
-        |error| {
-            io::Error::new(
-                io::Error::from(error).kind(),
-                format!("the launcher's socket {}: {error}", path.display()),
-            )
-        },
-    )?;
-    Ok(connection)
 }
 
 /// A socket that was handed in. Who may reach it is its unit's word.
@@ -148,10 +145,14 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, launcher, state, settings } = parts;
+    let Parts { listener, launcher, state, settings, bus, audit: log } = parts;
     let store = Store::open(&state)?;
+    let audit = Audit::open(&state, log)?;
+    let first = settings.current();
+    let started = audit::start(&first.policies, first.mode, audit.key().public_key, audit.head());
+    audit.write(started).await?;
     let places = Arc::new(Places::open(&state)?);
-    let launcher = Launcher::start(launcher)?;
+    let launcher = Launcher::start(launcher.0, launcher.1)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
     let host = timeout(PROBE, probe).await.map_err(|_| "the launcher does not answer")?;
     if let (Some(unable), Until::InputEnds { .. }) = (host.unable(), &until) {
@@ -159,13 +160,15 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
             format!("no sandbox can be made here: {}; {}", unable.reason, unable.remedy).into()
         );
     }
-    let first = settings.current();
     let roles = Roles::new(first.admin_uids.clone(), first.admin_gids.clone());
     let supervisor = Supervisor::new(Inner {
         store,
+        audit: audit.clone(),
         launcher,
         admission: Admission::new(first.bounds),
         live: LiveSet::default(),
+        sessions: SessionSet::new(first.session_bounds),
+        archives: Arc::new(Semaphore::new(session::ARCHIVES)),
         places,
         settings,
         roles: roles.clone(),
@@ -176,6 +179,8 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (stop, stopped) = watch::channel(false);
+    let expiry = tokio::spawn(session::watch(supervisor.clone()));
+    let bus = tokio::spawn(dbus::serve(supervisor.clone(), bus, stopped.clone()));
     let server = Server::new(Arc::new(supervisor.clone()), roles);
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
     systemd::ready("serving, generation 1");
@@ -186,8 +191,13 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     };
     systemd::stopping();
     stop.send_replace(true);
+    expiry.abort();
     serving.await?;
-    supervisor.inner().store.close().await?;
+    bus.await?;
+    let closed = supervisor.inner().store.close().await;
+    audit.note(What::Stop.about_nobody());
+    audit.close().await;
+    closed?;
     ended
 }
 

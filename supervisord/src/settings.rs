@@ -15,6 +15,7 @@ use supervisor_policy::{Floor, PolicySet};
 use crate::accounts;
 use crate::admission::Bounds;
 use crate::config::Config;
+use crate::session;
 
 /// Name of root's floor among the policy files.
 const FLOOR: &str = "floor.toml";
@@ -39,6 +40,8 @@ pub struct Generation {
     pub admin_gids: Vec<u32>,
     /// How many executions there may be.
     pub bounds: Bounds,
+    /// How many sessions there may be; only a restart changes it.
+    pub session_bounds: session::Bounds,
 }
 
 impl Generation {
@@ -189,6 +192,7 @@ fn generation(
         admin_uids,
         admin_gids,
         bounds: Bounds::from(&config.bounds),
+        session_bounds: session::Bounds::from(&config.bounds),
     })
 }
 

@@ -29,8 +29,11 @@ pub fn run(strict: bool) -> io::Result<ExitStatus> {
     leave_the_terminal()?;
     let ids = DaemonIds::choose()?;
     let directory = make_directory()?;
-    let status = run_in(&directory, &ids, strict);
-    let removed = fs::remove_dir_all(&directory);
+    // The launcher's alone. What is in it never has a name, so it is empty at the end too.
+    let workspaces = directory.with_extension("workspaces");
+    DirBuilder::new().mode(0o700).create(&workspaces)?;
+    let status = run_in(&directory, &workspaces, &ids, strict);
+    let removed = fs::remove_dir_all(&directory).and(fs::remove_dir_all(&workspaces));
     let status = status?;
     removed.map(|()| status)
 }
@@ -81,12 +84,17 @@ fn make_directory() -> io::Result<PathBuf> {
     Ok(directory)
 }
 
-fn run_in(directory: &Path, ids: &DaemonIds, strict: bool) -> io::Result<ExitStatus> {
+fn run_in(
+    directory: &Path,
+    workspaces: &Path,
+    ids: &DaemonIds,
+    strict: bool,
+) -> io::Result<ExitStatus> {
     let socket = directory.join("api.sock");
     let listener = UnixListener::bind(&socket)?;
     lchown(socket, Some(ids.uid), Some(ids.gid))?;
     lchown(directory, Some(ids.uid), Some(ids.gid))?; // last: from here on it is the daemon's
-    let (connection, mut launcher) = start_launcher(ids, directory)?;
+    let (connection, mut launcher) = start_launcher(ids, directory, workspaces)?;
     let daemon = start_daemon(directory, ids, strict, &listener, &connection);
     drop((listener, connection)); // or the launcher would not see the daemon go
     let status = daemon.and_then(|mut daemon| daemon.wait());
@@ -95,7 +103,7 @@ fn run_in(directory: &Path, ids: &DaemonIds, strict: bool) -> io::Result<ExitSta
     Ok(if status.success() { launcher } else { status })
 }
 
-fn start_launcher(ids: &DaemonIds, disk: &Path) -> io::Result<(OwnedFd, Child)> {
+fn start_launcher(ids: &DaemonIds, disk: &Path, workspaces: &Path) -> io::Result<(OwnedFd, Child)> {
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     let program = std::env::current_exe()?.with_file_name("supervisor-launcher");
@@ -105,6 +113,8 @@ fn start_launcher(ids: &DaemonIds, disk: &Path) -> io::Result<(OwnedFd, Child)> 
         .args(["--daemon-uid", &ids.uid.to_string(), "--daemon-gid", &ids.gid.to_string()])
         .args(["--first-id", &ids.uid.to_string(), "--cgroup", "private", "--disk"])
         .arg(disk)
+        .arg("--workspaces")
+        .arg(workspaces)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())

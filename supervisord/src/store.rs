@@ -24,12 +24,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rusqlite::Connection;
-use supervisor_api::{ArtifactList, Execution, ExecutionId, ExecutionList, State};
+use supervisor_api::{ArtifactList, Execution, ExecutionId, ExecutionList, SessionId, State};
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::StoreError;
 pub use record::Among;
 
+use crate::session::Record as Session;
 use crate::store::directory::Directory;
 use crate::store::reader::Query;
 use crate::store::record::{Filter, Record};
@@ -153,6 +154,24 @@ impl Store {
             self.write(|reply| Write::Remove { ids: removed, reply }).await?;
         }
         Ok(ids)
+    }
+
+    /// Records a session, or what has changed of it.
+    pub async fn put_session(&self, session: &Session) -> Result<(), StoreError> {
+        let id = session.id;
+        let text = serde_json::to_string(session)
+            .map_err(|source| StoreError::Record { id: id.to_string(), source })?;
+        self.write(|reply| Write::PutSession { id, text, reply }).await
+    }
+
+    /// Removes the record of a session that is gone.
+    pub async fn remove_session(&self, id: SessionId) -> Result<(), StoreError> {
+        self.write(|reply| Write::RemoveSession { id, reply }).await
+    }
+
+    /// Every session.
+    pub async fn sessions(&self) -> Result<Vec<Session>, StoreError> {
+        self.query(record::sessions).await
     }
 
     /// Closes the store after everything that was queued before; it can then be opened again.

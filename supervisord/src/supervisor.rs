@@ -11,20 +11,21 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use supervisor_api::{
     ApiError, Artifact, ArtifactList, ControlStatus, Doctor, ErrorCode, Execution, ExecutionId,
-    ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, SubmitRequest,
-    Usage,
+    ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, Subject,
+    SubmitRequest, Usage,
 };
 use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::audit::{self, Audit};
 pub use crate::capture::CaptureReader as OutputReader;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
-use crate::driver;
+use crate::driver::{self, Unrecorded};
 use crate::host::Host;
 use crate::http::Roles;
 use crate::journal;
@@ -33,6 +34,7 @@ use crate::live::{Live, LiveSet};
 use crate::places::Places;
 use crate::plan::{self, Plan};
 use crate::recovery;
+use crate::session::{Kept, SessionSet};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::workspace::open_artifact;
@@ -79,10 +81,21 @@ pub struct OutputQuery {
     pub follow: bool,
 }
 
+/// A policy that a submission may name.
+#[derive(Debug, Clone)]
+pub struct KnownPolicy {
+    /// Its name and digest.
+    pub reference: PolicyReference,
+    /// What it is for, in its author's words.
+    pub description: String,
+}
+
 /// What every part of the daemon shares.
 pub struct Inner {
     /// What is recorded.
     pub store: Store,
+    /// Where every decision is recorded.
+    pub audit: Audit,
     /// Who makes sandboxes.
     pub launcher: Launcher,
     /// Who runs when.
@@ -91,6 +104,10 @@ pub struct Inner {
     pub live: LiveSet,
     /// Where files are kept.
     pub places: Arc<Places>,
+    /// What callers keep over several executions.
+    pub sessions: SessionSet,
+    /// Permits to pack or unpack an archive.
+    pub archives: Arc<Semaphore>,
     /// What may be asked for, by the configuration and the policies in force.
     pub settings: Settings,
     /// Who is an administrator.
@@ -149,20 +166,32 @@ impl Supervisor {
         caller: &Caller,
         request: SubmitRequest,
     ) -> Result<Execution, ApiError> {
+        let audit = &self.inner.audit;
+        audit.admit()?;
         let generation = self.inner.settings.current();
-        let name = request.policy.clone().unwrap_or_else(|| generation.default_policy.clone());
+        let session = request.session.map(|id| self.own_session(caller, id)).transpose()?;
+        let name = policy_name(&request, session.as_deref(), &generation)?;
+        let program = program(&request);
         let wait = request.wait;
-        let submitted = self.try_submit(caller, &generation, &name, request).await;
-        let live = submitted.inspect_err(|error| journal::refused(caller, &name, error))?;
-        if wait { self.finished(&live).await } else { Ok(live.snapshot()) }
+        match self.accept(caller, &generation, &name, request, session).await {
+            Ok(live) if wait => self.finished(&live).await,
+            Ok(live) => Ok(live.snapshot()),
+            Err(refusal) => {
+                journal::refused(caller, &name, &refusal);
+                let subject = Subject { uid: Some(caller.uid), ..Subject::default() };
+                audit.write(audit::refused(subject, &name, program, &refusal)).await?;
+                Err(refusal)
+            }
+        }
     }
 
-    async fn try_submit(
+    async fn accept(
         &self,
         caller: &Caller,
         generation: &Generation,
         name: &str,
         request: SubmitRequest,
+        session: Option<Arc<Kept>>,
     ) -> Result<Arc<Live>, ApiError> {
         let inner = &self.inner;
         if inner.launcher.is_gone() {
@@ -170,19 +199,25 @@ impl Supervisor {
                 .with_hint("the daemon ends and is started anew with it; try again"));
         }
         let policy = policy(generation, name)?;
+        let session = session.map(|session| session.run()).transpose()?;
         let (labels, language) = (request.labels.clone(), request.language);
         let globs = request.artifacts.globs.clone();
+        let held = session.as_ref().map(|held| held.session().record());
         let plan = if globs.is_empty() {
-            Plan::new(request, &policy)?
+            Plan::new(request, &policy, held.as_ref())?
         } else {
             // Globs may take a tenth of a second to compile.
-            let policy = policy.clone();
-            spawn_blocking(move || Plan::new(request, &policy)).await.map_err(internal)??
+            let (policy, held) = (policy.clone(), held.clone());
+            let planned = spawn_blocking(move || Plan::new(request, &policy, held.as_ref()));
+            planned.await.map_err(internal)??
         };
         self.require(generation.mode, &policy, &plan)?;
         let execution = Execution {
             id: ExecutionId::from_bits(random_bits().map_err(internal)?),
-            session: SessionId::from_bits(random_bits().map_err(internal)?),
+            session: match &held {
+                Some(held) => held.id,
+                None => SessionId::from_bits(random_bits().map_err(internal)?),
+            },
             owner_uid: caller.uid,
             state: State::Queued,
             outcome: None,
@@ -209,9 +244,11 @@ impl Supervisor {
         let capture = Capture::create(place, plan.limits.output_bytes).map_err(storage)?;
         let live = Arc::new(Live {
             profile: plan.profile,
+            place: plan.workspace,
             execution: watch::Sender::new(execution),
             capture,
             cancelled: watch::Sender::new(false),
+            session,
         });
         inner.live.insert(id, live.clone());
         let (recorded, record) = oneshot::channel();
@@ -294,9 +331,13 @@ impl Supervisor {
         query: OutputQuery,
     ) -> Result<CaptureReader, ApiError> {
         let capture = match self.own_live(caller, id) {
-            Some(live) => live.capture.clone(),
+            Some(live) => {
+                self.note_administration(caller, &live.snapshot(), "output")?;
+                live.capture.clone()
+            }
             None => {
                 let execution = self.recorded(caller, id).await?;
+                self.note_administration(caller, &execution, "output")?;
                 let place = self.inner.places.open_place(id).map_err(storage)?;
                 let limit = execution.limits.output_bytes;
                 let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
@@ -314,6 +355,8 @@ impl Supervisor {
             // A finished execution stays as it ended: cancelling twice is no error.
             return self.recorded(caller, id).await;
         };
+        // Never refused for want of room: what ends is no new work.
+        self.inner.audit.note(audit::cancellation(&live.snapshot(), caller.uid));
         live.cancelled.send_replace(true);
         self.finished(&live).await
     }
@@ -342,6 +385,8 @@ impl Supervisor {
         path: &str,
     ) -> Result<(Artifact, File), ApiError> {
         let list = self.artifacts(caller, id).await?;
+        let execution = self.recorded(caller, id).await?;
+        self.note_administration(caller, &execution, "artifact")?;
         let found = list.artifacts.into_iter().enumerate().find(|(_, each)| each.path == path);
         let (index, artifact) = found.ok_or_else(not_found)?;
         let store = self.inner.places.artifacts(id).map_err(storage)?;
@@ -354,12 +399,29 @@ impl Supervisor {
         Ok(self.inner.host.doctor(self.inner.settings.current().mode))
     }
 
+    /// The policies that a submission may name.
+    pub fn policies(&self) -> Vec<KnownPolicy> {
+        let known = |policy: &Arc<Resolved>| KnownPolicy {
+            reference: reference(policy),
+            description: policy.description().to_owned(),
+        };
+        self.inner.settings.current().policies.iter().map(known).collect()
+    }
+
+    /// What of an owner's has not finished, in no order.
+    pub fn unfinished_of(&self, uid: u32) -> Vec<Execution> {
+        let all = self.inner.live.all().into_iter();
+        all.filter(|live| live.execution.borrow().owner_uid == uid)
+            .map(|live| live.snapshot())
+            .collect()
+    }
+
     /// In strict mode, whatever the policy requires must be enforced as designed.
     fn require(&self, mode: Mode, policy: &Resolved, plan: &Plan) -> Result<(), ApiError> {
         if mode == Mode::BestEffort {
             return Ok(());
         }
-        let matrix = self.inner.host.matrix(plan.profile, &plan.limits);
+        let matrix = self.inner.host.matrix(plan.profile, plan.workspace, &plan.limits);
         for control in policy.required_controls(&plan::to_policy(&plan.limits)) {
             let held = matrix.iter().find(|line| line.control == control.as_str());
             if let Some(line) = held.filter(|line| line.status != ControlStatus::Enforced) {
@@ -386,6 +448,19 @@ impl Supervisor {
             .ok_or_else(not_found)
     }
 
+    /// Records that an administrator gets at what is somebody else's; without a record it doesn't.
+    fn note_administration(
+        &self,
+        caller: &Caller,
+        execution: &Execution,
+        act: &str,
+    ) -> Result<(), ApiError> {
+        if caller.uid == execution.owner_uid {
+            return Ok(());
+        }
+        Ok(self.inner.audit.record(audit::administration(execution, act, caller.uid))?)
+    }
+
     /// Waits until an execution's end is on disk. Its driver always comes to an end; if the daemon
     /// is stopped meanwhile the next one reports it.
     async fn finished(&self, live: &Live) -> Result<Execution, ApiError> {
@@ -394,15 +469,35 @@ impl Supervisor {
         finished.map(|execution| execution.clone()).map_err(internal)
     }
 
-    fn refuse_storage(&self, id: ExecutionId, error: &StoreError) -> ApiError {
+    fn refuse_storage(&self, id: ExecutionId, error: &Unrecorded) -> ApiError {
         if let Err(error) = self.inner.places.remove(id) {
             tracing::warn!(%error, execution_id = %id, "can't remove what was kept of a refused submission");
         }
-        from_store(error)
+        match error {
+            Unrecorded::Store(error) => from_store(error),
+            Unrecorded::Audit(error) => (*error).into(),
+        }
     }
 }
 
-fn policy(generation: &Generation, name: &str) -> Result<Arc<Resolved>, ApiError> {
+/// The policy of a submission, by name: its session's, if it has one.
+fn policy_name(
+    request: &SubmitRequest,
+    session: Option<&Kept>,
+    generation: &Generation,
+) -> Result<String, ApiError> {
+    let held = session.map(|session| session.record().policy);
+    match (held, &request.policy) {
+        (Some(held), Some(asked)) if held != *asked => {
+            let problem = format!("the session's policy is {held}");
+            Err(ApiError::invalid("policy", problem).with_hint("leave the policy out"))
+        }
+        (Some(held), _) => Ok(held),
+        (None, asked) => Ok(asked.clone().unwrap_or_else(|| generation.default_policy.clone())),
+    }
+}
+
+pub(crate) fn policy(generation: &Generation, name: &str) -> Result<Arc<Resolved>, ApiError> {
     generation.policies.resolve(name).cloned().ok_or_else(|| {
         let error = ApiError::invalid("policy", "there is no policy of this name");
         match generation.policies.nearest(name) {
@@ -412,19 +507,25 @@ fn policy(generation: &Generation, name: &str) -> Result<Arc<Resolved>, ApiError
     })
 }
 
+/// What is to be run, without its arguments.
+fn program(request: &SubmitRequest) -> Option<String> {
+    let language = request.language.map(|language| format!("{language:?}").to_lowercase());
+    request.argv.first().cloned().or(language)
+}
+
 /// The same text for what is not there and for what is somebody else's.
 fn not_found() -> ApiError {
     ApiError::new(ErrorCode::NotFound, "there is no such execution or artifact")
 }
 
-fn reference(policy: &Resolved) -> PolicyReference {
+pub(crate) fn reference(policy: &Resolved) -> PolicyReference {
     let digest = Sha256::digest(policy.canonical().as_bytes());
     let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     PolicyReference { name: policy.name().to_owned(), digest }
 }
 
 /// A fault of the daemon's own: the journal has the cause, the caller doesn't.
-fn internal(error: impl std::fmt::Display) -> ApiError {
+pub(crate) fn internal(error: impl std::fmt::Display) -> ApiError {
     tracing::error!(%error, "a call failed");
     ApiError::new(ErrorCode::Internal, "the daemon failed; its journal has the cause")
 }
@@ -441,7 +542,7 @@ fn full() -> ApiError {
         .with_hint("try again later; nothing was run")
 }
 
-fn from_store(error: &StoreError) -> ApiError {
+pub(crate) fn from_store(error: &StoreError) -> ApiError {
     match error {
         StoreError::Full { .. } => full(),
         StoreError::Unknown { .. } => not_found(),

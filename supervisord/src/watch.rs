@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use supervisor_api::{Limit, Limits};
-use supervisor_launch::{Applied, Descriptor};
+use supervisor_launch::{Applied, Descriptor, Storage};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::accounting::{cpu, memory as memory_of};
@@ -56,6 +56,9 @@ pub async fn watch(sandbox: &Sandbox, limits: &Limits, seen: &AtomicU64) -> Limi
 }
 
 fn in_workspace(sandbox: &Sandbox) -> u64 {
+    if sandbox.applied.workspace != Storage::Memory {
+        return 0;
+    }
     let workspace = sandbox.get(Descriptor::Workspace);
     workspace.and_then(|fd| usage(fd.as_fd()).ok()).map_or(0, |usage| usage.bytes)
 }

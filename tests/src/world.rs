@@ -201,6 +201,9 @@ fn lay_out(directory: &Path, settings: &Settings) {
         chown(&path, Some(DAEMON), Some(DAEMON)).unwrap();
         mode(&path, permissions);
     }
+    let workspaces = directory.join("workspaces");
+    fs::create_dir(&workspaces).unwrap();
+    mode(&workspaces, 0o700);
     fs::write(directory.join("config.toml"), settings.configuration(directory)).unwrap();
     if !settings.policies.is_empty() {
         fs::create_dir(directory.join("policies")).unwrap();
@@ -221,6 +224,8 @@ fn start_launcher(directory: &Path) -> Process {
         "private".to_owned(),
         "--disk".to_owned(),
         directory.join("state").display().to_string(),
+        "--workspaces".to_owned(),
+        directory.join("workspaces").display().to_string(),
     ];
     let log = directory.join("launcher.log");
     let mut launcher = Process::start("supervisor-launcher", 0, &arguments, log).unwrap();

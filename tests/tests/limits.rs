@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use supervisor_api::{
-    ControlStatus, ErrorCode, Limit, LimitsRequest, Mode, Outcome, SubmitRequest,
+    ArtifactRequest, Content, ControlStatus, ErrorCode, InputFile, Limit, LimitsRequest, Mode,
+    Outcome, SubmitRequest,
 };
 use supervisor_tests::{
     AGENT, OTHER_AGENT, Settings, World, attack, bash, is_enforced, resident_bytes,
@@ -275,6 +276,53 @@ print('MS', int((time.monotonic() - begin) * 1000))
     } else {
         assert!(line.reason.is_some() && line.remedy.is_some(), "{line:?}");
     }
+}
+
+/// A policy like the built-in one whose workspaces are on disk.
+fn on_disk() -> Settings {
+    let text = include_str!("../../policies/default.toml");
+    let policy = text.replace("workspace = \"memory\"", "workspace = \"disk\"");
+    assert_ne!(policy, text);
+    Settings { policies: vec![("default.toml".to_owned(), policy)], ..Settings::default() }
+}
+
+#[test]
+fn a_workspace_on_disk_is_full_at_its_limit_and_does_not_count_as_memory() {
+    let world = World::with(on_disk());
+    let request = limited(bash("dd if=/dev/zero of=big bs=1M; stat -c %s big"), |limits| {
+        limits.memory_max = Some(64 * MIB);
+        limits.workspace_bytes = Some(100 * MIB);
+    });
+    let ended = world.agent(AGENT).run(&request);
+    ended.expect_exit(0);
+    assert!(ended.stderr.contains("No space left on device"), "{}", ended.stderr);
+    let bytes: u64 = ended.stdout.trim().parse().expect("a number");
+    assert!((99 * MIB..=100 * MIB).contains(&bytes), "{bytes}");
+    let used = ended.execution.usage.workspace_bytes.expect("counted");
+    assert!((bytes..=100 * MIB).contains(&used), "{used}");
+    let line = ended.execution.controls.iter().find(|line| line.control == "workspace_disk");
+    let by = &line.expect("a line").by;
+    assert!(by == "image on a loop device" || by == "project quota", "{by}");
+}
+
+#[test]
+fn a_workspace_on_disk_takes_files_gives_artifacts_and_goes_whoever_is_killed() {
+    let mut world = World::with(on_disk());
+    let agent = world.agent(AGENT);
+    let content = Content(b"text".to_vec());
+    let file = InputFile { path: "in".to_owned(), content, executable: false };
+    let artifacts = ArtifactRequest { globs: vec!["out".to_owned()] };
+    let request = SubmitRequest { files: vec![file], artifacts, ..bash("cat in >out; echo up") };
+    let ended = agent.run(&request);
+    assert_eq!(ended.stdout, "up\n");
+    assert_eq!(agent.artifact(ended.execution.id, "out").expect("kept"), b"text");
+    let id = agent.start(&bash("echo up; exec sleep 300"));
+    agent.wait_for_words(id, "up");
+    world.daemon().kill();
+    world.start_daemon();
+    agent.cancel(id).expect("it is ours");
+    let left = std::fs::read_dir(world.path().join("workspaces")).expect("there").count();
+    assert_eq!(left, 0);
 }
 
 /// Nothing is ever run with less than its policy requires, unless the mode says so.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use supervisor_api::Language;
+use supervisor_api::{Language, SessionId};
 
 use super::limits::LimitOptions;
 use crate::paths;
@@ -45,7 +45,10 @@ pub struct PayloadOptions {
     /// Keep the files of the workspace that match: * stops at /, ** does not (repeatable)
     #[arg(long = "artifact", value_name = "GLOB")]
     pub artifacts: Vec<String>,
-    /// Name of the policy [default: what the daemon's configuration gives you]
+    /// Run in the workspace of this session [default: in one of its own that ends with it]
+    #[arg(long, value_name = "ID")]
+    pub session: Option<SessionId>,
+    /// Name of the policy [default: the session's, or what the daemon's configuration gives you]
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,
     /// Mark the execution for lists (repeatable)
@@ -91,7 +94,7 @@ impl FileToSend {
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),

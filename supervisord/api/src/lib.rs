@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod artifact;
+mod audit;
 mod content;
 mod control;
 mod error;
 mod execution;
+mod file;
 mod id;
 mod limits;
 mod map;
@@ -16,22 +18,34 @@ mod openapi;
 mod operation;
 mod output;
 mod reload;
+mod session;
 mod submit;
 
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
+pub use audit::{
+    Administration, AuditEvent, AuditFilter, AuditKey, AuditPage, AuditRecord, BadKey, Chain,
+    Checkpoint, CredentialUse, Digest32, Ended, Exhaustion, Fault, Finding, Followed, Head,
+    HeadState, LimitHit, PersonsAnswer, PublicKey, Recovery, Removal, Repair, Report, Ruling,
+    Sealed, Start, Subject, Submission, Suspension, Traffic, Verdict, Verifier, What, kinds,
+    sign_checkpoint, sign_head,
+};
 pub use content::Content;
 pub use control::{ControlReport, ControlStatus, Doctor, Mode};
 pub use error::{ApiError, ErrorCode};
 pub use execution::{
     Execution, ExecutionList, Outcome, OutputSummary, PolicyReference, State, StreamSummary, Usage,
 };
+pub use file::{
+    FileEntry, FileKind, FileList, MakeDirectory, MoveFile, SkippedEntry, UnpackReport,
+};
 pub use id::{ExecutionId, InvalidId, SessionId};
 pub use limits::{Limit, Limits, LimitsRequest};
 pub use map::UniqueMap;
 pub use openapi::document as openapi_document;
-pub use operation::{Method, OPERATIONS, Operation, Parameter, Place};
+pub use operation::{Method, OPERATIONS, Operation, Parameter, Place, RAW_BODY};
 pub use output::{OutputChunk, Stream};
 pub use reload::Reloaded;
+pub use session::{CreateSession, ExtendSession, Session, SessionList, SessionState, SessionUsage};
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};
 
 /// Media type of error answers (RFC 9457).

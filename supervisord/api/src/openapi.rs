@@ -5,8 +5,9 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ApiError, ArtifactList, Doctor, Execution, ExecutionList, Method, OPERATIONS, Operation,
-    OutputChunk, PROBLEM_JSON, Parameter, Place, Reloaded, State, SubmitRequest,
+    ApiError, ArtifactList, CreateSession, Doctor, Execution, ExecutionList, ExtendSession,
+    FileEntry, FileList, MakeDirectory, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON,
+    Parameter, Place, RAW_BODY, Reloaded, Session, SessionList, State, SubmitRequest, UnpackReport,
 };
 
 /// The document, for this version of the interface.
@@ -16,11 +17,7 @@ pub fn document(version: &str) -> Value {
         let path = operation.path.replace("{*", "{");
         let item = paths.entry(path).or_insert_with(|| json!({}));
         if let Value::Object(item) = item {
-            let method = match operation.method {
-                Method::Get => "get",
-                Method::Post => "post",
-            };
-            item.insert(method.to_owned(), describe(operation));
+            item.insert(operation.method.name().to_lowercase(), describe(operation));
         }
     }
     json!({
@@ -47,7 +44,7 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 9] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 18] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
@@ -57,6 +54,15 @@ const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 9] = [
     SchemaGenerator::subschema_for::<Reloaded>,
     SchemaGenerator::subschema_for::<State>,
     SchemaGenerator::subschema_for::<ApiError>,
+    SchemaGenerator::subschema_for::<CreateSession>,
+    SchemaGenerator::subschema_for::<ExtendSession>,
+    SchemaGenerator::subschema_for::<Session>,
+    SchemaGenerator::subschema_for::<SessionList>,
+    SchemaGenerator::subschema_for::<FileEntry>,
+    SchemaGenerator::subschema_for::<FileList>,
+    SchemaGenerator::subschema_for::<MoveFile>,
+    SchemaGenerator::subschema_for::<MakeDirectory>,
+    SchemaGenerator::subschema_for::<UnpackReport>,
 ];
 
 fn describe(operation: &Operation) -> Value {
@@ -75,10 +81,11 @@ fn describe(operation: &Operation) -> Value {
         },
     });
     if let (Some(name), Value::Object(fields)) = (operation.request, &mut description) {
-        let body = json!({
-            "required": true,
-            "content": {"application/json": {"schema": reference(name)}},
-        });
+        let content = match name {
+            RAW_BODY => json!({"application/octet-stream": {}}),
+            name => json!({"application/json": {"schema": reference(name)}}),
+        };
+        let body = json!({"required": true, "content": content});
         fields.insert("requestBody".to_owned(), body);
     }
     description
@@ -118,7 +125,8 @@ mod tests {
     fn every_schema_that_an_operation_names_is_in_the_document() {
         let document = document("0");
         for operation in OPERATIONS {
-            for name in operation.request.iter().chain(&operation.response) {
+            let request = operation.request.iter().filter(|name| **name != RAW_BODY);
+            for name in request.chain(&operation.response) {
                 assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
             }
             for parameter in operation.parameters {

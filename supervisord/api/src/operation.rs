@@ -1,6 +1,8 @@
 //! The table of operations. The server's routes, the OpenAPI document and the tests that hold one
 //! against the other all read it.
 
+mod session;
+
 /// An HTTP method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -8,6 +10,22 @@ pub enum Method {
     Get,
     /// With a JSON body, or none.
     Post,
+    /// With a body of bytes that takes the place of what was there.
+    Put,
+    /// Without a body.
+    Delete,
+}
+
+impl Method {
+    /// The method as it stands in a request line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+        }
+    }
 }
 
 /// Where a parameter stands.
@@ -45,7 +63,7 @@ pub struct Operation {
     pub summary: &'static str,
     /// Its parameters.
     pub parameters: &'static [Parameter],
-    /// Name of the schema of its request body.
+    /// Name of the schema of its request body, or [`RAW_BODY`].
     pub request: Option<&'static str>,
     /// Status of success.
     pub success: u16,
@@ -56,6 +74,9 @@ pub struct Operation {
 }
 
 const JSON: &str = "application/json";
+
+/// Stands for a request body of bytes, which has no schema.
+pub const RAW_BODY: &str = "bytes";
 
 const ID: Parameter = Parameter {
     name: "id",
@@ -204,6 +225,21 @@ pub const OPERATIONS: &[Operation] = &[
         media_type: "application/octet-stream",
         response: None,
     },
+    session::CREATE,
+    session::LIST,
+    session::SHOW,
+    session::EXTEND,
+    session::CLOSE,
+    session::TREE,
+    session::SUBTREE,
+    session::STAT,
+    session::READ,
+    session::WRITE,
+    session::REMOVE,
+    session::MAKE_DIRECTORY,
+    session::MOVE,
+    session::PACK,
+    session::UNPACK,
     Operation {
         id: "doctor",
         method: Method::Get,

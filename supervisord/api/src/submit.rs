@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Content, LimitsRequest, UniqueMap};
+use crate::{Content, LimitsRequest, SessionId, UniqueMap};
 
 /// A language whose source can be submitted as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,7 +74,10 @@ pub struct SubmitRequest {
     /// Files to keep.
     #[serde(default)]
     pub artifacts: ArtifactRequest,
-    /// The policy's name; the caller's default policy if left out.
+    /// The session in whose workspace it runs; if left out, one of its own that ends with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// The policy's name; the session's, or the caller's default policy, if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     /// The caller's own marks, shown in lists.

@@ -2,3 +2,7 @@
 //! the injecting of credentials and the relaying.
 
 #![forbid(unsafe_code)]
+
+pub mod credential;
+mod limits;
+mod tls;

@@ -7,6 +7,10 @@
 //! | [`Request::Adopt`] → [`Reply::Prepared`] or [`Reply::Failed`] | M → P → M | after M came back | any time |
 //! | [`Request::Destroy`] → [`Reply::Destroyed`] or [`Reply::Failed`] | M → P → M | after prepare | once an execution |
 //! | [`Request::List`] → [`Reply::List`] | M → P → M | any time | any number |
+//! | [`Request::MakeWorkspace`] → [`Reply::WorkspaceMade`] or [`Reply::Failed`] | M → P → M | the id isn't known to P | once a workspace |
+//! | [`Request::RemoveWorkspace`] → [`Reply::WorkspaceRemoved`] or [`Reply::Failed`] | M → P → M | no sandbox has it | once a workspace |
+//! | [`Request::ListWorkspaces`] → [`Reply::Workspaces`] | M → P → M | any time | any number |
+//! | [`Request::Grant`] → [`Reply::Granted`] or [`Reply::Failed`] | M → P → M | after it was made | any number |
 //! | [`Setup`] | P → I | first thing after exec | once |
 //! | [`Report`] | I → M | ready or failed; later ended | at most two |
 //! | [`Start`] | M → payload's stub | after ready | once |
@@ -24,6 +28,7 @@ mod setup;
 mod start;
 mod step;
 mod wire;
+mod workspace;
 
 pub use identity::{
     BLOCK_LOCKS, BLOCKS, FIRST_ID, IDS_PER_BLOCK, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES,
@@ -31,9 +36,11 @@ pub use identity::{
 };
 pub use report::{Ended, Report};
 pub use request::{
-    Applied, Descriptor, Image, MAX_MESSAGE, Prepare, Reply, Request, SandboxLimits, VERSION,
+    Applied, Descriptor, Image, Listeners, MAX_MESSAGE, MAX_PORTS, OLDEST, PROXY_PORT, Prepare,
+    Reply, Request, SandboxLimits, VERSION,
 };
 pub use setup::Setup;
 pub use start::{MAX_START, Start};
 pub use step::Step;
 pub use wire::Malformed;
+pub use workspace::{DISK_ID, Kept, MAX_LISTED, MAX_WORKSPACES, Storage, Workspace};

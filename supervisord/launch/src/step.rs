@@ -59,6 +59,18 @@ steps! {
     Destroy = 12 "destroy",
     /// A network namespace that nobody was in before, with loopback up.
     MakeNetwork = 13 "make_network",
+    /// The sockets in it on which the daemon takes its traffic.
+    Listen = 14 "listen",
+    /// The ceilings of all that its owner runs, each read back.
+    LimitOwner = 16 "limit_owner",
+    /// A kept workspace that is there and the owner's.
+    FindWorkspace = 17 "find_workspace",
+    /// A workspace on disk and its limits.
+    MakeDisk = 18 "make_disk",
+    /// A workspace's file system behind its loop device.
+    MountDisk = 19 "mount_disk",
+    /// Nothing of a workspace is left.
+    RemoveWorkspace = 20 "remove_workspace",
     // By init.
     /// The setup message from the launcher.
     ReadSetup = 32 "read_setup",
@@ -82,6 +94,8 @@ steps! {
     MountPts = 42 "mount_pts",
     /// The workspace.
     MountWorkspace = 43 "mount_workspace",
+    /// What the payload trusts: the image's authorities and its session's.
+    MountTrust = 55 "mount_trust",
     /// The image becomes the root, the host's is gone.
     PivotRoot = 44 "pivot_root",
     /// Resource limits of processes.
@@ -100,10 +114,29 @@ steps! {
     Seccomp = 51 "seccomp",
     /// The start message from the daemon.
     ReadStart = 52 "read_start",
+    /// The session's authority among those that the payload trusts.
+    WriteTrust = 56 "write_trust",
     /// The working directory.
     ChangeDirectory = 53 "change_directory",
     /// The payload's program.
     Exec = 54 "exec",
+}
+
+impl Step {
+    /// The step by which a version knows this one. Those of a later version stand for the nearest that
+    /// it has.
+    pub(crate) fn in_version(self, version: u16) -> Self {
+        match self {
+            Step::LimitOwner if version == 1 => Step::WriteLimits,
+            Step::Listen if version == 1 => Step::MakeNetwork,
+            Step::FindWorkspace | Step::MakeDisk | Step::MountDisk | Step::RemoveWorkspace
+                if version == 1 =>
+            {
+                Step::MakeWorkspace
+            }
+            step => step,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{
-    Applied, Ended, Image, MAX_MESSAGE, MAX_START, Prepare, Reply, Report, Request, SandboxLimits,
-    Setup, Start, Step,
+    Applied, Ended, Image, Kept, Listeners, MAX_LISTED, MAX_MESSAGE, MAX_PORTS, MAX_START, OLDEST,
+    Prepare, Reply, Report, Request, SandboxLimits, Setup, Start, Step, Storage, VERSION,
+    Workspace,
 };
 
 fn limits() -> impl Strategy<Value = SandboxLimits> {
@@ -33,20 +34,54 @@ fn limits() -> impl Strategy<Value = SandboxLimits> {
     })
 }
 
+fn listeners() -> impl Strategy<Value = Option<Listeners>> {
+    let ports = prop::collection::btree_set(1024..3000u16, 0..=MAX_PORTS);
+    prop::option::of(ports.prop_map(|ports| {
+        Listeners::new(&ports.into_iter().collect::<Vec<_>>()).expect("distinct and not given")
+    }))
+}
+
 fn profile() -> impl Strategy<Value = Profile> {
     prop::sample::select(Profile::PAYLOAD.to_vec())
 }
 
-fn request() -> impl Strategy<Value = Request> {
-    let prepare = (any::<u128>(), any::<u16>(), profile(), any::<bool>(), any::<u8>(), limits());
+fn workspace() -> impl Strategy<Value = Workspace> {
     prop_oneof![
-        prepare.prop_map(|(execution, image, profile, exec, landlock, limits)| {
-            let image = Image(image);
-            Request::Prepare(Prepare { execution, image, profile, exec, landlock, limits })
-        }),
+        Just(Workspace::Memory),
+        Just(Workspace::Disk),
+        any::<u128>().prop_map(Workspace::Kept)
+    ]
+}
+
+fn storage() -> impl Strategy<Value = Storage> {
+    prop::sample::select(vec![Storage::Memory, Storage::Quota, Storage::Image])
+}
+
+fn kept() -> impl Strategy<Value = Kept> {
+    let fields = (any::<u128>(), any::<u32>(), any::<u64>(), any::<u64>());
+    fields.prop_map(|(id, owner, bytes, inodes)| Kept { id, owner, bytes, inodes })
+}
+
+fn prepare() -> impl Strategy<Value = Prepare> {
+    let first = (any::<u128>(), any::<u16>(), profile(), any::<bool>(), any::<u8>(), limits());
+    let second = (any::<Option<u32>>(), workspace(), listeners());
+    (first, second).prop_map(|(first, (owner, workspace, listeners))| {
+        let (execution, image, profile, exec, landlock, limits) = first;
+        let image = Image(image);
+        Prepare { execution, image, profile, exec, landlock, limits, owner, workspace, listeners }
+    })
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        prepare().prop_map(Request::Prepare),
         any::<u128>().prop_map(|execution| Request::Adopt { execution }),
         any::<u128>().prop_map(|execution| Request::Destroy { execution }),
         Just(Request::List),
+        kept().prop_map(Request::MakeWorkspace),
+        any::<u128>().prop_map(|id| Request::RemoveWorkspace { id }),
+        any::<u128>().prop_map(|from| Request::ListWorkspaces { from }),
+        any::<u128>().prop_map(|id| Request::Grant { id }),
     ]
 }
 
@@ -55,11 +90,13 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
-    let applied = (any::<u8>(), any::<bool>(), any::<u16>()).prop_map(
-        |(controllers, separate_ids, descriptors)| Applied {
+    let applied = (any::<u8>(), any::<bool>(), any::<u32>(), storage(), storage()).prop_map(
+        |(controllers, separate_ids, descriptors, workspace, disk)| Applied {
             controllers,
             separate_ids,
             descriptors,
+            workspace,
+            disk,
         },
     );
     prop_oneof![
@@ -67,6 +104,10 @@ fn reply() -> impl Strategy<Value = Reply> {
             .prop_map(|(execution, applied)| Reply::Prepared { execution, applied }),
         any::<u128>().prop_map(|execution| Reply::Destroyed { execution }),
         vec(any::<u128>(), 0..1024).prop_map(|executions| Reply::List { executions }),
+        any::<u128>().prop_map(|id| Reply::WorkspaceMade { id }),
+        any::<u128>().prop_map(|id| Reply::WorkspaceRemoved { id }),
+        vec(kept(), 0..=MAX_LISTED).prop_map(|kept| Reply::Workspaces { kept }),
+        any::<u128>().prop_map(|id| Reply::Granted { id }),
         (any::<u128>(), step(), any::<i32>()).prop_map(|(execution, step, errno)| Reply::Failed {
             execution,
             step,
@@ -96,14 +137,16 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn a_request_is_read_as_it_was_sent(request in request()) {
-        prop_assert_eq!(Request::decode(&request.encode()), Ok(request));
+        let bytes = request.encode(VERSION).expect("our own version");
+        prop_assert!(bytes.len() <= MAX_MESSAGE);
+        prop_assert_eq!(Request::decode(&bytes), Ok((VERSION, request)));
     }
 
     #[test]
     fn a_reply_is_read_as_it_was_sent_and_fits_its_bound(reply in reply()) {
-        let bytes = reply.encode();
+        let bytes = reply.encode(VERSION).expect("our own version");
         prop_assert!(bytes.len() <= MAX_MESSAGE);
-        prop_assert_eq!(Reply::decode(&bytes), Ok(reply));
+        prop_assert_eq!(Reply::decode(&bytes), Ok((VERSION, reply)));
     }
 
     #[test]
@@ -113,9 +156,9 @@ proptest! {
 
     #[test]
     fn a_start_is_read_as_it_was_sent(
-        cwd in text(), argv in vec(text(), 1..8), environment in vec(text(), 0..8),
+        cwd in text(), argv in vec(text(), 1..8), environment in vec(text(), 0..8), authority in text(),
     ) {
-        let start = Start { cwd, argv, environment };
+        let start = Start { cwd, argv, environment, authority };
         let bytes = start.encode().expect("within the bound");
         let head = [bytes[0], bytes[1], bytes[2], bytes[3]];
         prop_assert_eq!(Start::length(head), Ok(bytes.len()));
@@ -124,11 +167,11 @@ proptest! {
 
     #[test]
     fn no_bytes_make_a_reader_panic_or_be_read_as_what_they_are_not(bytes in vec(any::<u8>(), 0..300)) {
-        if let Ok(request) = Request::decode(&bytes) {
-            prop_assert_eq!(request.encode(), bytes.clone());
+        if let Ok((version, request)) = Request::decode(&bytes) {
+            prop_assert_eq!(request.encode(version), Ok(bytes.clone()));
         }
-        if let Ok(reply) = Reply::decode(&bytes) {
-            prop_assert_eq!(reply.encode(), bytes.clone());
+        if let Ok((version, reply)) = Reply::decode(&bytes) {
+            prop_assert_eq!(reply.encode(version), Ok(bytes.clone()));
         }
         if let Ok(start) = Start::decode(&bytes) {
             prop_assert_eq!(start.encode(), Ok(bytes.clone()));
@@ -140,11 +183,11 @@ proptest! {
 
     #[test]
     fn a_message_that_was_cut_or_lengthened_is_refused(request in request(), reply in reply(), cut in 1usize..20) {
-        let bytes = request.encode();
+        let bytes = request.encode(VERSION).expect("our own version");
         let short = bytes.len().saturating_sub(cut);
         prop_assert!(Request::decode(&bytes[..short]).is_err());
         prop_assert!(Request::decode(&[bytes, vec![0; cut]].concat()).is_err());
-        let bytes = reply.encode();
+        let bytes = reply.encode(VERSION).expect("our own version");
         let short = bytes.len().saturating_sub(cut);
         prop_assert!(Reply::decode(&bytes[..short]).is_err());
         prop_assert!(Reply::decode(&[bytes, vec![0; cut]].concat()).is_err());
@@ -163,11 +206,50 @@ proptest! {
 
 #[test]
 fn a_version_that_is_not_spoken_is_refused() {
-    for version in [0u16, 2, u16::MAX] {
-        let mut bytes = Request::List.encode();
+    for version in [OLDEST - 1, VERSION + 1, u16::MAX] {
+        let mut bytes = Request::List.encode(VERSION).expect("our own version");
         bytes[..2].copy_from_slice(&version.to_le_bytes());
         assert!(Request::decode(&bytes).is_err());
+        assert!(Request::List.encode(version).is_err());
     }
+}
+
+/// The bytes are those of the first release, laid out by hand.
+#[test]
+fn version_1_is_spoken_as_its_first_release_did() {
+    let limits = SandboxLimits { memory_max: 7, io_write_iops: 9, ..SandboxLimits::default() };
+    let mut bytes = vec![1, 0, 1];
+    bytes.extend(5u128.to_le_bytes());
+    bytes.extend([0, 0, 1, 1, 6]); // image, profile, exec, landlock
+    bytes.extend([7u64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9].map(u64::to_le_bytes).concat());
+    let prepare = Prepare {
+        execution: 5,
+        image: Image(0),
+        profile: Profile::Default,
+        exec: true,
+        landlock: 6,
+        limits,
+        owner: None,
+        workspace: Workspace::Memory,
+        listeners: None,
+    };
+    assert_eq!(Request::decode(&bytes), Ok((1, Request::Prepare(prepare))));
+    let owned = Prepare { owner: Some(1000), ..prepare };
+    assert_eq!(Request::Prepare(owned).encode(1), Ok(bytes)); // version 1 has no owners
+    let on_disk = Prepare { workspace: Workspace::Disk, ..prepare };
+    assert!(Request::Prepare(on_disk).encode(1).is_err());
+    assert!(Request::Grant { id: 1 }.encode(1).is_err());
+
+    let applied =
+        Applied { controllers: 3, separate_ids: true, descriptors: 0x7ff, ..Applied::default() };
+    let reply = Reply::Prepared { execution: 5, applied };
+    let mut bytes = vec![1, 0, 1];
+    bytes.extend(5u128.to_le_bytes());
+    bytes.extend([3, 1, 0xff, 7]);
+    assert_eq!(reply.encode(1), Ok(bytes.clone()));
+    assert_eq!(Reply::decode(&bytes), Ok((1, reply)));
+    let failed = |step| Reply::Failed { execution: 5, step, errno: 28 }.encode(1);
+    assert_eq!(failed(Step::MakeDisk), failed(Step::MakeWorkspace));
 }
 
 #[test]
@@ -176,4 +258,15 @@ fn a_start_that_holds_nul_or_is_over_its_bound_is_not_sent() {
     assert!(start(vec![b"a\0b".to_vec()]).is_err());
     assert!(start(vec![vec![b'a'; MAX_START]]).is_err());
     assert!(start(Vec::new()).is_err());
+}
+
+#[test]
+fn a_port_is_asked_for_once_and_not_if_it_is_there_anyway() {
+    for ports in [[5432, 5432], [0, 5432], [80, 5432], [443, 1], [53, 1], [3128, 1]] {
+        assert_eq!(Listeners::new(&ports), None, "{ports:?}");
+    }
+    let many: Vec<u16> = (5000..=5000 + MAX_PORTS as u16).collect();
+    assert_eq!(Listeners::new(&many), None);
+    let ports = Listeners::new(&[5432, 25]).expect("both are free");
+    assert_eq!(ports.ports().collect::<Vec<_>>(), [5432, 25]);
 }

@@ -35,6 +35,8 @@ pub struct Arguments {
     pub profiles: Vec<Profile>,
     /// A path on the file system whose disk `io.max` is about, besides that of /usr.
     pub disk: PathBuf,
+    /// Where workspaces on disk are; there can be none if left out.
+    pub workspaces: Option<PathBuf>,
 }
 
 /// Where the daemon is reached.
@@ -76,6 +78,7 @@ const CEILING: SandboxLimits = SandboxLimits {
 
 const USAGE: &str = "usage: supervisor-launcher (--daemon-fd N | --listen PATH | --listen-fd N) \
     (--daemon-uid N [--daemon-gid N] | --daemon-user NAME) [--cgroup own|private] [--first-id N] [--init PATH] [--disk PATH] \
+    [--workspaces DIRECTORY] \
     [--landlock-min ABI] [--exec yes|no] [--profiles NAME,NAME] \
     [--io-read-bps N] [--io-write-bps N] [--io-read-iops N] [--io-write-iops N] \
     [--memory-max BYTES] [--pids-max N] [--cpu-max PERCENT] [--cpu-time MS] [--open-files N] \
@@ -97,6 +100,7 @@ impl Arguments {
             exec: true,
             profiles: Profile::PAYLOAD.to_vec(),
             disk: PathBuf::from("/"),
+            workspaces: None,
         };
         let mut words = words.skip(1);
         while let Some(name) = words.next() {
@@ -135,6 +139,7 @@ impl Arguments {
                 }
                 "--init" => read.init = Some(PathBuf::from(value)),
                 "--disk" => read.disk = PathBuf::from(value),
+                "--workspaces" => read.workspaces = Some(PathBuf::from(value)),
                 "--landlock-min" => read.landlock = small(number()?)?,
                 "--memory-max" => read.ceiling.memory_max = number()?,
                 "--pids-max" => read.ceiling.pids_max = number()?,

@@ -20,11 +20,6 @@ pub struct Range {
 }
 
 impl Range {
-    /// Its place among all ranges.
-    pub fn slot(&self) -> u32 {
-        self.slot
-    }
-
     /// The host id of the sandbox's init.
     pub fn init(&self) -> u32 {
         self.first
@@ -101,7 +96,7 @@ mod tests {
         let (first, second) = (ids.take().unwrap(), ids.take().unwrap());
         ids.give_back(second);
         ids.give_back(first);
-        assert_eq!(ids.take().unwrap().slot(), 1);
-        assert_eq!(ids.take().unwrap().slot(), 0);
+        assert_eq!(ids.take().unwrap().slot, 1);
+        assert_eq!(ids.take().unwrap().slot, 0);
     }
 }

@@ -8,19 +8,27 @@ mod arguments;
 mod cgroup;
 mod confine;
 mod descriptors;
+mod disk;
 mod failure;
 mod ids;
 mod image;
+mod listen;
+mod loops;
+mod maps;
 mod network;
+mod projects;
 mod root;
 mod sandbox;
 mod serve;
+mod template;
 mod workspace;
 
 use std::process::ExitCode;
 
 use supervisor_launch::FIRST_ID;
 use supervisor_sys::{SingleThreaded, close_on_exec_from};
+
+use crate::failure::fatal;
 
 fn main() -> ExitCode {
     match run() {
@@ -39,20 +47,25 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), failure::Fatal> {
     let arguments = arguments::Arguments::read(std::env::args_os())?;
-    let proof = failure::fatal("count threads", SingleThreaded::prove())?;
+    let proof = fatal("count threads", SingleThreaded::prove())?;
     let daemon = serve::Daemon::open(&arguments)?;
     // Whatever else was open when we were started is nobody's in a sandbox.
-    failure::fatal("close what was inherited", close_on_exec_from(3))?;
-    failure::fatal("raise the descriptor limit", confine::raise_descriptors())?;
+    fatal("close what was inherited", close_on_exec_from(3))?;
+    fatal("raise the descriptor limit", confine::raise_descriptors())?;
     let init = image::load_init(&arguments)?;
     let root = root::Root::begin()?;
     let ids = match arguments.first_id {
-        None if root.privileged() => failure::fatal("claim host ids", ids::Ids::claim())?,
+        None if root.privileged() => fatal("claim host ids", ids::Ids::claim())?,
         first => ids::Ids::of(first.unwrap_or(FIRST_ID)), // without privilege none is used
     };
     let cgroup = cgroup::Base::make(&arguments)?;
+    let found = match &arguments.workspaces {
+        Some(path) if root.privileged() => disk::Found::look(path)?,
+        _ => None, // without privilege there are no devices and no quota
+    };
     root.enter()?;
     confine::confine(root.privileged(), arguments.cgroup == arguments::CgroupPlace::Own)?;
-    let made_from = sandbox::MadeFrom { proof, arguments, root, cgroup, init };
+    let disk = fatal("take over the workspaces on disk", found.map(disk::Disk::open).transpose())?;
+    let made_from = sandbox::MadeFrom { proof, arguments, root, cgroup, disk, init };
     serve::serve(daemon, sandbox::Sandboxes::new(made_from, ids)?)
 }

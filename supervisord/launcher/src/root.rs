@@ -100,7 +100,7 @@ fn build() -> io::Result<()> {
     let root = context.mount(attributes)?;
     attach(root.as_fd(), c"/tmp")?; // any directory would do: the namespace is ours alone
     chdir("/tmp")?;
-    for name in ["proc", "empty", "images", "images/0", "workbench"] {
+    for name in ["proc", "empty", "images", "images/0", "workbench", "workspaces"] {
         fs::create_dir(name)?;
     }
     image::lay_out(Path::new("/tmp/images/0"))?;

@@ -16,7 +16,7 @@ use nix::unistd::{
     Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setgroups, setresgid, setresuid, setsid,
 };
 use supervisor_launch::{
-    Applied, Descriptor, INIT_ID, Image, PAYLOAD_ID, Prepare, Report, Setup, Step,
+    Applied, Descriptor, INIT_ID, Image, Kept, PAYLOAD_ID, Prepare, Report, Setup, Step, Workspace,
 };
 use supervisor_sys::{
     Cloned, Namespaces, SingleThreaded, clone_into, execute, keep_on_exec, kill, landlock_abi,
@@ -26,11 +26,14 @@ use supervisor_sys::{
 use crate::arguments::Arguments;
 use crate::cgroup::{Base, Leaf};
 use crate::descriptors::{Inside, Outside, pipes};
+use crate::disk::Disk;
 use crate::failure::{Failed, Fatal, at, fatal, tell};
 use crate::ids::{Ids, Range};
+use crate::listen;
+use crate::maps::{Maps, write_maps};
 use crate::network::Network;
 use crate::root::Root;
-use crate::workspace;
+use crate::workspace::{Source, View};
 
 /// How long a killed sandbox may take to be gone. Giving back gigabytes takes the kernel a second
 /// or two; a process that is stuck in the kernel is reported, and its ids are not used again.
@@ -46,6 +49,8 @@ pub struct MadeFrom {
     pub root: Root,
     /// Where cgroups go.
     pub cgroup: Option<Base>,
+    /// Where workspaces on disk are.
+    pub disk: Option<Disk>,
     /// PID 1's program.
     pub init: OwnedFd,
 }
@@ -57,8 +62,9 @@ pub struct Sandboxes {
     null: OwnedFd,
     ids: Ids,
     network: Network,
-    /// Id maps for the daemon's view of a workspace, by slot; made at first use, valid for ever.
-    maps: HashMap<u32, OwnedFd>,
+    maps: Maps,
+    /// The kernel can't translate the ids of a tmpfs (before Linux 6.3).
+    old_tmpfs: bool,
     live: HashMap<u128, Sandbox>,
 }
 
@@ -66,6 +72,7 @@ pub struct Sandboxes {
 struct Sandbox {
     ids: Option<Range>,
     leaf: Option<Leaf>,
+    workspace: Workspace,
     outside: Outside,
     applied: Applied,
     /// While we hold it, the read end in the sandbox is quiet; init looks at it once to learn
@@ -78,8 +85,8 @@ impl Sandboxes {
     pub fn new(made_from: MadeFrom, ids: Ids) -> Result<Self, Fatal> {
         let null = File::options().read(true).write(true).open("/images/0/dev/null");
         let null = fatal("open the null device", null)?.into();
-        let (maps, live) = (HashMap::new(), HashMap::new());
-        Ok(Self { made_from, null, ids, network: Network::default(), maps, live })
+        let (network, maps) = (Network::default(), Maps::default());
+        Ok(Self { made_from, null, ids, network, maps, old_tmpfs: false, live: HashMap::new() })
     }
 
     /// The executions that have a sandbox.
@@ -99,11 +106,15 @@ impl Sandboxes {
     pub fn prepare(&mut self, request: &Prepare) -> Result<(), Failed> {
         self.admit(request)?;
         let ids = self.ids.take().ok_or(Failed::refused(Step::TakeIds))?;
-        let applied =
-            Applied { separate_ids: self.made_from.root.privileged(), ..Applied::default() };
+        let applied = Applied {
+            separate_ids: self.made_from.root.privileged(),
+            disk: self.made_from.disk.as_ref().map(Disk::storage).unwrap_or_default(),
+            ..Applied::default()
+        };
         let mut sandbox = Sandbox {
             ids: Some(ids),
             leaf: None,
+            workspace: request.workspace,
             outside: Outside::default(),
             applied,
             life: None,
@@ -114,7 +125,7 @@ impl Sandboxes {
                 Ok(())
             }
             Err(failed) => {
-                if let Err(error) = self.end(&mut sandbox) {
+                if let Err(error) = self.end(request.execution, &mut sandbox) {
                     tell(format_args!("can't take back a failed launch: {error}"));
                     self.live.insert(request.execution, sandbox);
                 }
@@ -141,7 +152,7 @@ impl Sandboxes {
     /// Ends a sandbox and waits until nothing of it is left.
     pub fn destroy(&mut self, execution: u128) -> Result<(), Failed> {
         let mut sandbox = self.live.remove(&execution).ok_or(Failed::refused(Step::Find))?;
-        let ended = at(Step::Destroy, self.end(&mut sandbox));
+        let ended = at(Step::Destroy, self.end(execution, &mut sandbox));
         if ended.is_err() {
             self.live.insert(execution, sandbox); // its ids stay taken, and it can be tried again
         }
@@ -209,21 +220,107 @@ impl Sandboxes {
         sandbox: &mut Sandbox,
     ) -> Result<OwnedFd, Failed> {
         let Some(ids) = &sandbox.ids else { return Err(Failed::refused(Step::TakeIds)) };
-        let owner = if self.made_from.root.privileged() { ids.payload() } else { INIT_ID };
-        let arguments = &self.made_from.arguments;
-        let daemon = (arguments.daemon_uid, arguments.daemon_gid);
-        let map = if self.made_from.root.privileged() {
-            if !self.maps.contains_key(&ids.slot()) {
-                let map = workspace::id_map(&self.made_from.proof, owner, daemon);
-                self.maps.insert(ids.slot(), at(Step::GrantWorkspace, map)?);
+        let payload = ids.payload();
+        let memory = request.workspace == Workspace::Memory;
+        if memory && !self.old_tmpfs {
+            let owner = if self.made_from.root.privileged() { payload } else { INIT_ID };
+            let source = at(Step::MakeWorkspace, Source::memory(&request.limits, owner))?;
+            match self.hand_out(request, sandbox, source, payload) {
+                // The kernel says that this type of file system can't be mapped.
+                Err(Failed { step: Step::GrantWorkspace, errno })
+                    if errno == Errno::EINVAL as i32 && self.made_from.disk.is_some() =>
+                {
+                    self.old_tmpfs = true;
+                }
+                other => return other,
             }
-            self.maps.get(&ids.slot()).map(|map| map.as_fd())
-        } else {
-            None // the daemon and the payload have the same host id
+        }
+        let made_from = &mut self.made_from;
+        let disk = made_from.disk.as_mut().ok_or(Failed::refused(Step::MakeDisk))?;
+        let source = match request.workspace {
+            Workspace::Kept(id) => {
+                // The daemon may be wrong about whose it is.
+                let owner = disk.kept(id)?.owner;
+                if request.owner != Some(owner) {
+                    return Err(Failed::refused(Step::FindWorkspace));
+                }
+                disk.open_kept(id)?
+            }
+            Workspace::Memory | Workspace::Disk => {
+                sandbox.workspace = Workspace::Disk;
+                let limits = &request.limits;
+                let (bytes, inodes) = (limits.workspace_bytes, limits.workspace_inodes);
+                disk.fresh(&made_from.proof, request.execution, bytes, inodes)?
+            }
         };
-        let made = workspace::make(&request.limits, owner, request.exec, map)?;
-        sandbox.outside.put(Descriptor::Workspace, made.grant);
-        Ok(made.inside)
+        sandbox.applied.workspace = disk.storage();
+        self.hand_out(request, sandbox, source, payload)
+    }
+
+    /// Makes the sandbox's view of a workspace, and the daemon's.
+    fn hand_out(
+        &mut self,
+        request: &Prepare,
+        sandbox: &mut Sandbox,
+        source: Source,
+        payload: u32,
+    ) -> Result<OwnedFd, Failed> {
+        let arguments = &self.made_from.arguments;
+        let (uid, gid) = (arguments.daemon_uid, arguments.daemon_gid);
+        let (mut inside, mut grant) = (None, None); // without privilege all have the same host id
+        if self.made_from.root.privileged() {
+            let (proof, owner) = (&self.made_from.proof, source.owner);
+            at(Step::GrantWorkspace, self.maps.need(proof, owner, (uid, gid)))?;
+            if owner != payload {
+                at(Step::MakeWorkspace, self.maps.need(proof, owner, (payload, payload)))?;
+            }
+            (inside, grant) = (self.maps.get(owner, payload), self.maps.get(owner, uid));
+        }
+        let inside = View { exec: request.exec, map: inside, step: Step::MakeWorkspace };
+        let grant = View { exec: false, map: grant, step: Step::GrantWorkspace };
+        let [inside, grant] = source.views([inside, grant])?;
+        sandbox.outside.put(Descriptor::Workspace, grant);
+        Ok(inside)
+    }
+
+    /// Makes a workspace that is kept.
+    pub fn make_kept(&mut self, kept: Kept) -> Result<(), Failed> {
+        let refused = Failed::refused(Step::MakeDisk);
+        let MadeFrom { arguments, disk, proof, .. } = &mut self.made_from;
+        let ceiling = &arguments.ceiling;
+        let within = (1..=ceiling.workspace_bytes).contains(&kept.bytes)
+            && (1..=ceiling.workspace_inodes).contains(&kept.inodes);
+        if !within {
+            return Err(refused);
+        }
+        disk.as_mut().ok_or(refused)?.make(proof, kept)
+    }
+
+    /// Removes a kept workspace that no sandbox has.
+    pub fn remove_kept(&mut self, id: u128) -> Result<(), Failed> {
+        if self.live.values().any(|sandbox| sandbox.workspace == Workspace::Kept(id)) {
+            return Err(Failed { step: Step::RemoveWorkspace, errno: Errno::EBUSY as i32 });
+        }
+        let disk = self.made_from.disk.as_mut();
+        disk.ok_or(Failed::refused(Step::FindWorkspace))?.remove(id)
+    }
+
+    /// Kept workspaces from an id on.
+    pub fn list_kept(&self, from: u128) -> Vec<Kept> {
+        self.made_from.disk.as_ref().map(|disk| disk.list(from)).unwrap_or_default()
+    }
+
+    /// The daemon's view of a kept workspace.
+    pub fn grant_kept(&mut self, id: u128) -> Result<OwnedFd, Failed> {
+        let disk = self.made_from.disk.as_ref().ok_or(Failed::refused(Step::FindWorkspace))?;
+        let source = disk.open_kept(id)?;
+        let arguments = &self.made_from.arguments;
+        let (uid, gid) = (arguments.daemon_uid, arguments.daemon_gid);
+        let map = self.maps.need(&self.made_from.proof, source.owner, (uid, gid));
+        at(Step::GrantWorkspace, map)?;
+        let map = self.maps.get(source.owner, uid);
+        let [grant] = source.views([View { exec: false, map, step: Step::GrantWorkspace }])?;
+        Ok(grant)
     }
 
     fn clone(
@@ -236,6 +333,11 @@ impl Sandboxes {
     ) -> Result<(), Failed> {
         at(Step::MakeNetwork, self.network.refresh())?;
         self.network.hand_over(); // whatever comes of the clone
+        if let Some(listeners) = &request.listeners {
+            for (place, socket) in at(Step::Listen, listen::make(listeners))? {
+                sandbox.outside.put(place, socket);
+            }
+        }
         let cgroup = sandbox.leaf.as_ref().map(Leaf::directory);
         let cloned = clone_into(&self.made_from.proof, Namespaces::UserAndPid, cgroup);
         let (process, pid) = match at(Step::Clone, cloned)? {
@@ -249,7 +351,7 @@ impl Sandboxes {
             }
             _ => vec![(INIT_ID, INIT_ID)],
         };
-        at(Step::MapIds, workspace::write_maps(pid, &pairs, &pairs))?;
+        at(Step::MapIds, write_maps(pid, &pairs, &pairs))?;
         let held = sandbox.applied.controllers;
         let message = Setup {
             image: request.image.0,
@@ -258,13 +360,14 @@ impl Sandboxes {
             landlock: request.landlock.max(self.made_from.arguments.landlock),
             single_id: !self.made_from.root.privileged(),
             limit_memory: held & Applied::MEMORY == 0,
+            authority: request.listeners.is_some(),
             limits: request.limits,
         };
         at(Step::SendSetup, write_at_once(setup.as_fd(), &message.encode()))
     }
 
     /// Kills, waits, removes, gives back: each only after the one before has succeeded.
-    fn end(&mut self, sandbox: &mut Sandbox) -> io::Result<()> {
+    fn end(&mut self, execution: u128, sandbox: &mut Sandbox) -> io::Result<()> {
         let by_leaf = sandbox.leaf.as_ref().map_or(Ok(()), Leaf::kill);
         if let Some(process) = sandbox.outside.get(Descriptor::Process) {
             kill(process)?; // takes every process of its pid namespace along
@@ -279,6 +382,10 @@ impl Sandboxes {
         if let (Some(base), Some(leaf)) = (&self.made_from.cgroup, &sandbox.leaf) {
             base.remove(leaf)?;
             sandbox.leaf = None;
+        }
+        if let (Some(disk), Workspace::Disk) = (&mut self.made_from.disk, sandbox.workspace) {
+            sandbox.outside.forget(Descriptor::Workspace);
+            disk.forget(execution)?;
         }
         if let Some(ids) = sandbox.ids.take() {
             self.ids.give_back(ids);

@@ -166,43 +166,70 @@ fn answer(connection: BorrowedFd<'_>, sandboxes: &mut Sandboxes) -> io::Result<(
         return Err(io::Error::other("no request carries a descriptor"));
     }
     let bytes = buffer.get(..length).unwrap_or_default();
-    match Request::decode(bytes).map_err(io::Error::other)? {
+    let (version, request) = Request::decode(bytes).map_err(io::Error::other)?;
+    let peer = Peer { connection, version };
+    match request {
         Request::Prepare(prepare) => {
             let prepared = sandboxes.prepare(&prepare);
-            hand_out(connection, sandboxes, prepare.execution, prepared)
+            hand_out(&peer, sandboxes, prepare.execution, prepared)
         }
-        Request::Adopt { execution } => hand_out(connection, sandboxes, execution, Ok(())),
+        Request::Adopt { execution } => hand_out(&peer, sandboxes, execution, Ok(())),
         Request::Destroy { execution } => {
-            let reply = match sandboxes.destroy(execution) {
-                Ok(()) => Reply::Destroyed { execution },
-                Err(failed) => failure(execution, failed),
-            };
-            send(connection, &reply.encode(), &[])
+            let destroyed = sandboxes.destroy(execution);
+            peer.tell(execution, destroyed.map(|()| Reply::Destroyed { execution }), &[])
         }
-        Request::List => {
-            let reply = Reply::List { executions: sandboxes.executions() };
-            send(connection, &reply.encode(), &[])
+        Request::List => peer.tell(0, Ok(Reply::List { executions: sandboxes.executions() }), &[]),
+        Request::MakeWorkspace(kept) => {
+            let (id, made) = (kept.id, sandboxes.make_kept(kept));
+            peer.tell(id, made.map(|()| Reply::WorkspaceMade { id }), &[])
         }
+        Request::RemoveWorkspace { id } => {
+            let removed = sandboxes.remove_kept(id);
+            peer.tell(id, removed.map(|()| Reply::WorkspaceRemoved { id }), &[])
+        }
+        Request::ListWorkspaces { from } => {
+            peer.tell(0, Ok(Reply::Workspaces { kept: sandboxes.list_kept(from) }), &[])
+        }
+        Request::Grant { id } => match sandboxes.grant_kept(id) {
+            Ok(grant) => peer.tell(id, Ok(Reply::Granted { id }), &[grant.as_fd()]),
+            Err(failed) => peer.tell(id, Err(failed), &[]),
+        },
+    }
+}
+
+/// Who asked, and in which version.
+struct Peer<'a> {
+    connection: BorrowedFd<'a>,
+    version: u16,
+}
+
+impl Peer<'_> {
+    /// Answers what was asked about `subject`.
+    fn tell(
+        &self,
+        subject: u128,
+        result: Result<Reply, Failed>,
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let failed = |Failed { step, errno }| Reply::Failed { execution: subject, step, errno };
+        let reply = result.unwrap_or_else(failed).encode(self.version);
+        send(self.connection, &reply.map_err(io::Error::other)?, fds)
     }
 }
 
 fn hand_out(
-    connection: BorrowedFd<'_>,
+    peer: &Peer<'_>,
     sandboxes: &mut Sandboxes,
     execution: u128,
     prepared: Result<(), Failed>,
 ) -> io::Result<()> {
     match prepared.and_then(|()| sandboxes.descriptors(execution)) {
         Ok((applied, fds)) => {
-            send(connection, &Reply::Prepared { execution, applied }.encode(), &fds)?;
+            peer.tell(execution, Ok(Reply::Prepared { execution, applied }), &fds)?;
             sandboxes.forget_stdin(execution);
             sandboxes.get_ready();
             Ok(())
         }
-        Err(failed) => send(connection, &failure(execution, failed).encode(), &[]),
+        Err(failed) => peer.tell(execution, Err(failed), &[]),
     }
-}
-
-fn failure(execution: u128, failed: Failed) -> Reply {
-    Reply::Failed { execution, step: failed.step, errno: failed.errno }
 }

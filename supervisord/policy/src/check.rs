@@ -14,6 +14,7 @@ use crate::environment::{check_environment_name, check_environment_value};
 use crate::example::{Example, Verdict};
 use crate::limit::{InvalidLimit, Limit, LimitsAsked, PerLimit};
 use crate::name::{NAME_RULE, is_name};
+use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 use crate::raw::{Amount, RawAmounts, RawExpect};
 use crate::suggest;
@@ -39,6 +40,11 @@ pub(crate) struct Checker {
 impl Checker {
     pub fn new(document: Arc<Document>) -> Self {
         Self { document, diagnostics: Vec::new() }
+    }
+
+    /// The document that is being checked.
+    pub fn document(&self) -> &Arc<Document> {
+        &self.document
     }
 
     /// The checked whole, if nothing was wrong.
@@ -109,6 +115,26 @@ impl Checker {
             return None;
         };
         Some(self.document.sourced(raw, profile))
+    }
+
+    /// The places of a list.
+    pub fn workspace_places(
+        &mut self,
+        raw: &Spanned<Vec<Spanned<String>>>,
+    ) -> Sourced<Vec<WorkspacePlace>> {
+        let each = raw.get_ref().iter();
+        let places = each.filter_map(|name| Some(self.place(name)?.value)).collect();
+        self.document.sourced(raw, places)
+    }
+
+    /// Where a workspace is to be.
+    pub fn place(&mut self, raw: &Spanned<String>) -> Option<Sourced<WorkspacePlace>> {
+        let Some(place) = WorkspacePlace::from_name(raw.get_ref()) else {
+            let known = WorkspacePlace::ALL.map(WorkspacePlace::as_str);
+            self.unknown("place for workspaces", raw, &known);
+            return None;
+        };
+        Some(self.document.sourced(raw, place))
     }
 
     /// Controls, each where it was named.
@@ -215,17 +241,25 @@ impl Checker {
         }
     }
 
-    fn unknown(&mut self, what: &str, raw: &Spanned<String>, known: &[&str]) {
+    /// Refuses an unknown name and says which is probably meant.
+    pub fn unknown(&mut self, what: &str, raw: &Spanned<String>, known: &[&str]) {
         let (name, hint) = (raw.get_ref(), suggest::hint(raw.get_ref(), known));
         self.refuse(raw.span(), format!("unknown {what} `{name}`"), hint);
     }
 
-    fn refuse(&mut self, span: Range<usize>, message: impl AsRef<str>, hint: impl AsRef<str>) {
+    /// Refuses what stands at a span, with what to do about it.
+    pub fn refuse(&mut self, span: Range<usize>, message: impl AsRef<str>, hint: impl AsRef<str>) {
         self.report(|document| document.diagnostic(span, message).with_hint(hint));
     }
 
-    fn refuse_plainly(&mut self, span: Range<usize>, message: impl AsRef<str>) {
+    /// Refuses what stands at a span.
+    pub fn refuse_plainly(&mut self, span: Range<usize>, message: impl AsRef<str>) {
         self.report(|document| document.diagnostic(span, message));
+    }
+
+    /// Refuses what stands at a place.
+    pub fn report_at(&mut self, origin: &Origin, message: &str, hint: &str) {
+        self.report(|_| origin.diagnostic(message).with_hint(hint));
     }
 
     /// A diagnostic searches the text for its line, so no more are made than will be shown.

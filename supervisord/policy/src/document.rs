@@ -14,6 +14,8 @@ pub(crate) struct Document {
     pub holder: String,
     pub file: String,
     pub text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 /// Where a value was given.
@@ -32,6 +34,12 @@ pub(crate) struct Sourced<T> {
 }
 
 impl Document {
+    pub fn new(holder: String, file: String, text: String) -> Self {
+        let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(breaks).collect();
+        Self { holder, file, text, lines }
+    }
+
     /// What is wrong at this span.
     pub fn diagnostic(&self, span: Range<usize>, message: impl AsRef<str>) -> Diagnostic {
         Diagnostic::at(&self.file, &self.text, span, message)
@@ -81,9 +89,9 @@ impl Origin {
         self.document.diagnostic(self.span.clone(), message)
     }
 
-    fn line(&self) -> usize {
-        let before = self.document.text.get(..self.span.start).unwrap_or_default();
-        before.matches('\n').count() + 1
+    /// The line, counted from 1.
+    pub fn line(&self) -> usize {
+        self.document.lines.partition_point(|begin| *begin <= self.span.start)
     }
 }
 

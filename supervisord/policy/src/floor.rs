@@ -11,8 +11,11 @@ use crate::check::{Amounts, Checker, complete};
 use crate::control::Control;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Document, Origin, Sourced};
+use crate::egress::check::BudgetsGiven;
+use crate::egress::{AddressClass, Rule};
 use crate::example::Example;
 use crate::limit::{Limits, PerLimit};
+use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 use crate::raw::{self, RawFloor};
 use crate::set::{MAX_FILE_BYTES, TOO_LARGE};
@@ -25,8 +28,12 @@ pub(crate) const FLOOR: &str = "floor";
 pub struct Floor {
     pub(crate) bounds: PerLimit<Sourced<u64>>,
     pub(crate) exec: Sourced<bool>,
+    pub(crate) allowed_workspaces: Sourced<Vec<WorkspacePlace>>,
     pub(crate) allowed_profiles: Sourced<Vec<SyscallProfile>>,
     pub(crate) requires: BTreeMap<Control, Origin>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) openable: Sourced<Vec<AddressClass>>,
+    pub(crate) budgets: BudgetsGiven,
 }
 
 /// What one file says, before the built-in floor fills in the rest.
@@ -34,8 +41,12 @@ struct FloorFile {
     name: Sourced<String>,
     bounds: Amounts,
     exec: Option<Sourced<bool>>,
+    allowed_workspaces: Option<Sourced<Vec<WorkspacePlace>>>,
     allowed_profiles: Option<Sourced<Vec<SyscallProfile>>>,
     requires: Option<BTreeMap<Control, Origin>>,
+    rules: Vec<Rule>,
+    openable: Option<Sourced<Vec<AddressClass>>>,
+    budgets: BudgetsGiven,
     examples: Vec<Example>,
 }
 
@@ -67,9 +78,19 @@ impl Floor {
         &self.allowed_profiles.value
     }
 
+    /// Where policies may have workspaces.
+    pub fn allowed_workspaces(&self) -> &[WorkspacePlace] {
+        &self.allowed_workspaces.value
+    }
+
     /// Whether policies may allow files of the workspace and /tmp to be executed.
     pub fn exec(&self) -> bool {
         self.exec.value
+    }
+
+    /// The classes of addresses that policies may open by naming networks of them.
+    pub fn openable_addresses(&self) -> &[AddressClass] {
+        &self.openable.value
     }
 
     /// The controls that every policy requires, whatever it says.
@@ -84,7 +105,7 @@ impl FloorFile {
             return Err(vec![Diagnostic::whole(file, TOO_LARGE)]);
         }
         let (holder, file, text) = ("the floor".to_owned(), file.to_owned(), text.to_owned());
-        let document = Arc::new(Document { holder, file, text });
+        let document = Arc::new(Document::new(holder, file, text));
         let raw = raw::read(&document)?;
         Self::check(raw, &document)
     }
@@ -96,15 +117,21 @@ impl FloorFile {
             checker.description(text);
         }
         let bounds = raw.limits.and_then(|section| section.max).unwrap_or_default();
-        let exec = raw.filesystem.and_then(|section| section.exec);
+        let files = raw.filesystem.map(|section| (section.exec, section.allowed_workspaces));
+        let (exec, places) = files.unwrap_or_default();
         let profiles = raw.syscalls.and_then(|section| section.allowed_profiles);
         let controls = raw.requires.and_then(|section| section.controls);
+        let openable = raw.addresses.and_then(|section| section.openable);
         let file = Self {
             name: document.sourced(&raw.name, FLOOR.to_owned()),
             bounds: checker.amounts(&bounds),
             exec: exec.map(|exec| checker.flag(&exec)),
+            allowed_workspaces: places.map(|list| checker.workspace_places(&list)),
             allowed_profiles: profiles.map(|list| checker.profiles(&list)),
             requires: controls.map(|list| checker.controls(list.get_ref())),
+            rules: checker.rules_of_floor(&raw.egress),
+            openable: openable.map(|list| checker.classes(&list)),
+            budgets: checker.budgets(raw.budgets.as_ref()),
             examples: checker.examples(&raw.expect),
         };
         checker.finish(file)
@@ -118,19 +145,40 @@ impl FloorFile {
         Self {
             bounds,
             exec: self.exec.or_else(|| Some(base.exec.clone())),
+            allowed_workspaces: self
+                .allowed_workspaces
+                .or_else(|| Some(base.allowed_workspaces.clone())),
             allowed_profiles: self.allowed_profiles.or_else(|| Some(base.allowed_profiles.clone())),
             requires: self.requires.or_else(|| Some(base.requires.clone())),
+            openable: self.openable.or_else(|| Some(base.openable.clone())),
             ..self
         }
     }
 
     fn complete(self) -> Result<Floor, Vec<Diagnostic>> {
-        let (Ok(bounds), Some(exec), Some(allowed_profiles), Some(requires)) =
-            (complete(&self.bounds), self.exec, self.allowed_profiles, self.requires)
+        let given = (
+            complete(&self.bounds),
+            self.exec,
+            self.allowed_workspaces,
+            self.allowed_profiles,
+            self.requires,
+            self.openable,
+        );
+        let (Ok(bounds), Some(exec), Some(places), Some(profiles), Some(requires), Some(openable)) =
+            given
         else {
             return Err(vec![self.name.origin.diagnostic("this floor is not complete")]);
         };
-        let floor = Floor { bounds, exec, allowed_profiles, requires };
+        let floor = Floor {
+            bounds,
+            exec,
+            allowed_workspaces: places,
+            allowed_profiles: profiles,
+            requires,
+            rules: self.rules,
+            openable,
+            budgets: self.budgets,
+        };
         let maximum = floor.maximum();
         let failures = self.examples.iter().filter_map(|example| example.failure(&maximum));
         let failed: Vec<_> = failures.collect();
@@ -154,6 +202,7 @@ mod tests {
         }
         assert_eq!(floor.allowed_profiles(), builtin.allowed_profiles());
         assert_eq!(floor.exec(), builtin.exec());
+        assert_eq!(floor.allowed_workspaces(), builtin.allowed_workspaces());
         assert!(floor.requires().eq(builtin.requires()));
     }
 

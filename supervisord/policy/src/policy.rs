@@ -8,7 +8,10 @@ use crate::check::{Amounts, Checker};
 use crate::control::Control;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Origin, Sourced};
+use crate::egress::check::BudgetsGiven;
+use crate::egress::{Binding, Rule};
 use crate::example::Example;
+use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 use crate::raw::{self, RawPolicy};
 
@@ -23,9 +26,13 @@ pub(crate) struct Policy {
     pub maximum: Amounts,
     pub image: Option<Sourced<String>>,
     pub exec: Option<Sourced<bool>>,
+    pub workspace: Option<Sourced<WorkspacePlace>>,
     pub environment: BTreeMap<String, Sourced<String>>,
     pub profile: Option<Sourced<SyscallProfile>>,
     pub requires: Option<BTreeMap<Control, Origin>>,
+    pub rules: Vec<Rule>,
+    pub bindings: Vec<Arc<Binding>>,
+    pub budgets: BudgetsGiven,
     pub examples: Vec<Example>,
 }
 
@@ -39,8 +46,8 @@ impl Policy {
         let mut checker = Checker::new(Arc::clone(&document));
         checker.own_name(&raw.name, stem);
         let (defaults, maximum) = raw.limits.map(|limits| limits.split()).unwrap_or_default();
-        let (image, exec) =
-            raw.filesystem.map(|section| (section.image, section.exec)).unwrap_or_default();
+        let files = raw.filesystem.map(|section| (section.image, section.exec, section.workspace));
+        let (image, exec, workspace) = files.unwrap_or_default();
         let profile = raw.syscalls.and_then(|section| section.profile);
         let controls = raw.requires.and_then(|section| section.controls);
         let policy = Self {
@@ -51,9 +58,13 @@ impl Policy {
             maximum: checker.amounts(&maximum),
             image: image.and_then(|image| checker.name(image)),
             exec: exec.map(|exec| checker.flag(&exec)),
+            workspace: workspace.and_then(|place| checker.place(&place)),
             environment: checker.environment(raw.environment),
             profile: profile.and_then(|profile| checker.profile(&profile)),
             requires: controls.map(|list| checker.controls(list.get_ref())),
+            rules: checker.rules(&raw.egress),
+            bindings: checker.bindings(&raw.credential),
+            budgets: checker.budgets(raw.budgets.as_ref()),
             examples: checker.examples(&raw.expect),
             document,
         };

@@ -5,6 +5,7 @@ use crate::diagnostic::Diagnostics;
 use crate::example::RefusalReason;
 use crate::floor::Floor;
 use crate::limit::{Limit, LimitsAsked};
+use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 use crate::resolved::Resolved;
 use crate::set::{MAX_FILE_BYTES, MAX_FILES, PolicySet};
@@ -162,6 +163,29 @@ fn the_floor_bounds_every_policy_and_says_so() {
 }
 
 #[test]
+fn a_workspace_is_in_memory_unless_the_policy_says_disk_and_the_floor_allows_it() {
+    assert_eq!(child("").workspace(), WorkspacePlace::Memory);
+    let (head, _) = BASE.split_once("[[expect]]").unwrap();
+    let bare = head.replace("workspace = \"memory\"", "#");
+    let policy = |text: &str, floor: &str| {
+        let floor = Floor::load("floor.toml", &format!("name = \"floor\"\n{floor}")).unwrap();
+        let files = [("default.toml".to_owned(), text.to_owned())];
+        let set = PolicySet::load(files, floor);
+        set.map(|set| set.resolve("default").unwrap().workspace())
+            .map_err(|wrong| wrong.to_string())
+    };
+    assert_eq!(policy(&bare, ""), Ok(WorkspacePlace::Memory));
+    let disk = head.replace("workspace = \"memory\"", "workspace = \"disk\"");
+    assert_eq!(policy(&disk, ""), Ok(WorkspacePlace::Disk));
+    let memory_only = "[filesystem]\nallowed_workspaces = [\"memory\"]\n";
+    let wrong = policy(&disk, memory_only).unwrap_err();
+    assert!(wrong.contains("the floor doesn't allow a workspace in `disk`"), "{wrong}");
+    assert!(wrong.contains("floor.toml:3 allows: memory"), "{wrong}");
+    let misspelt = refused("[filesystem]\nworkspace = \"dsk\"\n");
+    assert!(misspelt.contains("did you mean `disk`?"), "{misspelt}");
+}
+
+#[test]
 fn a_profile_that_the_floor_does_not_allow_does_not_load() {
     let text = "name = \"floor\"\n[syscalls]\nallowed_profiles = [\"no-network\"]\n";
     let floor = Floor::load("floor.toml", text).unwrap();
@@ -279,7 +303,7 @@ fn a_policy_cannot_pose_as_another_or_as_the_floor() {
 #[test]
 fn what_is_too_large_is_refused_before_it_is_read() {
     let text = "[".repeat(MAX_FILE_BYTES + 1);
-    assert!(load(&[("a.toml", &text)]).unwrap_err().to_string().contains("larger than 256 KiB"));
+    assert!(load(&[("a.toml", &text)]).unwrap_err().to_string().contains("larger than 2 MiB"));
     let files = (0..=MAX_FILES)
         .map(|n| (format!("p{n}.toml"), format!("name = \"p{n}\"\nextends = \"p0\"")));
     let wrong = PolicySet::load(files, Floor::builtin().unwrap()).unwrap_err().to_string();
@@ -300,6 +324,7 @@ fn the_canonical_text_changes_with_what_is_enforced_and_with_nothing_else() {
         "[limits.max]\nio_read_bps = 0\nwall_time = \"3599999 ms\"\n",
         "[filesystem]\nexec = false\n",
         "[filesystem]\nimage = \"x\"\n",
+        "[filesystem]\nworkspace = \"disk\"\n",
         "[environment]\nA = \"1\"\n",
         "[syscalls]\nprofile = \"no-network\"\n",
         "[requires]\ncontrols = [\"landlock_scopes\"]\n",
@@ -332,7 +357,7 @@ fn a_flood_of_errors_costs_no_flood_of_work() {
     ] {
         let wrong = refused(&text);
         assert!(wrong.len() < 100_000, "{}", wrong.len());
-        assert!(!wrong.contains("256 KiB"), "{wrong}");
+        assert!(!wrong.contains("2 MiB"), "{wrong}");
         assert!(!text.contains("V11999") || wrong.contains("more than 256 variables"), "{wrong}");
     }
 }

@@ -61,6 +61,8 @@ const PIECES: &[&str] = &[
     "\"A=B\"",
     "[filesystem]",
     "exec",
+    "workspace",
+    "\"disk\"",
     "[syscalls]",
     "profile",
     "\u{feff}",

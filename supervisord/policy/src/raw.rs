@@ -1,15 +1,18 @@
 //! What a file says, in its own shape and not checked yet. Unknown keys end the reading here; spans
 //! are kept where a later check may have to point.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::diagnostic::Diagnostic;
 use crate::document::Document;
+use crate::egress::raw::{RawAddresses, RawBinding, RawBudgets, RawRule};
 use crate::limit::{PerLimit, limit_table};
 use crate::suggest;
 
@@ -27,6 +30,11 @@ pub(crate) struct RawPolicy {
     pub syscalls: Option<RawSyscalls>,
     pub requires: Option<RawRequires>,
     #[serde(default)]
+    pub egress: Vec<Spanned<RawRule>>,
+    #[serde(default)]
+    pub credential: Vec<Spanned<RawBinding>>,
+    pub budgets: Option<RawBudgets>,
+    #[serde(default)]
     pub expect: Vec<Spanned<RawExpect>>,
 }
 
@@ -40,6 +48,10 @@ pub(crate) struct RawFloor {
     pub filesystem: Option<RawFloorFilesystem>,
     pub syscalls: Option<RawFloorSyscalls>,
     pub requires: Option<RawRequires>,
+    #[serde(default)]
+    pub egress: Vec<Spanned<RawRule>>,
+    pub addresses: Option<RawAddresses>,
+    pub budgets: Option<RawBudgets>,
     #[serde(default)]
     pub expect: Vec<Spanned<RawExpect>>,
 }
@@ -88,6 +100,7 @@ pub(crate) enum Amount {
 pub(crate) struct RawFilesystem {
     pub image: Option<Spanned<String>>,
     pub exec: Option<Spanned<bool>>,
+    pub workspace: Option<Spanned<String>>,
 }
 
 /// `[filesystem]` of the floor.
@@ -95,6 +108,7 @@ pub(crate) struct RawFilesystem {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(crate) struct RawFloorFilesystem {
     pub exec: Option<Spanned<bool>>,
+    pub allowed_workspaces: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// `[syscalls]`.
@@ -130,6 +144,19 @@ pub(crate) struct RawExpect {
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AmountVisitor)
+    }
+}
+
+impl JsonSchema for Amount {
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A whole number, or a text with a unit such as \"512 MiB\" or \"60 s\"",
+            "type": ["integer", "string"],
+        })
     }
 }
 
@@ -195,8 +222,7 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str) -> Diagnostic {
-        let document =
-            Document { holder: String::new(), file: "x.toml".to_owned(), text: text.to_owned() };
+        let document = Document::new(String::new(), "x.toml".to_owned(), text.to_owned());
         read::<RawPolicy>(&document).unwrap_err().remove(0)
     }
 
@@ -221,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_section_that_does_not_exist_yet_is_an_unknown_key() {
-        for section in ["egress", "credentials", "budgets", "warm_starts"] {
+        for section in ["egres", "credentials", "budget", "warm_starts"] {
             let refusal = refusal(&format!("name = \"x\"\n[{section}]\n"));
             assert_eq!(refusal.message(), format!("unknown key `{section}`"));
         }

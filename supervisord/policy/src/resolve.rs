@@ -11,8 +11,11 @@ use crate::check::{Amounts, complete};
 use crate::control::Control;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Sourced};
+use crate::egress::check::{self, BudgetsGiven};
+use crate::egress::{AddressClass, ClientOrigins, Egress, HostPattern, Rule, RuleSource, Verdict};
 use crate::floor::Floor;
 use crate::limit::{Limit, PerLimit};
+use crate::place::WorkspacePlace;
 use crate::policy::Policy;
 use crate::profile::SyscallProfile;
 use crate::resolved::{Bounded, Resolved};
@@ -30,9 +33,10 @@ pub(crate) fn resolve(
     policy: &Policy,
     policies: &BTreeMap<String, Policy>,
     floor: &Floor,
+    clients: &ClientOrigins,
 ) -> Result<Resolved, Vec<Diagnostic>> {
     let merged = merge(policy, &parents(policy, policies)?)?;
-    let resolved = bound(merged, floor)?;
+    let resolved = bound(merged, floor, clients)?;
     let maximum = resolved.maximum();
     let failures = policy.examples.iter().filter_map(|example| example.failure(&maximum));
     let failed: Vec<_> = failures.collect();
@@ -121,6 +125,12 @@ impl Policy {
         };
         let mut environment = parent.environment;
         environment.extend(self.environment);
+        let mut rules = parent.rules;
+        rules.extend(self.rules);
+        let mut bindings = parent.bindings;
+        bindings.extend(self.bindings);
+        let mut budgets = parent.budgets;
+        budgets.extend(self.budgets);
         let mut requires = parent.requires;
         if let Some(controls) = &mut requires {
             for (control, origin) in self.requires.into_iter().flatten() {
@@ -132,29 +142,49 @@ impl Policy {
             maximum: or(&self.maximum, &parent.maximum),
             image: self.image.or(parent.image),
             exec: self.exec.or(parent.exec),
+            workspace: self.workspace.or(parent.workspace),
             profile: self.profile.or(parent.profile),
             environment,
             requires,
+            rules,
+            bindings,
+            budgets,
             ..self
         }
     }
 }
 
 /// Fills in what follows from the rest, checks the whole and puts the floor beneath it.
-fn bound(policy: Policy, floor: &Floor) -> Result<Resolved, Vec<Diagnostic>> {
+fn bound(
+    policy: Policy,
+    floor: &Floor,
+    clients: &ClientOrigins,
+) -> Result<Resolved, Vec<Diagnostic>> {
     let missing = missing(&policy);
     let (Ok(defaults), Some(image), Some(exec), Some(profile)) =
         (complete(&policy.defaults), policy.image, policy.exec, policy.profile)
     else {
         return Err(vec![missing]);
     };
+    let implied =
+        || Sourced { value: WorkspacePlace::default(), origin: policy.name.origin.implied() };
+    let workspace = policy.workspace.unwrap_or_else(implied);
     let maximum = PerLimit::from_fn(|limit| match policy.maximum.at(limit) {
         Some(maximum) => maximum.clone(),
         None => defaults.at(limit).implied(),
     });
     let mut wrong = defaults_above_maximum(&policy.document, &defaults, &maximum);
     wrong.extend(forbidden_profile(&profile, floor));
+    wrong.extend(forbidden_place(&workspace, floor));
     wrong.extend(too_much_environment(&policy.name, &policy.environment));
+    wrong.extend(unopenable(&policy.rules, floor));
+    let rules = match rules(policy.rules, floor, clients) {
+        Ok(rules) => rules,
+        Err(found) => {
+            wrong.extend(found);
+            Vec::new()
+        }
+    };
     if !wrong.is_empty() {
         return Err(wrong);
     }
@@ -162,13 +192,25 @@ fn bound(policy: Policy, floor: &Floor) -> Result<Resolved, Vec<Diagnostic>> {
     for (control, origin) in &floor.requires {
         requires.entry(*control).or_insert_with(|| origin.clone());
     }
+    let budgets = bounded_budgets(policy.budgets, &floor.budgets);
+    let default = RuleSource { rule: None, origin: policy.name.origin.clone() };
+    let egress = Egress::new(
+        rules,
+        policy.bindings,
+        check::budgets(&budgets),
+        floor.openable.value.clone(),
+        Arc::new(default),
+    );
     Ok(Resolved {
+        egress,
+        budgets,
         name: policy.name,
         description: policy.description,
         defaults: PerLimit::from_fn(|limit| Bounded::new(limit, &defaults, floor)),
         maximum: PerLimit::from_fn(|limit| Bounded::new(limit, &maximum, floor)),
         image,
         exec: if floor.exec.value { exec } else { floor.exec.clone() },
+        workspace,
         environment: policy.environment,
         profile,
         requires,
@@ -230,6 +272,17 @@ fn forbidden_profile(profile: &Sourced<SyscallProfile>, floor: &Floor) -> Option
     Some(profile.origin.diagnostic(message).with_hint(hint))
 }
 
+fn forbidden_place(workspace: &Sourced<WorkspacePlace>, floor: &Floor) -> Option<Diagnostic> {
+    let allowed = &floor.allowed_workspaces;
+    if allowed.value.contains(&workspace.value) {
+        return None;
+    }
+    let names: Vec<_> = allowed.value.iter().map(|place| place.as_str()).collect();
+    let message = format!("the floor doesn't allow a workspace in `{}`", workspace.value);
+    let hint = format!("filesystem.workspace; {} allows: {}", allowed.origin, names.join(", "));
+    Some(workspace.origin.diagnostic(message).with_hint(hint))
+}
+
 fn too_much_environment(
     name: &Sourced<String>,
     environment: &BTreeMap<String, Sourced<String>>,
@@ -237,4 +290,78 @@ fn too_much_environment(
     let bytes: usize = environment.iter().map(|(name, text)| name.len() + text.value.len()).sum();
     let message = format!("the environment has {bytes} bytes and can have {MAX_ENVIRONMENT}");
     (bytes > MAX_ENVIRONMENT).then(|| name.origin.diagnostic(message))
+}
+
+/// Networks that a policy opens although the floor doesn't let any.
+fn unopenable(rules: &[Rule], floor: &Floor) -> Vec<Diagnostic> {
+    let mut wrong = Vec::new();
+    let openable = &floor.openable;
+    for rule in rules.iter().filter(|rule| rule.verdict() != Verdict::Deny) {
+        let opened = |pattern: &HostPattern| match pattern {
+            HostPattern::Network(network) => Some((*network, "hosts")),
+            _ => None,
+        };
+        let hosts = rule.hosts().iter().filter_map(opened);
+        for (network, key) in rule.addresses.iter().map(|known| (*known, "addresses")).chain(hosts)
+        {
+            let (first, last) = (network.network(), network.broadcast());
+            let class = AddressClass::of(first);
+            let open = class == AddressClass::Public || openable.value.contains(&class);
+            // A wider network holds others as well; those of a closed class stay closed in it.
+            if open || AddressClass::of(last) != class {
+                continue;
+            }
+            let origin = rule.places.get(key).unwrap_or(&rule.source.origin);
+            let message = format!("{network} is {class}, which the floor opens to no policy");
+            let hint = if class.can_be_opened() {
+                format!(
+                    "root can add \"{class}\" to `openable` of `[addresses]` in the floor ({})",
+                    openable.origin
+                )
+            } else {
+                "nothing can be sent there".to_owned()
+            };
+            wrong.push(origin.diagnostic(message).with_hint(hint));
+        }
+    }
+    wrong
+}
+
+/// The floor's rules and the policy's, with the hosts of clients filled in.
+fn rules(
+    own: Vec<Rule>,
+    floor: &Floor,
+    clients: &ClientOrigins,
+) -> Result<Vec<Rule>, Vec<Diagnostic>> {
+    let mut rules: Vec<Rule> = floor.rules.clone();
+    let mut names: BTreeMap<String, usize> =
+        rules.iter().enumerate().map(|(at, rule)| (rule.name().to_owned(), at)).collect();
+    let mut wrong = Vec::new();
+    for rule in own {
+        match names.get(rule.name()).and_then(|at| rules.get(*at)) {
+            // The resolved form of a policy holds the floor's rules too, and loads again.
+            Some(known) if known.source.holder() == "the floor" && known.text() == rule.text() => {}
+            Some(known) => {
+                let message = format!("there is another rule of this name: {}", known.source);
+                let hint = "a rule can't be replaced; give this one a name of its own";
+                wrong.push(rule.source.origin.diagnostic(message).with_hint(hint));
+            }
+            None => {
+                names.insert(rule.name().to_owned(), rules.len());
+                rules.extend(rule.expand(clients));
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(rules) } else { Err(wrong) }
+}
+
+/// Budgets as the policy gives them, and the floor's where those are smaller.
+fn bounded_budgets(mut own: BudgetsGiven, floor: &BudgetsGiven) -> BudgetsGiven {
+    for (name, bound) in floor {
+        let known = own.entry(name).or_insert_with(|| bound.clone());
+        if known.value > bound.value {
+            *known = bound.clone();
+        }
+    }
+    own
 }

@@ -5,9 +5,12 @@ use std::fmt;
 
 use crate::control::Control;
 use crate::document::{Origin, Sourced};
+use crate::egress::Egress;
+use crate::egress::check::BudgetsGiven;
 use crate::example::{RefusalReason, refused};
 use crate::floor::Floor;
 use crate::limit::{Limit, Limits, LimitsAsked, PerLimit};
+use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 
 /// What a policy decides. There is no way to make one other than to load it.
@@ -19,9 +22,12 @@ pub struct Resolved {
     pub(crate) maximum: PerLimit<Bounded>,
     pub(crate) image: Sourced<String>,
     pub(crate) exec: Sourced<bool>,
+    pub(crate) workspace: Sourced<WorkspacePlace>,
     pub(crate) environment: BTreeMap<String, Sourced<String>>,
     pub(crate) profile: Sourced<SyscallProfile>,
     pub(crate) requires: BTreeMap<Control, Origin>,
+    pub(crate) egress: Egress,
+    pub(crate) budgets: BudgetsGiven,
 }
 
 /// A limit as the policy gives it, and the floor's where that is smaller.
@@ -82,6 +88,13 @@ impl Resolved {
         PerLimit::from_fn(|limit| self.maximum.at(limit).effective().value)
     }
 
+    /// Who set a limit's default, or its maximum, and on which line: `policy default (default.toml:12)`.
+    pub fn limit_origin(&self, limit: Limit, maximum: bool) -> String {
+        let bounded = if maximum { self.maximum.at(limit) } else { self.defaults.at(limit) };
+        let origin = &bounded.effective().origin;
+        format!("{} ({origin})", origin.holder())
+    }
+
     /// The image's name.
     pub fn image(&self) -> &str {
         &self.image.value
@@ -90,6 +103,16 @@ impl Resolved {
     /// Whether files of the workspace and /tmp may be executed.
     pub fn exec(&self) -> bool {
         self.exec.value
+    }
+
+    /// What may leave the sandbox.
+    pub fn egress(&self) -> &Egress {
+        &self.egress
+    }
+
+    /// Where a workspace that goes with its execution is.
+    pub fn workspace(&self) -> WorkspacePlace {
+        self.workspace.value
     }
 
     /// The payload's variables besides the built-in ones, by name.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::builtin;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Document;
+use crate::egress::ClientOrigins;
 use crate::floor::{FLOOR, Floor};
 use crate::name::{NAME_RULE, is_name};
 use crate::policy::Policy;
@@ -14,8 +15,8 @@ use crate::resolve::resolve;
 use crate::resolved::Resolved;
 use crate::suggest;
 
-/// Bytes of one file: some hundred times the length of one that a person still reads.
-pub const MAX_FILE_BYTES: usize = 256 << 10;
+/// Bytes of one file: ten thousand egress rules, which a generator may write and nobody reads.
+pub const MAX_FILE_BYTES: usize = 2 << 20;
 
 /// Files in a set; a host has a handful.
 pub const MAX_FILES: usize = 1_000;
@@ -24,7 +25,7 @@ pub const MAX_FILES: usize = 1_000;
 pub const MAX_SET_BYTES: usize = 16 << 20;
 
 /// What is said about a file over [`MAX_FILE_BYTES`].
-pub(crate) const TOO_LARGE: &str = "this file is larger than 256 KiB";
+pub(crate) const TOO_LARGE: &str = "this file is larger than 2 MiB";
 
 /// Resolved policies by name, and the floor beneath them.
 #[derive(Debug)]
@@ -52,11 +53,24 @@ impl PolicySet {
         files: impl IntoIterator<Item = (String, String)>,
         floor: Floor,
     ) -> Result<Self, Diagnostics> {
+        Self::load_for_clients(files, floor, &ClientOrigins::default())
+    }
+
+    /// As [`PolicySet::load`], with where the host's package clients fetch from, for the rules that
+    /// name a client in place of hosts.
+    ///
+    /// # Errors
+    /// As [`PolicySet::load`].
+    pub fn load_for_clients(
+        files: impl IntoIterator<Item = (String, String)>,
+        floor: Floor,
+        clients: &ClientOrigins,
+    ) -> Result<Self, Diagnostics> {
         let read = read(files)?;
         let mut policies = BTreeMap::new();
         let mut wrong = Vec::new();
         for (name, policy) in &read {
-            match resolve(policy, &read, &floor) {
+            match resolve(policy, &read, &floor, clients) {
                 Ok(resolved) => {
                     policies.insert(name.clone(), Arc::new(resolved));
                 }
@@ -135,5 +149,5 @@ fn read_one(file: &str, text: String) -> Result<Policy, Vec<Diagnostic>> {
         return Err(vec![Diagnostic::whole(file, TOO_LARGE)]);
     }
     let holder = format!("policy {stem}");
-    Policy::read(Arc::new(Document { holder, file: file.to_owned(), text }), stem)
+    Policy::read(Arc::new(Document::new(holder, file.to_owned(), text)), stem)
 }

@@ -3,6 +3,7 @@
 
 use crate::diagnostic::is_deceptive;
 use crate::document::Origin;
+use crate::egress::text::Line;
 use crate::limit::{Limit, Limits};
 use crate::quantity::Unit;
 use crate::resolved::{Bounded, Resolved};
@@ -12,7 +13,7 @@ const ORIGIN_COLUMN: usize = 40;
 
 /// First line of the canonical text. It changes when the same policy comes out differently, so that
 /// digests of two forms can't be compared by mistake.
-const CANONICAL_FORM: &str = "# supervisord policy, canonical form 1";
+const CANONICAL_FORM: &str = "# supervisord policy, canonical form 2";
 
 /// Lines of policy text, each with where it comes from.
 struct Lines(String);
@@ -37,6 +38,8 @@ impl Resolved {
         lines.section("filesystem");
         lines.value("image", &quote(self.image()), &self.image.origin);
         lines.value("exec", &self.exec().to_string(), &self.exec.origin);
+        let workspace = quote(self.workspace().as_str());
+        lines.value("workspace", &workspace, &self.workspace.origin);
         if !self.environment.is_empty() {
             lines.section("environment");
         }
@@ -51,6 +54,18 @@ impl Resolved {
             lines.entry(&format!("    \"{control}\","), &from(origin));
         }
         lines.0.push_str("]\n");
+        for rule in self.egress.rules() {
+            lines.table("egress", &rule.lines(), &rule.source.origin);
+        }
+        for binding in self.egress.bindings() {
+            lines.table("credential", &binding.lines(), &binding.source().origin);
+        }
+        if !self.budgets.is_empty() {
+            lines.section("budgets");
+        }
+        for (name, budget) in &self.budgets {
+            lines.value(name, &budget.value.to_string(), &budget.origin);
+        }
         lines.0
     }
 
@@ -63,21 +78,53 @@ impl Resolved {
             .environment()
             .map(|(name, value)| format!("environment.{} = {}\n", quote(name), quote(value)))
             .collect();
+        let egress = self.canonical_egress();
         format!(
             "{CANONICAL_FORM}\nname = {}\n{}{}filesystem.image = {}\nfilesystem.exec = {}\n\
-             {variables}syscalls.profile = {}\nrequires.controls = [{}]\n",
+             filesystem.workspace = {}\n{variables}syscalls.profile = {}\nrequires.controls = [{}]\n{egress}",
             quote(self.name()),
             canonical_limits("limits", &self.defaults()),
             canonical_limits("limits.max", &self.maximum()),
             quote(self.image()),
             self.exec(),
+            quote(self.workspace().as_str()),
             quote(self.profile().as_str()),
             controls.join(", "),
         )
     }
 }
 
+impl Resolved {
+    fn canonical_egress(&self) -> String {
+        let mut text = String::new();
+        for (name, budget) in &self.budgets {
+            text.push_str(&format!("budgets.{name} = {}\n", budget.value));
+        }
+        let mut table = |name: &str, lines: &[Line<'_>]| {
+            text.push_str(&format!("[[{name}]]\n"));
+            // What it is for changes nothing of what is decided.
+            for (key, value, _) in lines.iter().filter(|(key, ..)| *key != "description") {
+                text.push_str(&format!("{key} = {value}\n"));
+            }
+        };
+        for rule in self.egress.rules() {
+            table("egress", &rule.lines());
+        }
+        for binding in self.egress.bindings() {
+            table("credential", &binding.lines());
+        }
+        text
+    }
+}
+
 impl Lines {
+    fn table(&mut self, name: &str, lines: &[Line<'_>], origin: &Origin) {
+        self.0.push_str(&format!("\n[[{name}]]\n"));
+        for (key, value, place) in lines {
+            self.value(key, value, place.unwrap_or(origin));
+        }
+    }
+
     fn section(&mut self, name: &str) {
         self.0.push_str("\n[");
         self.0.push_str(name);
@@ -144,7 +191,7 @@ fn canonical_limits(section: &str, limits: &Limits) -> String {
 }
 
 /// A text as a TOML basic string. Whatever could deceive a reader of the line is escaped.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

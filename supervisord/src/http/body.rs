@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use supervisor_api::{ApiError, ErrorCode};
 use tokio::time::timeout;
 
-use super::bounds::{MAX_BODY, SMALL_BODY};
+use super::bounds::{MAX_BODY, MAX_UPLOAD, SMALL_BODY};
 use super::pool::{Pool, Share};
 use super::{answer, head};
 use crate::supervisor::Caller;
@@ -67,9 +67,22 @@ pub fn has_body(fields: &HeaderMap) -> bool {
     !matches!(declared_length(fields), Ok(None | Some(0)))
 }
 
+/// The length of a body that is passed on as it arrives.
+///
+/// # Errors
+///
+/// [`ErrorCode::LengthRequired`] where the head gives none.
+pub fn declared_upload(fields: &HeaderMap) -> Result<u64, ApiError> {
+    declared(fields, MAX_UPLOAD)?.ok_or_else(head::length_required)
+}
+
 /// The length given in the head, in bytes. The wire has looked at it before; this is not taken on
 /// trust because everything behind allocates by it.
 fn declared_length(fields: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    declared(fields, MAX_BODY)
+}
+
+fn declared(fields: &HeaderMap, most: u64) -> Result<Option<u64>, ApiError> {
     if fields.contains_key(header::TRANSFER_ENCODING) {
         return Err(head::length_required());
     }
@@ -78,7 +91,7 @@ fn declared_length(fields: &HeaderMap) -> Result<Option<u64>, ApiError> {
         (None, _) => Ok(None),
         (Some(value), None) => {
             let length = head::parse_length(value.as_bytes())?;
-            if length > MAX_BODY { Err(head::too_large()) } else { Ok(Some(length)) }
+            if length > most { Err(head::too_large()) } else { Ok(Some(length)) }
         }
         (Some(_), Some(_)) => Err(head::length_required()),
     }

@@ -33,6 +33,10 @@ pub const MAX_BUFFER: usize = 64 * 1024;
 /// Bytes of a request body: 24 MiB of input files in base64.
 pub const MAX_BODY: u64 = 32 * 1024 * 1024;
 
+/// Bytes of a file or archive on its way into a workspace, which is passed on as it arrives. The workspace's
+/// own limit, which is usually smaller, is what holds; this one keeps arithmetic out of reach of overflow.
+pub const MAX_UPLOAD: u64 = 1 << 40;
+
 /// A body up to this size is not counted against [`BODIES`]: all connections together can't hold
 /// more than 64 MiB of such bodies, and a flood of large ones must not keep small ones out.
 pub const SMALL_BODY: u64 = 64 * 1024;

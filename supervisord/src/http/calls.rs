@@ -59,7 +59,8 @@ impl<O> Call<O> {
         self.parameter("id").parse().unwrap_or(ExecutionId::from_bits(0))
     }
 
-    fn parameter(&self, name: &str) -> &str {
+    /// A parameter of the path, decoded; empty if the path has none of that name.
+    pub fn parameter(&self, name: &str) -> &str {
         let found = self.path.iter().find(|(given, _)| given == name);
         found.map_or("", |(_, value)| value.as_str())
     }
@@ -161,7 +162,7 @@ pub async fn openapi<O: Operations>(call: Call<O>) -> Result<Response<Body>, Pro
 }
 
 /// Does what changes something to its end, even when the caller goes away meanwhile.
-async fn to_the_end<T: Send + 'static>(
+pub async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
 ) -> Result<T, ApiError> {
     tokio::spawn(work).await.unwrap_or_else(|error| {

@@ -70,6 +70,25 @@ pub fn answer(
     Ok(response)
 }
 
+/// A file of a workspace as it is now. It may change while it is read, so there is no tag and no part.
+///
+/// # Errors
+///
+/// [`ErrorCode::Internal`] when its size can't be told.
+pub fn file(path: &str, file: File) -> Result<Response<Body>, Problem> {
+    let size = file.metadata().map(|metadata| metadata.len()).map_err(|error| {
+        tracing::error!(%error, "a file that was just opened can't be looked at");
+        Problem(ApiError::new(ErrorCode::Internal, "the file can't be read"))
+    })?;
+    let reading = Reading { file: Arc::new(file), offset: 0, left: size };
+    let mut response = with_type(StatusCode::OK, BYTES, unfold(reading, read));
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    let name = safe_name(path);
+    insert(fields, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{name}\""))?;
+    Ok(response)
+}
+
 /// The digest names the bytes, so it is a strong tag (RFC 9110 §8.8.3).
 fn entity_tag(artifact: &Artifact) -> Result<HeaderValue, Problem> {
     if artifact.sha256.len() != 64 || !artifact.sha256.bytes().all(|byte| byte.is_ascii_hexdigit())

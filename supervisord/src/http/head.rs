@@ -5,7 +5,7 @@ use axum::http::{HeaderName, Method, Uri, header};
 use httparse::Status;
 use supervisor_api::{ApiError, ErrorCode};
 
-use super::bounds::{MAX_BODY, MAX_FIELDS, MAX_HEAD};
+use super::bounds::{MAX_BODY, MAX_FIELDS, MAX_HEAD, MAX_UPLOAD};
 
 /// What ends a head.
 const END: &[u8] = b"\r\n\r\n";
@@ -35,8 +35,11 @@ pub fn check(head: &[u8]) -> Result<u64, ApiError> {
         Ok(_) => return Err(malformed("the request line is missing")),
         Err(error) => return Err(syntax(error)),
     }
-    check_target(request.method.unwrap_or_default(), request.path.unwrap_or_default())?;
-    body_length(request.headers)
+    let method = request.method.unwrap_or_default();
+    check_target(method, request.path.unwrap_or_default())?;
+    // Only what takes the place of a file is passed on as it arrives, and may be as long as a file.
+    let most = if method == Method::PUT.as_str() { MAX_UPLOAD } else { MAX_BODY };
+    body_length(request.headers, most)
 }
 
 /// The refusal of a head that is not complete at [`MAX_HEAD`].
@@ -80,7 +83,7 @@ fn check_target(method: &str, target: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn body_length(fields: &[httparse::Header<'_>]) -> Result<u64, ApiError> {
+fn body_length(fields: &[httparse::Header<'_>], most: u64) -> Result<u64, ApiError> {
     let mut length = None;
     let mut chunked = false;
     let mut host = false;
@@ -104,7 +107,7 @@ fn body_length(fields: &[httparse::Header<'_>]) -> Result<u64, ApiError> {
             Err(malformed("Content-Length and Transfer-Encoding exclude each other"))
         }
         (None, true) => Err(length_required()),
-        (Some(length), false) if length > MAX_BODY => Err(too_large()),
+        (Some(length), false) if length > most => Err(too_large()),
         (length, false) => Ok(length.unwrap_or(0)),
     }
 }

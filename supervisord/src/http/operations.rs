@@ -1,16 +1,20 @@
 //! What the front end calls. The trait is the [`Supervisor`]'s own methods, so that the front end
 //! can be tested without one.
 
+use axum::body::Bytes;
 use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
 
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, OutputChunk,
-    Reloaded, SubmitRequest,
+    ApiError, Artifact, ArtifactList, CreateSession, Doctor, Execution, ExecutionId, ExecutionList,
+    ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session,
+    SessionId, SessionList, SubmitRequest, UnpackReport,
 };
+use tokio::sync::mpsc;
 
+use crate::session::{Unpacking, Upload};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, OutputReader, Supervisor};
 
 /// Output, chunk by chunk.
@@ -20,10 +24,50 @@ pub trait Chunks: Send + 'static {
     fn next(&mut self) -> impl Future<Output = io::Result<Option<OutputChunk>>> + Send;
 }
 
+/// Takes a request body, piece by piece. Dropped before it has finished, nothing of a file stays.
+pub trait Receiver: Send + 'static {
+    /// What is answered when all of it has arrived.
+    type Outcome: serde::Serialize;
+
+    /// Takes a piece. `false` says that no more is taken, which [`Receiver::finish`] explains.
+    fn write(&mut self, piece: Bytes) -> impl Future<Output = Result<bool, ApiError>> + Send;
+
+    /// All of it has arrived.
+    fn finish(self) -> impl Future<Output = Result<Self::Outcome, ApiError>> + Send;
+}
+
+impl Receiver for Upload {
+    type Outcome = FileEntry;
+
+    async fn write(&mut self, piece: Bytes) -> Result<bool, ApiError> {
+        Upload::write(self, piece).await.map(|()| true)
+    }
+
+    async fn finish(self) -> Result<FileEntry, ApiError> {
+        Upload::finish(self).await
+    }
+}
+
+impl Receiver for Unpacking {
+    type Outcome = UnpackReport;
+
+    async fn write(&mut self, piece: Bytes) -> Result<bool, ApiError> {
+        Ok(Unpacking::write(self, piece).await)
+    }
+
+    async fn finish(self) -> Result<UnpackReport, ApiError> {
+        Unpacking::finish(self).await
+    }
+}
+
 /// The operations of the interface. Each checks what the caller may do.
 pub trait Operations: Send + Sync + 'static {
     /// Reads output.
     type Output: Chunks;
+    /// Takes a file.
+    type Upload: Receiver<Outcome = FileEntry>;
+    /// Takes an archive.
+    type Unpacking: Receiver<Outcome = UnpackReport>;
 
     /// Runs a payload in a fresh sandbox. `request.wait` is never set: the front end waits by
     /// [`Operations::status`], so that a caller who goes away leaves nothing behind.
@@ -78,6 +122,114 @@ pub trait Operations: Send + Sync + 'static {
         path: &str,
     ) -> impl Future<Output = Result<(Artifact, File), ApiError>> + Send;
 
+    /// Makes a session with a workspace of its own.
+    fn create_session(
+        &self,
+        caller: &Caller,
+        request: CreateSession,
+    ) -> impl Future<Output = Result<Session, ApiError>> + Send;
+
+    /// The caller's sessions, or everybody's.
+    fn sessions(
+        &self,
+        caller: &Caller,
+        all: bool,
+    ) -> impl Future<Output = Result<SessionList, ApiError>> + Send;
+
+    /// One session.
+    fn session(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> impl Future<Output = Result<Session, ApiError>> + Send;
+
+    /// Moves a session's end.
+    fn extend_session(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        request: ExtendSession,
+    ) -> impl Future<Output = Result<Session, ApiError>> + Send;
+
+    /// Ends what runs in a session and removes its workspace.
+    fn close_session(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> impl Future<Output = Result<Session, ApiError>> + Send;
+
+    /// What a directory of a workspace holds; without a path, its root.
+    fn list_files(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: Option<&str>,
+    ) -> impl Future<Output = Result<FileList, ApiError>> + Send;
+
+    /// What stands at a path.
+    fn stat_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: &str,
+    ) -> impl Future<Output = Result<FileEntry, ApiError>> + Send;
+
+    /// A file to read from.
+    fn open_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: &str,
+    ) -> impl Future<Output = Result<File, ApiError>> + Send;
+
+    /// Begins to write a file.
+    fn begin_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: &str,
+        executable: bool,
+    ) -> impl Future<Output = Result<Self::Upload, ApiError>> + Send;
+
+    /// Removes a file or directory.
+    fn remove_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: &str,
+        recursive: bool,
+    ) -> impl Future<Output = Result<FileEntry, ApiError>> + Send;
+
+    /// Makes a directory.
+    fn make_directory(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        request: MakeDirectory,
+    ) -> impl Future<Output = Result<FileEntry, ApiError>> + Send;
+
+    /// Moves a file or directory.
+    fn move_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        request: MoveFile,
+    ) -> impl Future<Output = Result<FileEntry, ApiError>> + Send;
+
+    /// The whole workspace as an archive.
+    fn pack_session(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> impl Future<Output = Result<mpsc::Receiver<io::Result<Bytes>>, ApiError>> + Send;
+
+    /// Begins to unpack an archive.
+    fn begin_unpacking(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> impl Future<Output = Result<Self::Unpacking, ApiError>> + Send;
+
     /// What this host can enforce.
     ///
     /// # Errors
@@ -97,6 +249,8 @@ impl Chunks for OutputReader {
 
 impl Operations for Supervisor {
     type Output = OutputReader;
+    type Upload = Upload;
+    type Unpacking = Unpacking;
 
     async fn submit(&self, caller: &Caller, request: SubmitRequest) -> Result<Execution, ApiError> {
         Supervisor::submit(self, caller, request).await
@@ -139,6 +293,112 @@ impl Operations for Supervisor {
         path: &str,
     ) -> Result<(Artifact, File), ApiError> {
         Supervisor::artifact(self, caller, id, path).await
+    }
+
+    async fn create_session(
+        &self,
+        caller: &Caller,
+        request: CreateSession,
+    ) -> Result<Session, ApiError> {
+        Supervisor::create_session(self, caller, request).await
+    }
+
+    async fn sessions(&self, caller: &Caller, all: bool) -> Result<SessionList, ApiError> {
+        Supervisor::sessions(self, caller, all).await
+    }
+
+    async fn session(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
+        Supervisor::session(self, caller, id).await
+    }
+
+    async fn extend_session(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        request: ExtendSession,
+    ) -> Result<Session, ApiError> {
+        Supervisor::extend_session(self, caller, id, request).await
+    }
+
+    async fn close_session(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
+        Supervisor::close_session(self, caller, id).await
+    }
+
+    async fn list_files(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: Option<&str>,
+    ) -> Result<FileList, ApiError> {
+        Supervisor::list_files(self, caller, id, path).await
+    }
+
+    async fn stat_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: &str,
+    ) -> Result<FileEntry, ApiError> {
+        Supervisor::stat_file(self, caller, id, path).await
+    }
+
+    async fn open_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: &str,
+    ) -> Result<File, ApiError> {
+        Supervisor::open_file(self, caller, id, path).await
+    }
+
+    async fn begin_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: &str,
+        executable: bool,
+    ) -> Result<Upload, ApiError> {
+        Supervisor::begin_file(self, caller, id, path, executable).await
+    }
+
+    async fn remove_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: &str,
+        recursive: bool,
+    ) -> Result<FileEntry, ApiError> {
+        Supervisor::remove_file(self, caller, id, path, recursive).await
+    }
+
+    async fn make_directory(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        request: MakeDirectory,
+    ) -> Result<FileEntry, ApiError> {
+        Supervisor::make_directory(self, caller, id, request).await
+    }
+
+    async fn move_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        request: MoveFile,
+    ) -> Result<FileEntry, ApiError> {
+        Supervisor::move_file(self, caller, id, request).await
+    }
+
+    async fn pack_session(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> Result<mpsc::Receiver<io::Result<Bytes>>, ApiError> {
+        Supervisor::pack_session(self, caller, id).await
+    }
+
+    async fn begin_unpacking(&self, caller: &Caller, id: SessionId) -> Result<Unpacking, ApiError> {
+        Supervisor::begin_unpacking(self, caller, id).await
     }
 
     fn doctor(&self) -> Result<Doctor, ApiError> {

@@ -8,7 +8,7 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{Extension, RawPathParams, State};
 use axum::http::{HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, Router, get, post};
+use axum::routing::{MethodRouter, Router, delete, get, post, put};
 use hyper::body::Incoming;
 use supervisor_api::{ApiError, ErrorCode, Method, OPERATIONS, Operation, openapi_document};
 use tokio::sync::Semaphore;
@@ -21,6 +21,7 @@ use super::calls::{self, Call};
 use super::operations::Operations;
 use super::parameters::Rules;
 use super::pool::Pool;
+use super::sessions;
 use crate::supervisor::Caller;
 
 /// What all requests share.
@@ -85,6 +86,20 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "cancel" => route(operation, calls::cancel),
         "artifacts" => route(operation, calls::artifacts),
         "artifact" => route(operation, calls::artifact),
+        "create_session" => route(operation, sessions::create),
+        "list_sessions" => route(operation, sessions::list),
+        "session" => route(operation, sessions::show),
+        "extend_session" => route(operation, sessions::extend),
+        "close_session" => route(operation, sessions::close),
+        "list_root" | "list_directory" => route(operation, sessions::tree),
+        "stat_file" => route(operation, sessions::stat),
+        "read_file" => route(operation, sessions::read_file),
+        "write_file" => route(operation, sessions::write_file),
+        "remove_file" => route(operation, sessions::remove_file),
+        "make_directory" => route(operation, sessions::make_directory),
+        "move_file" => route(operation, sessions::move_file),
+        "download_archive" => route(operation, sessions::pack),
+        "upload_archive" => route(operation, sessions::unpack),
         "doctor" => route(operation, calls::doctor),
         "reload" => route(operation, calls::reload),
         "openapi" => route(operation, calls::openapi),
@@ -117,6 +132,8 @@ where
     match operation.method {
         Method::Get => get(answer),
         Method::Post => post(answer),
+        Method::Put => put(answer),
+        Method::Delete => delete(answer),
     }
 }
 

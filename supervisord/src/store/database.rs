@@ -8,18 +8,23 @@ use supervisor_api::{ArtifactList, Execution};
 
 use crate::store::StoreError;
 use crate::store::directory::{Directory, Marker, RESTORE, RESTORE_OR_ACCEPT, refused};
+use crate::store::record;
 
 /// Marks a SQLite file as ours (`PRAGMA application_id`): "svst".
 const APPLICATION_ID: i32 = 0x7376_7374;
 
 /// The form of the tables (`PRAGMA user_version`).
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
+
+/// Tables of [`SCHEMA`] that the version before had, from the first on. What came after is added to its
+/// databases when they are opened.
+const BEFORE: (i32, usize) = (1, 5);
 
 /// The tables, as SQLite keeps their text; a database whose text differs is not one of ours.
 ///
 /// The columns beside a record repeat what the record says, for look-ups; the CHECK keeps both
 /// alike, and `integrity_check` goes through it at every start. `seq` is the order of insertion.
-const SCHEMA: [&str; 5] = [
+const SCHEMA: [&str; 6] = [
     "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), identity TEXT NOT NULL, \
      commits INTEGER NOT NULL) STRICT",
     "CREATE TABLE execution (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, \
@@ -30,6 +35,8 @@ const SCHEMA: [&str; 5] = [
     "CREATE INDEX execution_unfinished ON execution (state) WHERE state <> 'finished'",
     "CREATE TABLE artifacts (seq INTEGER PRIMARY KEY REFERENCES execution (seq) \
      ON DELETE CASCADE, list TEXT NOT NULL CHECK (json_valid(list))) STRICT",
+    "CREATE TABLE session (id TEXT PRIMARY KEY, record TEXT NOT NULL, \
+     CHECK (CASE WHEN json_valid(record) THEN record ->> '$.id' = id ELSE 0 END)) STRICT",
 ];
 
 /// Pages of 4 KiB in the write-ahead log after which a commit moves them into the database itself.
@@ -53,6 +60,7 @@ pub(super) fn open(directory: &Directory) -> Result<(Connection, Marker), StoreE
         .map_err(|source| database("open the state database", source))?;
     // A refusal leaves everything as it was found, the log too: it may be all there is to restore.
     set(&connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    upgrade(&connection, &path)?;
     let (identity, commits) = verify(&connection, &path, marker.as_ref())?;
     set(&connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     let marker = match marker {
@@ -123,6 +131,30 @@ fn set(connection: &Connection, option: DbConfig, value: bool) -> Result<(), Sto
     }
 }
 
+/// Adds what a database of the version before lacks, if it is one.
+fn upgrade(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let (version, count) = BEFORE;
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
+    let is_ours = number("PRAGMA application_id").map_err(|source| damaged(path, source))?;
+    let held = number("PRAGMA user_version").map_err(|source| damaged(path, source))?;
+    let old = SCHEMA.get(..count).unwrap_or_default();
+    if is_ours != APPLICATION_ID || held != version || tables(connection, path)? != old {
+        return Ok(()); // as it should be, or refused by what looks at it next
+    }
+    let new = SCHEMA.get(count..).unwrap_or_default().join(";\n");
+    let script = format!("BEGIN; {new}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+    let upgraded = connection.execute_batch(&script);
+    upgraded.map_err(|source| database("upgrade the state database", source))
+}
+
+/// The text of every table and index.
+fn tables(connection: &Connection, path: &Path) -> Result<Vec<String>, StoreError> {
+    connection
+        .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
+        .and_then(|mut select| select.query_map([], |row| row.get::<_, String>(0))?.collect())
+        .map_err(|source| damaged(path, source))
+}
+
 /// Everything that can be known to be wrong before the first use. Gives identity and commits.
 fn verify(
     connection: &Connection,
@@ -172,12 +204,7 @@ fn verify_form(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     }
     let mode: String =
         connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(damaged)?;
-    let tables = connection
-        .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
-        .and_then(|mut select| select.query_map([], |row| row.get::<_, String>(0))?.collect())
-        .map_err(damaged);
-    let tables: Vec<String> = tables?;
-    if mode != "wal" || tables != SCHEMA {
+    if mode != "wal" || tables(connection, path)? != SCHEMA {
         return Err(refused(path, "is damaged: its tables are not the ones made here", RESTORE));
     }
     Ok(())
@@ -200,7 +227,12 @@ fn verify_records(connection: &Connection, path: &Path) -> Result<(), StoreError
             return Err(refused(path, format!("is damaged: the record of {id}"), RESTORE));
         }
     }
-    Ok(())
+    match record::sessions(connection) {
+        Err(StoreError::Record { id, .. }) => {
+            Err(refused(path, format!("is damaged: the record of {id}"), RESTORE))
+        }
+        other => other.map(drop),
+    }
 }
 
 /// An error met while verifying: of the machine, or of the file.

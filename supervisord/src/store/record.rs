@@ -3,6 +3,7 @@
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, named_params};
 use supervisor_api::{ArtifactList, Execution, ExecutionId, ExecutionList, State};
 
+use crate::session::Record as Session;
 use crate::store::StoreError;
 use crate::store::database::database;
 
@@ -282,6 +283,43 @@ const fn name(state: State) -> &'static str {
         State::Collecting => "collecting",
         State::Finished => "finished",
     }
+}
+
+/// Adds a session's record or replaces it.
+pub(super) fn put_session(connection: &Connection, id: &str, text: &str) -> Result<(), StoreError> {
+    const PUT: &str = "INSERT INTO session (id, record) VALUES (:id, :record) \
+                       ON CONFLICT (id) DO UPDATE SET record = :record";
+    connection
+        .prepare_cached(PUT)
+        .and_then(|mut put| put.execute(named_params! {":id": id, ":record": text}))
+        .map(drop)
+        .map_err(|source| database("record a session", source))
+}
+
+/// Removes a session's record; one that is not there is gone already.
+pub(super) fn remove_session(connection: &Connection, id: &str) -> Result<(), StoreError> {
+    const REMOVE: &str = "DELETE FROM session WHERE id = :id";
+    connection
+        .prepare_cached(REMOVE)
+        .and_then(|mut remove| remove.execute(named_params! {":id": id}))
+        .map(drop)
+        .map_err(|source| database("remove the record of a session", source))
+}
+
+/// Every session.
+pub(super) fn sessions(connection: &Connection) -> Result<Vec<Session>, StoreError> {
+    let failed = |source| database("read the sessions", source);
+    let mut select = connection.prepare("SELECT id, record FROM session").map_err(failed)?;
+    let rows = select
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+        .map_err(failed)?;
+    let mut sessions = Vec::new();
+    for row in rows {
+        let (id, text) = row.map_err(failed)?;
+        let session = serde_json::from_str(&text);
+        sessions.push(session.map_err(|source| StoreError::Record { id, source })?);
+    }
+    Ok(sessions)
 }
 
 fn is_duplicate(error: &rusqlite::Error) -> bool {

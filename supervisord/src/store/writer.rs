@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, TransactionBehavior};
-use supervisor_api::ExecutionId;
+use supervisor_api::{ExecutionId, SessionId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::store::StoreError;
@@ -37,6 +37,10 @@ pub(super) enum Write {
     Finish { record: Record, artifacts: String, reply: Reply },
     /// Finished executions that are no longer kept.
     Remove { ids: Vec<ExecutionId>, reply: Reply },
+    /// A session's record as JSON, new or changed.
+    PutSession { id: SessionId, text: String, reply: Reply },
+    /// A session that is gone.
+    RemoveSession { id: SessionId, reply: Reply },
     /// The end.
     Close { reply: Reply },
 }
@@ -56,6 +60,10 @@ impl Write {
             Self::Update { record } => record::update(connection, record),
             Self::Finish { record, artifacts, .. } => record::finish(connection, record, artifacts),
             Self::Remove { ids, .. } => record::remove(connection, ids),
+            Self::PutSession { id, text, .. } => {
+                record::put_session(connection, &id.to_string(), text)
+            }
+            Self::RemoveSession { id, .. } => record::remove_session(connection, &id.to_string()),
             Self::Close { .. } => Ok(()),
         }
     }
@@ -67,7 +75,8 @@ impl Write {
                 Self::Insert { record, .. } | Self::Update { record } => record.len(),
                 Self::Finish { record, artifacts, .. } => record.len() + artifacts.len(),
                 Self::Remove { ids, .. } => ids.len() * WRITE_BYTES,
-                Self::Close { .. } => 0,
+                Self::PutSession { text, .. } => text.len(),
+                Self::RemoveSession { .. } | Self::Close { .. } => 0,
             }
     }
 
@@ -76,6 +85,8 @@ impl Write {
             Self::Insert { reply, .. }
             | Self::Finish { reply, .. }
             | Self::Remove { reply, .. }
+            | Self::PutSession { reply, .. }
+            | Self::RemoveSession { reply, .. }
             | Self::Close { reply } => reply,
             Self::Update { record } => {
                 if let Err(error) = outcome {

@@ -12,6 +12,8 @@ use super::refusal::failure;
 pub struct WorkspaceUsage {
     /// Bytes in use.
     pub bytes: u64,
+    /// Bytes left.
+    pub bytes_free: u64,
     /// Inodes in use: files, directories and links.
     pub inodes: u64,
     /// Inodes left; 0 as well where the file system makes inodes as it needs them.
@@ -25,6 +27,7 @@ pub fn usage(root: BorrowedFd<'_>) -> io::Result<WorkspaceUsage> {
     let blocks = counted.blocks().saturating_sub(counted.blocks_free());
     Ok(WorkspaceUsage {
         bytes: blocks.saturating_mul(counted.fragment_size()),
+        bytes_free: counted.blocks_available().saturating_mul(counted.fragment_size()),
         inodes: counted.files().saturating_sub(counted.files_free()),
         inodes_free: counted.files_free(),
     })

@@ -22,6 +22,11 @@ impl FsContext {
         self.configure(1, key.as_ptr(), value.as_ptr()) // FSCONFIG_SET_STRING
     }
 
+    /// Sets a parameter that has none.
+    pub fn set_flag(&self, key: &CStr) -> io::Result<()> {
+        self.configure(0, key.as_ptr(), std::ptr::null()) // FSCONFIG_SET_FLAG
+    }
+
     fn configure(
         &self,
         command: u32,

@@ -11,7 +11,7 @@ use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::{Request, Response};
 use serde_json::{Value, json};
 use supervisor_api::{
-    ApiError, ArtifactList, ErrorCode, Execution, Method, NDJSON, OPERATIONS, Outcome, OutputChunk,
+    ApiError, ArtifactList, ErrorCode, Execution, NDJSON, OPERATIONS, Outcome, OutputChunk,
     PROBLEM_JSON, State,
 };
 use tokio::sync::mpsc;
@@ -85,13 +85,9 @@ fn operation(method: &str, path: &str) -> Option<&'static str> {
             }
         }
     };
-    let found = OPERATIONS.iter().find(|operation| {
-        let name = match operation.method {
-            Method::Get => "GET",
-            Method::Post => "POST",
-        };
-        name == method && fits(operation.path)
-    });
+    let found = OPERATIONS
+        .iter()
+        .find(|operation| operation.method.name() == method && fits(operation.path));
     found.map(|operation| operation.id)
 }
 

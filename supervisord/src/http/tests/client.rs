@@ -55,6 +55,14 @@ impl Client {
         self.reply().await
     }
 
+    pub async fn put(&mut self, target: &str, body: impl AsRef<[u8]>) -> Reply {
+        let body = body.as_ref();
+        let length = body.len();
+        self.send(format!("PUT {target} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n")).await;
+        self.send(body).await;
+        self.reply().await
+    }
+
     pub async fn reply(&mut self) -> Reply {
         self.reply_to("GET").await
     }

@@ -1,28 +1,36 @@
 //! The server against the table of operations and the OpenAPI document made of it.
 
 use serde_json::{Value, json};
-use supervisor_api::{Method, NDJSON, OPERATIONS, Operation, openapi_document};
+use supervisor_api::{NDJSON, OPERATIONS, Operation, RAW_BODY, openapi_document};
 
 use super::House;
 use super::client::{Client, Reply};
 use super::fake::KNOWN;
+use super::fake::sessions::{ROOM, SESSION};
 
 /// A path of this operation that the fake knows.
 fn path_of(operation: &Operation) -> String {
-    let path = operation.path.replace("{id}", &KNOWN.to_string());
+    let id = match operation.path.starts_with("/v1/sessions") {
+        true => SESSION.to_string(),
+        false => KNOWN.to_string(),
+    };
+    let path = operation.path.replace("{id}", &id);
     path.replace("{*path}", "out/plot%20one.png")
 }
 
 fn method_of(operation: &Operation) -> &'static str {
-    match operation.method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-    }
+    operation.method.name()
 }
 
 async fn call(client: &mut Client, operation: &Operation) -> Reply {
+    let path = path_of(operation);
     match operation.request {
-        Some(_) => client.post(&path_of(operation), r#"{"argv":["true"]}"#).await,
+        Some(RAW_BODY) => client.put(&path, "bytes").await,
+        Some("CreateSession") => client.post(&path, "{}").await,
+        Some("ExtendSession") => client.post(&path, r#"{"time_to_live":60}"#).await,
+        Some("MakeDirectory") => client.post(&path, r#"{"path":"a"}"#).await,
+        Some("MoveFile") => client.post(&path, r#"{"from":"a","to":"b"}"#).await,
+        Some(_) => client.post(&path, r#"{"argv":["true"]}"#).await,
         None => client.call(method_of(operation), &path_of(operation)).await,
     }
 }
@@ -165,4 +173,29 @@ async fn no_header_field_repeats_what_the_caller_sent() {
         let reply = client.reply().await;
         assert!(!format!("{:?}", reply.fields).contains(mark), "{reply:?}");
     }
+}
+
+#[tokio::test]
+async fn a_file_is_passed_on_as_it_arrives_and_one_that_has_no_room_is_refused() {
+    let house = House::open();
+    let path = format!("/v1/sessions/{SESSION}/files/large");
+    let reply = house.connect().await.put(&path, vec![b'x'; ROOM]).await;
+    assert_eq!((reply.status, reply.json()["size"].as_u64()), (200, Some(ROOM as u64)));
+    let reply = house.connect().await.put(&path, vec![b'x'; ROOM + 1]).await;
+    assert_eq!((reply.status, reply.code().as_str()), (507, "storage_full"));
+    // An archive whose reading has ended is told why, not cut off.
+    let path = format!("/v1/sessions/{SESSION}/archive");
+    let reply = house.connect().await.put(&path, vec![b'x'; ROOM + 1]).await;
+    assert_eq!((reply.status, reply.code().as_str()), (413, "too_large"));
+}
+
+#[tokio::test]
+async fn a_file_whose_sender_goes_away_is_not_finished() {
+    let house = House::open();
+    let mut client = house.connect().await;
+    let head = format!("PUT /v1/sessions/{SESSION}/files/x HTTP/1.1\r\nContent-Length: 10\r\n\r\n");
+    client.send(head + "12345").await;
+    client.close_sending().await;
+    let reply = client.head().await;
+    assert!(reply.is_none_or(|reply| reply.status == 400));
 }

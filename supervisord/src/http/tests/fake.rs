@@ -1,5 +1,7 @@
 //! Operations that know one execution and do nothing.
 
+pub mod sessions;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,14 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, Content, ControlReport, ControlStatus, Doctor, ErrorCode,
-    Execution, ExecutionId, ExecutionList, Limit, Limits, Mode, Outcome, OutputChunk,
-    OutputSummary, PolicyReference, RefusedArtifact, Reloaded, SessionId, State, Stream,
-    SubmitRequest, UniqueMap, Usage,
+    ApiError, Artifact, ArtifactList, Content, ControlReport, ControlStatus, CreateSession, Doctor,
+    ErrorCode, Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Limit,
+    Limits, MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, PolicyReference,
+    RefusedArtifact, Reloaded, Session, SessionId, SessionList, State, Stream, SubmitRequest,
+    UniqueMap, Usage,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use self::sessions::{FakeUnpacking, FakeUpload};
 use super::OWNER;
 use crate::http::operations::{Chunks, Operations};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, Role};
@@ -108,6 +113,8 @@ impl Fake {
 
 impl Operations for Fake {
     type Output = FakeOutput;
+    type Upload = FakeUpload;
+    type Unpacking = FakeUnpacking;
 
     async fn submit(&self, caller: &Caller, request: SubmitRequest) -> Result<Execution, ApiError> {
         let hold = self.hold_submissions.lock().expect("no panic").clone();
@@ -176,6 +183,114 @@ impl Operations for Fake {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(ARTIFACT).expect("room for a file");
         Ok((artifact(), file))
+    }
+
+    async fn create_session(&self, _: &Caller, _: CreateSession) -> Result<Session, ApiError> {
+        Ok(sessions::session())
+    }
+
+    async fn sessions(&self, _: &Caller, _: bool) -> Result<SessionList, ApiError> {
+        Ok(SessionList { sessions: vec![sessions::session()] })
+    }
+
+    async fn session(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
+        sessions::find(caller, id)
+    }
+
+    async fn extend_session(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        _: ExtendSession,
+    ) -> Result<Session, ApiError> {
+        sessions::find(caller, id)
+    }
+
+    async fn close_session(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
+        sessions::find(caller, id)
+    }
+
+    async fn list_files(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        _: Option<&str>,
+    ) -> Result<FileList, ApiError> {
+        sessions::find(caller, id)?;
+        Ok(FileList { entries: vec![sessions::entry()], truncated: false })
+    }
+
+    async fn stat_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        _: &str,
+    ) -> Result<FileEntry, ApiError> {
+        sessions::find(caller, id).map(|_| sessions::entry())
+    }
+
+    async fn open_file(&self, caller: &Caller, id: SessionId, _: &str) -> Result<File, ApiError> {
+        sessions::find(caller, id)?;
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(ARTIFACT).expect("room for a file");
+        Ok(file)
+    }
+
+    async fn begin_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        _: &str,
+        _: bool,
+    ) -> Result<FakeUpload, ApiError> {
+        sessions::find(caller, id).map(|_| FakeUpload::default())
+    }
+
+    async fn remove_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        _: &str,
+        _: bool,
+    ) -> Result<FileEntry, ApiError> {
+        sessions::find(caller, id).map(|_| sessions::entry())
+    }
+
+    async fn make_directory(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        _: MakeDirectory,
+    ) -> Result<FileEntry, ApiError> {
+        sessions::find(caller, id).map(|_| sessions::entry())
+    }
+
+    async fn move_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        _: MoveFile,
+    ) -> Result<FileEntry, ApiError> {
+        sessions::find(caller, id).map(|_| sessions::entry())
+    }
+
+    async fn pack_session(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> Result<mpsc::Receiver<io::Result<Bytes>>, ApiError> {
+        sessions::find(caller, id)?;
+        let (pieces, receiver) = mpsc::channel(2);
+        pieces.try_send(Ok(Bytes::from_static(ARTIFACT))).expect("room for a piece");
+        Ok(receiver)
+    }
+
+    async fn begin_unpacking(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> Result<FakeUnpacking, ApiError> {
+        sessions::find(caller, id).map(|_| FakeUnpacking::default())
     }
 
     fn doctor(&self) -> Result<Doctor, ApiError> {

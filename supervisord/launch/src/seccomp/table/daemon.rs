@@ -8,6 +8,19 @@ use crate::seccomp::verdict::{
 const CLONE_FLAGS: Argument = argument(0, "flags");
 const NEW_NAMESPACES: Constant = constant("CLONE_NEW*", 0x7E02_0000);
 
+const REQUEST: Argument = argument(1, "request");
+
+/// What the runtime asks of descriptors, and whether they are a terminal.
+const REQUESTS: &[Constant] = &[
+    constant("FIONBIO", 0x5421),
+    constant("FIONREAD", 0x541B),
+    constant("FIONCLEX", 0x5450),
+    constant("FIOCLEX", 0x5451),
+    constant("TCGETS", 0x5401),
+    constant("TCGETS2", 0x802C_542A),
+    constant("TIOCGWINSZ", 0x5413),
+];
+
 pub const GROUPS: &[Group] = &[
     Group {
         reason: "it starts threads and nothing else: no program, ever",
@@ -44,6 +57,17 @@ pub const GROUPS: &[Group] = &[
             recent("fspick", 433),
             recent("mount_setattr", 442),
         ],
+    },
+    Group {
+        reason: "the limits of workspaces on disk",
+        verdict: Verdict::Deny(Errno::EPERM),
+        calls: &[recent("quotactl_fd", 443)],
+    },
+    Group {
+        reason: "every device and file system adds requests, and with one of them the owner of a \
+                 file takes it out of its quota's project",
+        verdict: Verdict::AllowIf(&[&[Test::OneOf(REQUEST, REQUESTS)]], Errno::EPERM),
+        calls: &[call("ioctl", 16, 29)],
     },
     Group {
         reason: "devices, and the legacy address space",

@@ -1,0 +1,30 @@
+//! The audit log's form: what a record says, how records are chained and signed, and how anybody
+//! finds out whether a log is whole. No file is opened here: the daemon writes lines, the command
+//! line reads them, and both have this one description.
+//!
+//! A log is a sequence of lines, over one or more files. Each line is one JSON object that begins
+//! with `seq`, `time` and `kind` and ends with `prev` and `hash`; a checkpoint's `signature` comes
+//! last of all. `hash` is SHA-256 over the line's bytes before `,"hash":`, and `prev` is the hash of
+//! the line before (zeros for the first), so a line can't change, go, come or move without the next
+//! one telling. A checkpoint's Ed25519 signature (RFC 8032) vouches for all before it.
+
+mod chain;
+mod event;
+mod filter;
+mod record;
+mod verify;
+
+pub use chain::{
+    BadKey, Chain, Digest32, Followed, Head, PublicKey, Sealed, sign_checkpoint, sign_head,
+};
+pub use event::{
+    Administration, AuditEvent, Checkpoint, CredentialUse, Ended, Exhaustion, HeadState, LimitHit,
+    PersonsAnswer, Recovery, Removal, Repair, Ruling, Start, Subject, Submission, Suspension,
+    Traffic, Verdict, What, kinds,
+};
+pub use filter::AuditFilter;
+pub use record::{AuditKey, AuditPage, AuditRecord};
+pub use verify::{Fault, Finding, Report, Verifier};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! Credentials: what a request gets on its way out that its payload never sees, and the watch over
+//! what comes back.
+//!
+//! The proxy meets this through [`Credentials`] alone: it asks for a request that the policy has
+//! allowed to be [prepared](Credentials::prepare), sends what it gets, and passes the response
+//! through the [`Prepared`]'s screen. Secrets are [`Secret`]s from the moment they are read; no type
+//! in here can print one.
+
+mod name;
+mod notice;
+mod outbound;
+mod place;
+mod placeholder;
+mod prepared;
+mod refusal;
+mod seam;
+mod secret;
+mod watch;
+
+pub use name::{CredentialName, InvalidName};
+pub use notice::{Notice, Notices};
+pub use outbound::{Outbound, Unwelcome};
+pub use place::{Binding, InvalidPlace, Place, Template};
+pub use placeholder::{Placeholder, PlaceholderKey};
+pub use prepared::Prepared;
+pub use refusal::{CredentialRefusal, RefusalCode};
+pub use seam::{BodyDigest, Credentials, Pending, Wanted};
+pub use secret::{InvalidValue, MAX_VALUE, MIN_VALUE, Secret};
+pub use watch::{Seen, UNHELD, Watch, Watched, Watcher};

@@ -1,0 +1,128 @@
+//! A request that has been prepared: which credentials are in it, and what is to be watched for.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header;
+use http::request;
+use http::response;
+use hyper::body::Body;
+use hyper::ext::ReasonPhrase;
+
+use super::name::CredentialName;
+use super::notice::{Notice, Notices};
+use super::outbound::{Outbound, Unwelcome};
+use super::refusal::{CredentialRefusal, RefusalCode};
+use super::watch::{Watch, Watched, Watcher, seen_in, seen_in_fields};
+
+/// A prepared request.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) session: Arc<str>,
+    /// The credentials in it, each with the number of its value.
+    pub(super) injected: Vec<(CredentialName, u64)>,
+    pub(super) watches: Vec<Arc<Watch>>,
+    /// The head as it was, if a newer value can be had after a 401.
+    pub(super) original: Option<Box<request::Parts>>,
+    pub(super) unwelcome: Arc<Unwelcome>,
+    pub(super) notices: Arc<dyn Notices>,
+}
+
+impl Prepared {
+    /// The credentials that the request carries.
+    pub fn credentials(&self) -> impl Iterator<Item = &CredentialName> {
+        self.injected.iter().map(|(name, _)| name)
+    }
+
+    /// Whether [`Credentials::renew`](super::Credentials::renew) may have something newer after a 401.
+    pub fn is_renewable(&self) -> bool {
+        self.original.is_some()
+    }
+
+    /// The request's body, looked through for decoys and for placeholders that are not welcome at its
+    /// destination. It ends in an error where one is.
+    pub fn outbound<B>(&self, body: B) -> Outbound<B> {
+        let (session, notices) = (self.session.clone(), self.notices.clone());
+        Outbound::new(body, self.unwelcome.clone(), move |refusal| {
+            notices.notice(&Notice::Refused { session: session.clone(), refusal: refusal.clone() });
+            refusal.into()
+        })
+    }
+
+    /// Looks at a response's head and takes from it what is a credential itself: cookies that were set
+    /// for a request that carried one.
+    ///
+    /// # Errors
+    /// The head repeats a secret, or the body is compressed so that nobody can tell. The response must
+    /// not be passed on.
+    pub fn screen(&self, head: &mut response::Parts) -> Result<(), CredentialRefusal> {
+        if self.watches.is_empty() {
+            return Ok(());
+        }
+        let reason = head.extensions.get::<ReasonPhrase>();
+        let in_reason = reason.is_some_and(|reason| seen_in(&self.watches, reason.as_bytes()));
+        if in_reason || seen_in_fields(&self.watches, &head.headers) {
+            let refusal = self.reflected("head");
+            self.tell(&refusal);
+            return Err(refusal);
+        }
+        let codings = head.headers.get_all(header::CONTENT_ENCODING);
+        let plain = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+        if !codings.iter().all(plain) {
+            return Err(self.compressed());
+        }
+        head.headers.remove(header::SET_COOKIE);
+        Ok(())
+    }
+
+    /// The response's body, which ends in an error where it would repeat a secret.
+    pub fn inbound<B>(&self, body: B) -> Watched<B>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let refusal = self.reflected("body");
+        let (session, notices) = (self.session.clone(), self.notices.clone());
+        Watched::new(body, self.watches.clone(), move || {
+            notices.notice(&Notice::Refused { session: session.clone(), refusal: refusal.clone() });
+            Box::<dyn Error + Send + Sync>::from(refusal.clone())
+        })
+    }
+
+    /// A watcher over what comes from the upstream on a connection that was upgraded. Where it sees a
+    /// secret, the connection ends and [`Prepared::stream_reflected`] says why.
+    pub fn stream(&self) -> Watcher {
+        Watcher::new(self.watches.clone())
+    }
+
+    /// Records that an upgraded connection repeated a secret.
+    pub fn stream_reflected(&self) -> CredentialRefusal {
+        let refusal = self.reflected("upgraded connection");
+        self.tell(&refusal);
+        refusal
+    }
+
+    fn tell(&self, refusal: &CredentialRefusal) {
+        let (session, refusal) = (self.session.clone(), refusal.clone());
+        self.notices.notice(&Notice::Refused { session, refusal });
+    }
+
+    fn reflected(&self, what: &str) -> CredentialRefusal {
+        CredentialRefusal::new(
+            RefusalCode::Reflected,
+            self.credentials().next(),
+            format!("the {what} of the response repeats the credential that was sent"),
+            "Ask for something that doesn't echo the request; the response can't be passed on.",
+        )
+    }
+
+    fn compressed(&self) -> CredentialRefusal {
+        CredentialRefusal::new(
+            RefusalCode::Compressed,
+            self.credentials().next(),
+            "the upstream compressed its response although Accept-Encoding said identity, so it can't \
+             be searched for the credential that was sent",
+            "Ask for a resource that the upstream delivers uncompressed.",
+        )
+    }
+}

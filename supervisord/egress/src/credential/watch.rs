@@ -1,0 +1,72 @@
+//! A watch over bytes that come back: does an upstream repeat a secret?
+//!
+//! Covered, in any letter case and across any division into chunks: the secret as it is; in
+//! hexadecimal; in base64, standard or URL-safe, alone or at any place within something larger that is
+//! encoded; and each of these with any of its characters escaped as in URLs (`%2F`, `+` for a space),
+//! in JSON (`\/`, `\u002f`) or in HTML (`&#47;`, `&amp;`), or broken into lines. Not covered: what an
+//! upstream makes of the secret in any other way, such as a digest, a cipher, a compression, two
+//! escapes over each other, or the characters in another order.
+//!
+//! Bytes that could be the beginning of a secret are held back until it is clear that they are not,
+//! so that nothing of it goes out beyond its first [`UNHELD`] characters. All else passes at once.
+
+mod automaton;
+mod body;
+mod escape;
+mod patterns;
+mod watcher;
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use automaton::Automaton;
+pub use body::Watched;
+pub use watcher::{Seen, Watcher};
+
+/// Characters at the beginning of what could be a secret that are not held back. Without it, an
+/// event stream would stall on every message that happens to end with a secret's first letter; keys
+/// begin with a fixed mark of this length or more (`ghp_`, `sk-`, `eyJ`).
+pub const UNHELD: usize = 3;
+
+/// The patterns of some secrets, ready to be searched for. Built once for each value; searched by a
+/// [`Watcher`] for each response.
+pub struct Watch(Automaton);
+
+impl Watch {
+    /// A watch for these secrets. One shorter than [`MIN_VALUE`](super::secret::MIN_VALUE) would be
+    /// seen in anything; values that short are refused when they are read.
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self(Automaton::new(secrets.into_iter().flat_map(patterns::of)))
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch(..)")
+    }
+}
+
+/// Whether a text of known end holds a secret.
+pub fn seen_in(watches: &[Arc<Watch>], text: &[u8]) -> bool {
+    !watches.is_empty() && Watcher::new(watches.to_vec()).examine(text).is_err()
+}
+
+/// Whether a name or a value among fields holds a secret.
+pub fn seen_in_fields(watches: &[Arc<Watch>], fields: &HeaderMap) -> bool {
+    fields.iter().any(|(name, value)| {
+        seen_in(watches, name.as_str().as_bytes()) || seen_in(watches, value.as_bytes())
+    })
+}
+
+/// The class of a byte: bytes that one encoding or another puts for each other are the same.
+const fn fold(byte: u8) -> u8 {
+    match byte {
+        b'-' | b' ' => b'+', // base64url; form encoding
+        b'_' => b'/',        // base64url
+        other => other.to_ascii_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

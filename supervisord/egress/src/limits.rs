@@ -1,0 +1,166 @@
+//! Every bound of a sandbox's traffic, with its reason. The numbers that tests or configuration
+//! change are fields of [`Limits`]; the others are constants. The owner of each is the session,
+//! unless it says otherwise; what happens at it stands beside it.
+
+use std::time::Duration;
+
+/// Bytes of a request head, request line included. Every large site accepts 8 to 16 KiB, cookies and
+/// tokens included; four times that is no client's. At it: 431 and the connection ends.
+pub const MAX_HEAD: usize = 64 * 1024;
+
+/// Header fields of one head, either way. Clients send about twenty. At it: 431, or 502 for an
+/// upstream's.
+pub const MAX_FIELDS: usize = 128;
+
+/// Bytes of a request target. Longer than any that servers take by default. At it: 414.
+pub const MAX_TARGET: usize = 16 * 1024;
+
+/// Bytes that hyper may buffer of one connection each way. It has to hold a whole head.
+pub const MAX_BUFFER: usize = MAX_HEAD + 16 * 1024;
+
+/// Bytes of trailers of one body; they are metadata, not a second body. At it: the body is cut.
+pub const MAX_TRAILERS: usize = 8 * 1024;
+
+/// Bytes of one chunk-size line with its extensions. At it: the connection ends.
+pub const MAX_CHUNK_LINE: usize = 256;
+
+/// Bytes of a TLS ClientHello. Post-quantum key shares make it 2 KiB, session tickets of clients
+/// with certificates 8 KiB. At it: an alert and the connection ends.
+pub const MAX_CLIENT_HELLO: usize = 16 * 1024;
+
+/// Names that a sandbox may have synthetic addresses for. An address is never used for a second
+/// name, so this is for the sandbox's life; a name takes about 200 bytes. At it: DNS REFUSED.
+pub const MAX_SYNTHETIC_NAMES: u32 = 8192;
+
+/// Bytes of a DNS query: the size every resolver keeps to since 2020. At it: the query is dropped.
+pub const MAX_DNS_QUERY: usize = 1232;
+
+/// Addresses of one name that are looked at; more are never needed to reach a host.
+pub const MAX_ADDRESSES: usize = 16;
+
+/// Names in the resolver's cache, of all sessions together. At it: the cache is emptied, which costs
+/// one look-up a name. Owner: the daemon.
+pub const MAX_CACHED_NAMES: usize = 4096;
+
+/// A resolved name is used this long at the least, so that a TTL of 0 doesn't make every dial a
+/// look-up, and at the most, so that a moved host is found.
+pub const RESOLVED_FOR: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// A failed resolution is remembered this long: a client that retries in a loop costs the host's
+/// resolver one query in this time.
+pub const UNRESOLVED_FOR: Duration = Duration::from_secs(3);
+
+/// Waiting for one name server, and rounds over all of them.
+pub const NAME_SERVER_PATIENCE: Duration = Duration::from_secs(2);
+/// Rounds over the name servers; a lost packet is asked for once more.
+pub const NAME_SERVER_ROUNDS: usize = 2;
+
+/// Between the starts of two attempts to connect (RFC 8305 §5 recommends 250 ms).
+pub const NEXT_ATTEMPT_AFTER: Duration = Duration::from_millis(250);
+
+/// Leaf certificates that a session keeps. At it: all are dropped; minting one takes 100 µs.
+pub const MAX_LEAVES: usize = 512;
+
+/// A leaf is valid this long, and is minted anew after half of it.
+pub const LEAF_VALIDITY: Duration = Duration::from_secs(24 * 3600);
+
+/// An authority is valid this long: longer than a session lives, shorter than forever, should its
+/// certificate be kept by somebody.
+pub const AUTHORITY_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Certificates are valid from this long ago, for programs that look at a clock of their own.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
+
+/// TLS sessions that are remembered to resume, per session and side.
+pub const RESUMABLE_SESSIONS: usize = 128;
+
+/// Unused connections to one destination that are kept for the next request.
+pub const MAX_IDLE_PER_DESTINATION: usize = 32;
+
+/// Bytes that a relay moves at once: enough to make system calls rare, and a pipe of this size is
+/// what an unprivileged process may have (fs.pipe-max-size).
+pub const RELAY_CHUNK: usize = 1024 * 1024;
+
+/// Bytes of a relay's buffer where bytes can't be spliced (TLS on one side).
+pub const RELAY_BUFFER: usize = 64 * 1024;
+
+/// Pipes that are kept for relays, of all sessions together; a relay holds one only while bytes are
+/// under way. At it: bytes are copied instead. Owner: the daemon.
+pub const MAX_PIPES: usize = 32;
+
+/// Bytes that a refused peer may still send before its connection is closed: it reads the answer
+/// only when it has sent what it had.
+pub const MAX_SWALLOWED: u64 = 256 * 1024;
+
+/// Characters of the payload's own text that are repeated in an answer.
+pub const MAX_ECHO: usize = 200;
+
+/// Wait after the first failed accept; it doubles with every further one.
+pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
+
+/// Wait after a failed accept at the most: descriptors come back when connections end.
+pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// The bounds that a daemon's configuration or a test sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of one sandbox at once: package managers open 20 to 50. At it: 503 or a reset.
+    pub connections: usize,
+    /// Connections of all sandboxes at once, each two descriptors and up to 20 KiB while idle. At
+    /// it: 503 or a reset. Owner: the daemon.
+    pub connections_of_all: usize,
+    /// Requests of one connection. At it: the connection ends after the answer, as servers do.
+    pub requests_per_connection: u64,
+    /// Requests under way on one HTTP/2 connection. At it: the client waits (RFC 9113 §5.1.2).
+    pub streams: u32,
+    /// Streams of one HTTP/2 connection that were reset before they were answered (CVE-2023-44487).
+    /// At it: GOAWAY with ENHANCE_YOUR_CALM.
+    pub resets: usize,
+    /// DNS queries per second of one sandbox; twice as many at once. At it: queries are dropped, and
+    /// clients ask again.
+    pub dns_queries_per_second: u32,
+    /// Bytes of a request body where the policy doesn't say. At it: 413, or the request is cut.
+    pub request_body: u64,
+    /// From a connection's start, or a request's first byte, to the end of the head or ClientHello.
+    pub head: Duration,
+    /// Without a request on a connection that may have more, or a byte on one that is relayed.
+    pub idle: Duration,
+    /// Without a byte of a body that is being sent, either way.
+    pub stall: Duration,
+    /// From the end of a request to the head of its response.
+    pub first_byte: Duration,
+    /// For connecting to an upstream, its name's resolution and TLS not included.
+    pub connect: Duration,
+    /// For a TLS handshake on either side.
+    pub handshake: Duration,
+    /// An unused upstream connection is kept this long: less than servers keep theirs.
+    pub keep_alive: Duration,
+    /// For a program that speaks a protocol where the server begins, before its refused connection
+    /// is reset without having sent anything.
+    pub refusal: Duration,
+    /// For a refused peer to read its answer and close.
+    pub linger: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            connections_of_all: 16_384,
+            requests_per_connection: 100_000,
+            streams: 100,
+            resets: 64,
+            dns_queries_per_second: 200,
+            request_body: 1 << 40,
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(600),
+            stall: Duration::from_secs(60),
+            first_byte: Duration::from_secs(120),
+            connect: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(20),
+            refusal: Duration::from_secs(1),
+            linger: Duration::from_secs(2),
+        }
+    }
+}

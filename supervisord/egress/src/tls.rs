@@ -1,0 +1,8 @@
+//! Everything of TLS: what a client's first message says, the authority that signs for a sandbox,
+//! and how upstreams are verified.
+
+pub mod alert;
+pub mod authority;
+pub mod client_hello;
+pub mod front;
+pub mod upstream;

@@ -1,0 +1,127 @@
+//! What is kept is kept, whoever is killed.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use supervisor_launch::{Request, Workspace};
+
+use crate::launcher::{Launcher, as_daemon, prepare, storage};
+use crate::payload::Payload;
+
+fn write(root: &OwnedFd, name: &str, text: &str) {
+    as_daemon(|| {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
+        let file = openat(root, name, flags, Mode::from_bits_truncate(0o644)).unwrap();
+        File::from(file).write_all(text.as_bytes()).unwrap();
+    });
+}
+
+fn read(root: &OwnedFd, name: &str) -> String {
+    as_daemon(|| {
+        let mut text = String::new();
+        let file = openat(root, name, OFlag::O_RDONLY, Mode::empty()).unwrap();
+        File::from(file).read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+#[test]
+fn daemon_and_payloads_share_a_kept_workspace_and_its_files_are_each_ones_own() {
+    let launcher = Launcher::start();
+    let id = launcher.make(8 << 20, 100);
+    let root = launcher.grant(id);
+    write(&root, "in", "from outside");
+    let kept = || prepare(Workspace::Kept(id), 1 << 30, 1000);
+    let script = "cat in; stat -c ' %u %g' in; echo inside >out; rm in; ls";
+    let payload = Payload::start(&launcher, kept(), script);
+    assert_eq!(payload.applied.workspace, storage());
+    assert_eq!(payload.finish(), (0, "from outside 1000 1000\nout\n".to_owned()));
+    assert_eq!(read(&root, "out"), "inside\n");
+    launcher.expect_devices(1); // for two mounts
+    assert_eq!(Payload::run(&launcher, kept(), "cat out").1, "inside\n");
+    drop(root);
+    launcher.expect_no_devices();
+    assert_eq!(Payload::run(&launcher, kept(), "cat out").1, "inside\n");
+}
+
+#[test]
+fn several_sandboxes_can_have_one_kept_workspace_at_a_time() {
+    let launcher = Launcher::start();
+    let id = launcher.make(8 << 20, 100);
+    let kept = || prepare(Workspace::Kept(id), 1 << 30, 1000);
+    let wait = "echo up; while [ ! -e go ]; do sleep 0.05; done; stat -c %u go; echo done >$$";
+    let mut first = Payload::start(&launcher, kept(), wait);
+    let mut second = Payload::start(&launcher, kept(), wait);
+    assert_eq!((first.line(), second.line()), ("up".to_owned(), "up".to_owned()));
+    launcher.expect_devices(1);
+    assert_eq!(Payload::run(&launcher, kept(), "touch go").0, 0);
+    assert_eq!(first.finish(), (0, "1000\n".to_owned()));
+    assert_eq!(second.finish(), (0, "1000\n".to_owned()));
+}
+
+#[test]
+fn a_kept_workspace_outlives_launchers_that_are_killed_and_daemons_that_come_and_go() {
+    let mut launcher = Launcher::start();
+    let id = launcher.make(8 << 20, 100);
+    let kept = || prepare(Workspace::Kept(id), 1 << 30, 1000);
+    for round in 0..6 {
+        let root = launcher.grant(id);
+        write(&root, &format!("round-{round}"), "kept");
+        let script = format!("sync; ls | wc -l; echo up >u{round}; sleep 300");
+        let mut payload = Payload::start(&launcher, kept(), &script);
+        assert_eq!(payload.line(), (round * 2 + 1).to_string());
+        let execution = prepare(Workspace::Disk, 8 << 20, 100);
+        let mut fresh = Payload::start(&launcher, execution, "echo up; sleep 300");
+        assert_eq!(fresh.line(), "up");
+        drop((payload, fresh));
+        match round % 2 {
+            0 => launcher.kill_and_start(), // what the old one left may not be gone yet
+            _ => launcher.reconnect(),
+        }
+        assert_eq!(launcher.kept(), [id]);
+        let again = launcher.grant(id);
+        assert_eq!(read(&again, &format!("round-{round}")), "kept");
+        drop((root, again));
+        if let Ok((supervisor_launch::Reply::List { executions }, _)) = launcher.ask(Request::List)
+        {
+            for execution in executions {
+                launcher.ask(Request::Destroy { execution }).expect("destroyed");
+            }
+        }
+    }
+    launcher.expect_no_devices();
+    launcher.ask(Request::RemoveWorkspace { id }).expect("removed");
+    assert_eq!(launcher.on_disk(), 0);
+    launcher.kill_and_start();
+    assert!(launcher.kept().is_empty());
+}
+
+#[test]
+fn many_workspaces_are_listed_whole() {
+    let launcher = Launcher::start();
+    let mut made: Vec<u128> = (0..5).map(|_| launcher.make(1 << 20, 33)).collect();
+    made.sort_unstable();
+    assert_eq!(launcher.kept(), made);
+    let rest = launcher.ask(Request::ListWorkspaces { from: made[3] }).expect("listed").0;
+    let supervisor_launch::Reply::Workspaces { kept } = rest else { panic!("{rest:?}") };
+    assert_eq!(kept.iter().map(|each| each.id).collect::<Vec<_>>(), made[3..]);
+}
+
+#[test]
+fn a_tree_that_is_too_deep_to_walk_and_closed_to_its_owner_is_removed() {
+    let launcher = Launcher::start();
+    let id = launcher.make(64 << 20, 5000);
+    let script = "python3 -c '
+import os
+for number in range(2000):
+    os.mkdir(\"deep\"); open(\"file\", \"x\").close(); os.chdir(\"deep\")
+' && mkdir lifted-1 lifted-2 && touch lifted-1/x && ln -s / link && mkfifo pipe && \
+                  mkdir closed && touch closed/x && chmod 0 closed && chmod 0 .";
+    let (code, said) = Payload::run(&launcher, prepare(Workspace::Kept(id), 1 << 30, 9000), script);
+    assert_eq!(code, 0, "{said}");
+    launcher.ask(Request::RemoveWorkspace { id }).expect("removed");
+    assert_eq!(launcher.on_disk(), 0);
+}

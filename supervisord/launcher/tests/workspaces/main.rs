@@ -1,0 +1,16 @@
+//! Workspaces on disk against real loop devices: their limits are hard, what is kept is kept whoever
+//! is killed, and nothing is left of the rest. As root.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
+mod kept;
+mod launcher;
+mod limits;
+mod payload;
+mod versions;

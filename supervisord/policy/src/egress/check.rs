@@ -1,0 +1,560 @@
+//! From raw to checked: rules, bindings, budgets. Everything is reported at its place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use toml::Spanned;
+
+use crate::check::Checker;
+use crate::document::{Origin, Sourced};
+use crate::egress::address::AddressClass;
+use crate::egress::binding::{Binding, Location};
+use crate::egress::client::Client;
+use crate::egress::path::{InvalidPattern, PathPattern};
+use crate::egress::pattern::{HostPattern, InvalidHostPattern, parse_network};
+use crate::egress::raw::{RawBinding, RawBudgets, RawHosts, RawRule};
+use crate::egress::rule::{Protocol, Rule, RuleSource, Tls, Verdict};
+use crate::egress::{Budgets, is_method};
+use crate::name::{NAME_RULE, is_name};
+use crate::quantity::Unit;
+use crate::raw::Amount;
+
+/// Rules in a file: far more than anybody reads, few enough to be loaded in well under a second.
+const MAX_RULES: usize = 20_000;
+
+/// Entries of one of a rule's lists.
+const MAX_ENTRIES: usize = 20_000;
+
+/// Ports in a rule. Each is a listening socket in every sandbox of the policy.
+const MAX_PORTS: usize = 64;
+
+/// Bindings in a file.
+const MAX_BINDINGS: usize = 256;
+
+/// The largest number in a budget, which every reader of JSON keeps exactly (RFC 8259 §6).
+const MAX_BUDGET: u64 = (1 << 53) - 1;
+
+/// Header fields that belong to the connection or to the proxy, and never hold a credential.
+const FRAMING: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Budgets by name, each where it was given.
+pub(crate) type BudgetsGiven = BTreeMap<&'static str, Sourced<u64>>;
+
+type List = Option<Spanned<Vec<Spanned<String>>>>;
+type Ports = Option<Spanned<Vec<Spanned<i64>>>>;
+
+impl Checker {
+    /// The rules of a file.
+    pub fn rules(&mut self, raw: &[Spanned<RawRule>]) -> Vec<Rule> {
+        if let Some(over) = raw.get(MAX_RULES) {
+            self.refuse_plainly(over.span(), format!("a file can't hold over {MAX_RULES} rules"));
+        }
+        let mut names: BTreeMap<&str, Origin> = BTreeMap::new();
+        let mut rules = Vec::new();
+        for raw in raw.iter().take(MAX_RULES) {
+            let raw = raw.get_ref();
+            let origin = self.document().origin(raw.name.span());
+            if let Some(first) = names.insert(raw.name.get_ref(), origin) {
+                let message = format!("there is another rule of this name: {first}");
+                self.refuse(raw.name.span(), message, "give each rule a name of its own");
+            }
+            rules.extend(self.rule(raw));
+        }
+        rules
+    }
+
+    /// The rules of the floor, which can only deny.
+    pub fn rules_of_floor(&mut self, raw: &[Spanned<RawRule>]) -> Vec<Rule> {
+        let rules = self.rules(raw);
+        for rule in &rules {
+            if rule.verdict != Verdict::Deny {
+                let message = "the floor allows nothing; its rules deny";
+                let hint = "add `verdict = \"deny\"`, or write the rule into a policy";
+                self.report_at(&rule.source.origin, message, hint);
+            }
+        }
+        rules
+    }
+
+    fn rule(&mut self, raw: &RawRule) -> Option<Rule> {
+        if !is_name(raw.name.get_ref()) {
+            self.refuse(raw.name.span(), "this is not a name of a rule", NAME_RULE);
+        }
+        let verdict = self.word(&raw.verdict, "verdict", Verdict::ALL, Verdict::as_str);
+        let tls = self.word(&raw.tls, "treatment of TLS", Tls::ALL, Tls::as_str);
+        let origin = self.document().origin(raw.name.span());
+        let source = RuleSource { rule: Some(raw.name.get_ref().clone()), origin };
+        let (hosts, from) = match raw.hosts.get_ref() {
+            RawHosts::List(list) => (self.hosts(list), None),
+            RawHosts::Client(client) => (Vec::new(), self.client(&client.from)),
+        };
+        let protocols = self.protocols(&raw.protocols);
+        let rule = Rule {
+            source: Arc::new(source),
+            description: raw
+                .description
+                .clone()
+                .and_then(|text| self.description(text))
+                .map(|text| text.value),
+            verdict: verdict.unwrap_or(Verdict::Allow),
+            hosts,
+            from,
+            addresses: self.networks(&raw.addresses),
+            ports: self.ports_of(&raw.ports, &protocols, raw),
+            protocols,
+            methods: self.methods(&raw.methods),
+            paths: self.paths(&raw.paths),
+            tls: tls.unwrap_or_default(),
+            max_body: raw
+                .max_body
+                .as_ref()
+                .and_then(|raw| self.count("max_body", Unit::Bytes, raw)),
+            websocket: raw.websocket.as_ref().map(|flag| *flag.get_ref()),
+            places: self.places(raw),
+        };
+        self.consistent(raw, &rule);
+        Some(rule)
+    }
+
+    /// Refuses what makes no sense together.
+    fn consistent(&mut self, raw: &RawRule, rule: &Rule) {
+        if let RawHosts::List(list) = raw.hosts.get_ref()
+            && list.is_empty()
+        {
+            self.refuse(raw.hosts.span(), "this rule is about no host", "name a host");
+        }
+        if matches!(raw.hosts.get_ref(), RawHosts::Client(_)) {
+            let spans =
+                [raw.ports.as_ref().map(Spanned::span), raw.protocols.as_ref().map(Spanned::span)];
+            for span in spans.into_iter().flatten() {
+                let message = "the client's configuration tells protocols and ports as well";
+                self.refuse(span, message, "leave this out");
+            }
+            if rule.verdict == Verdict::Deny {
+                let message = "a rule that denies can't take its hosts from a client";
+                let hint = "if the client weren't there, nothing would be denied; name the hosts";
+                self.refuse(raw.hosts.span(), message, hint);
+            }
+        }
+        let inside = [
+            ("methods", raw.methods.as_ref().map(Spanned::span)),
+            ("paths", raw.paths.as_ref().map(Spanned::span)),
+            ("max_body", raw.max_body.as_ref().map(Spanned::span)),
+            ("websocket", raw.websocket.as_ref().map(Spanned::span)),
+        ];
+        for (key, span) in inside {
+            let Some(span) = span else { continue };
+            if rule.protocols.contains(&Protocol::Tcp) {
+                let hint = "write one rule for tcp and another one for https";
+                self.refuse(span.clone(), format!("plain TCP has no {key} to look at"), hint);
+            }
+            if rule.tls == Tls::Pass {
+                let message = format!("{key} can't be seen in TLS that is passed");
+                self.refuse(span.clone(), message, "write tls = \"inspect\", or leave it out");
+            }
+            if rule.verdict == Verdict::Deny && matches!(key, "max_body" | "websocket") {
+                let message = format!("{key} is for rules that allow or ask");
+                self.refuse(
+                    span,
+                    message,
+                    "leave it out; a rule that denies denies whatever it is about",
+                );
+            }
+        }
+        if let (Verdict::Deny, Some(list)) = (rule.verdict, &raw.addresses) {
+            let hint = "to deny networks, write them in `hosts`";
+            self.refuse(list.span(), "`addresses` opens addresses", hint);
+        }
+        if let (Some(tls), true) = (&raw.tls, rule.verdict != Verdict::Allow) {
+            self.refuse_plainly(tls.span(), "`tls` is for rules that allow");
+        }
+    }
+
+    fn hosts(&mut self, list: &[Spanned<String>]) -> Vec<HostPattern> {
+        self.entries(list, |text| {
+            HostPattern::parse(text).map_err(|invalid: InvalidHostPattern| {
+                (invalid.to_string(), invalid.hint().to_owned())
+            })
+        })
+    }
+
+    fn client(&mut self, raw: &Spanned<String>) -> Option<Client> {
+        let found = Client::from_name(raw.get_ref());
+        if found.is_none() {
+            let known: Vec<_> = Client::ALL.iter().map(|known| known.as_str()).collect();
+            self.unknown("client", raw, &known);
+        }
+        found
+    }
+
+    fn networks(&mut self, raw: &List) -> Vec<IpNet> {
+        let list = raw.as_ref().map(|list| list.get_ref().as_slice()).unwrap_or_default();
+        self.entries(list, |text| {
+            let network = match HostPattern::parse(text) {
+                Ok(HostPattern::Network(network)) => Ok(network),
+                Ok(_) => Err(InvalidHostPattern::Network),
+                Err(_) => parse_network(text),
+            };
+            network.map_err(|invalid| (invalid.to_string(), invalid.hint().to_owned()))
+        })
+    }
+
+    fn protocols(&mut self, raw: &List) -> Vec<Protocol> {
+        let Some(list) = raw else { return vec![Protocol::Https] };
+        let known: Vec<_> = Protocol::ALL.iter().map(|known| known.as_str()).collect();
+        let mut protocols = Vec::new();
+        for name in list.get_ref() {
+            match Protocol::from_name(name.get_ref()) {
+                Some(protocol) if protocols.contains(&protocol) => {}
+                Some(protocol) => protocols.push(protocol),
+                None => self.unknown("protocol", name, &known),
+            }
+        }
+        if list.get_ref().is_empty() {
+            self.refuse(list.span(), "this rule is about no protocol", "name one, or leave it out");
+        }
+        protocols
+    }
+
+    fn ports_of(&mut self, raw: &Ports, protocols: &[Protocol], rule: &RawRule) -> Vec<u16> {
+        if raw.is_none() {
+            if protocols.contains(&Protocol::Tcp) {
+                let place = rule.protocols.as_ref().map_or(rule.name.span(), Spanned::span);
+                self.refuse(place, "plain TCP has no usual port", "add `ports = [ … ]`");
+            }
+            return protocols.iter().filter_map(|protocol| protocol.default_port()).collect();
+        }
+        self.ports(raw)
+    }
+
+    fn ports(&mut self, raw: &Ports) -> Vec<u16> {
+        let Some(list) = raw else { return Vec::new() };
+        let mut ports = Vec::new();
+        for raw in list.get_ref() {
+            match u16::try_from(*raw.get_ref()) {
+                Ok(0) | Err(_) => {
+                    self.refuse(raw.span(), "this is not a port", "write a number from 1 to 65535");
+                }
+                // The sandbox's own resolver and proxy are there.
+                Ok(53 | 3128) => {
+                    let hint = "names are resolved by the supervisor, whatever the rules say";
+                    self.refuse(
+                        raw.span(),
+                        "this port is the supervisor's own inside a sandbox",
+                        hint,
+                    );
+                }
+                Ok(port) if ports.contains(&port) => {}
+                Ok(port) => ports.push(port),
+            }
+        }
+        if list.get_ref().is_empty() || ports.len() > MAX_PORTS {
+            let message = format!("a rule has from one to {MAX_PORTS} ports");
+            self.refuse_plainly(list.span(), message);
+        }
+        ports.sort_unstable();
+        ports
+    }
+
+    fn methods(&mut self, raw: &List) -> Option<Vec<String>> {
+        let list = raw.as_ref()?;
+        if list.get_ref().is_empty() {
+            self.refuse(list.span(), "this is about no method", "name one, or leave it out");
+        }
+        Some(self.entries(list.get_ref(), |text| {
+            if is_method(text) {
+                return Ok(text.to_owned());
+            }
+            let message = "this is not a method that is ever forwarded".to_owned();
+            Err((
+                message,
+                "methods are written in capitals; TRACE and CONNECT never pass".to_owned(),
+            ))
+        }))
+    }
+
+    fn paths(&mut self, raw: &List) -> Option<Vec<PathPattern>> {
+        let list = raw.as_ref()?;
+        if list.get_ref().is_empty() {
+            self.refuse(list.span(), "this is about no path", "name one, or leave it out");
+        }
+        Some(self.entries(list.get_ref(), |text| {
+            PathPattern::parse(text).map_err(|invalid| match invalid {
+                InvalidPattern::Target(target) => (target.to_string(), target.hint().to_owned()),
+                InvalidPattern::NotCanonical(form) => {
+                    let message =
+                        "paths are compared in their canonical form, which is another one";
+                    (message.to_owned(), format!("write \"{form}\""))
+                }
+                InvalidPattern::Stars => (
+                    "two stars are a segment of their own, and 32 segments are the most".to_owned(),
+                    "write `**` between slashes".to_owned(),
+                ),
+            })
+        }))
+    }
+
+    fn places(&self, raw: &RawRule) -> BTreeMap<&'static str, Origin> {
+        let keys = [
+            ("description", raw.description.as_ref().map(Spanned::span)),
+            ("verdict", raw.verdict.as_ref().map(Spanned::span)),
+            ("hosts", Some(raw.hosts.span())),
+            ("addresses", raw.addresses.as_ref().map(Spanned::span)),
+            ("protocols", raw.protocols.as_ref().map(Spanned::span)),
+            ("ports", raw.ports.as_ref().map(Spanned::span)),
+            ("methods", raw.methods.as_ref().map(Spanned::span)),
+            ("paths", raw.paths.as_ref().map(Spanned::span)),
+            ("tls", raw.tls.as_ref().map(Spanned::span)),
+            ("max_body", raw.max_body.as_ref().map(Spanned::span)),
+            ("websocket", raw.websocket.as_ref().map(Spanned::span)),
+        ];
+        let given = keys.into_iter().filter_map(|(key, span)| Some((key, span?)));
+        given.map(|(key, span)| (key, self.document().origin(span))).collect()
+    }
+
+    /// The credential bindings of a file.
+    pub fn bindings(&mut self, raw: &[Spanned<RawBinding>]) -> Vec<Arc<Binding>> {
+        if let Some(over) = raw.get(MAX_BINDINGS) {
+            let message = format!("a file can't hold over {MAX_BINDINGS} credential bindings");
+            self.refuse_plainly(over.span(), message);
+        }
+        raw.iter().take(MAX_BINDINGS).filter_map(|raw| self.binding(raw.get_ref())).collect()
+    }
+
+    fn binding(&mut self, raw: &RawBinding) -> Option<Arc<Binding>> {
+        if !is_name(raw.name.get_ref()) {
+            self.refuse(raw.name.span(), "this is not a name of a credential", NAME_RULE);
+        }
+        for entry in raw.hosts.get_ref() {
+            let wide = |known| {
+                matches!(
+                    known,
+                    HostPattern::Everything | HostPattern::Below(_) | HostPattern::Network(_)
+                )
+            };
+            if HostPattern::parse(entry.get_ref()).is_ok_and(wide) {
+                let message = "a credential goes to named hosts only";
+                self.refuse(entry.span(), message, "write a name, or `*.` for one label more");
+            }
+        }
+        if raw.hosts.get_ref().is_empty() {
+            self.refuse(raw.hosts.span(), "this is about no host", "name a host");
+        }
+        let origin = self.document().origin(raw.name.span());
+        let source = RuleSource { rule: Some(raw.name.get_ref().clone()), origin };
+        let ports = self.ports(&raw.ports);
+        let placeholder = raw.placeholder.as_ref().and_then(|name| self.variable(name));
+        let binding = Binding {
+            source: Arc::new(source),
+            credential: raw.name.get_ref().clone(),
+            hosts: self.hosts(raw.hosts.get_ref()),
+            ports: if raw.ports.is_none() { vec![443] } else { ports },
+            methods: self.methods(&raw.methods),
+            paths: self.paths(&raw.paths),
+            location: self.location(raw)?,
+            placeholder,
+            budgets: budgets(&self.budgets(raw.budgets.as_ref())),
+        };
+        Some(Arc::new(binding))
+    }
+
+    fn location(&mut self, raw: &RawBinding) -> Option<Location> {
+        if let (Some(template), None) = (&raw.template, &raw.header) {
+            self.refuse(template.span(), "`template` belongs to `header`", "add `header = \"…\"`");
+        }
+        if let (Some(placeholder), Some(_)) = (&raw.placeholder, &raw.sigv4) {
+            self.refuse_plainly(placeholder.span(), "a signature has no placeholder");
+        }
+        match (&raw.header, &raw.query, &raw.basic, &raw.sigv4) {
+            (Some(header), None, None, None) => self.header(header, &raw.template),
+            (None, Some(name), None, None) => self.checked(name, "parameter", |text| {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+                text.bytes().all(plain).then(|| Location::Query { name: text.to_owned() })
+            }),
+            (None, None, Some(user), None) => self.checked(user, "user", |text| {
+                let plain = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+                text.bytes().all(plain).then(|| Location::Basic { user: text.to_owned() })
+            }),
+            (None, None, None, Some(scope)) => {
+                let plain = |text: &str| is_name(text).then(|| text.to_owned());
+                let scope = scope.get_ref();
+                let service = self.checked(&scope.service, "service", plain)?;
+                let region = self.checked(&scope.region, "region", plain)?;
+                Some(Location::SigV4 { service, region })
+            }
+            _ => {
+                let message = "a credential goes to one place of a request";
+                let hint = "write one of `header`, `query`, `basic` and `sigv4`";
+                self.refuse(raw.name.span(), message, hint);
+                None
+            }
+        }
+    }
+
+    fn header(
+        &mut self,
+        header: &Spanned<String>,
+        template: &Option<Spanned<String>>,
+    ) -> Option<Location> {
+        let name = self.checked(header, "header field", |text| {
+            let token =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            let lower = text.to_ascii_lowercase();
+            let usable = text.bytes().all(token) && !FRAMING.contains(&lower.as_str());
+            usable.then_some(lower)
+        })?;
+        let (before, after) = match template {
+            None => (String::new(), String::new()),
+            Some(template) => self.checked(template, "template", |text| {
+                let (before, after) = text.split_once("{}")?;
+                let plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+                let once = text.bytes().all(plain) && !after.contains("{}");
+                once.then(|| (before.to_owned(), after.to_owned()))
+            })?,
+        };
+        Some(Location::Header { name, before, after })
+    }
+
+    /// Budgets, each where it was given.
+    pub fn budgets(&mut self, raw: Option<&RawBudgets>) -> BudgetsGiven {
+        let Some(raw) = raw else { return BudgetsGiven::new() };
+        let each = [
+            ("requests", Unit::Count, &raw.requests),
+            ("unsafe_requests", Unit::Count, &raw.unsafe_requests),
+            ("bytes_out", Unit::Bytes, &raw.bytes_out),
+            ("bytes_in", Unit::Bytes, &raw.bytes_in),
+            ("distinct_hosts", Unit::Count, &raw.distinct_hosts),
+        ];
+        let mut given = BudgetsGiven::new();
+        for (name, unit, raw) in each {
+            let Some(raw) = raw else { continue };
+            if let Some(value) = self.count(name, unit, raw) {
+                given.insert(name, self.document().sourced(raw, value));
+            }
+        }
+        given
+    }
+
+    /// Classes of addresses.
+    pub fn classes(&mut self, list: &Spanned<Vec<Spanned<String>>>) -> Sourced<Vec<AddressClass>> {
+        let openable = AddressClass::CLOSED.iter().filter(|class| class.can_be_opened());
+        let known: Vec<_> = openable.map(|class| class.as_str()).collect();
+        let mut classes = Vec::new();
+        for name in list.get_ref() {
+            match AddressClass::from_name(name.get_ref()).filter(|class| class.can_be_opened()) {
+                Some(class) => classes.push(class),
+                None => self.unknown("class of addresses", name, &known),
+            }
+        }
+        self.document().sourced(list, classes)
+    }
+
+    fn count(&mut self, name: &str, unit: Unit, raw: &Spanned<Amount>) -> Option<u64> {
+        let read = match raw.get_ref() {
+            Amount::Whole(number) => unit.whole(*number),
+            Amount::Text(text) => unit.parse(text),
+        };
+        match read {
+            Ok(value) if value <= MAX_BUDGET => Some(value),
+            Ok(_) => {
+                self.refuse_plainly(
+                    raw.span(),
+                    format!("{name}: this is more than can be counted"),
+                );
+                None
+            }
+            Err(invalid) => {
+                self.refuse(raw.span(), format!("{name}: {invalid}"), invalid.hint());
+                None
+            }
+        }
+    }
+
+    fn variable(&mut self, raw: &Spanned<String>) -> Option<String> {
+        self.checked(raw, "variable", |text| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            let named =
+                text.bytes().all(plain) && !text.starts_with(|first: char| first.is_ascii_digit());
+            named.then(|| text.to_owned())
+        })
+    }
+
+    /// A short text that `read` makes something of.
+    fn checked<T>(
+        &mut self,
+        raw: &Spanned<String>,
+        what: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = raw.get_ref();
+        let read = if text.is_empty() || text.len() > 256 { None } else { read(text) };
+        if read.is_none() {
+            self.refuse_plainly(raw.span(), format!("this can't be the {what}"));
+        }
+        read
+    }
+
+    /// One of a few words, or nothing where nothing was written.
+    fn word<T: Copy>(
+        &mut self,
+        raw: &Option<Spanned<String>>,
+        what: &str,
+        all: &[T],
+        name: impl Fn(T) -> &'static str,
+    ) -> Option<T> {
+        let raw = raw.as_ref()?;
+        let found = all.iter().copied().find(|known| name(*known) == raw.get_ref());
+        if found.is_none() {
+            let known: Vec<_> = all.iter().map(|known| name(*known)).collect();
+            self.unknown(what, raw, &known);
+        }
+        found
+    }
+
+    /// Each entry of a list, read; the answer to a bad one is what is wrong and a hint.
+    fn entries<T>(
+        &mut self,
+        list: &[Spanned<String>],
+        read: impl Fn(&str) -> Result<T, (String, String)>,
+    ) -> Vec<T> {
+        if let Some(over) = list.get(MAX_ENTRIES) {
+            self.refuse_plainly(
+                over.span(),
+                format!("a list can't have over {MAX_ENTRIES} entries"),
+            );
+        }
+        let mut found = Vec::new();
+        for raw in list.iter().take(MAX_ENTRIES) {
+            match read(raw.get_ref()) {
+                Ok(entry) => found.push(entry),
+                Err((message, hint)) => self.refuse(raw.span(), message, hint),
+            }
+        }
+        found
+    }
+}
+
+/// The budgets without their places.
+pub(crate) fn budgets(given: &BudgetsGiven) -> Budgets {
+    let value = |name| given.get(name).map(|sourced| sourced.value);
+    Budgets {
+        requests: value("requests"),
+        unsafe_requests: value("unsafe_requests"),
+        bytes_out: value("bytes_out"),
+        bytes_in: value("bytes_in"),
+        distinct_hosts: value("distinct_hosts"),
+    }
+}

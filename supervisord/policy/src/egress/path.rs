@@ -1,0 +1,477 @@
+//! Paths of requests: one canonical form, and patterns that are matched against that form only.
+//!
+//! Dot segments are removed as RFC 3986 §5.2.4 says and escapes of unreserved characters are decoded
+//! (§6.2.2.2). What programs are known to read in two ways is no path at all: an encoded slash, an
+//! encoded dot segment, an escape of an escape, a backslash, a parameter, an empty segment.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Bytes of a target, path and query together. Servers take 8 KiB to 16 KiB.
+const MAX_TARGET: usize = 16 << 10;
+
+/// Segments of a pattern: more than a person compares by eye.
+const MAX_SEGMENTS: usize = 32;
+
+/// Why a target can't be judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidTarget {
+    /// It doesn't begin with a slash.
+    NoSlash,
+    /// It is over 16 KiB.
+    TooLong,
+    /// It has a character that URLs don't have, or a fragment.
+    Character,
+    /// A percent sign isn't followed by two hexadecimal digits.
+    Escape,
+    /// A slash, backslash, semicolon, percent sign of an escape or control character is escaped.
+    EscapedDelimiter,
+    /// A dot segment is escaped.
+    EscapedDots,
+    /// Escaped bytes are not UTF-8.
+    NotUtf8,
+    /// It has a backslash.
+    Backslash,
+    /// It has a semicolon, which some servers cut segments at.
+    Parameter,
+    /// It has an empty segment.
+    EmptySegment,
+}
+
+/// A pattern of canonical paths. `*` is one segment or a part of one, `**` any number of segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern {
+    text: Box<str>,
+    segments: Vec<Segment>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    /// These characters.
+    Literal(Box<str>),
+    /// Text with `*` in it, for one segment that isn't empty.
+    Glob(Box<str>),
+    /// Any one segment, the empty last one too.
+    One,
+    /// Any number of segments, none included.
+    Deep,
+}
+
+/// Why a text is not a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum InvalidPattern {
+    /// It could never match, because no canonical path is spelt so.
+    Target(InvalidTarget),
+    /// The canonical form is another one.
+    NotCanonical(String),
+    /// `**` is a part of a segment, or there are too many segments.
+    Stars,
+}
+
+/// Checks the characters of a target (`/path?query`) and splits it at the query.
+pub(crate) fn split(target: &str) -> Result<(&str, Option<&str>), InvalidTarget> {
+    if target.len() > MAX_TARGET {
+        return Err(InvalidTarget::TooLong);
+    }
+    if !target.starts_with('/') {
+        return Err(InvalidTarget::NoSlash);
+    }
+    if !target.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#') {
+        return Err(InvalidTarget::Character);
+    }
+    Ok(match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    })
+}
+
+/// The canonical form of a path.
+///
+/// # Errors
+/// When there is a program that could read it as another path.
+pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, InvalidTarget> {
+    if split(path)?.1.is_some() {
+        return Err(InvalidTarget::Character);
+    }
+    let plain = |byte: u8| !matches!(byte, b'%' | b'\\' | b';');
+    if path.bytes().all(plain) && !path.contains("/.") && !path.contains("//") {
+        return Ok(Cow::Borrowed(path));
+    }
+    let mut kept: Vec<Cow<'_, str>> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(raw) = segments.next() {
+        let last = segments.peek().is_none();
+        if raw.is_empty() && !last {
+            return Err(InvalidTarget::EmptySegment);
+        }
+        match raw {
+            "." if last => kept.push(Cow::Borrowed("")),
+            "." => {}
+            ".." => {
+                kept.pop();
+                if last {
+                    kept.push(Cow::Borrowed(""));
+                }
+            }
+            other => kept.push(canonical_segment(other)?),
+        }
+    }
+    Ok(Cow::Owned(kept.iter().flat_map(|segment| ["/", segment]).collect()))
+}
+
+fn canonical_segment(raw: &str) -> Result<Cow<'_, str>, InvalidTarget> {
+    if raw.contains('\\') {
+        return Err(InvalidTarget::Backslash);
+    }
+    if raw.contains(';') {
+        return Err(InvalidTarget::Parameter);
+    }
+    if !raw.contains('%') {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let mut rest = raw.as_bytes();
+    let (mut text, mut decoded) = (String::with_capacity(raw.len()), Vec::with_capacity(raw.len()));
+    while let [byte, tail @ ..] = rest {
+        if *byte != b'%' {
+            text.push(char::from(*byte));
+            decoded.push(*byte);
+            rest = tail;
+            continue;
+        }
+        let [high, low, after @ ..] = tail else { return Err(InvalidTarget::Escape) };
+        let (Some(high), Some(low)) = (hexadecimal(*high), hexadecimal(*low)) else {
+            return Err(InvalidTarget::Escape);
+        };
+        let value = high << 4 | low;
+        if is_delimiter(value) || (value == b'%' && begins_escape(after)) {
+            return Err(InvalidTarget::EscapedDelimiter);
+        }
+        decoded.push(value);
+        if is_unreserved(value) {
+            text.push(char::from(value));
+        } else {
+            text.push_str(&format!("%{value:02X}"));
+        }
+        rest = after;
+    }
+    // Both were seen to before where they stand unescaped.
+    if matches!(text.as_str(), "." | "..") {
+        return Err(InvalidTarget::EscapedDots);
+    }
+    if std::str::from_utf8(&decoded).is_err() {
+        return Err(InvalidTarget::NotUtf8);
+    }
+    Ok(Cow::Owned(text))
+}
+
+fn hexadecimal(digit: u8) -> Option<u8> {
+    u8::try_from(char::from(digit).to_digit(16)?).ok()
+}
+
+/// RFC 3986 §2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Whether some program would cut a path at this byte once it has decoded it.
+fn is_delimiter(byte: u8) -> bool {
+    byte.is_ascii_control() || matches!(byte, b'/' | b'\\' | b';')
+}
+
+/// Whether decoding twice would make something else of it.
+fn begins_escape(rest: &[u8]) -> bool {
+    matches!(rest, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+}
+
+impl PathPattern {
+    /// Reads a pattern such as `/v1/**` or `/repos/*/issues`.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidPattern> {
+        let canonical = canonical_path(text).map_err(InvalidPattern::Target)?;
+        if canonical != text {
+            return Err(InvalidPattern::NotCanonical(canonical.into_owned()));
+        }
+        let mut segments: Vec<Segment> = Vec::new();
+        for segment in text.split('/').skip(1) {
+            segments.push(match segment {
+                "**" => Segment::Deep,
+                deep if deep.contains("**") => return Err(InvalidPattern::Stars),
+                glob if glob.contains('*') => Segment::Glob(glob.into()),
+                literal => Segment::Literal(literal.into()),
+            });
+        }
+        // What stands below a directory has at least the slash after it.
+        if segments.last() == Some(&Segment::Deep) {
+            segments.insert(segments.len() - 1, Segment::One);
+        }
+        if segments.len() > MAX_SEGMENTS {
+            return Err(InvalidPattern::Stars);
+        }
+        Ok(Self { text: text.into(), segments })
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a canonical path is one of those that the pattern means.
+    pub fn matches(&self, canonical: &str) -> bool {
+        let Some(path) = canonical.strip_prefix('/') else { return false };
+        let path: Vec<&str> = path.split('/').collect();
+        matches_segments(&self.segments, &path)
+    }
+
+    /// Whether every path is meant.
+    pub(crate) fn is_everything(&self) -> bool {
+        matches!(self.segments.as_slice(), [Segment::One, Segment::Deep])
+    }
+
+    /// The literal segments that every match begins with, `most` of them at the most.
+    pub(crate) fn literal_prefix(&self, most: usize) -> impl Iterator<Item = &str> {
+        self.segments.iter().take(most).map_while(|segment| match segment {
+            Segment::Literal(text) => Some(&**text),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Matching with one place to go back to: a later `**` makes an earlier one's choice final.
+fn matches_segments(pattern: &[Segment], path: &[&str]) -> bool {
+    let (mut wanted, mut given) = (pattern, path);
+    let mut back: Option<(&[Segment], &[&str])> = None;
+    loop {
+        match (wanted, given) {
+            ([], []) => return true,
+            ([Segment::Deep, after @ ..], _) => {
+                back = Some((after, given));
+                wanted = after;
+                continue;
+            }
+            ([first, after @ ..], [segment, rest @ ..]) if first.takes(segment) => {
+                (wanted, given) = (after, rest);
+                continue;
+            }
+            _ => {}
+        }
+        let Some((after, [_, rest @ ..])) = back else { return false };
+        back = Some((after, rest));
+        (wanted, given) = (after, rest);
+    }
+}
+
+impl Segment {
+    fn takes(&self, segment: &str) -> bool {
+        match self {
+            Segment::Literal(text) => &**text == segment,
+            Segment::Glob(glob) => {
+                !segment.is_empty() && matches_glob(glob.as_bytes(), segment.as_bytes())
+            }
+            Segment::One => true,
+            Segment::Deep => false,
+        }
+    }
+}
+
+/// As [`matches_segments`], for characters and `*`.
+fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut wanted, mut given) = (pattern, text);
+    let mut back: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (wanted, given) {
+            ([], []) => return true,
+            ([b'*', after @ ..], _) => {
+                back = Some((after, given));
+                wanted = after;
+                continue;
+            }
+            ([first, after @ ..], [byte, rest @ ..]) if first == byte => {
+                (wanted, given) = (after, rest);
+                continue;
+            }
+            _ => {}
+        }
+        let Some((after, [_, rest @ ..])) = back else { return false };
+        back = Some((after, rest));
+        (wanted, given) = (after, rest);
+    }
+}
+
+impl InvalidTarget {
+    /// How to write it instead.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            InvalidTarget::NoSlash => "write a path from the first slash on, such as /v1/items",
+            InvalidTarget::TooLong => "a target has 16 KiB at the most",
+            InvalidTarget::Character => "write other characters as UTF-8 in percent escapes",
+            InvalidTarget::Escape => "an escape is a percent sign and two hexadecimal digits",
+            InvalidTarget::EscapedDelimiter
+            | InvalidTarget::EscapedDots
+            | InvalidTarget::NotUtf8 => {
+                "programs read such escapes in different ways; leave it out"
+            }
+            InvalidTarget::Backslash => "write a slash",
+            InvalidTarget::Parameter => "leave out the semicolon and what belongs to it",
+            InvalidTarget::EmptySegment => "write one slash between two segments",
+        }
+    }
+}
+
+impl fmt::Display for InvalidTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InvalidTarget::NoSlash => "the target does not begin with a slash",
+            InvalidTarget::TooLong => "the target is over 16 KiB",
+            InvalidTarget::Character => "the target has a character that URLs don't have",
+            InvalidTarget::Escape => "the path has a percent sign that begins no escape",
+            InvalidTarget::EscapedDelimiter => {
+                "the path has an escaped slash, backslash, semicolon, escape or control character"
+            }
+            InvalidTarget::EscapedDots => "the path has an escaped dot segment",
+            InvalidTarget::NotUtf8 => "the path has escaped bytes that are not UTF-8",
+            InvalidTarget::Backslash => "the path has a backslash",
+            InvalidTarget::Parameter => "the path has a semicolon",
+            InvalidTarget::EmptySegment => "the path has an empty segment",
+        })
+    }
+}
+
+impl std::error::Error for InvalidTarget {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_judged_by_what_it_means() {
+        for (path, canonical) in [
+            ("/", "/"),
+            ("/public/../secret", "/secret"),
+            ("/../../secret", "/secret"),
+            ("/secret/.", "/secret/"),
+            ("/a/b/..", "/a/"),
+            ("/./a", "/a"),
+            ("/%73ecret", "/secret"),
+            ("/%7euser", "/~user"),
+            ("/secret%20", "/secret%20"),
+            ("/%e4%b8%ad", "/%E4%B8%AD"),
+            ("/100%25", "/100%25"),
+            ("/...", "/..."),
+            ("/.git/config", "/.git/config"),
+        ] {
+            assert_eq!(canonical_path(path).as_deref(), Ok(canonical), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_can_be_read_in_two_ways_is_refused() {
+        for path in [
+            "",
+            "secret",
+            "*",
+            "//secret",
+            "/public//../secret",
+            "/public/%2e%2e/secret",
+            "/%2e",
+            "/public/%2E%2e%2fsecret",
+            "/a%2Fb",
+            "/public/..;/secret",
+            "/a;b",
+            "/a%3Bb",
+            "/a\\b",
+            "/a%5cb",
+            "/public/%252e%252e/secret",
+            "/public/%c0%ae%c0%ae/secret",
+            "/a%00",
+            "/a%0a",
+            "/a%",
+            "/a%4",
+            "/a%zz",
+            "/a#b",
+            "/a b",
+            "/public/\u{1}",
+            "/é",
+            "/.%2e/x",
+            "/a?b",
+        ] {
+            assert!(canonical_path(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn patterns_mean_what_they_say() {
+        for (pattern, yes, no) in [
+            ("/ok", vec!["/ok"], vec!["/", "/ok/", "/okay", "/OK"]),
+            ("/**", vec!["/", "/a", "/a/b/"], vec![]),
+            ("/public/**", vec!["/public/", "/public/a", "/public/a/b"], vec!["/public", "/p"]),
+            ("/a/*/c", vec!["/a/b/c"], vec!["/a/c", "/a//c", "/a/b/b/c"]),
+            ("/a/*", vec!["/a/b"], vec!["/a/", "/a", "/a/b/"]),
+            ("/**/info/refs", vec!["/info/refs", "/a/b/info/refs"], vec!["/a/info/refs/x"]),
+            ("/v*/x", vec!["/v1/x", "/v/x"], vec!["/w/x"]),
+            ("/*.git/a*b*c", vec!["/x.git/abc", "/.git/a1b2c"], vec!["/git/abc", "/x.git/acb"]),
+            ("/**/a/**/b", vec!["/a/b", "/x/a/a/y/b"], vec!["/b/a", "/a"]),
+        ] {
+            let parsed = PathPattern::parse(pattern).unwrap();
+            assert!(yes.iter().all(|path| parsed.matches(path)), "{pattern}");
+            assert!(!no.iter().any(|path| parsed.matches(path)), "{pattern}");
+        }
+        let long = "/a".repeat(MAX_SEGMENTS + 1);
+        for bad in ["", "a", "/a**", "/a/***", "/a/../b", "/%61", "//", "/a%2fb", &long] {
+            assert!(PathPattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_paths_are_canonical(path in "/[a-c./%25eE;\\\\*-]{0,30}") {
+            if let Ok(canonical) = canonical_path(&path) {
+                let again = canonical_path(&canonical);
+                prop_assert_eq!(again.as_deref(), Ok(&*canonical));
+                let dots = canonical.split('/').any(|segment| segment == "." || segment == "..");
+                prop_assert!(!dots && !canonical.contains("//"));
+            }
+        }
+
+        #[test]
+        fn no_text_breaks_paths_or_patterns(text in any::<String>(), path in "/[ab*/.]{0,20}") {
+            prop_assert!(canonical_path(&text).is_err() || text.starts_with('/'));
+            if let Ok(pattern) = PathPattern::parse(&path) {
+                prop_assert!(!pattern.matches(&text) || text.starts_with('/'));
+            }
+        }
+
+        #[test]
+        fn matching_is_what_the_definition_says(
+            pattern in prop::collection::vec(prop::sample::select(vec!["a", "b", "*", "**", "a*"]), 1..6),
+            path in prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "c"]), 1..7),
+        ) {
+            let text: String = pattern.iter().flat_map(|segment| ["/", segment]).collect();
+            let spelt: String = path.iter().flat_map(|segment| ["/", segment]).collect();
+            let parsed = PathPattern::parse(&text).unwrap();
+            prop_assert_eq!(parsed.matches(&spelt), defined(&pattern, &path), "{} {}", text, spelt);
+        }
+    }
+
+    /// The meaning of a pattern, by recursion.
+    fn defined(pattern: &[&str], path: &[&str]) -> bool {
+        match (pattern, path) {
+            ([], []) => true,
+            (["**"], []) | ([], _) => false,
+            (["**"], _) => true,
+            (["**", rest @ ..], _) => (0..=path.len()).any(|taken| defined(rest, &path[taken..])),
+            (_, []) => false,
+            (["*", rest @ ..], [_, after @ ..]) => defined(rest, after),
+            (["a*", rest @ ..], [first, after @ ..]) => {
+                first.starts_with('a') && defined(rest, after)
+            }
+            ([wanted, rest @ ..], [first, after @ ..]) => wanted == first && defined(rest, after),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Rules, bindings and budgets as policy text again.
+
+use std::fmt::Display;
+
+use crate::document::Origin;
+use crate::egress::binding::{Binding, Location};
+use crate::egress::rule::{Rule, Tls, Verdict};
+use crate::show::quote;
+
+/// A key, its value as TOML, and where it was given; `None` where the whole entry was.
+pub(crate) type Line<'a> = (&'static str, String, Option<&'a Origin>);
+
+impl Rule {
+    /// The lines of its `[[egress]]`, of what isn't as it is anyway.
+    pub(crate) fn lines(&self) -> Vec<Line<'_>> {
+        let mut lines = vec![("name", quote(self.name()), None)];
+        let mut add = |key, value| lines.push((key, value, self.places.get(key)));
+        if let Some(description) = &self.description {
+            add("description", quote(description));
+        }
+        if self.verdict != Verdict::Allow {
+            add("verdict", quote(self.verdict.as_str()));
+        }
+        match self.from {
+            Some(client) if self.hosts.is_empty() => {
+                add("hosts", format!("{{ from = \"{client}\" }}"));
+            }
+            _ => add("hosts", list(&self.hosts)),
+        }
+        if !self.addresses.is_empty() {
+            add("addresses", list(&self.addresses));
+        }
+        if !(self.hosts.is_empty() && self.from.is_some()) {
+            add("protocols", list(&self.protocols));
+            add("ports", bare_list(&self.ports));
+        }
+        if let Some(methods) = &self.methods {
+            add("methods", list(methods));
+        }
+        if let Some(paths) = &self.paths {
+            add("paths", list(paths));
+        }
+        if self.tls != Tls::Auto {
+            add("tls", quote(self.tls.as_str()));
+        }
+        if let Some(most) = self.max_body {
+            add("max_body", most.to_string());
+        }
+        if let Some(websocket) = self.websocket {
+            add("websocket", websocket.to_string());
+        }
+        lines
+    }
+
+    /// The rule as policy text, without places.
+    pub(crate) fn text(&self) -> String {
+        let lines = self.lines();
+        lines.iter().map(|(key, value, _)| format!("{key} = {value}\n")).collect()
+    }
+}
+
+impl Binding {
+    /// The lines of its `[[credential]]`.
+    pub(crate) fn lines(&self) -> Vec<Line<'_>> {
+        let mut lines = vec![("name", quote(&self.credential), None)];
+        let mut add = |key, value| lines.push((key, value, None));
+        add("hosts", list(&self.hosts));
+        add("ports", bare_list(&self.ports));
+        if let Some(methods) = &self.methods {
+            add("methods", list(methods));
+        }
+        if let Some(paths) = &self.paths {
+            add("paths", list(paths));
+        }
+        match &self.location {
+            Location::Header { name, before, after } => {
+                add("header", quote(name));
+                add("template", quote(&format!("{before}{{}}{after}")));
+            }
+            Location::Query { name } => add("query", quote(name)),
+            Location::Basic { user } => add("basic", quote(user)),
+            Location::SigV4 { service, region } => add(
+                "sigv4",
+                format!("{{ service = {}, region = {} }}", quote(service), quote(region)),
+            ),
+        }
+        if let Some(variable) = &self.placeholder {
+            add("placeholder", quote(variable));
+        }
+        let budgets: Vec<_> =
+            self.budgets.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        if !budgets.is_empty() {
+            add("budgets", format!("{{ {} }}", budgets.join(", ")));
+        }
+        lines
+    }
+}
+
+fn list(entries: &[impl Display]) -> String {
+    let quoted: Vec<_> = entries.iter().map(|entry| quote(&entry.to_string())).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+fn bare_list(entries: &[impl Display]) -> String {
+    let bare: Vec<_> = entries.iter().map(ToString::to_string).collect();
+    format!("[{}]", bare.join(", "))
+}

@@ -1,0 +1,215 @@
+//! The audit log: every decision as one line, chained and signed as `supervisor_api`'s `audit` module
+//! says, in `audit/` beneath the state directory.
+//!
+//! One thread writes. What waits for it is written with one system call; a caller that has to know
+//! waits until its record is in the file ([`Audit::write`]) or on disk ([`Audit::write_durably`]), the
+//! others go on ([`Audit::record`]). The rule of what is where when:
+//!
+//! - a submission's record is in the file before its payload runs or its refusal is answered, so a
+//!   daemon that is killed loses none;
+//! - an outcome's record, and with it all before it, is on disk before the outcome is told;
+//! - everything else is on disk a second later at the most, with the next checkpoint: one follows
+//!   after a second, or 1,024 records, and one is the last record of a daemon that ends.
+//!
+//! Room for what runs is set aside ahead of time. When it can't be, new work is refused until it can;
+//! nothing is done unrecorded.
+//!
+//! ```text
+//! audit-00000000000000000001.jsonl   the oldest file; the name is its first record's number
+//! audit-00000000000000104857.jsonl   the one that is written
+//! head                               where the log ended at its last checkpoint, signed
+//! key, key.pub                       unless the key is a credential of the service
+//! cut-00000000000000104990           what a start found after the last whole record
+//! ```
+
+mod directory;
+mod error;
+mod events;
+mod key;
+mod search;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread;
+
+use jiff::Timestamp;
+use supervisor_api::{AuditEvent, AuditFilter, AuditKey, AuditPage, HeadState};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+pub use error::{AuditError, Unaudited};
+pub use events::{
+    accepted, administration, cancellation, ended, limits_hit, recovery, refused, start, subject,
+};
+
+use crate::audit::directory::Directory;
+use crate::audit::key::SigningKey;
+use crate::audit::writer::{Entry, Need, Room, Writer};
+
+/// Events that wait for the writer, each of about half a kilobyte. It takes thousands at once, so this
+/// many wait only when the disk stands still.
+const QUEUE: usize = 16_384;
+
+/// What the configuration says about the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Bytes of one file, about.
+    pub file_bytes: u64,
+    /// Bytes of all files together, about: the oldest go.
+    pub total_bytes: u64,
+    /// Whether every record also goes to journald.
+    pub journal: bool,
+}
+
+/// The log. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    queue: SyncSender<Entry>,
+    room: Arc<Room>,
+    directory: PathBuf,
+    key: String,
+    /// What its opening had to hold the end of the log against.
+    head: HeadState,
+}
+
+impl Default for Settings {
+    /// A file that an editor still opens, and as many as a small disk doesn't feel.
+    fn default() -> Self {
+        Self { file_bytes: 64 << 20, total_bytes: 1 << 30, journal: false }
+    }
+}
+
+impl Audit {
+    /// Opens the log beneath a state directory, making it where there never was one, and goes on where
+    /// it ended. Blocks.
+    ///
+    /// # Errors
+    /// A log that is not as it was left, which is then left as it is.
+    pub fn open(state: &Path, settings: Settings) -> Result<Self, AuditError> {
+        let directory = Directory::open(state)?;
+        let key = SigningKey::find(&directory)?;
+        let public = key.public().to_string();
+        let left = tail::read(&directory, &key)?;
+        let (path, head, room) =
+            (directory.path().to_owned(), left.head, Arc::new(Room::default()));
+        let writer = Writer::new(directory, key, left, settings, room.clone())?;
+        let (queue, entries) = sync_channel(QUEUE);
+        thread::Builder::new()
+            .name("audit-writer".to_owned())
+            .spawn(move || writer.run(&entries))
+            .map_err(AuditError::at("start a thread for", &path))?;
+        Ok(Self { queue, room, directory: path, key: public, head })
+    }
+
+    /// What the opening had to hold the end of the log against.
+    pub const fn head(&self) -> HeadState {
+        self.head
+    }
+
+    /// The key that checkpoints are checked with.
+    pub fn key(&self) -> AuditKey {
+        AuditKey { algorithm: "ed25519".to_owned(), public_key: self.key.clone() }
+    }
+
+    /// Whether new work may begin.
+    ///
+    /// # Errors
+    /// When its records might find no room. The refusal is counted, and the count is recorded once there
+    /// is.
+    pub fn admit(&self) -> Result<(), Unaudited> {
+        self.room.admit()
+    }
+
+    /// Records an event, without waiting for it.
+    ///
+    /// # Errors
+    /// When there is no room for it; what it is about is not to be done.
+    pub fn record(&self, event: AuditEvent) -> Result<(), Unaudited> {
+        self.admit()?;
+        self.send(event, Need::Nothing)
+    }
+
+    /// Records an event; it is in the file when this returns, and stays there if the daemon is killed.
+    ///
+    /// # Errors
+    /// When it is not in the file, and will not be.
+    pub async fn write(&self, event: AuditEvent) -> Result<(), Unaudited> {
+        self.send_and_wait(event, Need::Written).await
+    }
+
+    /// Records an event; it is on disk when this returns, with all that was recorded before.
+    ///
+    /// # Errors
+    /// When it may not be on disk.
+    pub async fn write_durably(&self, event: AuditEvent) -> Result<(), Unaudited> {
+        self.send_and_wait(event, Need::OnDisk).await
+    }
+
+    /// Records an event that has happened, whatever the room: it is tried until it is in the file.
+    pub fn note(&self, event: AuditEvent) {
+        if let Err(error) = self.send(event, Need::Nothing) {
+            tracing::error!(%error, "an event could not be recorded");
+        }
+    }
+
+    /// Records from a number on, oldest first: `limit` of them, or as many as a call looks at.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn search(
+        &self,
+        filter: AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, AuditError> {
+        let directory = self.directory.clone();
+        let found = spawn_blocking(move || search::search(&directory, &filter, after, limit)).await;
+        found.unwrap_or_else(|error| {
+            Err(AuditError::at("read", &self.directory)(std::io::Error::other(error)))
+        })
+    }
+
+    /// Writes the last checkpoint, after everything that was recorded before. Nothing can be recorded
+    /// any more.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        let entry = Entry::Close { reply };
+        let queue = self.queue.clone();
+        let sent = spawn_blocking(move || queue.send(entry)).await;
+        if matches!(sent, Ok(Ok(()))) && closed.await.is_err() {
+            tracing::error!("the audit log was not closed");
+        }
+    }
+
+    async fn send_and_wait(
+        &self,
+        event: AuditEvent,
+        need: fn(Reply) -> Need,
+    ) -> Result<(), Unaudited> {
+        let (reply, done) = oneshot::channel();
+        self.send(event, need(reply))?;
+        done.await.unwrap_or(Err(Unaudited::Closed))
+    }
+
+    fn send(&self, event: AuditEvent, need: Need) -> Result<(), Unaudited> {
+        let entry = Entry::Event { time: Timestamp::now(), event: Box::new(event), need };
+        self.queue.try_send(entry).map_err(|error| match error {
+            TrySendError::Full(_) => Unaudited::Behind,
+            TrySendError::Disconnected(_) => Unaudited::Closed,
+        })
+    }
+}
+
+/// Where it is told what became of an event.
+type Reply = oneshot::Sender<Result<(), Unaudited>>;
+
+/// A time as records have it: RFC 3339 in UTC, with microseconds.
+fn show(time: Timestamp) -> String {
+    let rounded = time.round(jiff::Unit::Microsecond).unwrap_or(time);
+    format!("{rounded:.6}")
+}

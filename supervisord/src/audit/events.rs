@@ -1,0 +1,161 @@
+//! What the supervisor does, as events.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use supervisor_api::{
+    Administration, ApiError, AuditEvent, ControlStatus, Ended, Execution, HeadState, Limit,
+    LimitHit, Mode, Outcome, Recovery, Ruling, Start, Subject, Submission, Verdict, What,
+};
+use supervisor_policy::{PolicySet, Resolved};
+
+/// The daemon begins to serve.
+pub fn start(policies: &PolicySet, mode: Mode, key: String, head: HeadState) -> AuditEvent {
+    let digests: BTreeMap<String, String> =
+        policies.iter().map(|policy| (policy.name().to_owned(), digest(policy))).collect();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    What::Start(Start { version, mode, policies: digests, key, head }).about_nobody()
+}
+
+/// Whom an execution is about.
+pub fn subject(execution: &Execution) -> Subject {
+    Subject {
+        session: Some(execution.session),
+        execution: Some(execution.id),
+        uid: Some(execution.owner_uid),
+    }
+}
+
+/// A submission is accepted.
+pub fn accepted(execution: &Execution) -> AuditEvent {
+    let policy = Some(execution.policy.name.clone());
+    let ruling = Ruling { policy, ..Ruling::new(Verdict::Allow, "accepted") };
+    let submission = Submission {
+        ruling,
+        program: execution.argv.first().cloned(),
+        field: None,
+        policy_digest: Some(execution.policy.digest.clone()),
+    };
+    What::Submission(submission).about(subject(execution))
+}
+
+/// A submission is refused.
+pub fn refused(
+    whom: Subject,
+    policy: &str,
+    program: Option<String>,
+    error: &ApiError,
+) -> AuditEvent {
+    let ruling = Ruling {
+        policy: Some(policy.to_owned()),
+        rule: rule_in(&error.detail),
+        cause: Some(error.detail.clone()),
+        remedy: error.hint.clone(),
+        ..Ruling::new(Verdict::Deny, error.code.name())
+    };
+    let field = error.field.clone();
+    What::Submission(Submission { ruling, program, field, policy_digest: None }).about(whom)
+}
+
+/// An execution has ended.
+pub fn ended(execution: &Execution, outcome: &Outcome) -> AuditEvent {
+    let held = |status| status == ControlStatus::Enforced;
+    let weaker = execution.controls.iter().filter(|line| !held(line.status));
+    let ended = Ended {
+        outcome: outcome.clone(),
+        wall_ms: execution.usage.wall_ms,
+        cpu_ms: execution.usage.cpu_ms,
+        weaker: weaker.map(|line| line.control.clone()).collect(),
+    };
+    What::Outcome(ended).about(subject(execution))
+}
+
+/// Somebody wants an execution ended.
+pub fn cancellation(execution: &Execution, by: u32) -> AuditEvent {
+    let act = Administration { act: "cancel".to_owned(), by, object: None };
+    What::Cancellation(act).about(subject(execution))
+}
+
+/// An administrator does something to somebody else's execution.
+pub fn administration(execution: &Execution, act: &str, by: u32) -> AuditEvent {
+    let act = Administration { act: act.to_owned(), by, object: None };
+    What::Administration(act).about(subject(execution))
+}
+
+/// A start takes over an execution.
+pub fn recovery(whom: Subject, act: &str, cause: Option<&str>) -> AuditEvent {
+    let (act, cause) = (act.to_owned(), cause.map(str::to_owned));
+    What::Recovery(Recovery { act, cause }).about(whom)
+}
+
+/// The limits that an execution reached, each with the line of the policy that set it. What was asked
+/// for below the policy's maximum could have been more; the remedy says how much.
+pub fn limits_hit(
+    execution: &Execution,
+    outcome: &Outcome,
+    policy: Option<&Resolved>,
+) -> Vec<AuditEvent> {
+    let mut hits: Vec<(Limit, &str, Option<u64>)> = Vec::new();
+    match outcome {
+        Outcome::TimedOut => hits.push((Limit::WallTime, "ended the execution", None)),
+        Outcome::OutOfMemory => hits.push((Limit::MemoryMax, "ended the execution", None)),
+        Outcome::LimitExceeded { limit } => hits.push((*limit, "ended the execution", None)),
+        _ => {}
+    }
+    if let Some(forks) = execution.usage.pids_refused.filter(|forks| *forks > 0) {
+        hits.push((Limit::PidsMax, "refused new processes", Some(forks)));
+    }
+    let output = &execution.output;
+    let cut = output.stdout.cut + output.stderr.cut;
+    if cut > 0 {
+        hits.push((Limit::OutputBytes, "cut the output", Some(cut)));
+    }
+    if execution.artifacts_truncated {
+        hits.push((Limit::ArtifactBytes, "left artifacts out", None));
+    }
+    let event = |(limit, what, refused): (Limit, &str, Option<u64>)| {
+        let value = execution.limits.get(limit);
+        let ruling = Ruling {
+            policy: Some(execution.policy.name.clone()),
+            rule: policy.and_then(|policy| rule_of(policy, limit, value)),
+            cause: Some(format!("{limit} {what}: it was {value}")),
+            remedy: policy.and_then(|policy| remedy_of(policy, limit, value)),
+            ..Ruling::new(Verdict::Deny, limit.name())
+        };
+        let hit = LimitHit { ruling, limit: limit.name().to_owned(), value, refused };
+        What::Limit(hit).about(subject(execution))
+    };
+    hits.into_iter().map(event).collect()
+}
+
+/// Which line set this value: the default, or the caller within the maximum.
+fn rule_of(policy: &Resolved, limit: Limit, value: u64) -> Option<String> {
+    let limit = supervisor_policy::Limit::from_name(limit.name())?;
+    if policy.defaults().get(limit) == value {
+        return Some(format!("limits.{} of {}", limit.name(), policy.limit_origin(limit, false)));
+    }
+    let most = policy.limit_origin(limit, true);
+    Some(format!("limits.{} as submitted, within limits.max of {most}", limit.name()))
+}
+
+fn remedy_of(policy: &Resolved, limit: Limit, value: u64) -> Option<String> {
+    let limit = supervisor_policy::Limit::from_name(limit.name())?;
+    let most = policy.maximum().get(limit);
+    let (name, origin) = (limit.name(), policy.limit_origin(limit, true));
+    Some(if limit.exceeds(most, value) {
+        format!("submit with a larger {name}: {} is the most ({origin})", limit.show(most))
+    } else {
+        format!("have {name} raised above {} in {origin}", limit.show(most))
+    })
+}
+
+/// The rule in a refusal's sentence, which a policy's ends with: `limits.max of X (file:line)`.
+fn rule_in(detail: &str) -> Option<String> {
+    let (_, rule) = detail.rsplit_once(": ")?;
+    (rule.ends_with(')') && rule.starts_with("limits")).then(|| rule.to_owned())
+}
+
+fn digest(policy: &Resolved) -> String {
+    let digest = Sha256::digest(policy.canonical().as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

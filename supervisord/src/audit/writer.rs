@@ -1,0 +1,505 @@
+//! The one thread that writes the log.
+
+use std::fs::File;
+use std::io;
+use std::mem;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use supervisor_api::{AuditEvent, Chain, Checkpoint, Head, Removal, Suspension, What};
+
+use super::directory::{Directory, LogFile};
+use super::error::{AuditError, Unaudited};
+use super::key::SigningKey;
+use super::tail::{HEAD, Left};
+use super::{Reply, Settings, show};
+
+/// Records after which a checkpoint follows.
+const CHECKPOINT_RECORDS: u64 = 1024;
+
+/// Time after which a checkpoint follows, if there are records to sign. What a power failure can take
+/// is so much, and no outcome that was told.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
+
+/// How often is looked whether there is room again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Events that are written at once at the most, so that the first of them doesn't wait for long.
+const BATCH: usize = 4096;
+
+/// Bytes that are set aside for the records of what runs: three records of a kilobyte for every
+/// execution that can run at once, and as much again.
+const RESERVE: u64 = 1 << 20;
+
+/// How many files the oldest of which may be removed together make up a log at the least.
+const LEAST_FILES: u64 = 4;
+
+/// Bytes of a file at the least: below that there would be more files than records.
+const LEAST_FILE: u64 = 64 << 10;
+
+/// Something for the writer.
+pub enum Entry {
+    /// An event.
+    Event {
+        /// When it happened.
+        time: Timestamp,
+        /// What it is.
+        event: Box<AuditEvent>,
+        /// What its recorder waits for.
+        need: Need,
+    },
+    /// The end.
+    Close {
+        /// Where it is told.
+        reply: Reply,
+    },
+}
+
+/// What somebody waits for.
+pub enum Need {
+    /// Nothing.
+    Nothing,
+    /// That it is in the file.
+    Written(Reply),
+    /// That it is on disk.
+    OnDisk(Reply),
+}
+
+/// Whether there is room for more; what the writer knows and everybody else asks.
+#[derive(Debug, Default)]
+pub struct Room {
+    /// Zero if there is, else one more than the number of refusals since there isn't.
+    refused: AtomicU64,
+    state: Mutex<Option<(Unaudited, Timestamp)>>,
+}
+
+/// What the thread owns.
+pub struct Writer {
+    directory: Directory,
+    key: SigningKey,
+    settings: Settings,
+    room: Arc<Room>,
+    chain: Chain,
+    file: LogFile,
+    handle: File,
+    head: File,
+    /// Bytes of whole records in the file.
+    end: u64,
+    /// Up to where room is set aside.
+    reserved: u64,
+    /// Records since the last checkpoint, and when the first of them was written.
+    since: u64,
+    due: Option<Instant>,
+    /// What happened and is not in the file yet, because it could not be written.
+    pending: Vec<(Timestamp, Box<AuditEvent>)>,
+    unsynced: bool,
+    /// The kernel could not write what it had taken, and does not say so twice: until the next start
+    /// reads what is there, nothing is known to be on disk.
+    broken: bool,
+}
+
+impl Room {
+    /// Refuses, and counts it, if there is none.
+    pub fn admit(&self) -> Result<(), Unaudited> {
+        if self.refused.load(Ordering::Acquire) == 0 {
+            return Ok(());
+        }
+        let state = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((why, _)) = state else { return Ok(()) };
+        self.refused.fetch_add(1, Ordering::AcqRel);
+        Err(why)
+    }
+
+    fn close(&self, why: Unaudited) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_none() {
+            tracing::error!("{why}");
+            self.refused.store(1, Ordering::Release);
+        }
+        let since = state.map_or_else(Timestamp::now, |(_, since)| since);
+        *state = Some((why, since));
+    }
+
+    fn is_closed(&self) -> bool {
+        self.refused.load(Ordering::Acquire) > 0
+    }
+
+    /// Lets work in again; how many were refused and since when, if it was closed.
+    fn open(&self) -> Option<Suspension> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, since) = state.take()?;
+        let refused = self.refused.swap(0, Ordering::AcqRel).saturating_sub(1);
+        Some(Suspension { refused, since: show(since) })
+    }
+}
+
+impl Writer {
+    /// A writer that goes on where the log ended.
+    pub fn new(
+        directory: Directory,
+        key: SigningKey,
+        left: Left,
+        settings: Settings,
+        room: Arc<Room>,
+    ) -> Result<Self, AuditError> {
+        let (file, handle, end) = match left.file {
+            Some((file, end)) => {
+                let handle = directory.append(&file)?;
+                (file, handle, end)
+            }
+            None => {
+                let (file, handle) = directory.create(left.chain.next)?;
+                (file, handle, 0)
+            }
+        };
+        let head = directory.overwrite(HEAD)?;
+        let file_bytes = settings.file_bytes.max(LEAST_FILE);
+        let total_bytes = settings.total_bytes.max(file_bytes * LEAST_FILES);
+        let mut writer = Self {
+            settings: Settings { file_bytes, total_bytes, ..settings },
+            chain: left.chain,
+            pending: Vec::new(),
+            reserved: end,
+            since: 0,
+            due: None,
+            unsynced: false,
+            broken: false,
+            directory,
+            key,
+            room,
+            file,
+            handle,
+            head,
+            end,
+        };
+        if let Some(repair) = left.repair {
+            tracing::error!(bytes = repair.bytes, kept = %repair.kept, "the audit log was torn");
+            writer.pend(What::Repair(repair));
+        }
+        writer.set_aside();
+        Ok(writer)
+    }
+
+    /// Writes what comes until it is told to stop or nobody is left.
+    pub fn run(mut self, entries: &Receiver<Entry>) {
+        self.flush(Vec::new());
+        loop {
+            let first = match self.patience() {
+                None => entries.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(patience) => entries.recv_timeout(patience),
+            };
+            let first = match first {
+                Ok(entry) => Some(entry),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return self.checkpoint_or_say(true),
+            };
+            let mut closing = None;
+            let mut batch = Vec::new();
+            for entry in first.into_iter().chain(entries.try_iter()) {
+                match entry {
+                    Entry::Event { time, event, need } => batch.push((time, event, need)),
+                    Entry::Close { reply } => closing = Some(reply),
+                }
+                if closing.is_some() || batch.len() >= BATCH {
+                    break;
+                }
+            }
+            self.flush(batch);
+            if let Some(reply) = closing {
+                self.checkpoint_or_say(true);
+                return tell(reply, Ok(()));
+            }
+            let due = self.due.is_some_and(|due| due <= Instant::now());
+            if due || self.since >= CHECKPOINT_RECORDS {
+                self.checkpoint_or_say(false);
+            }
+        }
+    }
+
+    /// How long may pass before there is something to do without being asked.
+    fn patience(&self) -> Option<Duration> {
+        let due = self.due.map(|due| due.saturating_duration_since(Instant::now()));
+        let look = self.room.is_closed().then_some(LOOK_AGAIN);
+        due.into_iter().chain(look).min()
+    }
+
+    /// Writes these, after what waits from before, and answers.
+    fn flush(&mut self, batch: Vec<(Timestamp, Box<AuditEvent>, Need)>) {
+        if self.room.is_closed() {
+            self.look_for_room();
+        }
+        if self.end >= self.settings.file_bytes {
+            self.rotate_or_say();
+        }
+        if !self.pending.is_empty() {
+            let waiting = mem::take(&mut self.pending);
+            if let Err(error) = self.append(waiting.iter().map(|(time, event)| (*time, &**event))) {
+                self.suspend(&error);
+                self.pending = waiting;
+            }
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let result = if self.pending.is_empty() {
+            self.append(batch.iter().map(|(time, event, _)| (*time, &**event)))
+        } else {
+            Err(io::ErrorKind::StorageFull.into()) // in their order or not at all
+        };
+        if let Err(error) = &result {
+            self.suspend(error);
+        } else {
+            self.set_aside();
+        }
+        let disk = batch.iter().any(|(.., need)| matches!(need, Need::OnDisk(_)));
+        let on_disk = if disk && result.is_ok() { self.sync() } else { Ok(()) };
+        let why = |failed: bool, why| if failed { Err(why) } else { Ok(()) };
+        for (time, event, need) in batch {
+            match need {
+                Need::Nothing if result.is_err() => self.pending.push((time, event)),
+                Need::Nothing => {}
+                Need::Written(reply) => tell(reply, why(result.is_err(), self.reason())),
+                Need::OnDisk(reply) => {
+                    tell(reply, why(result.is_err() || on_disk.is_err(), self.reason()));
+                }
+            }
+        }
+    }
+
+    /// Writes records at the end of the file: all of them, or none.
+    fn append<'a>(
+        &mut self,
+        events: impl Iterator<Item = (Timestamp, &'a AuditEvent)>,
+    ) -> io::Result<()> {
+        let mut chain = self.chain;
+        let (mut bytes, mut count) = (Vec::with_capacity(4096), 0);
+        for (time, event) in events {
+            let time = show(time);
+            let sealed = chain.seal(&time, event)?;
+            if self.settings.journal {
+                tell_journal(&sealed.line, event);
+            }
+            bytes.extend_from_slice(&sealed.line);
+            count += 1;
+        }
+        self.put(&bytes)?;
+        self.chain = chain;
+        self.since += count;
+        if self.due.is_none() {
+            self.due = Some(Instant::now() + CHECKPOINT_AFTER);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.handle.write_all_at(bytes, self.end) {
+            // What may be there of them is no record. If even this fails the next write covers it, and
+            // the next start cuts it.
+            if let Err(error) = self.handle.set_len(self.end) {
+                tracing::error!(%error, "part of a record may stand at the end of the audit log");
+            }
+            self.reserved = self.end;
+            return Err(error);
+        }
+        self.end += bytes.len() as u64;
+        self.unsynced = true;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Unaudited> {
+        if !self.unsynced {
+            return Ok(());
+        }
+        if let Err(error) = self.handle.sync_data() {
+            self.broken = true;
+            self.suspend(&error);
+            return Err(Unaudited::Failing);
+        }
+        self.unsynced = false;
+        Ok(())
+    }
+
+    fn checkpoint_or_say(&mut self, closing: bool) {
+        if self.since == 0 && !closing {
+            self.due = None;
+            return;
+        }
+        if let Err(error) = self.checkpoint(closing) {
+            self.due = Some(Instant::now() + CHECKPOINT_AFTER);
+            self.suspend(&error);
+        }
+    }
+
+    /// Signs all that is written, has it on disk and says where it ends.
+    fn checkpoint(&mut self, closing: bool) -> io::Result<()> {
+        let checkpoint =
+            Checkpoint { records: self.since, key: self.key.public().short(), closing };
+        let event = What::Checkpoint(checkpoint).about_nobody();
+        let mut chain = self.chain;
+        let time = show(Timestamp::now());
+        let sealed = chain.seal_checkpoint(&time, &event, self.key.pair())?;
+        self.put(&sealed.line)?;
+        self.chain = chain;
+        (self.since, self.due) = (0, None);
+        if self.settings.journal {
+            tell_journal(&sealed.line, &event);
+        }
+        self.sync().map_err(io::Error::other)?;
+        let head = Head::sign(&self.chain, self.key.pair());
+        self.head.write_all_at(head.to_string().as_bytes(), 0)?;
+        self.set_aside();
+        Ok(())
+    }
+
+    fn rotate_or_say(&mut self) {
+        if let Err(error) = self.rotate() {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "the audit log goes on in a file that is full");
+        }
+    }
+
+    /// Goes on in a new file, and removes the oldest if there are too many bytes.
+    fn rotate(&mut self) -> Result<(), AuditError> {
+        let path = self.file.path.clone();
+        let failed = |doing| AuditError::at(doing, &path);
+        self.checkpoint(false).map_err(failed("sign"))?;
+        let (file, handle) = self.directory.create(self.chain.next)?;
+        self.handle.set_len(self.end).map_err(failed("end"))?; // gives back what was set aside
+        (self.file, self.handle) = (file, handle);
+        (self.end, self.reserved) = (0, 0);
+        self.set_aside();
+        self.remove_oldest()
+    }
+
+    fn remove_oldest(&mut self) -> Result<(), AuditError> {
+        loop {
+            let files = self.directory.files()?;
+            let [oldest, second, ..] = files.as_slice() else { return Ok(()) };
+            let sizes = files.iter().map(|file| file.path.metadata().map_or(0, |it| it.len()));
+            if sizes.sum::<u64>() + self.settings.file_bytes <= self.settings.total_bytes
+                || *second == self.file
+            {
+                return Ok(());
+            }
+            let failed = |doing| AuditError::at(doing, &oldest.path);
+            let chain = last_of(&oldest.path).map_err(failed("read"))?;
+            let removal = Removal {
+                file: oldest.name(),
+                first: oldest.first,
+                last: chain.next.saturating_sub(1),
+                last_hash: chain.last.to_string(),
+            };
+            let event = What::Removal(removal).about_nobody();
+            self.append([(Timestamp::now(), &event)].into_iter()).map_err(failed("record"))?;
+            self.checkpoint(false).map_err(failed("sign"))?;
+            self.directory.remove(oldest)?;
+        }
+    }
+
+    /// Has room for the records of what runs. Without it no new work is let in.
+    fn set_aside(&mut self) {
+        if self.reserved >= self.end + RESERVE / 2 {
+            return;
+        }
+        let (Ok(from), Ok(length)) = (i64::try_from(self.end), i64::try_from(RESERVE)) else {
+            return;
+        };
+        match fallocate(&self.handle, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, length) {
+            Ok(()) => self.reserved = self.end + RESERVE,
+            // A file system that can't: its room is found out when it is needed.
+            Err(Errno::EOPNOTSUPP) => self.reserved = u64::MAX,
+            Err(error) => self.suspend(&error.into()),
+        }
+    }
+
+    fn look_for_room(&mut self) {
+        self.set_aside();
+        if self.broken {
+            return;
+        }
+        let has_room = self.reserved >= self.end + RESERVE / 2;
+        if has_room && let Some(suspension) = self.room.open() {
+            tracing::warn!(refused = suspension.refused, "the audit log has room again");
+            self.pend_suspension(suspension);
+        }
+    }
+
+    /// One record for all of a time in which room came and went.
+    fn pend_suspension(&mut self, suspension: Suspension) {
+        for (_, event) in &mut self.pending {
+            if let What::Suspension(earlier) = &mut event.what {
+                earlier.refused += suspension.refused;
+                return;
+            }
+        }
+        self.pend(What::Suspension(suspension));
+    }
+
+    fn pend(&mut self, what: What) {
+        self.pending.push((Timestamp::now(), Box::new(what.about_nobody())));
+    }
+
+    fn suspend(&self, error: &io::Error) {
+        tracing::error!(%error, "can't write the audit log");
+        let full = matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        );
+        self.room.close(if full { Unaudited::Full } else { Unaudited::Failing });
+    }
+
+    fn reason(&self) -> Unaudited {
+        let state = self.room.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.map_or(Unaudited::Failing, |(why, _)| why)
+    }
+}
+
+fn tell(reply: Reply, result: Result<(), Unaudited>) {
+    if reply.send(result).is_err() {
+        tracing::debug!("nobody waits for a record any more");
+    }
+}
+
+/// The end of the chain in a file that is no longer written, whose last line ends it.
+fn last_of(path: &PathBuf) -> io::Result<Chain> {
+    /// More than any record takes.
+    const END: u64 = 1 << 20;
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut bytes = vec![0; usize::try_from(length.min(END)).unwrap_or_default()];
+    file.read_exact_at(&mut bytes, length.saturating_sub(END))?;
+    let line = bytes.strip_suffix(b"\n").and_then(|rest| rest.rsplit(|byte| *byte == b'\n').next());
+    let mut chain = Chain::unknown();
+    match line.and_then(|line| chain.follow(line)) {
+        Some(_) => Ok(chain),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, "its last record is not whole")),
+    }
+}
+
+/// The same record for journald: its fields for the journal's own filters, its line to the byte.
+fn tell_journal(line: &[u8], event: &AuditEvent) {
+    let (what, subject) = (&event.what, &event.subject);
+    let ruling = what.ruling();
+    let rule = ruling.and_then(|ruling| ruling.rule.as_deref()).unwrap_or_default();
+    let reason = ruling.map(|ruling| ruling.reason.as_str()).unwrap_or_default();
+    let text = |id: Option<String>| id.unwrap_or_default();
+    tracing::info!(
+        target: "supervisord::audit::journal",
+        kind = what.kind(),
+        session = text(subject.session.map(|id| id.to_string())),
+        execution = text(subject.execution.map(|id| id.to_string())),
+        uid = subject.uid,
+        host = what.host().unwrap_or_default(),
+        rule,
+        reason,
+        "{}",
+        String::from_utf8_lossy(line).trim_end(),
+    );
+}

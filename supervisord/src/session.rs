@@ -1,0 +1,24 @@
+//! Sessions: what a caller keeps over several executions. A session has an owner, a policy by name, a
+//! workspace that the launcher keeps on disk, and a time to live; its record is in the store.
+//!
+//! ```text
+//!   create ──▶ open ──▶ expiring ──▶ closing ──▶ gone
+//!                └─────────┴── close ───▲
+//! ```
+//!
+//! The workspace is made before the record and removed before it, so after a crash a workspace without a
+//! record is one that nobody was told of, and a record without a workspace one whose removal had begun.
+
+mod expiry;
+mod files;
+mod operations;
+mod record;
+mod recovery;
+mod set;
+mod transfer;
+
+pub use expiry::watch;
+pub use record::Record;
+pub use recovery::recover;
+pub use set::{Bounds, Kept, SessionSet, Use};
+pub use transfer::{ARCHIVES, Unpacking, Upload};

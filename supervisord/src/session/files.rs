@@ -1,0 +1,145 @@
+//! A session's files. Everything blocks on the file system, so it happens on threads for that.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use supervisor_api::{
+    ApiError, ErrorCode, FileEntry, FileList, MakeDirectory, MoveFile, SessionId,
+};
+use tokio::task::spawn_blocking;
+
+use crate::supervisor::{Caller, Supervisor, internal};
+use crate::workspace::{self, FileError, WorkspacePath};
+
+impl Supervisor {
+    /// What a directory of the workspace holds; without a path, its root.
+    pub async fn list_files(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: Option<&str>,
+    ) -> Result<FileList, ApiError> {
+        let path = path.map(checked).transpose()?;
+        let listing = self.on_files(caller, id, move |root| workspace::list(root, path.as_ref()));
+        let listing = listing.await?;
+        Ok(FileList { entries: listing.entries, truncated: listing.truncated })
+    }
+
+    /// What stands at a path.
+    pub async fn stat_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: &str,
+    ) -> Result<FileEntry, ApiError> {
+        let path = checked(path)?;
+        self.on_files(caller, id, move |root| workspace::look(root, &path)).await
+    }
+
+    /// A file to read from; its name and size are what they are at this moment.
+    pub async fn open_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: &str,
+    ) -> Result<File, ApiError> {
+        let path = checked(path)?;
+        self.on_files(caller, id, move |root| workspace::open(root, &path)).await
+    }
+
+    /// Removes a file, or a directory; with `recursive`, one that holds something. Gives what was there.
+    pub async fn remove_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        path: &str,
+        recursive: bool,
+    ) -> Result<FileEntry, ApiError> {
+        let path = checked(path)?;
+        let removed = self.on_files(caller, id, move |root| {
+            let entry = workspace::look(root, &path)?;
+            workspace::remove(root, &path, recursive)?;
+            Ok(entry)
+        });
+        removed.await
+    }
+
+    /// Makes a directory, and those that lead to it.
+    pub async fn make_directory(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        request: MakeDirectory,
+    ) -> Result<FileEntry, ApiError> {
+        let path = checked(&request.path)?;
+        let made = self.on_files(caller, id, move |root| {
+            workspace::make_directory(root, &path)?;
+            workspace::look(root, &path)
+        });
+        made.await
+    }
+
+    /// Moves a file or directory.
+    pub async fn move_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        request: MoveFile,
+    ) -> Result<FileEntry, ApiError> {
+        let from = checked(&request.from).map_err(|error| error.with_field("from"))?;
+        let to = checked(&request.to).map_err(|error| error.with_field("to"))?;
+        let moved = self.on_files(caller, id, move |root| {
+            workspace::rename(root, &from, &to, request.replace)?;
+            workspace::look(root, &to)
+        });
+        moved.await
+    }
+
+    /// Does something to a session's files, which is not closed meanwhile.
+    pub(super) async fn on_files<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (guard, root) = self.enter(caller, id).await?;
+        let done = spawn_blocking(move || {
+            let result = act(root.as_fd());
+            drop(guard);
+            result
+        });
+        done.await.map_err(internal)?.map_err(refuse)
+    }
+}
+
+/// A path as the caller spelt it.
+pub(super) fn checked(path: &str) -> Result<WorkspacePath, ApiError> {
+    WorkspacePath::try_from(path).map_err(|rule| ApiError::invalid("path", rule.to_string()))
+}
+
+/// Why it was not done, in the interface's words.
+pub(super) fn refuse(error: FileError) -> ApiError {
+    let code = match &error {
+        FileError::NotFound { .. } => ErrorCode::NotFound,
+        FileError::Occupied { .. }
+        | FileError::IsDirectory { .. }
+        | FileError::NotDirectory { .. }
+        | FileError::NotRegular { .. }
+        | FileError::NotEmpty { .. } => ErrorCode::Conflict,
+        FileError::Full { .. } => ErrorCode::StorageFull,
+        FileError::TooMuch(_) => ErrorCode::TooLarge,
+        FileError::Archive(_) => ErrorCode::InvalidArgument,
+        FileError::System { source, .. } => {
+            tracing::error!(%error, %source, "a session's files");
+            return ApiError::new(ErrorCode::Internal, error.to_string());
+        }
+    };
+    let refused = ApiError::new(code, error.to_string());
+    match error {
+        FileError::Full { .. } => refused.with_hint("remove something, or make a larger session"),
+        FileError::NotDirectory { .. } => refused.with_hint("links are never followed"),
+        FileError::NotEmpty { .. } => refused.with_hint("ask for recursive"),
+        FileError::Occupied { .. } => refused.with_hint("ask for replace"),
+        _ => refused,
+    }
+}

@@ -1,0 +1,237 @@
+//! Sessions are made, looked at, extended and closed.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use supervisor_api::{
+    ApiError, CreateSession, ErrorCode, ExtendSession, LimitsRequest, Session, SessionId,
+    SessionList, SessionState, SessionUsage,
+};
+use supervisor_sys::random_bits;
+use tokio::task::spawn_blocking;
+
+use super::record::{MAX_TIME_TO_LIVE, Record, TIME_TO_LIVE};
+use super::set::{Kept, Use};
+use crate::clock;
+use crate::outcome;
+use crate::plan;
+use crate::supervisor::{Caller, Role, Supervisor, from_store, internal, policy, reference};
+use crate::workspace;
+
+impl Supervisor {
+    /// Makes a session with a workspace of its own.
+    pub async fn create_session(
+        &self,
+        caller: &Caller,
+        request: CreateSession,
+    ) -> Result<Session, ApiError> {
+        let inner = self.inner();
+        let generation = inner.settings.current();
+        let name = request.policy.as_deref().unwrap_or(&generation.default_policy);
+        let policy = policy(&generation, name)?;
+        plan::check_labels(&request.labels)?;
+        let asked = LimitsRequest {
+            workspace_bytes: request.workspace_bytes,
+            workspace_inodes: request.workspace_inodes,
+            ..LimitsRequest::default()
+        };
+        let limits = plan::limits(&asked, &policy)?;
+        let time_to_live = time_to_live(request.time_to_live.unwrap_or(TIME_TO_LIVE))?;
+        let record = Record {
+            id: SessionId::from_bits(random_bits().map_err(internal)?),
+            owner_uid: caller.uid,
+            policy: policy.name().to_owned(),
+            labels: request.labels,
+            workspace_bytes: limits.workspace_bytes,
+            workspace_inodes: limits.workspace_inodes,
+            created_at: clock::now(),
+            expires: from_now(time_to_live),
+            time_to_live,
+        };
+        let session = Kept::new(record.clone());
+        let guard = session.enter()?; // not closed before it is whole
+        inner.sessions.add(session.clone())?;
+        let made = inner.launcher.make_workspace(kept(&record)).await;
+        let made = made.map_err(|error| outcome::workspace_refused(&error));
+        let recorded = match made {
+            Ok(()) => inner.store.put_session(&record).await.map_err(|error| from_store(&error)),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = recorded {
+            inner.sessions.remove(record.id);
+            // A workspace that stays here is one without a record: the next start removes it.
+            if let Err(error) = inner.launcher.remove_workspace(record.id.bits()).await {
+                tracing::warn!(%error, session = %record.id, "can't take a workspace back");
+            }
+            return Err(error);
+        }
+        drop(guard);
+        self.describe(&session, false).await
+    }
+
+    /// The caller's sessions, newest first; an administrator can ask for everybody's.
+    pub async fn sessions(&self, caller: &Caller, all: bool) -> Result<SessionList, ApiError> {
+        if all && caller.role != Role::Admin {
+            let problem = "only administrators see everybody's sessions";
+            return Err(ApiError::new(ErrorCode::PermissionDenied, problem).with_field("all"));
+        }
+        let mut sessions = Vec::new();
+        for session in self.inner().sessions.all() {
+            if all || session.record().owner_uid == caller.uid {
+                sessions.push(self.describe(&session, false).await?);
+            }
+        }
+        sessions.sort_by(|one, other| other.created_at.cmp(&one.created_at));
+        Ok(SessionList { sessions })
+    }
+
+    /// One session, with what its workspace holds.
+    pub async fn session(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
+        let session = self.own_session(caller, id)?;
+        self.describe(&session, true).await
+    }
+
+    /// Moves a session's end. It can come sooner as well.
+    pub async fn extend_session(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        request: ExtendSession,
+    ) -> Result<Session, ApiError> {
+        let time_to_live = time_to_live(request.time_to_live)?;
+        let session = self.own_session(caller, id)?;
+        let guard = session.enter()?;
+        let record = session.change(|record| {
+            record.expires = from_now(time_to_live);
+            record.time_to_live = time_to_live;
+        });
+        let recorded = self.inner().store.put_session(&record).await;
+        recorded.map_err(|error| from_store(&error))?;
+        self.inner().sessions.changed.notify_one();
+        drop(guard);
+        self.describe(&session, false).await
+    }
+
+    /// Ends what runs in a session and removes its workspace; returns when nothing of it is left.
+    pub async fn close_session(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
+        let session = self.own_session(caller, id)?;
+        let last = self.describe(&session, false).await?;
+        self.close(&session).await?;
+        Ok(Session { state: SessionState::Closing, executions: 0, ..last })
+    }
+
+    /// Closes a session, or waits with whoever is closing it.
+    pub(super) async fn close(&self, session: &Arc<Kept>) -> Result<(), ApiError> {
+        let inner = self.inner();
+        let id = session.record().id;
+        if !session.begin_to_close() {
+            return Err(ApiError::new(ErrorCode::Conflict, "the session is being closed already"));
+        }
+        for live in inner.live.all() {
+            if live.execution.borrow().session == id {
+                live.cancelled.send_replace(true);
+            }
+        }
+        session.unused().await;
+        if let Err(error) = inner.launcher.remove_workspace(id.bits()).await {
+            session.reopen();
+            return Err(internal(error));
+        }
+        inner.store.remove_session(id).await.map_err(|error| from_store(&error))?;
+        inner.sessions.remove(id);
+        Ok(())
+    }
+
+    /// A session of the caller's own; an administrator's are everybody's.
+    pub(crate) fn own_session(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> Result<Arc<Kept>, ApiError> {
+        let session = self.inner().sessions.get(id);
+        session
+            .filter(|found| caller.role == Role::Admin || found.record().owner_uid == caller.uid)
+            .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "there is no such session"))
+    }
+
+    /// Uses a session's workspace.
+    pub(super) async fn enter(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> Result<(Use, Arc<OwnedFd>), ApiError> {
+        let guard = self.own_session(caller, id)?.enter()?;
+        let granted = self.grant(guard.session()).await?;
+        Ok((guard, granted))
+    }
+
+    async fn grant(&self, session: &Kept) -> Result<Arc<OwnedFd>, ApiError> {
+        let id = session.record().id.bits();
+        let granted = session.grant.get_or_try_init(|| async {
+            self.inner().launcher.grant(id).await.map(Arc::new).map_err(internal)
+        });
+        granted.await.cloned()
+    }
+
+    /// What the caller sees of it. Usage is counted only where it is asked for: a workspace is attached
+    /// for it.
+    async fn describe(&self, session: &Kept, counted: bool) -> Result<Session, ApiError> {
+        let record = session.record();
+        let generation = self.inner().settings.current();
+        let policy = policy(&generation, &record.policy).map(|policy| reference(&policy));
+        let usage = if counted && !session.is_closing() {
+            let granted = self.grant(session).await?;
+            let usage = spawn_blocking(move || workspace::usage(granted.as_fd())).await;
+            usage.ok().and_then(Result::ok)
+        } else {
+            None
+        };
+        let state = match Timestamp::now().as_second() {
+            _ if session.is_closing() => SessionState::Closing,
+            now if now >= record.notice() => SessionState::Expiring,
+            _ => SessionState::Open,
+        };
+        Ok(Session {
+            id: record.id,
+            owner_uid: record.owner_uid,
+            state,
+            policy: policy.unwrap_or(supervisor_api::PolicyReference {
+                name: record.policy,
+                digest: String::new(), // it is no longer loaded; nothing runs until it is
+            }),
+            labels: record.labels,
+            workspace_bytes: record.workspace_bytes,
+            workspace_inodes: record.workspace_inodes,
+            created_at: record.created_at,
+            expires_at: clock::at(record.expires),
+            executions: session.executions(),
+            usage: usage.map(|usage| SessionUsage {
+                workspace_bytes: usage.bytes,
+                workspace_inodes: usage.inodes.saturating_sub(1), // its root is nobody's
+            }),
+        })
+    }
+}
+
+/// A session's workspace as the launcher is asked for it.
+fn kept(record: &Record) -> supervisor_launch::Kept {
+    supervisor_launch::Kept {
+        id: record.id.bits(),
+        bytes: record.workspace_bytes,
+        inodes: record.workspace_inodes.saturating_add(1), // its root
+        owner: record.owner_uid,
+    }
+}
+
+fn time_to_live(seconds: u64) -> Result<u64, ApiError> {
+    if (1..=MAX_TIME_TO_LIVE).contains(&seconds) {
+        return Ok(seconds);
+    }
+    let problem = format!("a session lives for 1 to {MAX_TIME_TO_LIVE} seconds");
+    Err(ApiError::invalid("time_to_live", problem).with_hint("extend it while it is needed"))
+}
+
+fn from_now(seconds: u64) -> i64 {
+    Timestamp::now().as_second().saturating_add_unsigned(seconds)
+}
