@@ -101,7 +101,7 @@ pub async fn observe(
                 () = output.ended.notified(), if observed.facts.ended.is_some() => break,
                 result = &mut end => {
                     if let Err(error) = result {
-                        tracing::error!(%error, execution = %live.id(), "can't wait for a sandbox");
+                        tracing::error!(%error, execution_id = %live.id(), "can't wait for a sandbox");
                         kill(inner, live, sandbox).await;
                     }
                     break;
@@ -169,6 +169,6 @@ async fn kill(inner: &Inner, live: &Live, sandbox: &Sandbox) {
         return;
     }
     if let Err(error) = inner.launcher.destroy(live.id().bits()).await {
-        tracing::error!(%error, execution = %live.id(), "can't end a sandbox");
+        tracing::error!(%error, execution_id = %live.id(), "can't end a sandbox");
     }
 }

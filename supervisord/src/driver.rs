@@ -316,7 +316,7 @@ async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan, begu
             };
             let (started, given) = tokio::join!(feed(start, &plan.start), given);
             for error in [started.err(), given.err()].into_iter().flatten() {
-                tracing::warn!(%error, execution = %live.id(), "can't write to a payload");
+                tracing::warn!(%error, execution_id = %live.id(), "can't write to a payload");
             }
         }
     };
@@ -367,7 +367,7 @@ async fn attend(
         match live.capture.pump(stdout, stderr).await {
             Ok(()) => output.ended.notify_one(),
             Err(error) => {
-                tracing::error!(%error, execution = %live.id(), "can't keep output");
+                tracing::error!(%error, execution_id = %live.id(), "can't keep output");
                 output.broken.notify_one();
             }
         }
@@ -381,7 +381,7 @@ async fn attend(
             return; // its first record will say so
         }
         if let Err(error) = inner.store.enqueue_update(&live.snapshot()).await {
-            tracing::error!(%error, execution = %live.id(), "can't record a start");
+            tracing::error!(%error, execution_id = %live.id(), "can't record a start");
         }
     };
     let observed = {
@@ -397,7 +397,7 @@ async fn attend(
         };
         live.capture.drain_rest(); // nobody is left who could write
         if output_is_open && timeout(LAST_OUTPUT, pump).await.is_err() {
-            tracing::error!(execution = %live.id(), "output did not reach its end");
+            tracing::error!(execution_id = %live.id(), "output did not reach its end");
         }
         observed
     };
@@ -471,7 +471,7 @@ async fn collect(
     match collected.await.map_err(std::io::Error::other).flatten() {
         Ok(collected) => collected.list,
         Err(error) => {
-            tracing::error!(%error, execution = %id, "can't collect artifacts");
+            tracing::error!(%error, execution_id = %id, "can't collect artifacts");
             ArtifactList { truncated: true, ..nothing }
         }
     }
@@ -484,11 +484,11 @@ async fn wait_for_death(inner: &Inner, live: &Live, sandbox: &Sandbox) {
     match timeout(LAST_BREATH, ended(process)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::error!(%error, execution = %live.id(), "can't wait for a sandbox");
+            tracing::error!(%error, execution_id = %live.id(), "can't wait for a sandbox");
             destroy(inner, live).await;
         }
         Err(_elapsed) => {
-            tracing::error!(execution = %live.id(), "an init reported its end and stayed");
+            tracing::error!(execution_id = %live.id(), "an init reported its end and stayed");
             destroy(inner, live).await;
         }
     }
@@ -498,7 +498,7 @@ async fn wait_for_death(inner: &Inner, live: &Live, sandbox: &Sandbox) {
 /// it doesn't, while the end is told: the launcher gives nothing of it to another meanwhile.
 async fn destroy(inner: &Inner, live: &Live) {
     if let Err(error) = try_destroy(&inner.launcher, live.id()).await {
-        tracing::error!(%error, execution = %live.id(), "a sandbox is not gone");
+        tracing::error!(%error, execution_id = %live.id(), "a sandbox is not gone");
         let (launcher, id) = (inner.launcher.clone(), live.id());
         tokio::spawn(async move {
             while try_destroy(&launcher, id).await.is_err() {
@@ -589,7 +589,7 @@ async fn record(
     if kept.stdout.kept + kept.stderr.kept > 0 || !artifacts.artifacts.is_empty() {
         let synced = live.capture.sync().await.and(inner.places.clone().sync().await);
         if let Err(error) = synced {
-            tracing::error!(%error, execution = %live.id(), "output may not be on disk");
+            tracing::error!(%error, execution_id = %live.id(), "output may not be on disk");
         }
     }
     if let Some(recorded) = first.take() {
@@ -614,7 +614,7 @@ async fn record(
             Ok(()) | Err(StoreError::AlreadyFinished(_)) => return true,
             Err(StoreError::Closed) => return false,
             Err(error) => {
-                tracing::error!(%error, execution = %live.id(), "can't record an end");
+                tracing::error!(%error, execution_id = %live.id(), "can't record an end");
                 sleep(RECORD_AGAIN).await;
             }
         }

@@ -4,6 +4,7 @@
 
 use std::io;
 
+use nix::sys::stat::fstat;
 use supervisor_api::{ApiError, ErrorCode, Execution, Limit, Outcome};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -24,7 +25,8 @@ const LAUNCHER_GONE: &str = "89062382bf2e41d689676ffce191d031";
 /// Names the variable that says what is logged, in the words of tracing's `EnvFilter`.
 const FILTER: &str = "SUPERVISORD_LOG";
 
-/// Set by systemd where standard error leads to the journal (systemd.exec(5)).
+/// Set by systemd where standard error leads to the journal: its device and inode (systemd.exec(5)). Who
+/// inherits it may have another standard error.
 const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
 
 /// Begins to log: to the journal with its fields where systemd started us, else to standard error.
@@ -32,7 +34,7 @@ const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
 pub fn begin(usual: &str) -> Result<(), TryInitError> {
     let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(usual));
     let registry = tracing_subscriber::registry().with(filter);
-    let journal = std::env::var_os(JOURNAL_STREAM).and_then(|_| tracing_journald::layer().ok());
+    let journal = if leads_to_journal() { tracing_journald::layer().ok() } else { None };
     match journal {
         Some(journal) => registry.with(journal.with_field_prefix(None)).try_init(),
         None => {
@@ -40,6 +42,11 @@ pub fn begin(usual: &str) -> Result<(), TryInitError> {
             registry.with(text.with_writer(io::stderr).with_ansi(false)).try_init()
         }
     }
+}
+
+fn leads_to_journal() -> bool {
+    let Ok(stream) = std::env::var(JOURNAL_STREAM) else { return false };
+    fstat(io::stderr()).is_ok_and(|stderr| stream == format!("{}:{}", stderr.st_dev, stderr.st_ino))
 }
 
 /// A submission was recorded.

@@ -599,7 +599,7 @@ impl Supervisor {
 
     fn refuse_storage(&self, id: ExecutionId, error: &Unrecorded) -> ApiError {
         if let Err(error) = self.inner.places.remove(id) {
-            tracing::warn!(%error, execution = %id, "can't remove what was kept of a refused submission");
+            tracing::warn!(%error, execution_id = %id, "can't remove what was kept of a refused submission");
         }
         match error {
             Unrecorded::Store(error) => from_store(error),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
@@ -66,7 +66,11 @@ fn look(path: &Path) -> io::Result<Option<Found>> {
         let projects = path.join(PROJECTS);
         match DirBuilder::new().mode(0o700).create(&projects) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => chown(&projects, Some(DISK_ID), Some(DISK_ID))?,
+            _ => {}
+        }
+        // Where the package has made it, it takes no CAP_CHOWN.
+        if fs::metadata(&projects)?.uid() != DISK_ID {
+            chown(&projects, Some(DISK_ID), Some(DISK_ID))?;
         }
         let projects = clone_tree(&CString::new(projects.as_os_str().as_encoded_bytes())?)?;
         return Ok(Some(Found::Projects(directory.into(), projects)));

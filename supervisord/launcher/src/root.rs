@@ -9,6 +9,7 @@ use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, getegid, geteuid, pivot_root};
 use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree, mount_attributes};
 
@@ -91,6 +92,8 @@ fn make_private() -> nix::Result<()> {
 }
 
 fn build() -> io::Result<()> {
+    // Every id enters the image's directories, whatever mask we were started with; payloads get it, too.
+    umask(Mode::from_bits_truncate(0o022));
     make_private()?;
     let proc = clone_tree(c"/proc")?;
     let context = FsContext::open(c"tmpfs")?;

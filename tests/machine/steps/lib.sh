@@ -27,6 +27,20 @@ says() {
     seen=$(timeout 120 "$@" 2>&1 </dev/null) || true
     if grep -q -e "$pattern" <<<"$seen"; then ok "$name"; else bad "$name" "no '$pattern' in: $seen"; fi
 }
+# is NAME WORDS COMMAND...: it says exactly this.
+is() {
+    local name=$1 want=$2 seen
+    shift 2
+    seen=$("$@" 2>&1 </dev/null) || true
+    if [[ $seen == "$want" ]]; then ok "$name"; else bad "$name" "'$seen', not '$want'"; fi
+}
+is_not() {
+    local name=$1 other=$2 seen
+    shift 2
+    seen=$("$@" 2>&1 </dev/null) || true
+    if [[ $seen != "$other" ]]; then ok "$name"; else bad "$name" "'$seen' still"; fi
+}
+section() { echo "-- $1"; }
 # eventually NAME COMMAND...: it succeeds within half a minute.
 eventually() {
     local name=$1 end=$((SECONDS + 30))
@@ -49,7 +63,24 @@ main_pid() { systemctl show -P MainPID "$1"; }
 running() { [[ $(supervisorctl output "$1") == *"$2"* ]]; }
 submit() { ./as agent supervisorctl submit --quiet "$@"; }
 state() { supervisorctl status --json "$1" | field 'd["state"]'; }
-outcome() { supervisorctl status --json --wait 60 "$1" | field '(d["outcome"] or {}).get("kind")'; }
+outcome() { supervisorctl status --json --wait 60 "$1" | field '(d.get("outcome") or {}).get("type")'; }
+new_daemon() { [[ $(systemctl is-active supervisord) == active && $(main_pid supervisord) != "$1" ]]; }
+supervisor_version() { dpkg-query -Wf '${Version}' supervisord; }
+refused_policy() { ./as agent supervisorctl run -q --policy "$1" -- true 2>&1 | grep -q 'no policy of this name'; }
+# Processes with a host id of a sandbox.
+sandboxed() { ps -eo uid=,pid=,args= | awk '$1 >= 1879048192'; }
+landlock_in_force() { grep -o landlock /sys/kernel/security/lsm; }
+# The lines of a command's output, and its words in one line.
+count() { "$@" | wc -l; }
+words() { "$@" | xargs; }
+# Every file that a package could leave behind.
+files() {
+    local except=() place
+    for place in /proc /sys /run /tmp /mnt /root /var/tmp /var/log /var/cache /var/lib/dpkg; do
+        except+=(-path "$place" -o)
+    done
+    find / -xdev \( "${except[@]}" -false \) -prune -o -print | sort
+}
 finish() {
     if ((failed > 0)); then
         echo "-- the journal of the units:"

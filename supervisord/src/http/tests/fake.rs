@@ -378,10 +378,7 @@ impl Operations for Fake {
 
     fn note(&self, _: &'static str, _: Option<ErrorCode>) {}
 
-    async fn reload(&self, caller: &Caller) -> Result<Reloaded, ApiError> {
-        if caller.role != Role::Admin {
-            return Err(ApiError::new(ErrorCode::PermissionDenied, "administrators only"));
-        }
+    async fn reload(&self, _caller: &Caller) -> Result<Reloaded, ApiError> {
         Ok(Reloaded { generation: 2, mode: Mode::Strict, policies: vec!["default".into()] })
     }
 }
