@@ -33,7 +33,7 @@ pub use mount::{
     FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath, mount_attributes,
 };
 pub use process::{default_sigpipe, execute, kill, wait_any};
-pub use quota::{has_project_quota, limit_project, project_of, put_into_project};
+pub use quota::{has_project_quota, is_free_project, limit_project, project_of, put_into_project};
 pub use random::random_bits;
 
 /// The last error of this thread, as a result.

@@ -156,10 +156,11 @@ impl Launcher {
 
     /// Loop devices with a file of this launcher's file system and directory behind them, named or not.
     fn devices(&self) -> usize {
-        let directory = self.directory.path().display().to_string();
+        // Only the last part of its name: the launcher has let go of the host's tree of mounts.
+        let name = self.directory.path().file_name().unwrap().to_str().unwrap();
         let mine = |entry: &fs::DirEntry| {
             let file = entry.path().join("loop/backing_file");
-            fs::read_to_string(file).is_ok_and(|path| path.contains(&directory))
+            fs::read_to_string(file).is_ok_and(|path| path.contains(name))
         };
         fs::read_dir("/sys/block").unwrap().flatten().filter(mine).count()
     }
