@@ -12,15 +12,24 @@ mod binding;
 mod budget;
 pub(crate) mod check;
 mod client;
+pub(crate) mod compose;
 mod decision;
+pub(crate) mod example;
+mod explain;
 mod host;
 mod index;
 mod path;
 mod pattern;
+mod question;
 pub(crate) mod raw;
 mod rule;
 pub(crate) mod text;
 mod words;
+
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod properties;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,9 +40,11 @@ pub use self::binding::{Binding, Location};
 pub use self::budget::Budgets;
 pub use self::client::{Client, ClientOrigins};
 pub use self::decision::{CheckedAddress, Decision, Grant, Permit, Reason, Refusal, Treatment};
+pub use self::explain::{Considered, Explanation};
 pub use self::host::{Destination, Host, HostName, InvalidHost};
 pub use self::path::{InvalidTarget, PathPattern, canonical_path};
 pub use self::pattern::{HostPattern, InvalidHostPattern};
+pub use self::question::{InvalidQuestion, Question};
 pub use self::rule::{Mismatch, Protocol, Rule, RuleSource, Tls, Verdict};
 
 use self::decision::Outcome;

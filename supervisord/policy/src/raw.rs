@@ -134,9 +134,24 @@ pub(crate) struct RawRequires {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an example")]
 pub(crate) struct RawExpect {
-    pub submit: RawAmounts,
+    /// Limits that a submission asks for.
+    pub submit: Option<RawAmounts>,
+    /// A request, such as "GET https://api.example.com/v1/items", "tcp host:22" or "dns host".
+    pub request: Option<Spanned<String>>,
+    /// For a submission `accepted` or `refused`; for a request `allow`, `ask` or `deny`.
     pub verdict: Spanned<String>,
+    /// The limit that the submission is refused for.
     pub limit: Option<Spanned<String>>,
+    /// The egress rule that decides.
+    pub rule: Option<Spanned<String>>,
+    /// The code of the reason, such as "method_not_allowed".
+    pub reason: Option<Spanned<String>>,
+    /// The credential that goes into the request.
+    pub credential: Option<Spanned<String>>,
+    /// Bytes of the request's body, such as "2 MiB".
+    pub body: Option<Spanned<Amount>>,
+    /// Whether the request wants to become a WebSocket.
+    pub websocket: Option<Spanned<bool>>,
 }
 
 impl<'de> Deserialize<'de> for Amount {

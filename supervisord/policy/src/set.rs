@@ -72,6 +72,8 @@ impl PolicySet {
         for (name, policy) in &read {
             match resolve(policy, &read, &floor, clients) {
                 Ok(resolved) => {
+                    let examples = policy.examples.iter();
+                    wrong.extend(examples.filter_map(|known| known.failure(&resolved, clients)));
                     policies.insert(name.clone(), Arc::new(resolved));
                 }
                 Err(found) => wrong.extend(found),

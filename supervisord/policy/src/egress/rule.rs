@@ -274,13 +274,6 @@ impl Rule {
         self.hosts.iter().any(|pattern| pattern.matches(host))
     }
 
-    /// Whether a destination and a protocol are meant.
-    pub(crate) fn reaches(&self, destination: &Destination, protocol: Protocol) -> bool {
-        self.ports.contains(&destination.port)
-            && self.protocols.contains(&protocol)
-            && self.names(&destination.host)
-    }
-
     /// Whether an address may be dialled for a host of the rule though it isn't public. A host that is
     /// an address itself was named by being a host.
     pub(crate) fn opens(&self, host: &Host, address: IpAddr) -> bool {
