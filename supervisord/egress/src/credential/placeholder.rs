@@ -118,7 +118,8 @@ impl Search {
         // at what has been read, from its second byte on.
         let mut again = std::mem::take(&mut self.read);
         again.push(byte);
-        let start = (1..again.len()).find(|start| may_begin(again.get(*start..).unwrap_or_default()));
+        let start =
+            (1..again.len()).find(|start| may_begin(again.get(*start..).unwrap_or_default()));
         if let Some(start) = start {
             again.drain(..start);
             self.read = again;
@@ -130,8 +131,7 @@ impl Search {
 /// Whether these bytes can be the beginning of a placeholder.
 fn may_begin(bytes: &[u8]) -> bool {
     let mark = bytes.get(..MARK.len().min(bytes.len())).unwrap_or_default();
-    MARK.starts_with(mark)
-        && bytes.iter().skip(MARK.len()).all(|byte| ALPHABET.contains(byte))
+    MARK.starts_with(mark) && bytes.iter().skip(MARK.len()).all(|byte| ALPHABET.contains(byte))
 }
 
 #[cfg(test)]
@@ -153,7 +153,11 @@ mod tests {
         let mine = placeholder("se-a", "forge");
         assert_eq!(mine, placeholder("se-a", "forge"));
         assert_eq!(mine.to_string().len(), 37);
-        for other in [placeholder("se-b", "forge"), placeholder("se-a", "forg"), placeholder("se-af", "orge")] {
+        for other in [
+            placeholder("se-b", "forge"),
+            placeholder("se-a", "forg"),
+            placeholder("se-af", "orge"),
+        ] {
             assert_ne!(mine, other);
         }
         let other_key = PlaceholderKey::new(&Zeroizing::new([8; 32]));

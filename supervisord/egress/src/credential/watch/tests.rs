@@ -42,11 +42,17 @@ fn run(secret: &str, text: &[u8], cuts: &[usize]) -> (Vec<u8>, bool) {
 
 fn percent(text: &str, every: bool) -> String {
     let escape = |c: char| format!("%{:02X}", c as u32);
-    text.chars().map(|c| if every || !c.is_ascii_alphanumeric() { escape(c) } else { c.into() }).collect()
+    text.chars()
+        .map(|c| if every || !c.is_ascii_alphanumeric() { escape(c) } else { c.into() })
+        .collect()
 }
 
 fn html(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('/', "&#x2F;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('/', "&#x2F;")
 }
 
 fn json(text: &str) -> String {
@@ -97,7 +103,10 @@ fn a_secret_is_seen_in_every_encoding_at_every_division() {
                 assert!(cut_off, "{text} in pieces of {cut}");
                 // At most the unheld characters of the secret, each as it was encoded.
                 let leaked = out.len().saturating_sub(around.0.len());
-                assert!(leaked <= text.len() - encoded.len() + 6 * (UNHELD + 1) + 32, "{text}: {leaked}");
+                assert!(
+                    leaked <= text.len() - encoded.len() + 6 * (UNHELD + 1) + 32,
+                    "{text}: {leaked}"
+                );
             }
         }
     }
@@ -116,14 +125,22 @@ fn no_more_of_a_secret_goes_out_than_its_first_characters() {
 fn an_ordinary_message_goes_out_at_once() {
     let mut watcher = Watcher::new(watch(SECRET));
     for message in ["data: {\"x\": 1}\n\n", "data: sk-\n\n", "data: s", "k-", "% \\ &", "\n\n"] {
-        assert!(watcher.pass(Bytes::from(message)).is_ok_and(|passed| passed == message), "{message}");
+        assert!(
+            watcher.pass(Bytes::from(message)).is_ok_and(|passed| passed == message),
+            "{message}"
+        );
         assert_eq!(watcher.held(), 0);
     }
 }
 
 #[test]
 fn a_beginning_that_goes_on_otherwise_is_given_out_unchanged() {
-    let text = format!("{}X {} \r\n\r\n\r\n{}", &SECRET[..20], &percent(SECRET, true)[..50], &SECRET[..30]);
+    let text = format!(
+        "{}X {} \r\n\r\n\r\n{}",
+        &SECRET[..20],
+        &percent(SECRET, true)[..50],
+        &SECRET[..30]
+    );
     for cut in 1..=text.len() {
         assert_eq!(run(SECRET, text.as_bytes(), &[cut]), (text.clone().into_bytes(), false));
     }
@@ -142,7 +159,10 @@ fn line_ends_cannot_make_it_hold_back_without_end() {
 
 #[test]
 fn any_of_several_secrets_is_seen() {
-    let watches = vec![Arc::new(Watch::new([b"first-secret".as_slice(), b"other-secret"])), watch("third-secret").remove(0)];
+    let watches = vec![
+        Arc::new(Watch::new([b"first-secret".as_slice(), b"other-secret"])),
+        watch("third-secret").remove(0),
+    ];
     for secret in ["first-secret", "other-secret", "third-secret"] {
         assert!(seen_in(&watches, format!("x{secret}").as_bytes()));
     }
@@ -243,7 +263,10 @@ fn a_trailer_cannot_repeat_a_secret() {
 #[test]
 fn what_was_held_back_goes_out_at_the_end_and_before_trailers() {
     let part = &SECRET[..12];
-    assert_eq!(collect(vec![data("x"), data(part)]), (format!("x{part}").into_bytes(), false, false));
+    assert_eq!(
+        collect(vec![data("x"), data(part)]),
+        (format!("x{part}").into_bytes(), false, false)
+    );
     let whole = collect(vec![data("x"), data(part), trailers("y")]);
     assert_eq!(whole, (format!("x{part}").into_bytes(), true, false));
 }
