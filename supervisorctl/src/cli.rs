@@ -73,6 +73,8 @@ pub enum Command {
     Artifacts(ArtifactsCommand),
     /// Show which controls this host can enforce, and how to get the others
     Doctor(DoctorOptions),
+    /// Have the daemon read its configuration and policies anew, all or nothing (administrators only)
+    Reload,
     /// Check or show policy files, without the daemon
     #[command(subcommand)]
     Policy(PolicyCommand),

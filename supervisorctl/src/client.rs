@@ -8,7 +8,7 @@ use hyper::Method;
 use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use supervisor_api::{
-    ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, State, SubmitRequest,
+    ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, Reloaded, State, SubmitRequest,
 };
 
 use crate::cli::Selection;
@@ -141,6 +141,11 @@ impl Client {
     /// What the host can enforce.
     pub async fn doctor(&self) -> Result<Doctor, Failure> {
         self.json(get("examine the host".to_owned(), "/v1/doctor".to_owned())).await
+    }
+
+    /// Has the daemon read its configuration and policies anew.
+    pub async fn reload(&self) -> Result<Reloaded, Failure> {
+        self.json(post("reload".to_owned(), "/v1/reload".to_owned())).await
     }
 
     async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failure> {

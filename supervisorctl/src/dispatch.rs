@@ -6,7 +6,7 @@ use tokio::runtime;
 use crate::cli::{ArtifactsCommand, Cli, Command, PolicyCommand};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::{artifacts, console, doctor, executions, exit, generate, output, policy, run};
+use crate::{artifacts, console, doctor, executions, exit, generate, output, policy, reload, run};
 
 /// Does what the arguments of this process say; tells its exit status.
 pub fn main() -> u8 {
@@ -46,6 +46,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::Artifacts(ArtifactsCommand::List(options)) => {
             artifacts::list(&client, options, global).await
         }
+        Command::Reload => reload::reload(&client, global).await,
         Command::Completions { shell } => generate::completions(*shell),
         Command::Man { to } => generate::man(to.as_deref()),
     };

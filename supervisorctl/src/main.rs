@@ -20,6 +20,7 @@ mod paths;
 mod policy;
 mod progress;
 mod reader;
+mod reload;
 mod report;
 mod run;
 mod save;

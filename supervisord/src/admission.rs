@@ -22,12 +22,11 @@ pub struct Bounds {
 
 /// Decides whose turn it is.
 pub struct Admission {
-    bounds: Bounds,
     state: Mutex<Turns>,
 }
 
-#[derive(Default)]
 struct Turns {
+    bounds: Bounds,
     running: usize,
     waiting: usize,
     callers: HashMap<u32, Line>,
@@ -56,7 +55,20 @@ impl Drop for Turn {
 impl Admission {
     /// Nothing runs yet.
     pub fn new(bounds: Bounds) -> Arc<Self> {
-        Arc::new(Self { bounds, state: Mutex::default() })
+        let turns = Turns {
+            bounds,
+            running: 0,
+            waiting: 0,
+            callers: HashMap::new(),
+            order: VecDeque::new(),
+        };
+        Arc::new(Self { state: Mutex::new(turns) })
+    }
+
+    /// Puts other bounds in force. What runs or waits beyond them stays; nothing comes on top.
+    pub fn bound(self: &Arc<Self>, bounds: Bounds) {
+        self.lock().bounds = bounds;
+        self.hand_out();
     }
 
     /// Puts an execution of this uid in line. The receiver gets its turn.
@@ -64,10 +76,10 @@ impl Admission {
         let (turn, receiver) = oneshot::channel();
         {
             let mut turns = self.lock();
-            let waiting = turns.waiting;
+            let (bounds, waiting) = (turns.bounds, turns.waiting);
             let line = turns.callers.entry(uid).or_default();
             let own = line.waiting.len();
-            if own >= self.bounds.waiting_per_uid || waiting >= self.bounds.waiting {
+            if own >= bounds.waiting_per_uid || waiting >= bounds.waiting {
                 let problem = format!("{own} executions of uid {uid} are waiting already");
                 return Err(ApiError::new(ErrorCode::Busy, problem)
                     .with_hint("wait for some of them to finish"));
@@ -109,7 +121,7 @@ impl Admission {
     /// turn back by dropping it, which must happen after the lock is released.
     fn hand_out(self: &Arc<Self>) {
         loop {
-            let next = self.lock().next(&self.bounds); // the guard is gone with this line
+            let next = self.lock().next(); // the guard is gone with this line
             let Some((uid, waiting)) = next else { return };
             drop(waiting.send(Turn { admission: self.clone(), uid }));
         }
@@ -122,7 +134,8 @@ impl Admission {
 }
 
 impl Turns {
-    fn next(&mut self, bounds: &Bounds) -> Option<(u32, oneshot::Sender<Turn>)> {
+    fn next(&mut self) -> Option<(u32, oneshot::Sender<Turn>)> {
+        let bounds = self.bounds;
         if self.running >= bounds.running {
             return None;
         }
@@ -186,6 +199,16 @@ mod tests {
         let admission = Admission::new(BOUNDS);
         let _lines: Vec<_> = (0..6).map(|_| admission.line_up(1).unwrap()).collect();
         assert_eq!(admission.line_up(1).err().map(|error| error.code), Some(ErrorCode::Busy));
+    }
+
+    #[test]
+    fn wider_bounds_let_those_in_who_wait() {
+        let admission = Admission::new(Bounds { running: 1, ..BOUNDS });
+        let _first = turn(&mut admission.line_up(1).unwrap());
+        let mut second = admission.line_up(1).unwrap();
+        assert!(turn(&mut second).is_none());
+        admission.bound(BOUNDS);
+        assert!(turn(&mut second).is_some());
     }
 
     #[test]

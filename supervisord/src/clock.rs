@@ -1,5 +1,7 @@
 //! Times as results show them.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// Now, RFC 3339 in UTC with milliseconds.
@@ -7,4 +9,29 @@ pub fn now() -> String {
     let now = Timestamp::now();
     let rounded = now.round(jiff::Unit::Millisecond).unwrap_or(now);
     format!("{rounded:.3}")
+}
+
+/// A file's time, in seconds since 1970, as results show it; empty for one that no calendar has, which a
+/// payload can give to its files.
+pub fn at(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map(|time| format!("{time:.0}")).unwrap_or_default()
+}
+
+/// How long ago that was, by the host's clock; `None` for what is no time or lies ahead.
+pub fn since(time: &str) -> Option<Duration> {
+    let then: Timestamp = time.parse().ok()?;
+    Duration::try_from(Timestamp::now().duration_since(then)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_as_results_show_it_is_not_long_ago() {
+        assert!(since(&now()).unwrap_or_default() < Duration::from_secs(60));
+        assert!(since("2001-01-01T00:00:00.000Z").unwrap() > Duration::from_secs(1 << 29));
+        assert_eq!(since("9000-01-01T00:00:00Z"), None);
+        assert_eq!(since("yesterday"), None);
+    }
 }

@@ -1,12 +1,14 @@
 //! The daemon's configuration: one TOML file of root's. Unknown keys are errors.
 
-use std::fmt;
+use std::error::Error;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use supervisor_api::Mode;
 
 use crate::admission::Bounds;
+use crate::dbus::Address;
 
 /// What the configuration says. Every key may be left out.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,16 +26,22 @@ pub struct Config {
     pub mode: Mode,
     /// The policy of a submission that names none.
     pub default_policy: String,
-    /// Who may see and end everybody's executions, besides root.
+    /// Who may see and end everybody's executions, and reload, besides root.
     pub admins: Group,
+    /// The bus to serve on: `system`, `off` or an address.
+    pub dbus: Address,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
 }
 
-/// Users and groups, by number.
+/// Users and groups, by name or by number.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Group {
+    /// Users of this host.
+    pub users: Vec<String>,
+    /// Groups of this host.
+    pub groups: Vec<String>,
     /// User ids.
     pub uids: Vec<u32>,
     /// Group ids.
@@ -64,6 +72,7 @@ impl Default for Config {
             mode: Mode::Strict,
             default_policy: "default".to_owned(),
             admins: Group::default(),
+            dbus: Address::System,
             bounds: ConfiguredBounds::default(),
         }
     }
@@ -89,30 +98,9 @@ impl From<&ConfiguredBounds> for Bounds {
     }
 }
 
-/// The configuration can't be used.
-#[derive(Debug)]
-pub struct ConfigError {
-    path: PathBuf,
-    cause: Box<dyn std::error::Error + Send + Sync>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "can't use the configuration {}", self.path.display())
-    }
-}
-
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(self.cause.as_ref())
-    }
-}
-
 impl Config {
     /// Reads a configuration file.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let failed = |cause| ConfigError { path: path.to_owned(), cause };
-        let text = std::fs::read_to_string(path).map_err(|error| failed(error.into()))?;
-        toml::from_str(&text).map_err(|error| failed(error.into()))
+    pub fn read(path: &Path) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(toml::from_str(&fs::read_to_string(path)?)?)
     }
 }

@@ -22,6 +22,7 @@ use crate::admission::Turn;
 use crate::attend::{Observed, Output, observe};
 use crate::clock;
 use crate::controls::{self, Held};
+use crate::journal;
 use crate::launcher::{LaunchError, Launcher, Sandbox};
 use crate::live::Live;
 use crate::outcome;
@@ -100,6 +101,7 @@ pub async fn adopt(
     let end = match ran {
         Ok(ran) => {
             thaw(&sandbox);
+            journal::adopted(&live.snapshot());
             live.change(|execution| {
                 execution.state = State::Running;
                 execution.started_at.get_or_insert_with(clock::now);
@@ -372,6 +374,7 @@ async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
     finished.artifacts_truncated = end.artifacts.truncated;
     let (recorded, ()) = tokio::join!(record(inner, live, &mut finished, &end.artifacts), removed);
     if recorded {
+        journal::finished(&finished);
         live.change(|execution| *execution = finished);
         inner.note_finished();
     }

@@ -102,6 +102,7 @@ async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Un
         exec: true,
         landlock: 0,
         limits: sandbox_limits(&PROBE),
+        listeners: None,
     };
     let mut sandbox = launcher.prepare(request).await.map_err(|error| match error {
         LaunchError::Failed { step, errno } => unable(step, errno),

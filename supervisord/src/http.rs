@@ -27,6 +27,8 @@ mod strict;
 mod tests;
 mod wire;
 
+pub use json::{parse as parse_json, shorten};
 pub use operations::{Chunks, Operations};
 pub use peer::{Peer, Roles};
+pub use pool::{Pool, Share};
 pub use server::Server;

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use supervisor_api::{Execution, ExecutionId};
 use supervisor_launch::seccomp::Profile;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::capture::Capture;
 
@@ -40,33 +40,52 @@ impl Live {
     }
 }
 
+/// Executions that may have come before who listens to arrivals has looked. Who is later looks at all.
+const ARRIVALS: usize = 256;
+
 /// All of them.
-#[derive(Default)]
-pub struct LiveSet(RwLock<HashMap<ExecutionId, Arc<Live>>>);
+pub struct LiveSet {
+    by_id: RwLock<HashMap<ExecutionId, Arc<Live>>>,
+    arrivals: broadcast::Sender<Arc<Live>>,
+}
+
+impl Default for LiveSet {
+    fn default() -> Self {
+        Self { by_id: RwLock::default(), arrivals: broadcast::Sender::new(ARRIVALS) }
+    }
+}
 
 impl LiveSet {
     /// Adds one.
     pub fn insert(&self, id: ExecutionId, live: Arc<Live>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, live);
+        let known =
+            self.by_id.write().unwrap_or_else(PoisonError::into_inner).insert(id, live.clone());
+        drop(known);
+        drop(self.arrivals.send(live)); // an error says that nobody listens
     }
 
     /// Finds one.
     pub fn get(&self, id: ExecutionId) -> Option<Arc<Live>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
     /// Takes one out; it is on disk now.
     pub fn remove(&self, id: ExecutionId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// Tells of every one that is added from now on.
+    pub fn arrivals(&self) -> broadcast::Receiver<Arc<Live>> {
+        self.arrivals.subscribe()
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// All there are.
     pub fn all(&self) -> Vec<Arc<Live>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }

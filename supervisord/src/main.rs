@@ -6,7 +6,6 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use supervisord::config::Config;
 use supervisord::{service, standalone};
 
 const USAGE: &str = "usage: supervisord --config FILE | supervisord --standalone [--strict]";
@@ -19,9 +18,7 @@ fn main() -> ExitCode {
             println!("supervisord {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
         }
-        ["--config", path] => {
-            Config::read(Path::new(path)).map_err(Into::into).and_then(service::run)
-        }
+        ["--config", path] => service::run(Path::new(path)),
         ["--standalone"] => return standalone(false),
         ["--standalone", "--strict"] => return standalone(true),
         ["--standalone-daemon", arguments @ ..] => service::run_standalone(arguments),

@@ -7,7 +7,7 @@ use supervisor_api::{
     ApiError, ErrorCode, InputFile, Language, Limit, Limits, LimitsRequest, SubmitRequest,
 };
 use supervisor_launch::seccomp::Profile;
-use supervisor_launch::{Image, Prepare, SandboxLimits, Start};
+use supervisor_launch::{Image, Listeners, Prepare, SandboxLimits, Start};
 use supervisor_policy::{
     LimitsAsked, Refusal, RefusalReason, Resolved, check_environment_name, check_environment_value,
 };
@@ -58,6 +58,8 @@ pub struct Plan {
     pub profile: Profile,
     /// Whether files of the workspace and /tmp may be executed.
     pub exec: bool,
+    /// The sockets on which its traffic is taken, if it is to have a way out.
+    pub listeners: Option<Listeners>,
 }
 
 impl Plan {
@@ -100,7 +102,17 @@ impl Plan {
         let profile = Profile::parse(policy.profile().as_str()).ok_or_else(|| {
             ApiError::new(ErrorCode::Internal, "a profile that launches don't know")
         })?;
-        Ok(Self { argv, limits, start, stdin, files, globs, profile, exec: policy.exec() })
+        Ok(Self {
+            argv,
+            limits,
+            start,
+            stdin,
+            files,
+            globs,
+            profile,
+            exec: policy.exec(),
+            listeners: None,
+        })
     }
 
     /// The launch request.
@@ -112,6 +124,7 @@ impl Plan {
             exec: self.exec,
             landlock,
             limits: sandbox_limits(&self.limits),
+            listeners: self.listeners,
         }
     }
 }
@@ -267,6 +280,7 @@ fn start(
         cwd: cwd.as_bytes().to_vec(),
         argv: argv.iter().map(|word| word.clone().into_bytes()).collect(),
         environment: variables.collect(),
+        authority: Vec::new(),
     };
     start.encode().map_err(|_| {
         let most = supervisor_launch::MAX_START;

@@ -17,6 +17,7 @@ use supervisor_launch::seccomp::Profile;
 use tokio::sync::watch;
 
 use crate::capture::Capture;
+use crate::clock;
 use crate::driver;
 use crate::launcher::{Sandbox, pid_of};
 use crate::live::Live;
@@ -72,6 +73,7 @@ async fn take_over(
 ) -> Result<(), Failure> {
     let id = execution.id;
     let globs = inner.places.globs(id).unwrap_or_default();
+    let started_at = execution.started_at.clone();
     let live = resurrect(inner, execution)?;
     inner.live.insert(id, live.clone());
     if !living.contains(&id.bits()) {
@@ -87,7 +89,7 @@ async fn take_over(
         // What it makes of a part could not be told from what it would make of the whole.
         Err("the daemon was killed before the payload had all of its standard input")
     } else {
-        Ok(ran(&sandbox))
+        Ok(ran(&sandbox, started_at.as_deref()))
     };
     tokio::spawn(driver::adopt(inner.clone(), live, sandbox, ran, globs));
     Ok(())
@@ -96,7 +98,8 @@ async fn take_over(
 fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> {
     let place = inner.places.make(execution.id, &[])?;
     let capture = Capture::reopen(place, execution.limits.output_bytes)?;
-    let policy = inner.policies.resolve(&execution.policy.name);
+    let generation = inner.settings.current();
+    let policy = generation.policies.resolve(&execution.policy.name);
     let profile = policy.and_then(|policy| Profile::parse(policy.profile().as_str()));
     Ok(Arc::new(Live {
         profile: profile.unwrap_or(Profile::Default),
@@ -117,11 +120,13 @@ fn has_started(sandbox: &Sandbox) -> bool {
         && start.revents().is_some_and(|seen| seen.contains(PollFlags::POLLERR))
 }
 
-/// How long it has run, by the kernel's record of when init started. If that can't be read init has
-/// ended, and how long it ran doesn't matter any more.
-fn ran(sandbox: &Sandbox) -> Duration {
+/// How long it has run, by the kernel's record of when init started. Where that is not to be seen, as
+/// with a service's own view of /proc (hidepid), by ours, which the host's clock has a say in. If there is
+/// neither, it has only just begun.
+fn ran(sandbox: &Sandbox, started_at: Option<&str>) -> Duration {
     let pid = sandbox.get(Descriptor::Process).and_then(pid_of);
-    pid.and_then(since_start).unwrap_or_default()
+    let recorded = || clock::since(started_at?);
+    pid.and_then(since_start).or_else(recorded).unwrap_or_default()
 }
 
 /// proc(5), stat: the 22nd field is the start since boot in ticks of a hundredth of a second.

@@ -1,7 +1,6 @@
 //! From a process to a daemon: confine it, open what it needs, take over what an earlier one left,
 //! serve until it is told to stop.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
@@ -12,26 +11,30 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
+};
 use supervisor_api::{Mode, State};
-use supervisor_policy::{Floor, PolicySet};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::admission::{Admission, Bounds};
-use crate::config::Config;
+use crate::admission::Admission;
 use crate::confine;
+use crate::dbus;
 use crate::host::Host;
 use crate::http::{Roles, Server};
+use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::LiveSet;
 use crate::places::Places;
 use crate::recovery;
+use crate::settings::Settings;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
+use crate::systemd;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -44,29 +47,32 @@ const PROBE: Duration = Duration::from_secs(30);
 /// How long the records of lost executions may take when the launcher is gone.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
-/// Name of root's floor among the policy files.
-const FLOOR: &str = "floor.toml";
-
 /// Everything a daemon is made from.
 struct Parts {
     listener: UnixListener,
     launcher: OwnedFd,
     state: PathBuf,
-    policies: PolicySet,
-    config: Config,
+    settings: Settings,
+    bus: dbus::Address,
 }
 
 /// Runs the installed service.
-pub fn run(config: Config) -> Result<(), Failure> {
+pub fn run(path: &Path) -> Result<(), Failure> {
     supervisor_sys::close_on_exec_from(3)?;
-    log();
+    let mut sockets = systemd::sockets()?;
+    journal::begin("info")?;
     confine::harden()?;
-    let policies = read_policies(&config.policies)?;
+    let (settings, config) = Settings::read(path)?;
     let launcher = connect_to_launcher(&config.launcher)?;
-    let listener = listen(&config.socket)?;
+    let listener = match sockets.remove(systemd::API_SOCKET) {
+        Some(socket) => listening(socket)?,
+        None => listen(&config.socket)?,
+    };
+    if let Some(name) = sockets.keys().next() {
+        return Err(format!("nothing listens on a socket of the name {name:?}").into());
+    }
     confine::restrict()?;
-    let state = config.state.clone();
-    let parts = Parts { listener, launcher, state, policies, config };
+    let parts = Parts { listener, launcher, state: config.state, settings, bus: config.dbus };
     runtime()?.block_on(serve(parts, Until::Signal))
 }
 
@@ -78,7 +84,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     };
     let listener = UnixListener::from(supervisor_sys::take_inherited(listener.parse()?)?);
     let launcher = supervisor_sys::take_inherited(launcher.parse()?)?;
-    log();
+    journal::begin("warn")?;
     let uid: u32 = uid.parse()?;
     let privileged = nix::unistd::geteuid().is_root();
     confine::enter_small_root(Path::new(directory))?;
@@ -88,11 +94,11 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     confine::harden()?;
     confine::restrict()?;
     let mode = if strict.parse()? { Mode::Strict } else { Mode::BestEffort };
-    let config = Config { mode, ..Config::default() };
+    let settings = Settings::builtin(mode)?;
     let state = PathBuf::from(confine::STATE);
-    let policies = PolicySet::builtin().map_err(|problem| problem.to_string())?;
     let ready = format!("ready {directory}/api.sock");
-    let parts = Parts { listener, launcher, state, policies, config };
+    let bus = dbus::Address::Off;
+    let parts = Parts { listener, launcher, state, settings, bus };
     runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
 }
 
@@ -106,40 +112,6 @@ enum Until {
 
 fn runtime() -> io::Result<runtime::Runtime> {
     runtime::Builder::new_current_thread().max_blocking_threads(BLOCKING).enable_all().build()
-}
-
-fn log() {
-    use tracing_subscriber::EnvFilter;
-    let filter =
-        EnvFilter::try_from_env("SUPERVISORD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .init();
-}
-
-fn read_policies(directory: &Path) -> Result<PolicySet, Failure> {
-    let mut files = HashMap::new();
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(PolicySet::builtin().map_err(|problem| problem.to_string())?);
-        }
-        other => other?,
-    };
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "toml") {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            files.insert(name, fs::read_to_string(&path)?);
-        }
-    }
-    let floor = match files.remove(FLOOR) {
-        Some(text) => Floor::load(FLOOR, &text),
-        None => Floor::builtin(),
-    };
-    let floor = floor.map_err(|problem| problem.to_string())?;
-    Ok(PolicySet::load(files, floor).map_err(|problem| problem.to_string())?)
 }
 
 fn connect_to_launcher(path: &Path) -> io::Result<OwnedFd> {
@@ -156,6 +128,15 @@ fn connect_to_launcher(path: &Path) -> io::Result<OwnedFd> {
     Ok(connection)
 }
 
+/// A socket that was handed in. Who may reach it is its unit's word.
+fn listening(socket: OwnedFd) -> io::Result<UnixListener> {
+    let listens = getsockopt(&socket, sockopt::AcceptConn)?;
+    if listens && getsockopt(&socket, sockopt::SockType)? == SockType::Stream {
+        return Ok(UnixListener::from(socket));
+    }
+    Err(io::Error::other("the socket that was handed in is not a listening stream"))
+}
+
 /// Listens on the API's socket. One that a daemon left that was killed is replaced; the store's lock
 /// keeps a second living daemon away.
 fn listen(path: &Path) -> io::Result<UnixListener> {
@@ -170,7 +151,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, launcher, state, policies, config } = parts;
+    let Parts { listener, launcher, state, settings, bus } = parts;
     let store = Store::open(&state)?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher)?;
@@ -181,31 +162,36 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
             format!("no sandbox can be made here: {}; {}", unable.reason, unable.remedy).into()
         );
     }
-    let roles = Roles::new(config.admins.uids.clone(), config.admins.gids.clone());
+    let first = settings.current();
+    let roles = Roles::new(first.admin_uids.clone(), first.admin_gids.clone());
     let supervisor = Supervisor::new(Inner {
         store,
         launcher,
-        admission: Admission::new(Bounds::from(&config.bounds)),
+        admission: Admission::new(first.bounds),
         live: LiveSet::default(),
         places,
-        policies,
-        default_policy: config.default_policy,
+        settings,
+        roles: roles.clone(),
         host,
-        mode: config.mode,
         finished: AtomicU64::new(0),
     });
     recovery::recover(supervisor.inner()).await?;
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (stop, stopped) = watch::channel(false);
+    let bus = tokio::spawn(dbus::serve(supervisor.clone(), bus, stopped.clone()));
     let server = Server::new(Arc::new(supervisor.clone()), roles);
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
+    systemd::ready("serving, generation 1");
     let ended = tokio::select! {
-        ended = wait(until) => ended,
+        ended = wait(until, &supervisor) => ended,
+        never = systemd::signs_of_life() => match never {},
         () = supervisor.inner().launcher.gone() => Err(launcher_is_gone(&supervisor).await),
     };
+    systemd::stopping();
     stop.send_replace(true);
     serving.await?;
+    bus.await?;
     supervisor.inner().store.close().await?;
     ended
 }
@@ -213,6 +199,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
 /// Without a launcher there is nothing to do but to record what was lost with it, and to end: whoever
 /// started us starts both anew.
 async fn launcher_is_gone(supervisor: &Supervisor) -> Failure {
+    journal::launcher_gone();
     let recorded = async {
         for live in supervisor.inner().live.all() {
             // An error says that its driver is done with it.
@@ -225,14 +212,28 @@ async fn launcher_is_gone(supervisor: &Supervisor) -> Failure {
     "the launcher is gone".into()
 }
 
-async fn wait(until: Until) -> Result<(), Failure> {
+/// systemd.service(5), `ExecReload=`, asks for this on SIGHUP: a word at the beginning and one at the end.
+async fn on_hangup(supervisor: &Supervisor) {
+    systemd::reloading();
+    let status = match supervisor.read_anew().await {
+        Ok(reloaded) => format!("serving, generation {}", reloaded.generation),
+        Err(error) => format!("serving; a reload failed: {}", error.detail),
+    };
+    systemd::ready(status.lines().next().unwrap_or_default());
+}
+
+async fn wait(until: Until, supervisor: &Supervisor) -> Result<(), Failure> {
     match until {
         Until::Signal => {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            let mut hangup = signal(SignalKind::hangup())?;
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    _ = hangup.recv() => on_hangup(supervisor).await,
+                }
             }
         }
         Until::InputEnds { ready } => {

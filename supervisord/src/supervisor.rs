@@ -14,7 +14,7 @@ use supervisor_api::{
     ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, SubmitRequest,
     Usage,
 };
-use supervisor_policy::{PolicySet, Resolved};
+use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -26,11 +26,14 @@ use crate::capture::{Capture, CaptureReader};
 use crate::clock;
 use crate::driver;
 use crate::host::Host;
+use crate::http::Roles;
+use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::{Live, LiveSet};
 use crate::places::Places;
 use crate::plan::{self, Plan};
 use crate::recovery;
+use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::workspace::open_artifact;
 
@@ -76,6 +79,15 @@ pub struct OutputQuery {
     pub follow: bool,
 }
 
+/// A policy that a submission may name.
+#[derive(Debug, Clone)]
+pub struct KnownPolicy {
+    /// Its name and digest.
+    pub reference: PolicyReference,
+    /// What it is for, in its author's words.
+    pub description: String,
+}
+
 /// What every part of the daemon shares.
 pub struct Inner {
     /// What is recorded.
@@ -88,14 +100,12 @@ pub struct Inner {
     pub live: LiveSet,
     /// Where files are kept.
     pub places: Arc<Places>,
-    /// What may be asked for.
-    pub policies: PolicySet,
-    /// The policy of a submission that names none.
-    pub default_policy: String,
+    /// What may be asked for, by the configuration and the policies in force.
+    pub settings: Settings,
+    /// Who is an administrator.
+    pub roles: Roles,
     /// What the host can enforce.
     pub host: Host,
-    /// What becomes of a submission whose policy needs more than that.
-    pub mode: Mode,
     /// How many executions have finished since the daemon started.
     pub finished: AtomicU64,
 }
@@ -148,13 +158,28 @@ impl Supervisor {
         caller: &Caller,
         request: SubmitRequest,
     ) -> Result<Execution, ApiError> {
+        let generation = self.inner.settings.current();
+        let name = request.policy.clone().unwrap_or_else(|| generation.default_policy.clone());
+        let wait = request.wait;
+        let submitted = self.try_submit(caller, &generation, &name, request).await;
+        let live = submitted.inspect_err(|error| journal::refused(caller, &name, error))?;
+        if wait { self.finished(&live).await } else { Ok(live.snapshot()) }
+    }
+
+    async fn try_submit(
+        &self,
+        caller: &Caller,
+        generation: &Generation,
+        name: &str,
+        request: SubmitRequest,
+    ) -> Result<Arc<Live>, ApiError> {
         let inner = &self.inner;
         if inner.launcher.is_gone() {
             return Err(ApiError::new(ErrorCode::Unavailable, "the launcher is gone")
                 .with_hint("the daemon ends and is started anew with it; try again"));
         }
-        let policy = self.policy(&request)?;
-        let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
+        let policy = policy(generation, name)?;
+        let (labels, language) = (request.labels.clone(), request.language);
         let globs = request.artifacts.globs.clone();
         let plan = if globs.is_empty() {
             Plan::new(request, &policy)?
@@ -163,7 +188,7 @@ impl Supervisor {
             let policy = policy.clone();
             spawn_blocking(move || Plan::new(request, &policy)).await.map_err(internal)??
         };
-        self.require(&policy, &plan)?;
+        self.require(generation.mode, &policy, &plan)?;
         let execution = Execution {
             id: ExecutionId::from_bits(random_bits().map_err(internal)?),
             session: SessionId::from_bits(random_bits().map_err(internal)?),
@@ -201,7 +226,8 @@ impl Supervisor {
         let (recorded, record) = oneshot::channel();
         tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, recorded));
         record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
-        if wait { self.finished(&live).await } else { Ok(live.snapshot()) }
+        journal::submitted(&live.snapshot());
+        Ok(live)
     }
 
     /// One execution, once it has finished or `wait` is up.
@@ -334,23 +360,29 @@ impl Supervisor {
 
     /// What this host can enforce.
     pub fn doctor(&self) -> Result<Doctor, ApiError> {
-        Ok(self.inner.host.doctor(self.inner.mode))
+        Ok(self.inner.host.doctor(self.inner.settings.current().mode))
     }
 
-    fn policy(&self, request: &SubmitRequest) -> Result<Arc<Resolved>, ApiError> {
-        let name = request.policy.as_deref().unwrap_or(&self.inner.default_policy);
-        self.inner.policies.resolve(name).cloned().ok_or_else(|| {
-            let error = ApiError::invalid("policy", "there is no policy of this name");
-            match self.inner.policies.nearest(name) {
-                Some(near) => error.with_hint(format!("did you mean {near:?}?")),
-                None => error.with_hint("supervisorctl lists the policies that are loaded"),
-            }
-        })
+    /// The policies that a submission may name.
+    pub fn policies(&self) -> Vec<KnownPolicy> {
+        let known = |policy: &Arc<Resolved>| KnownPolicy {
+            reference: reference(policy),
+            description: policy.description().to_owned(),
+        };
+        self.inner.settings.current().policies.iter().map(known).collect()
+    }
+
+    /// What of an owner's has not finished, in no order.
+    pub fn unfinished_of(&self, uid: u32) -> Vec<Execution> {
+        let all = self.inner.live.all().into_iter();
+        all.filter(|live| live.execution.borrow().owner_uid == uid)
+            .map(|live| live.snapshot())
+            .collect()
     }
 
     /// In strict mode, whatever the policy requires must be enforced as designed.
-    fn require(&self, policy: &Resolved, plan: &Plan) -> Result<(), ApiError> {
-        if self.inner.mode == Mode::BestEffort {
+    fn require(&self, mode: Mode, policy: &Resolved, plan: &Plan) -> Result<(), ApiError> {
+        if mode == Mode::BestEffort {
             return Ok(());
         }
         let matrix = self.inner.host.matrix(plan.profile, &plan.limits);
@@ -394,6 +426,16 @@ impl Supervisor {
         }
         from_store(error)
     }
+}
+
+fn policy(generation: &Generation, name: &str) -> Result<Arc<Resolved>, ApiError> {
+    generation.policies.resolve(name).cloned().ok_or_else(|| {
+        let error = ApiError::invalid("policy", "there is no policy of this name");
+        match generation.policies.nearest(name) {
+            Some(near) => error.with_hint(format!("did you mean {near:?}?")),
+            None => error.with_hint("supervisorctl lists the policies that are loaded"),
+        }
+    })
 }
 
 /// The same text for what is not there and for what is somebody else's.

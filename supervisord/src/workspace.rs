@@ -8,6 +8,7 @@
 mod artifact;
 mod beneath;
 mod collect;
+mod files;
 mod glob;
 mod media;
 mod path;
@@ -18,6 +19,10 @@ mod write;
 
 pub use artifact::open_artifact;
 pub use collect::{CollectLimits, Collected, collect};
+pub use files::{
+    FileError, Listing, MAX_LISTED, Replacement, UnpackBounds, Unpacked, list, look,
+    make_directory, open, pack, remove, rename, unpack,
+};
 pub use glob::{GlobSelection, InvalidGlob, MAX_GLOB_BYTES, MAX_GLOBS};
 pub use path::{
     InvalidPath, MAX_COMPONENT_BYTES, MAX_DEPTH, MAX_PATH_BYTES, MOUNT_POINT, WorkingDirectory,

@@ -47,11 +47,14 @@ choose_accel() {
     cat "$answer"
 }
 
-# start_qemu ACCEL IMAGE CONSOLE KERNEL_ARGS STDOUT_FD STDERR_FD CONTROL [DISK FILE READONLY]...
-# Starts QEMU in the background and sets qemu_pid.
+# start_qemu ACCEL IMAGE ROOT CONSOLE KERNEL_ARGS STDOUT_FD STDERR_FD CONTROL [DISK FILE READONLY]...
+# Starts QEMU in the background and sets qemu_pid. What is written to the root is kept in the file ROOT;
+# if that is empty, the image's own is used and what is written is thrown away.
 start_qemu() {
-    local accel=$1 image=$2 console=$3 extra=$4 out_fd=$5 err_fd=$6 control=$7
-    shift 7
+    local accel=$1 image=$2 root=${3:-$2/root.ext4} console=$4 extra=$5 out_fd=$6 err_fd=$7 control=$8
+    local throw_away=on
+    [[ -z $3 ]] || throw_away=off
+    shift 8
     # No network device at all. panic= also keeps the initrd from offering a
     # shell: everything fatal ends in a reboot, which -no-reboot turns into exit.
     local append="console=ttyS0 root=/dev/vda rw rootfstype=ext4 rootflags=prjquota,noinit_itable"
@@ -63,7 +66,7 @@ start_qemu() {
         -kernel "$image/vmlinuz" -initrd "$image/initrd" -append "$append"
         -serial "file:$console"
         -device virtio-rng-pci
-        -drive "file=$image/root.ext4,format=raw,if=none,id=root,snapshot=on,cache=unsafe"
+        -drive "file=$root,format=raw,if=none,id=root,snapshot=$throw_away,cache=unsafe"
         -device virtio-blk-pci,drive=root,serial=root
         -device virtio-serial-pci
         -chardev "file,id=stdout,path=/dev/fd/$out_fd"

@@ -1,6 +1,6 @@
 //! The commands that ask and tell.
 
-use supervisor_api::Stream;
+use supervisor_api::{ApiError, ErrorCode, Stream};
 
 use crate::fake::{Fake, ID, chunks};
 
@@ -70,4 +70,20 @@ fn doctor_shows_the_matrix_and_how_to_get_what_is_not_enforced() {
     assert!(!ended.stdout.contains('\x1b'), "no colours without a terminal");
     assert_eq!(fake.ctl(&["doctor", "-q"]).stdout, "");
     assert_eq!(fake.ctl(&["doctor", "--json"]).json()["healthy"], false);
+}
+
+#[test]
+fn a_reload_says_what_is_in_force_or_why_it_is_not() {
+    let fake = Fake::new();
+    let ended = fake.ctl(&["reload"]);
+    assert_eq!(ended.stdout, "generation 2 is in force, strict; policies: default own\n");
+    assert_eq!(fake.ctl(&["reload", "-q"]).stdout, "");
+    assert_eq!(fake.ctl(&["reload", "--json"]).json()["generation"], 2);
+    let refusing = Fake::with(|script| {
+        let problem = "generation 1 stays in force: own.toml:3:1: unknown key";
+        script.refusal = Some(ApiError::new(ErrorCode::Conflict, problem));
+    });
+    let ended = refusing.ctl(&["reload", "-q"]);
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stderr.contains("own.toml:3:1"), "{}", ended.stderr);
 }

@@ -63,6 +63,22 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The word that stands for it in JSON (`type`), in metrics and on the bus.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Exited { .. } => "exited",
+            Self::Signaled { .. } => "signaled",
+            Self::TimedOut => "timed_out",
+            Self::OutOfMemory => "out_of_memory",
+            Self::LimitExceeded { .. } => "limit_exceeded",
+            Self::Cancelled => "cancelled",
+            Self::SetupFailed { .. } => "setup_failed",
+            Self::Lost { .. } => "lost",
+        }
+    }
+}
+
 /// What an execution used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -9,12 +9,14 @@ mod content;
 mod control;
 mod error;
 mod execution;
+mod file;
 mod id;
 mod limits;
 mod map;
 mod openapi;
 mod operation;
 mod output;
+mod reload;
 mod submit;
 
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
@@ -24,12 +26,16 @@ pub use error::{ApiError, ErrorCode};
 pub use execution::{
     Execution, ExecutionList, Outcome, OutputSummary, PolicyReference, State, StreamSummary, Usage,
 };
+pub use file::{
+    FileEntry, FileKind, FileList, MakeDirectory, MoveFile, SkippedEntry, UnpackReport,
+};
 pub use id::{ExecutionId, InvalidId, SessionId};
 pub use limits::{Limit, Limits, LimitsRequest};
 pub use map::UniqueMap;
 pub use openapi::document as openapi_document;
 pub use operation::{Method, OPERATIONS, Operation, Parameter, Place};
 pub use output::{OutputChunk, Stream};
+pub use reload::Reloaded;
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};
 
 /// Media type of error answers (RFC 9457).

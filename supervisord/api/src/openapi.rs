@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     ApiError, ArtifactList, Doctor, Execution, ExecutionList, Method, OPERATIONS, Operation,
-    OutputChunk, PROBLEM_JSON, Parameter, Place, State, SubmitRequest,
+    OutputChunk, PROBLEM_JSON, Parameter, Place, Reloaded, State, SubmitRequest,
 };
 
 /// The document, for this version of the interface.
@@ -47,13 +47,14 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 8] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 9] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
     SchemaGenerator::subschema_for::<ArtifactList>,
     SchemaGenerator::subschema_for::<OutputChunk>,
     SchemaGenerator::subschema_for::<Doctor>,
+    SchemaGenerator::subschema_for::<Reloaded>,
     SchemaGenerator::subschema_for::<State>,
     SchemaGenerator::subschema_for::<ApiError>,
 ];

@@ -216,6 +216,17 @@ pub const OPERATIONS: &[Operation] = &[
         response: Some("Doctor"),
     },
     Operation {
+        id: "reload",
+        method: Method::Post,
+        path: "/v1/reload",
+        summary: "Read configuration and policies anew, all or nothing; administrators only.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("Reloaded"),
+    },
+    Operation {
         id: "openapi",
         method: Method::Get,
         path: "/v1/openapi.json",

@@ -14,6 +14,7 @@ mod payload;
 mod privilege;
 mod reap;
 mod rights;
+mod trust;
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -63,6 +64,9 @@ fn finish(inherited: &Inherited) -> Result<u32, Failed> {
     mounts::mount_tmp(&setup)?;
     mounts::mount_pts()?;
     mounts::mount_workspace(inherited)?;
+    if setup.authority {
+        trust::mount(&setup)?; // over a file of the image, so after it
+    }
     mounts::pivot()?; // from here on no path leads to the host
     limits::set(&setup)?;
     privilege::forbid_gain()?; // a condition of Landlock and seccomp without privilege

@@ -20,7 +20,7 @@ use supervisor_sys::{default_sigpipe, write_at_once};
 
 use crate::failure::{Failed, at, ensure};
 use crate::inherited::Inherited;
-use crate::{privilege, rights};
+use crate::{privilege, rights, trust};
 
 /// Ends in the payload's program or in a reported failure. `confined` can be read once init has given
 /// up what it holds.
@@ -62,6 +62,9 @@ fn park_and_execute(
     let ready = Report::Ready { landlock };
     at(Step::ReadStart, write_at_once(inherited.report.as_fd(), &ready.encode()))?;
     let start = read_start(ours.start.as_fd())?;
+    if setup.authority {
+        trust::write(&start.authority)?;
+    }
     at(Step::ChangeDirectory, chdir(OsStr::from_bytes(&start.cwd)))?;
     Err(execute(&start))
 }

@@ -27,6 +27,9 @@ const DEVICES: [&str; 1] = ["/dev"];
 /// Places where files are made.
 const WRITABLE: [&str; 3] = ["/workspace", "/tmp", "/dev/shm"];
 
+/// Where the payload's stub writes what is to be trusted, and whoever wants to read it finds it.
+const TRUST: [&str; 1] = ["/run"];
+
 /// The newest ABI whose rights we know and ask for.
 const NEWEST: u8 = 7;
 
@@ -72,6 +75,9 @@ fn apply(abi: ABI, setup: &Setup) -> Result<(), Box<dyn std::error::Error + Send
         (WRITABLE.as_slice(), files),
     ] {
         created = allow(created, paths, access)?;
+    }
+    if setup.authority {
+        created = allow(created, &TRUST, AccessFs::ReadFile | AccessFs::WriteFile)?;
     }
     let status = created.restrict_self()?;
     if status.ruleset == RulesetStatus::FullyEnforced && status.no_new_privs {

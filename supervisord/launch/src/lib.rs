@@ -31,7 +31,8 @@ pub use identity::{
 };
 pub use report::{Ended, Report};
 pub use request::{
-    Applied, Descriptor, Image, MAX_MESSAGE, Prepare, Reply, Request, SandboxLimits, VERSION,
+    Applied, Descriptor, Image, Listeners, MAX_MESSAGE, MAX_PORTS, PROXY_PORT, Prepare, Reply,
+    Request, SandboxLimits, VERSION,
 };
 pub use setup::Setup;
 pub use start::{MAX_START, Start};

@@ -120,6 +120,48 @@ pub struct Prepare {
     pub landlock: u8,
     /// Its limits.
     pub limits: SandboxLimits,
+    /// The sockets on which the daemon takes its traffic; without them it has loopback and nothing
+    /// that listens there.
+    pub listeners: Option<Listeners>,
+}
+
+/// The TCP ports on which the daemon takes connections to any address, besides those that every
+/// sandbox with a way out has: 80 and 443, 53 for names, and the proxy's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Listeners {
+    ports: [u16; MAX_PORTS],
+}
+
+/// Ports of [`Listeners`] at the most. Policies name a database or a mail server, not a range; each is a
+/// socket that the launcher makes at every start.
+pub const MAX_PORTS: usize = 8;
+
+/// The explicit proxy's port, on 127.0.0.1.
+pub const PROXY_PORT: u16 = 3128;
+
+/// Ports that every sandbox with a way out has, so that none can be asked for twice.
+const GIVEN_PORTS: [u16; 4] = [53, 80, 443, PROXY_PORT];
+
+impl Listeners {
+    /// The sockets for these ports. `None` if there are more than [`MAX_PORTS`], if one comes twice, or
+    /// if it is 0 or one that is there anyway.
+    pub fn new(ports: &[u16]) -> Option<Self> {
+        let mut listeners = Self::default();
+        for (index, port) in ports.iter().enumerate() {
+            let slot = listeners.ports.get_mut(index)?;
+            let twice = ports.iter().filter(|other| *other == port).count() > 1;
+            if *port == 0 || twice || GIVEN_PORTS.contains(port) {
+                return None;
+            }
+            *slot = *port;
+        }
+        Some(listeners)
+    }
+
+    /// The ports, in the order of their descriptors.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.ports.into_iter().take_while(|port| *port != 0)
+    }
 }
 
 /// What the daemon may ask of the launcher.
@@ -168,11 +210,38 @@ pub enum Descriptor {
     Freeze = 9,
     /// `memory.reclaim`, for writing.
     Reclaim = 10,
+    /// The explicit proxy's socket, on 127.0.0.1 and [`PROXY_PORT`]. All that follow are sockets of the
+    /// sandbox's network namespace, too; they take connections to every address.
+    Proxy = 11,
+    /// TCP port 80.
+    Http = 12,
+    /// TCP port 443.
+    Tls = 13,
+    /// UDP port 53.
+    Dns = 14,
+    /// TCP port 53.
+    DnsTcp = 15,
+    /// The first of [`Listeners::ports`].
+    Port0 = 16,
+    /// The second.
+    Port1 = 17,
+    /// The third.
+    Port2 = 18,
+    /// The fourth.
+    Port3 = 19,
+    /// The fifth.
+    Port4 = 20,
+    /// The sixth.
+    Port5 = 21,
+    /// The seventh.
+    Port6 = 22,
+    /// The eighth.
+    Port7 = 23,
 }
 
 impl Descriptor {
     /// Every descriptor, in wire order.
-    pub const ALL: [Descriptor; 11] = [
+    pub const ALL: [Descriptor; 24] = [
         Descriptor::Process,
         Descriptor::Start,
         Descriptor::Report,
@@ -184,10 +253,35 @@ impl Descriptor {
         Descriptor::Kill,
         Descriptor::Freeze,
         Descriptor::Reclaim,
+        Descriptor::Proxy,
+        Descriptor::Http,
+        Descriptor::Tls,
+        Descriptor::Dns,
+        Descriptor::DnsTcp,
+        Descriptor::Port0,
+        Descriptor::Port1,
+        Descriptor::Port2,
+        Descriptor::Port3,
+        Descriptor::Port4,
+        Descriptor::Port5,
+        Descriptor::Port6,
+        Descriptor::Port7,
+    ];
+
+    /// The sockets for named ports, in order.
+    pub const PORTS: [Descriptor; MAX_PORTS] = [
+        Descriptor::Port0,
+        Descriptor::Port1,
+        Descriptor::Port2,
+        Descriptor::Port3,
+        Descriptor::Port4,
+        Descriptor::Port5,
+        Descriptor::Port6,
+        Descriptor::Port7,
     ];
 
     /// Its bit in a set.
-    pub const fn bit(self) -> u16 {
+    pub const fn bit(self) -> u32 {
         1 << self as u8
     }
 }
@@ -200,7 +294,7 @@ pub struct Applied {
     /// Whether its ids differ from those of the daemon and of every other sandbox.
     pub separate_ids: bool,
     /// The descriptors that come along, by [`Descriptor::bit`].
-    pub descriptors: u16,
+    pub descriptors: u32,
 }
 
 impl Applied {
@@ -259,6 +353,10 @@ impl Request {
                 writer.u8(prepare.exec.into());
                 writer.u8(prepare.landlock);
                 prepare.limits.write(&mut writer);
+                writer.u8(prepare.listeners.is_some().into());
+                for port in prepare.listeners.unwrap_or_default().ports {
+                    writer.u16(port);
+                }
             }
             Request::Adopt { execution } => {
                 writer.u8(2);
@@ -284,6 +382,7 @@ impl Request {
                 exec: reader.bool()?,
                 landlock: reader.u8()?,
                 limits: SandboxLimits::read(&mut reader)?,
+                listeners: read_listeners(&mut reader)?,
             }),
             2 => Request::Adopt { execution: reader.u128()? },
             3 => Request::Destroy { execution: reader.u128()? },
@@ -306,7 +405,7 @@ impl Reply {
                 writer.u128(*execution);
                 writer.u8(applied.controllers);
                 writer.u8(applied.separate_ids.into());
-                writer.u16(applied.descriptors);
+                writer.u32(applied.descriptors);
             }
             Reply::Destroyed { execution } => {
                 writer.u8(2);
@@ -338,7 +437,7 @@ impl Reply {
                 applied: Applied {
                     controllers: reader.u8()?,
                     separate_ids: reader.bool()?,
-                    descriptors: reader.u16()?,
+                    descriptors: reader.u32()?,
                 },
             },
             2 => Reply::Destroyed { execution: reader.u128()? },
@@ -360,6 +459,21 @@ impl Reply {
         reader.end()?;
         Ok(reply)
     }
+}
+
+fn read_listeners(reader: &mut Reader<'_>) -> Result<Option<Listeners>, Malformed> {
+    let wanted = reader.bool()?;
+    let mut ports = [0; MAX_PORTS];
+    for port in &mut ports {
+        *port = reader.u16()?;
+    }
+    let used = ports.iter().rposition(|port| *port != 0).map_or(0, |last| last + 1);
+    if !wanted && used > 0 {
+        return Err(Malformed("ports of no listeners"));
+    }
+    let listeners = Listeners::new(ports.get(..used).unwrap_or_default());
+    let listeners = listeners.ok_or(Malformed("ports"))?;
+    Ok(wanted.then_some(listeners))
 }
 
 fn versioned(bytes: &[u8]) -> Result<Reader<'_>, Malformed> {

@@ -20,6 +20,9 @@ pub struct Setup {
     pub single_id: bool,
     /// Whether memory and processes are limited by process limits, for want of a controller.
     pub limit_memory: bool,
+    /// Whether the payload is to trust an authority of its session's own, which comes with the start
+    /// message.
+    pub authority: bool,
     /// The limits.
     pub limits: SandboxLimits,
 }
@@ -37,7 +40,7 @@ impl Setup {
         writer.u8(self.landlock);
         writer.u8(self.single_id.into());
         writer.u8(self.limit_memory.into());
-        writer.u8(0);
+        writer.u8(self.authority.into());
         self.limits.write(&mut writer);
         writer.0
     }
@@ -51,11 +54,9 @@ impl Setup {
         let landlock = reader.u8()?;
         let single_id = reader.bool()?;
         let limit_memory = reader.bool()?;
-        if reader.u8()? != 0 {
-            return Err(Malformed("padding"));
-        }
+        let authority = reader.bool()?;
         let limits = SandboxLimits::read(&mut reader)?;
         reader.end()?;
-        Ok(Self { image, profile, exec, landlock, single_id, limit_memory, limits })
+        Ok(Self { image, profile, exec, landlock, single_id, limit_memory, authority, limits })
     }
 }

@@ -17,6 +17,9 @@ pub struct Start {
     pub argv: Vec<Vec<u8>>,
     /// `NAME=value` entries.
     pub environment: Vec<Vec<u8>>,
+    /// The certificate of the session's authority in PEM, to be trusted besides the image's own; empty for
+    /// a sandbox without listeners.
+    pub authority: Vec<u8>,
 }
 
 impl Start {
@@ -26,7 +29,10 @@ impl Start {
         writer.u32(0);
         writer.u32(count(&self.argv)?);
         writer.u32(count(&self.environment)?);
-        for text in std::iter::once(&self.cwd).chain(&self.argv).chain(&self.environment) {
+        // Left out where there is none: a stub of the version before expects nothing here.
+        let authority = Some(&self.authority).filter(|text| !text.is_empty());
+        let texts = std::iter::once(&self.cwd).chain(&self.argv).chain(&self.environment);
+        for text in texts.chain(authority) {
             if text.contains(&0) {
                 return Err(Malformed("NUL in a string"));
             }
@@ -63,8 +69,17 @@ impl Start {
         let cwd = reader.string()?.to_vec();
         let argv = strings(&mut reader, arguments)?;
         let environment = strings(&mut reader, variables)?;
+        let authority = if reader.is_at_end() {
+            Vec::new()
+        } else {
+            let text = reader.string()?;
+            if text.is_empty() {
+                return Err(Malformed("an authority of no bytes")); // none is said by leaving it out
+            }
+            text.to_vec()
+        };
         reader.end()?;
-        Ok(Self { cwd, argv, environment })
+        Ok(Self { cwd, argv, environment, authority })
     }
 }
 

@@ -59,6 +59,8 @@ steps! {
     Destroy = 12 "destroy",
     /// A network namespace that nobody was in before, with loopback up.
     MakeNetwork = 13 "make_network",
+    /// The sockets in it on which the daemon takes its traffic.
+    Listen = 14 "listen",
     // By init.
     /// The setup message from the launcher.
     ReadSetup = 32 "read_setup",
@@ -82,6 +84,8 @@ steps! {
     MountPts = 42 "mount_pts",
     /// The workspace.
     MountWorkspace = 43 "mount_workspace",
+    /// What the payload trusts: the image's authorities and its session's.
+    MountTrust = 55 "mount_trust",
     /// The image becomes the root, the host's is gone.
     PivotRoot = 44 "pivot_root",
     /// Resource limits of processes.
@@ -100,6 +104,8 @@ steps! {
     Seccomp = 51 "seccomp",
     /// The start message from the daemon.
     ReadStart = 52 "read_start",
+    /// The session's authority among those that the payload trusts.
+    WriteTrust = 56 "write_trust",
     /// The working directory.
     ChangeDirectory = 53 "change_directory",
     /// The payload's program.

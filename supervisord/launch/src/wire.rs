@@ -82,6 +82,11 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
+    /// Whether everything was taken.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Fails unless everything was taken.
     pub(crate) fn end(self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(Malformed("too long")) }

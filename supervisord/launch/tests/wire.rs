@@ -11,8 +11,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{
-    Applied, Ended, Image, MAX_MESSAGE, MAX_START, Prepare, Reply, Report, Request, SandboxLimits,
-    Setup, Start, Step,
+    Applied, Ended, Image, Listeners, MAX_MESSAGE, MAX_PORTS, MAX_START, Prepare, Reply, Report,
+    Request, SandboxLimits, Setup, Start, Step,
 };
 
 fn limits() -> impl Strategy<Value = SandboxLimits> {
@@ -33,16 +33,25 @@ fn limits() -> impl Strategy<Value = SandboxLimits> {
     })
 }
 
+fn listeners() -> impl Strategy<Value = Option<Listeners>> {
+    let ports = prop::collection::btree_set(1024..3000u16, 0..=MAX_PORTS);
+    prop::option::of(ports.prop_map(|ports| {
+        Listeners::new(&ports.into_iter().collect::<Vec<_>>()).expect("distinct and not given")
+    }))
+}
+
 fn profile() -> impl Strategy<Value = Profile> {
     prop::sample::select(Profile::PAYLOAD.to_vec())
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let prepare = (any::<u128>(), any::<u16>(), profile(), any::<bool>(), any::<u8>(), limits());
+    let prepare =
+        (any::<u128>(), any::<u16>(), profile(), any::<bool>(), any::<u8>(), limits(), listeners());
     prop_oneof![
-        prepare.prop_map(|(execution, image, profile, exec, landlock, limits)| {
+        prepare.prop_map(|(execution, image, profile, exec, landlock, limits, listeners)| {
             let image = Image(image);
-            Request::Prepare(Prepare { execution, image, profile, exec, landlock, limits })
+            let prepare = Prepare { execution, image, profile, exec, landlock, limits, listeners };
+            Request::Prepare(prepare)
         }),
         any::<u128>().prop_map(|execution| Request::Adopt { execution }),
         any::<u128>().prop_map(|execution| Request::Destroy { execution }),
@@ -55,7 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
-    let applied = (any::<u8>(), any::<bool>(), any::<u16>()).prop_map(
+    let applied = (any::<u8>(), any::<bool>(), any::<u32>()).prop_map(
         |(controllers, separate_ids, descriptors)| Applied {
             controllers,
             separate_ids,
@@ -113,9 +122,9 @@ proptest! {
 
     #[test]
     fn a_start_is_read_as_it_was_sent(
-        cwd in text(), argv in vec(text(), 1..8), environment in vec(text(), 0..8),
+        cwd in text(), argv in vec(text(), 1..8), environment in vec(text(), 0..8), authority in text(),
     ) {
-        let start = Start { cwd, argv, environment };
+        let start = Start { cwd, argv, environment, authority };
         let bytes = start.encode().expect("within the bound");
         let head = [bytes[0], bytes[1], bytes[2], bytes[3]];
         prop_assert_eq!(Start::length(head), Ok(bytes.len()));
@@ -176,4 +185,15 @@ fn a_start_that_holds_nul_or_is_over_its_bound_is_not_sent() {
     assert!(start(vec![b"a\0b".to_vec()]).is_err());
     assert!(start(vec![vec![b'a'; MAX_START]]).is_err());
     assert!(start(Vec::new()).is_err());
+}
+
+#[test]
+fn a_port_is_asked_for_once_and_not_if_it_is_there_anyway() {
+    for ports in [[5432, 5432], [0, 5432], [80, 5432], [443, 1], [53, 1], [3128, 1]] {
+        assert_eq!(Listeners::new(&ports), None, "{ports:?}");
+    }
+    let many: Vec<u16> = (5000..=5000 + MAX_PORTS as u16).collect();
+    assert_eq!(Listeners::new(&many), None);
+    let ports = Listeners::new(&[5432, 25]).expect("both are free");
+    assert_eq!(ports.ports().collect::<Vec<_>>(), [5432, 25]);
 }

@@ -1,13 +1,14 @@
 //! The command line: root's word on what may be launched. Everything has a safe default.
 
 use std::ffi::OsString;
+use std::fs;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use supervisor_launch::SandboxLimits;
 use supervisor_launch::seccomp::Profile;
 
-use crate::failure::Fatal;
+use crate::failure::{Fatal, fatal};
 
 /// What the command line says.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub enum DaemonSocket {
     Inherited(RawFd),
     /// A socket to listen on: daemons come and go, sandboxes stay.
     Listen(PathBuf),
+    /// The same, made by whoever started us, who chose its owner and mode (systemd, a socket unit).
+    ListenInherited(RawFd),
 }
 
 /// Where sandboxes' cgroups go.
@@ -71,8 +74,8 @@ const CEILING: SandboxLimits = SandboxLimits {
     io_write_iops: 0,
 };
 
-const USAGE: &str = "usage: supervisor-launcher (--daemon-fd N | --listen PATH) --daemon-uid N \
-    [--daemon-gid N] [--cgroup own|private] [--first-id N] [--init PATH] [--disk PATH] \
+const USAGE: &str = "usage: supervisor-launcher (--daemon-fd N | --listen PATH | --listen-fd N) \
+    (--daemon-uid N [--daemon-gid N] | --daemon-user NAME) [--cgroup own|private] [--first-id N] [--init PATH] [--disk PATH] \
     [--landlock-min ABI] [--exec yes|no] [--profiles NAME,NAME] \
     [--io-read-bps N] [--io-write-bps N] [--io-read-iops N] [--io-write-iops N] \
     [--memory-max BYTES] [--pids-max N] [--cpu-max PERCENT] [--cpu-time MS] [--open-files N] \
@@ -102,8 +105,10 @@ impl Arguments {
             match name.to_str().unwrap_or_default() {
                 "--daemon-fd" => daemon = Some(DaemonSocket::Inherited(small(number()?)?)),
                 "--listen" => daemon = Some(DaemonSocket::Listen(PathBuf::from(value))),
+                "--listen-fd" => daemon = Some(DaemonSocket::ListenInherited(small(number()?)?)),
                 "--daemon-uid" => uid = Some(small(number()?)?),
                 "--daemon-gid" => gid = Some(small(number()?)?),
+                "--daemon-user" => (uid, gid) = account(&value)?,
                 "--first-id" => read.first_id = Some(small(number()?)?),
                 "--exec" => {
                     read.exec = match value.to_str() {
@@ -154,6 +159,22 @@ impl Arguments {
     }
 }
 
+/// The ids of an account of this host. Its file is read as it stands (passwd(5)): the C library would
+/// load code that this program has no business with.
+fn account(name: &OsString) -> Result<(Option<u32>, Option<u32>), Fatal> {
+    let accounts = fatal("read /etc/passwd", fs::read_to_string("/etc/passwd"))?;
+    let found = name.to_str().and_then(|name| ids_in(&accounts, name));
+    let (uid, gid) =
+        found.ok_or_else(|| Fatal::refuse(format!("/etc/passwd has no account {name:?}")))?;
+    Ok((Some(uid), Some(gid)))
+}
+
+fn ids_in(accounts: &str, name: &str) -> Option<(u32, u32)> {
+    let mut fields = accounts.lines().map(|line| line.split(':'));
+    let mut fields = fields.find_map(|mut fields| (fields.next()? == name).then_some(fields))?;
+    Some((fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
 fn number(value: &OsString) -> Result<u64, Fatal> {
     let parsed = value.to_str().and_then(|text| text.parse().ok());
     parsed.ok_or_else(|| Fatal::refuse(USAGE))
@@ -182,6 +203,16 @@ mod tests {
     #[test]
     fn a_daemon_that_is_root_is_refused() {
         assert!(read(&["--daemon-fd", "3", "--daemon-uid", "0"]).is_err());
+    }
+
+    #[test]
+    fn an_account_is_found_by_its_whole_name() {
+        let accounts =
+            "root:x:0:0:root:/root:/bin/sh\nsup:x:7:8::/:/bin/false\nbad:x:seven:8::/:\n";
+        assert_eq!(ids_in(accounts, "sup"), Some((7, 8)));
+        for nobody in ["su", "", "sup:x", "bad", "nobody"] {
+            assert_eq!(ids_in(accounts, nobody), None, "{nobody}");
+        }
     }
 
     #[test]

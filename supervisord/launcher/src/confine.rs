@@ -11,11 +11,12 @@ use supervisor_sys::{Instruction, install_filter};
 use crate::failure::{Fatal, fatal};
 
 /// What a privileged launcher keeps.
-const KEPT: [Capability; 4] = [
-    Capability::CAP_SYS_ADMIN, // mounts, id maps of mounts
-    Capability::CAP_SETUID,    // user maps with ids that are not ours
-    Capability::CAP_SETGID,    // group maps with ids that are not ours
-    Capability::CAP_NET_ADMIN, // loopback in network namespaces that we make
+const KEPT: [Capability; 5] = [
+    Capability::CAP_SYS_ADMIN,        // mounts, id maps of mounts
+    Capability::CAP_SETUID,           // user maps with ids that are not ours
+    Capability::CAP_SETGID,           // group maps with ids that are not ours
+    Capability::CAP_NET_ADMIN,        // loopback and routes in network namespaces that we make
+    Capability::CAP_NET_BIND_SERVICE, // ports 53, 80 and 443 in them
 ];
 
 /// Drops what isn't needed, and last of all installs a filter that init and payloads inherit. An unprivileged launcher has capabilities over its own user namespace
@@ -49,7 +50,10 @@ fn keep_only(own_cgroup: bool) -> io::Result<()> {
         kept.insert(Capability::CAP_DAC_OVERRIDE);
     }
     for capability in caps::runtime::thread_all_supported() {
-        if !kept.contains(&capability) {
+        let bounded =
+            caps::has_cap(None, CapSet::Bounding, capability).map_err(io::Error::other)?;
+        // What is gone already, as from a systemd unit's own set, takes no CAP_SETPCAP to drop.
+        if bounded && !kept.contains(&capability) {
             caps::drop(None, CapSet::Bounding, capability).map_err(io::Error::other)?;
         }
     }

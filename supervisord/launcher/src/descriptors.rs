@@ -59,7 +59,7 @@ impl Outside {
     }
 
     /// The set of places that are filled.
-    pub fn present(&self) -> u16 {
+    pub fn present(&self) -> u32 {
         let filled = Descriptor::ALL.iter().filter(|place| self.get(**place).is_some());
         filled.map(|place| place.bit()).sum()
     }

@@ -11,6 +11,7 @@ mod descriptors;
 mod failure;
 mod ids;
 mod image;
+mod listen;
 mod network;
 mod root;
 mod sandbox;

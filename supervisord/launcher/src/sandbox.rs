@@ -28,6 +28,7 @@ use crate::cgroup::{Base, Leaf};
 use crate::descriptors::{Inside, Outside, pipes};
 use crate::failure::{Failed, Fatal, at, fatal, tell};
 use crate::ids::{Ids, Range};
+use crate::listen;
 use crate::network::Network;
 use crate::root::Root;
 use crate::workspace;
@@ -236,6 +237,11 @@ impl Sandboxes {
     ) -> Result<(), Failed> {
         at(Step::MakeNetwork, self.network.refresh())?;
         self.network.hand_over(); // whatever comes of the clone
+        if let Some(listeners) = &request.listeners {
+            for (place, socket) in at(Step::Listen, listen::make(listeners))? {
+                sandbox.outside.put(place, socket);
+            }
+        }
         let cgroup = sandbox.leaf.as_ref().map(Leaf::directory);
         let cloned = clone_into(&self.made_from.proof, Namespaces::UserAndPid, cgroup);
         let (process, pid) = match at(Step::Clone, cloned)? {
@@ -258,6 +264,7 @@ impl Sandboxes {
             landlock: request.landlock.max(self.made_from.arguments.landlock),
             single_id: !self.made_from.root.privileged(),
             limit_memory: held & Applied::MEMORY == 0,
+            authority: request.listeners.is_some(),
             limits: request.limits,
         };
         at(Step::SendSetup, write_at_once(setup.as_fd(), &message.encode()))

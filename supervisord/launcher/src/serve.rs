@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::lchown;
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket, sockopt,
 };
 use nix::sys::stat::{Mode, umask};
 use supervisor_launch::{MAX_MESSAGE, Reply, Request};
@@ -44,6 +44,11 @@ impl Daemon {
                 let listener = fatal(&what, listen_on(path, uid, arguments.daemon_gid))?;
                 Ok(Self { listener: Some(listener), connection: None, uid, signals })
             }
+            DaemonSocket::ListenInherited(number) => {
+                let what = format!("listen on the inherited descriptor {number}");
+                let listener = fatal(&what, take_listener(*number))?;
+                Ok(Self { listener: Some(listener), connection: None, uid, signals })
+            }
         }
     }
 }
@@ -54,6 +59,16 @@ fn signals() -> io::Result<SignalFd> {
     set.add(Signal::SIGINT);
     set.thread_block()?;
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?)
+}
+
+/// Anything but a listening socket for datagrams in order would be taken for silence.
+fn take_listener(number: RawFd) -> io::Result<OwnedFd> {
+    let listener = take_inherited(number)?;
+    let listens = getsockopt(&listener, sockopt::AcceptConn)?;
+    if listens && getsockopt(&listener, sockopt::SockType)? == SockType::SeqPacket {
+        return Ok(listener);
+    }
+    Err(io::Error::other("it is not a listening socket of type SOCK_SEQPACKET"))
 }
 
 fn listen_on(path: &Path, uid: u32, gid: u32) -> io::Result<OwnedFd> {

@@ -148,6 +148,13 @@ pub async fn doctor<O: Operations>(call: Call<O>) -> Result<Response<Body>, Prob
     json(StatusCode::OK, &call.front.operations.doctor()?)
 }
 
+/// `POST /v1/reload`
+pub async fn reload<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let (front, caller) = (call.front.clone(), call.caller);
+    let reloaded = to_the_end(async move { front.operations.reload(&caller).await }).await?;
+    json(StatusCode::OK, &reloaded)
+}
+
 /// `GET /v1/openapi.json`
 pub async fn openapi<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     Ok(with_type(StatusCode::OK, JSON, Body::from(call.front.document.clone())))

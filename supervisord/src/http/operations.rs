@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use supervisor_api::{
     ApiError, Artifact, ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, OutputChunk,
-    SubmitRequest,
+    Reloaded, SubmitRequest,
 };
 
 use crate::supervisor::{Caller, ListQuery, OutputQuery, OutputReader, Supervisor};
@@ -84,6 +84,9 @@ pub trait Operations: Send + Sync + 'static {
     ///
     /// When the daemon can't tell.
     fn doctor(&self) -> Result<Doctor, ApiError>;
+
+    /// Reads configuration and policies anew, all or nothing.
+    fn reload(&self, caller: &Caller) -> impl Future<Output = Result<Reloaded, ApiError>> + Send;
 }
 
 impl Chunks for OutputReader {
@@ -140,5 +143,9 @@ impl Operations for Supervisor {
 
     fn doctor(&self) -> Result<Doctor, ApiError> {
         Supervisor::doctor(self)
+    }
+
+    async fn reload(&self, caller: &Caller) -> Result<Reloaded, ApiError> {
+        Supervisor::reload(self, caller).await
     }
 }

@@ -86,6 +86,7 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "artifacts" => route(operation, calls::artifacts),
         "artifact" => route(operation, calls::artifact),
         "doctor" => route(operation, calls::doctor),
+        "reload" => route(operation, calls::reload),
         "openapi" => route(operation, calls::openapi),
         _ => return None,
     })

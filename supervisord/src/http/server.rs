@@ -25,7 +25,7 @@ type PeerOf = Arc<dyn Fn(&UnixStream) -> io::Result<Peer> + Send + Sync>;
 #[derive(Clone)]
 pub struct Server {
     routes: Routes,
-    roles: Arc<Roles>,
+    roles: Roles,
     bounds: Bounds,
     connections: Arc<Pool>,
     peer_of: PeerOf,
@@ -46,7 +46,7 @@ impl Server {
         let per_uid = CONNECTIONS_PER_UID as u64;
         Self {
             routes: Routes::new(operations, bounds),
-            roles: Arc::new(roles),
+            roles,
             bounds,
             connections: Pool::new(CONNECTIONS as u64, per_uid, ADMIN_CONNECTIONS as u64),
             peer_of,
@@ -102,7 +102,7 @@ impl Server {
                 return;
             }
         };
-        let caller = self.roles.caller(peer);
+        let caller = self.roles.caller(&peer);
         let bounds = self.bounds;
         match self.connections.take(&caller, 1) {
             Some(share) => {

@@ -4,6 +4,7 @@
 
 mod capability;
 mod clone;
+mod datagram;
 mod descriptor;
 mod filter;
 mod lock;
@@ -15,13 +16,14 @@ mod random;
 
 pub use capability::{empty_bounding_set, no_capabilities_left, set_securebits};
 pub use clone::{Cloned, Namespaces, SingleThreaded, clone_into, fork};
+pub use datagram::receive_from_any_address;
 pub use descriptor::{
     close_on_exec_from, inherited, keep_on_exec, sealed_memfd, take_inherited, write_at_once,
 };
 pub use filter::{Instruction, install_filter, landlock_abi};
 pub use lock::lock_first_free;
 pub use loopback::loopback_up;
-pub use message::{accept, peer_uid, receive, send};
+pub use message::{accept, peer_groups, peer_uid, receive, send};
 pub use mount::{
     FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath, mount_attributes,
 };

@@ -5,19 +5,22 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::{check, check_fd};
 
-/// Descriptors in one message at the most. The kernel allows 253 (SCM_MAX_FD); we send 11.
-const MAX_DESCRIPTORS: usize = 16;
+/// Descriptors in one message at the most. The kernel allows 253 (SCM_MAX_FD); we send 24.
+const MAX_DESCRIPTORS: usize = 32;
+
+/// Bytes of a control message: its head and a number for each.
+const CONTROL: usize = HEAD + MAX_DESCRIPTORS * size_of::<libc::c_int>();
 
 /// Room for the control message that holds them, aligned as the kernel wants it.
 #[repr(C, align(8))]
-struct Control([u8; 128]);
+struct Control([u8; CONTROL]);
 
 /// Sends one datagram. It goes whole or not at all.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     if fds.len() > MAX_DESCRIPTORS {
         return Err(io::Error::from_raw_os_error(libc::E2BIG));
     }
-    let mut control = Control([0; 128]);
+    let mut control = Control([0; CONTROL]);
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: `msghdr` is plain old data for which all zeroes is a value.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -56,7 +59,7 @@ fn put_rights(control: &mut Control, header: &mut libc::msghdr, numbers: &[libc:
 /// descriptors, marked close-on-exec. A datagram or a set of descriptors that was cut is an error,
 /// and what arrived of it is closed.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut control = Control([0; 128]);
+    let mut control = Control([0; CONTROL]);
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: `msghdr` is plain old data for which all zeroes is a value.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -123,4 +126,39 @@ pub fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
     };
     check(result.into())?;
     Ok(peer.uid)
+}
+
+/// Groups that a process may have at the most (NGROUPS_MAX).
+const MAX_GROUPS: usize = 65_536;
+
+/// The supplementary groups of a connected Unix socket's other end, as they were when it connected
+/// (SO_PEERGROUPS, Linux 4.13).
+pub fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; 64];
+    loop {
+        let mut length = size_of_val(groups.as_slice()) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes into the vector, all of which are there.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        match check(result.into()) {
+            Ok(_) => {
+                groups.truncate(length as usize / size_of::<libc::gid_t>());
+                return Ok(groups);
+            }
+            // The length that it takes comes with the error.
+            Err(error)
+                if error.raw_os_error() == Some(libc::ERANGE) && groups.len() < MAX_GROUPS =>
+            {
+                groups.resize(MAX_GROUPS, 0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -77,3 +77,17 @@ fn copies(socket: &OwnedFd) -> usize {
         .filter(|target| *target == itself)
         .count()
 }
+
+#[test]
+fn a_peers_groups_are_those_of_its_process() {
+    let (ours, _theirs) = pair();
+    let mut own: Vec<u32> = nix::unistd::getgroups()
+        .expect("groups")
+        .into_iter()
+        .map(nix::unistd::Gid::as_raw)
+        .collect();
+    let mut groups = supervisor_sys::peer_groups(ours.as_fd()).expect("groups");
+    own.sort_unstable();
+    groups.sort_unstable();
+    assert_eq!(groups, own);
+}

@@ -61,6 +61,13 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
         }
         "artifacts" => json_answer(200, &json!(shared.artifacts())),
         "artifact" => artifact_answer(&shared, &path),
+        "reload" => match shared.script.lock().expect("whole").refusal.clone() {
+            Some(error) => problem(error),
+            None => json_answer(
+                200,
+                &json!({"generation": 2, "mode": "strict", "policies": ["default", "own"]}),
+            ),
+        },
         _ => json_answer(200, &doctor()),
     })
 }

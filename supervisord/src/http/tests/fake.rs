@@ -10,8 +10,8 @@ use std::time::Duration;
 use supervisor_api::{
     ApiError, Artifact, ArtifactList, Content, ControlReport, ControlStatus, Doctor, ErrorCode,
     Execution, ExecutionId, ExecutionList, Limit, Limits, Mode, Outcome, OutputChunk,
-    OutputSummary, PolicyReference, RefusedArtifact, SessionId, State, Stream, SubmitRequest,
-    UniqueMap, Usage,
+    OutputSummary, PolicyReference, RefusedArtifact, Reloaded, SessionId, State, Stream,
+    SubmitRequest, UniqueMap, Usage,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -186,6 +186,13 @@ impl Operations for Fake {
             healthy: false,
             controls: vec![control()],
         })
+    }
+
+    async fn reload(&self, caller: &Caller) -> Result<Reloaded, ApiError> {
+        if caller.role != Role::Admin {
+            return Err(ApiError::new(ErrorCode::PermissionDenied, "administrators only"));
+        }
+        Ok(Reloaded { generation: 2, mode: Mode::Strict, policies: vec!["default".into()] })
     }
 }
 

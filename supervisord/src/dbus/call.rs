@@ -1,0 +1,186 @@
+//! One call: what the message says, and who the bus says has sent it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use supervisor_api::{ApiError, ErrorCode, ExecutionId};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use zbus::Connection;
+use zbus::message::{Flags, Message};
+
+use crate::dbus::bounds::{
+    BUS_PATIENCE, CALLS, CALLS_PER_UID, FEEDS, FEEDS_PER_UID, READERS, ROOT_CALLS, ROOT_FEEDS,
+};
+use crate::dbus::failure::Failure;
+use crate::dbus::names::{BUS, BUS_PATH};
+use crate::dbus::polkit::{self, Action, Decision};
+use crate::dbus::subscribers::Subscribers;
+use crate::http::Pool;
+use crate::supervisor::{Caller, Role, Supervisor};
+
+/// What all calls share.
+pub struct Front {
+    /// Does the work.
+    pub supervisor: Supervisor,
+    /// The bus.
+    pub connection: Connection,
+    /// Who gets signals.
+    pub subscribers: Arc<Subscribers>,
+    /// Calls by uid.
+    pub calls: Arc<Pool>,
+    /// Pipes by uid.
+    pub feeds: Arc<Pool>,
+    /// Permits to read JSON.
+    pub readers: Arc<Semaphore>,
+}
+
+/// A call whose sender is known.
+#[derive(Debug)]
+pub struct Call {
+    message: Message,
+    sender: String,
+    uid: u32,
+}
+
+impl Front {
+    /// A front end on this connection.
+    pub fn new(supervisor: Supervisor, connection: Connection) -> Self {
+        Self {
+            supervisor,
+            connection,
+            subscribers: Arc::default(),
+            calls: Pool::new(CALLS, CALLS_PER_UID, ROOT_CALLS),
+            feeds: Pool::new(FEEDS, FEEDS_PER_UID, ROOT_FEEDS),
+            readers: Arc::new(Semaphore::new(READERS)),
+        }
+    }
+
+    /// Asks the bus who has sent a message.
+    ///
+    /// # Errors
+    ///
+    /// When it doesn't say, which must never read as somebody in particular.
+    pub async fn identify(&self, message: Message, sender: String) -> Result<Call, Failure> {
+        let asked = self.connection.call_method(
+            Some(BUS),
+            BUS_PATH,
+            Some(BUS),
+            "GetConnectionUnixUser",
+            &sender,
+        );
+        let answer = timeout(BUS_PATIENCE, asked).await.map_err(|_| unidentified())?;
+        let answer = answer.map_err(|_| unidentified())?;
+        let uid: u32 = answer.body().deserialize().map_err(|_| unidentified())?;
+        if uid == u32::MAX {
+            return Err(unidentified());
+        }
+        Ok(Call { message, sender, uid })
+    }
+
+    /// Whether a connection has not left the bus.
+    pub async fn is_there(&self, name: &str) -> bool {
+        let asked =
+            self.connection.call_method(Some(BUS), BUS_PATH, Some(BUS), "NameHasOwner", &name);
+        match timeout(BUS_PATIENCE, asked).await {
+            Ok(Ok(answer)) => answer.body().deserialize().unwrap_or(false),
+            _ => false,
+        }
+    }
+
+    /// Whether polkit lets the caller do this.
+    pub async fn decide(&self, call: &Call, action: Action) -> Decision {
+        polkit::decide(&self.connection, &call.sender, action, call.may_ask()).await
+    }
+
+    /// As whom the caller does something with an execution: as itself with its own, as an
+    /// administrator with any other that polkit allows. What is not its own gets the same answer
+    /// whether it exists or not, and polkit is asked either way.
+    pub async fn caller_for(&self, call: &Call, id: ExecutionId, action: Action) -> Caller {
+        let own = call.own();
+        match self.supervisor.status(&own, id, Duration::ZERO).await {
+            Err(error) if error.code == ErrorCode::NotFound => {
+                match self.decide(call, action).await {
+                    Decision::Yes => Caller { role: Role::Admin, ..own },
+                    Decision::No | Decision::Challenge => own,
+                }
+            }
+            _ => own,
+        }
+    }
+
+    /// The caller as an administrator, if polkit allows this.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::PermissionDenied`], or that somebody has to authenticate.
+    pub async fn administrator(&self, call: &Call, action: Action) -> Result<Caller, Failure> {
+        match self.decide(call, action).await {
+            Decision::Yes => Ok(Caller { role: Role::Admin, ..call.own() }),
+            Decision::Challenge => Err(Failure::NobodyToAsk),
+            Decision::No => {
+                let name = action.id();
+                let problem = format!("polkit does not allow {name}");
+                let error = ApiError::new(ErrorCode::PermissionDenied, problem);
+                let hint = "an administrator may grant it in a polkit rule; see pkaction";
+                Err(error.with_hint(hint).into())
+            }
+        }
+    }
+}
+
+impl Call {
+    /// The message.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// The connection that it came over.
+    pub fn sender(&self) -> &str {
+        &self.sender
+    }
+
+    /// The caller with what is its own.
+    pub fn own(&self) -> Caller {
+        Caller { uid: self.uid, role: Role::Agent }
+    }
+
+    /// The caller as bounds see it: some is kept for root, so that a flood can be ended.
+    pub fn weight(&self) -> Caller {
+        let role = if self.uid == 0 { Role::Admin } else { Role::Agent };
+        Caller { uid: self.uid, role }
+    }
+
+    /// The arguments.
+    ///
+    /// # Errors
+    ///
+    /// When they are of other types.
+    pub fn arguments<T>(&self) -> Result<T, Failure>
+    where
+        T: serde::de::DeserializeOwned + zbus::Type,
+    {
+        self.message.body().deserialize().map_err(|error| Failure::arguments(&error))
+    }
+
+    /// An answer with these values.
+    ///
+    /// # Errors
+    ///
+    /// When it would be larger than any message.
+    pub fn answer<T>(&self, values: &T) -> Result<Message, Failure>
+    where
+        T: serde::Serialize + zbus::DynamicType,
+    {
+        Message::method_return(&self.message.header()).build(values).map_err(Failure::internal)
+    }
+
+    /// Whether somebody may be asked for a password.
+    fn may_ask(&self) -> bool {
+        self.message.primary_header().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH)
+    }
+}
+
+fn unidentified() -> Failure {
+    ApiError::new(ErrorCode::PermissionDenied, "the bus does not say who calls").into()
+}

@@ -1,0 +1,74 @@
+//! From a message to the function that does it, by object, interface and member. The descriptions that
+//! are served say the same; a test calls everything that they name.
+
+use zbus::message::Message;
+
+use crate::dbus::bounds::{MAX_CALL, MAX_TYPED_CALL};
+use crate::dbus::call::{Call, Front};
+use crate::dbus::failure::Failure;
+use crate::dbus::names::{
+    EXECUTION, INTROSPECTABLE, MANAGER, OBJECT_MANAGER, Object, PEER, PROPERTIES,
+};
+use crate::dbus::{execution, manager, objects, properties};
+use supervisor_api::{ApiError, ErrorCode};
+
+/// Whether a message may be as large as it is; asked before anything of it is read.
+///
+/// # Errors
+///
+/// [`ErrorCode::TooLarge`].
+pub fn check_size(message: &Message) -> Result<(), Failure> {
+    let header = message.header();
+    let is_json = header.member().is_some_and(|member| member.as_str() == "SubmitJson");
+    let most = if is_json { MAX_CALL } else { MAX_TYPED_CALL };
+    if message.data().len() <= most {
+        return Ok(());
+    }
+    let error = ApiError::new(ErrorCode::TooLarge, "the call is too large");
+    let hint = format!("{most} bytes are the most; the socket takes larger submissions");
+    Err(error.with_hint(hint).into())
+}
+
+/// Does what a call asks for.
+///
+/// # Errors
+///
+/// What becomes of it otherwise; the caller is told.
+pub async fn act(front: &Front, call: &Call) -> Result<Message, Failure> {
+    let header = call.message().header();
+    let path = header.path().map(|path| path.as_str()).unwrap_or_default();
+    let object = Object::at(path).ok_or_else(Failure::unknown_object)?;
+    let member = header.member().map(|member| member.as_str()).unwrap_or_default();
+    // A call may leave its interface out (D-Bus specification); members here are unambiguous.
+    let interface = header.interface().map(|interface| interface.as_str());
+    let interface = interface.or_else(|| interface_of(object, member));
+    match (object, interface.ok_or_else(Failure::unknown_method)?) {
+        (_, PEER) => peer(call, member),
+        (_, INTROSPECTABLE) => objects::introspect(front, call, object, member).await,
+        (_, PROPERTIES) => properties::act(front, call, object, member).await,
+        (Object::Manager, OBJECT_MANAGER) => objects::managed(front, call, member),
+        (Object::Manager, MANAGER) => manager::act(front, call, member).await,
+        (Object::Execution(id), EXECUTION) => execution::act(front, call, id, member).await,
+        _ => Err(Failure::unknown_interface()),
+    }
+}
+
+fn interface_of(object: Object, member: &str) -> Option<&'static str> {
+    match (member, object) {
+        ("Ping" | "GetMachineId", _) => Some(PEER),
+        ("Introspect", _) => Some(INTROSPECTABLE),
+        ("Get" | "GetAll" | "Set", _) => Some(PROPERTIES),
+        ("GetManagedObjects", Object::Manager) => Some(OBJECT_MANAGER),
+        (_, Object::Manager) => Some(MANAGER),
+        (_, Object::Execution(_)) => Some(EXECUTION),
+        _ => None,
+    }
+}
+
+/// Signs of life. The machine's id is for systemd to tell, and no business of ours.
+fn peer(call: &Call, member: &str) -> Result<Message, Failure> {
+    match member {
+        "Ping" => call.answer(&()),
+        _ => Err(Failure::unknown_method()),
+    }
+}

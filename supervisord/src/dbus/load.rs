@@ -1,0 +1,76 @@
+//! How much is being done for each connection, counted before anything else is known of a call.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::dbus::bounds::{BYTES, BYTES_PER_SENDER, CALLS_PER_SENDER};
+
+/// The calls that are being answered.
+#[derive(Debug, Default)]
+pub struct Load(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    bytes: usize,
+    senders: HashMap<String, (usize, usize)>,
+}
+
+/// One call's share; dropping it gives it back.
+#[derive(Debug)]
+pub struct Place {
+    load: Arc<Load>,
+    sender: String,
+    bytes: usize,
+}
+
+impl Load {
+    /// A place for a call of so many bytes, or nothing if that would go past a bound.
+    pub fn take(self: &Arc<Self>, sender: &str, bytes: usize) -> Option<Place> {
+        let mut held = self.lock();
+        let (calls, own) = held.senders.get(sender).copied().unwrap_or_default();
+        let (sum, own) = (held.bytes.checked_add(bytes)?, own.checked_add(bytes)?);
+        if calls >= CALLS_PER_SENDER || own > BYTES_PER_SENDER || sum > BYTES {
+            return None;
+        }
+        held.bytes = sum;
+        held.senders.insert(sender.to_owned(), (calls + 1, own));
+        Some(Place { load: self.clone(), sender: sender.to_owned(), bytes })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // The numbers are changed together and without a panic between.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.load.lock();
+        held.bytes = held.bytes.saturating_sub(self.bytes);
+        match held.senders.get_mut(&self.sender) {
+            Some((calls, bytes)) if *calls > 1 => {
+                *calls -= 1;
+                *bytes = bytes.saturating_sub(self.bytes);
+            }
+            _ => drop(held.senders.remove(&self.sender)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_has_so_many_calls_and_bytes_at_once_and_no_more() {
+        let load = Arc::new(Load::default());
+        let places: Vec<_> = (0..CALLS_PER_SENDER).map(|_| load.take(":1.1", 1)).collect();
+        assert!(places.iter().all(Option::is_some) && load.take(":1.1", 1).is_none());
+        assert!(load.take(":1.2", BYTES_PER_SENDER + 1).is_none());
+        let large = load.take(":1.2", BYTES_PER_SENDER);
+        assert!(large.is_some() && load.take(":1.2", 1).is_none());
+        drop((places, large));
+        assert_eq!(load.lock().bytes, 0);
+        assert!(load.lock().senders.is_empty());
+    }
+}

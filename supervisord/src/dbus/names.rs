@@ -1,0 +1,111 @@
+//! The names on the bus, and which object a path means.
+
+use supervisor_api::ExecutionId;
+use zbus::ObjectPath;
+
+/// The well-known name.
+pub const BUS_NAME: &str = "org.supervisord.Supervisor1";
+
+/// The manager's object, which is the object manager too.
+pub const MANAGER_PATH: &str = "/org/supervisord/Supervisor1";
+
+/// What executions' objects hang under.
+pub const EXECUTIONS_PATH: &str = "/org/supervisord/Supervisor1/execution";
+
+/// The manager's interface.
+pub const MANAGER: &str = "org.supervisord.Supervisor1.Manager";
+
+/// An execution's interface.
+pub const EXECUTION: &str = "org.supervisord.Supervisor1.Execution";
+
+/// The standard interfaces (D-Bus specification, "Standard Interfaces").
+pub const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// Descriptions.
+pub const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
+/// Lists of objects.
+pub const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
+/// Signs of life.
+pub const PEER: &str = "org.freedesktop.DBus.Peer";
+
+/// The bus itself.
+pub const BUS: &str = "org.freedesktop.DBus";
+/// Its object.
+pub const BUS_PATH: &str = "/org/freedesktop/DBus";
+
+/// What a path means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Object {
+    /// A node above the manager, with the one child on the way to it.
+    Above(&'static str),
+    /// The manager.
+    Manager,
+    /// The node that executions hang under.
+    Executions,
+    /// An execution, if there is one of this id.
+    Execution(ExecutionId),
+}
+
+impl Object {
+    /// The object at a path, if there can be one.
+    pub fn at(path: &str) -> Option<Self> {
+        match path {
+            "/" => return Some(Self::Above("org")),
+            "/org" => return Some(Self::Above("supervisord")),
+            "/org/supervisord" => return Some(Self::Above("Supervisor1")),
+            MANAGER_PATH => return Some(Self::Manager),
+            EXECUTIONS_PATH => return Some(Self::Executions),
+            _ => {}
+        }
+        let element = path.strip_prefix(EXECUTIONS_PATH)?.strip_prefix('/')?;
+        // `-` can't stand in a path, so what has one doesn't come here; `_` can't stand in an id.
+        element.replacen('_', "-", 1).parse().ok().map(Self::Execution)
+    }
+}
+
+/// The last element of an execution's path.
+pub fn element_of(id: ExecutionId) -> String {
+    id.to_string().replace('-', "_")
+}
+
+/// An execution's path.
+pub fn path_of(id: ExecutionId) -> ObjectPath<'static> {
+    ObjectPath::from_string_unchecked(format!("{EXECUTIONS_PATH}/{}", element_of(id)))
+}
+
+/// The id in a text. What can't be an id is looked up as the one that is never given out, so that it
+/// gets the very answer that any unknown or foreign one gets.
+pub fn id_in(text: &str) -> ExecutionId {
+    text.parse().unwrap_or(ExecutionId::from_bits(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_execution_has_one_path_and_the_path_one_execution() {
+        for bits in [0, 1, u128::MAX] {
+            let id = ExecutionId::from_bits(bits);
+            let path = path_of(id);
+            assert!(ObjectPath::try_from(path.as_str()).is_ok(), "{path}");
+            assert_eq!(Object::at(path.as_str()), Some(Object::Execution(id)));
+        }
+        for path in ["/org/supervisord/Supervisor1/execution/", "/org/supervisord/Supervisor1/x"] {
+            assert_eq!(Object::at(path), None, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_means_an_execution_but_its_own(path in "/org/supervisord/Supervisor1/execution/[a-z_0-9-]{0,30}") {
+            if let Some(Object::Execution(id)) = Object::at(&path)
+                && !path.contains("ex-")
+            {
+                let known = path_of(id);
+                prop_assert_eq!(known.as_str(), path);
+            }
+        }
+    }
+}

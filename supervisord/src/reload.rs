@@ -1,0 +1,56 @@
+//! Reading configuration and policies anew, for whichever front end was asked.
+
+use supervisor_api::{ApiError, ErrorCode, Reloaded};
+use tokio::task::spawn_blocking;
+
+use crate::journal;
+use crate::supervisor::{Caller, Role, Supervisor};
+use crate::systemd;
+
+impl Supervisor {
+    /// Reads configuration and policies anew. Either all of it is in force afterwards, for every
+    /// submission from then on, or none of it. Executions keep what they were submitted under;
+    /// connections keep the role that they were accepted with.
+    ///
+    /// # Errors
+    /// For callers who are no administrators, and when any of the files can't be used.
+    pub async fn reload(&self, caller: &Caller) -> Result<Reloaded, ApiError> {
+        if caller.role != Role::Admin {
+            let problem = "only administrators reload configuration and policies";
+            return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
+        }
+        self.read_anew().await
+    }
+
+    /// The same for the daemon itself, on SIGHUP.
+    pub async fn read_anew(&self) -> Result<Reloaded, ApiError> {
+        let inner = self.inner().clone();
+        let reloaded = spawn_blocking(move || {
+            inner.settings.reload(|generation| {
+                inner.roles.replace(&generation.admin_uids, &generation.admin_gids);
+                inner.admission.bound(generation.bounds);
+            })
+        });
+        let in_force = self.inner().settings.current().number;
+        match reloaded.await {
+            Ok(Ok(generation)) => {
+                journal::reloaded(&generation);
+                systemd::status(&format!("serving, generation {}", generation.number));
+                let (number, mode) = (generation.number, generation.mode);
+                Ok(Reloaded { generation: number, mode, policies: generation.policy_names() })
+            }
+            Ok(Err(error)) => {
+                let words = error.in_full();
+                journal::not_reloaded(in_force, &words);
+                systemd::status(&format!(
+                    "serving, generation {in_force}; a reload failed: {}",
+                    words.lines().next().unwrap_or_default()
+                ));
+                let problem = format!("generation {in_force} stays in force: {words}");
+                Err(ApiError::new(ErrorCode::Conflict, problem)
+                    .with_hint("correct the file and reload again"))
+            }
+            Err(_) => Err(ApiError::new(ErrorCode::Unavailable, "the daemon is ending")),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What the configuration and the policy files say: read together, in force together, replaced together.
+//! Whatever is wrong with any of them, what was in force stays.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use supervisor_api::Mode;
+use supervisor_policy::{Floor, PolicySet};
+
+use crate::accounts;
+use crate::admission::Bounds;
+use crate::config::Config;
+
+/// Name of root's floor among the policy files.
+const FLOOR: &str = "floor.toml";
+
+/// Why something can't be put in force.
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// One reading of the files. It never changes; whoever holds it decides by it to the end.
+#[derive(Debug)]
+pub struct Generation {
+    /// Which one since the daemon started, from 1.
+    pub number: u64,
+    /// What may be asked for.
+    pub policies: PolicySet,
+    /// The policy of a submission that names none.
+    pub default_policy: String,
+    /// What becomes of a submission whose policy needs more than the host can enforce.
+    pub mode: Mode,
+    /// Uids of administrators, besides root's and the daemon's own.
+    pub admin_uids: Vec<u32>,
+    /// Gids of administrators.
+    pub admin_gids: Vec<u32>,
+    /// How many executions there may be.
+    pub bounds: Bounds,
+}
+
+impl Generation {
+    /// The names of the policies.
+    pub fn policy_names(&self) -> Vec<String> {
+        self.policies.iter().map(|policy| policy.name().to_owned()).collect()
+    }
+}
+
+/// The files and what they said last.
+#[derive(Debug)]
+pub struct Settings {
+    source: Option<Source>,
+    current: RwLock<Arc<Generation>>,
+    /// Held while the files are read: of two readings, the later one is in force afterwards.
+    reading: Mutex<()>,
+}
+
+/// Where the settings come from, and what of them only a restart changes.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    fixed: [(&'static str, PathBuf); 3],
+}
+
+/// The files can't be put in force.
+#[derive(Debug)]
+pub struct SettingsError {
+    what: String,
+    cause: Option<Cause>,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for SettingsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause.as_ref() as _)
+    }
+}
+
+impl SettingsError {
+    fn because(what: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self { what: what.into(), cause: Some(cause.into()) }
+    }
+
+    fn refuse(what: impl Into<String>) -> Self {
+        Self { what: what.into(), cause: None }
+    }
+
+    /// The error and its causes in one line of words.
+    pub fn in_full(&self) -> String {
+        let mut words = self.to_string();
+        let mut cause = self.source();
+        while let Some(inner) = cause {
+            words.push_str(&format!(": {inner}"));
+            cause = inner.source();
+        }
+        words
+    }
+}
+
+impl Settings {
+    /// The settings of a standalone supervisor, which has no files.
+    pub fn builtin(mode: Mode) -> Result<Self, SettingsError> {
+        let policies = PolicySet::builtin()
+            .map_err(|error| SettingsError::because("can't use the built-in policies", error))?;
+        let generation = generation(1, policies, &Config { mode, ..Config::default() })?;
+        Ok(Self::of(None, generation))
+    }
+
+    /// Reads the files for the first time.
+    pub fn read(path: &Path) -> Result<(Self, Config), SettingsError> {
+        let (generation, config) = read(path, 1)?;
+        let source = Source { path: path.to_owned(), fixed: fixed(&config) };
+        Ok((Self::of(Some(source), generation), config))
+    }
+
+    fn of(source: Option<Source>, generation: Generation) -> Self {
+        let current = RwLock::new(Arc::new(generation));
+        Self { source, current, reading: Mutex::default() }
+    }
+
+    /// What is in force.
+    pub fn current(&self) -> Arc<Generation> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the files again and, if all of them can be used, puts them in force; `apply` passes on what
+    /// others hold a copy of. Blocks on the files.
+    pub fn reload(
+        &self,
+        apply: impl FnOnce(&Generation),
+    ) -> Result<Arc<Generation>, SettingsError> {
+        let source = self.source.as_ref().ok_or_else(|| {
+            SettingsError::refuse("a standalone supervisor has no configuration to read anew")
+        })?;
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let (generation, config) = read(&source.path, self.current().number + 1)?;
+        if let Some((key, _)) = fixed(&config).iter().find(|pair| !source.fixed.contains(pair)) {
+            let problem = format!("{key} in {} takes a restart to change", source.path.display());
+            return Err(SettingsError::refuse(problem));
+        }
+        let generation = Arc::new(generation);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = generation.clone();
+        apply(&generation);
+        Ok(generation)
+    }
+}
+
+fn fixed(config: &Config) -> [(&'static str, PathBuf); 3] {
+    [
+        ("socket", config.socket.clone()),
+        ("state", config.state.clone()),
+        ("launcher", config.launcher.clone()),
+    ]
+}
+
+fn read(path: &Path, number: u64) -> Result<(Generation, Config), SettingsError> {
+    let failed = || format!("can't use the configuration {}", path.display());
+    let config = Config::read(path).map_err(|error| SettingsError::because(failed(), error))?;
+    let generation = generation(number, read_policies(&config.policies)?, &config)?;
+    Ok((generation, config))
+}
+
+fn generation(
+    number: u64,
+    policies: PolicySet,
+    config: &Config,
+) -> Result<Generation, SettingsError> {
+    if policies.resolve(&config.default_policy).is_none() {
+        let name = &config.default_policy;
+        return Err(SettingsError::refuse(format!("default_policy: no policy {name:?} is there")));
+    }
+    let admins = |error| SettingsError::because("can't use the key admins", error);
+    let mut admin_uids = accounts::uids(&config.admins.users).map_err(admins)?;
+    let mut admin_gids = accounts::gids(&config.admins.groups).map_err(admins)?;
+    admin_uids.extend(&config.admins.uids);
+    admin_gids.extend(&config.admins.gids);
+    Ok(Generation {
+        number,
+        policies,
+        default_policy: config.default_policy.clone(),
+        mode: config.mode,
+        admin_uids,
+        admin_gids,
+        bounds: Bounds::from(&config.bounds),
+    })
+}
+
+fn read_policies(directory: &Path) -> Result<PolicySet, SettingsError> {
+    let failed = |error: Cause| {
+        SettingsError::because(format!("can't use the policies in {}", directory.display()), error)
+    };
+    let files = policy_files(directory).map_err(|error| failed(error.into()))?;
+    let Some(mut files) = files else {
+        return PolicySet::builtin().map_err(|error| failed(error.into()));
+    };
+    let floor = match files.remove(FLOOR) {
+        Some(text) => Floor::load(FLOOR, &text),
+        None => Floor::builtin(),
+    };
+    let floor = floor.map_err(|error| failed(error.into()))?;
+    PolicySet::load(files, floor).map_err(|error| failed(error.into()))
+}
+
+/// The policy files by name; `None` where there is no such directory.
+fn policy_files(directory: &Path) -> io::Result<Option<HashMap<String, String>>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut files = HashMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            files.insert(name, fs::read_to_string(&path)?);
+        }
+    }
+    Ok(Some(files))
+}
+
+#[cfg(test)]
+mod tests;

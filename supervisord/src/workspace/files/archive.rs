@@ -1,0 +1,274 @@
+//! A tree that comes as a tar archive (POSIX.1-2001 and GNU long names), unpacked entry by entry as it
+//! arrives. The archive is hostile: a name is a path of ours or is skipped, only files, directories and
+//! links that stay inside are made, modes are two, owners are nobody's choice, and no entry is written
+//! through what an earlier one or a payload planted.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use nix::fcntl::renameat;
+use nix::unistd::symlinkat;
+use supervisor_api::{SkippedEntry, UnpackReport};
+use supervisor_sys::random_bits;
+use tar::{Archive, Entry, EntryType, PaxExtensions};
+
+use super::error::{FileError, failed};
+use super::replace::Replacement;
+use crate::workspace::path::WorkspacePath;
+
+/// Bytes of a long name or of one set of extended fields. A path of ours has 4 KiB at the most.
+const MAX_FIELDS: u64 = 64 << 10;
+
+/// Skipped entries that are named in the report; the others are counted.
+const MAX_NAMED: usize = 100;
+
+/// Bytes written at once.
+const CHUNK: usize = 64 << 10;
+
+/// What an archive may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct UnpackBounds {
+    /// Entries, skipped ones and extended fields among them.
+    pub entries: u64,
+    /// Bytes of files. The workspace has its own limit; this one ends an archive that says it holds more
+    /// before it has filled it.
+    pub bytes: u64,
+}
+
+/// What came of it.
+pub type Unpacked = UnpackReport;
+
+/// What entries before an entry said of it.
+#[derive(Default)]
+struct Fields {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+    is_sparse: bool,
+}
+
+/// Unpacks an archive into the workspace. Files take the place of files that are there; directories that
+/// are there stay. An error leaves what was unpacked before it.
+pub fn unpack(
+    root: BorrowedFd<'_>,
+    archive: impl Read,
+    bounds: UnpackBounds,
+) -> Result<Unpacked, FileError> {
+    let mut archive = Archive::new(archive);
+    // Raw: the library would hold names and fields of any length in memory.
+    let entries = archive.entries().map_err(unreadable)?.raw(true);
+    let (mut report, mut fields, mut left) = (Unpacked::default(), Fields::default(), bounds);
+    for entry in entries {
+        let entry = entry.map_err(unreadable)?;
+        left.entries = left.entries.checked_sub(1).ok_or_else(|| {
+            FileError::TooMuch(format!("the archive has more than {} entries", bounds.entries))
+        })?;
+        match entry.header().entry_type() {
+            EntryType::XHeader => read_extensions(entry, &mut fields)?,
+            EntryType::GNULongName => fields.path = Some(long_name(entry)?),
+            EntryType::GNULongLink => fields.link = Some(long_name(entry)?),
+            EntryType::XGlobalHeader => {} // a comment, as git writes it; nothing in it is for one entry
+            _ => unpack_entry(root, entry, std::mem::take(&mut fields), &mut left, &mut report)?,
+        }
+    }
+    Ok(report)
+}
+
+fn unpack_entry(
+    root: BorrowedFd<'_>,
+    mut entry: Entry<'_, impl Read>,
+    fields: Fields,
+    left: &mut UnpackBounds,
+    report: &mut Unpacked,
+) -> Result<(), FileError> {
+    let name = fields.path.unwrap_or_else(|| entry.path_bytes().into_owned());
+    let kind = entry.header().entry_type();
+    let Some(name) = plain(&name, kind) else { return Ok(()) }; // the root itself
+    let path = match WorkspacePath::try_from(name) {
+        Ok(path) => path,
+        Err(rule) => return skip(report, name, rule.to_string()),
+    };
+    let size = fields.size.map_or_else(|| entry.size(), |size| size);
+    match kind {
+        _ if fields.is_sparse => skip(report, name, "a sparse file".to_owned()),
+        EntryType::Regular if size != entry.size() => {
+            // The library reads what the header says; an archive that says two things is not read on.
+            Err(FileError::Archive(format!("the archive gives {path} two sizes")))
+        }
+        EntryType::Regular => {
+            left.bytes = left.bytes.checked_sub(size).ok_or_else(|| {
+                FileError::TooMuch("the archive's files are larger than the workspace".to_owned())
+            })?;
+            let executable = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
+            match write(root, &path, executable, &mut entry) {
+                Ok(()) => {
+                    report.files += 1;
+                    report.bytes += size;
+                    Ok(())
+                }
+                Err(error) => skip_or_fail(report, name, error),
+            }
+        }
+        EntryType::Directory => match super::make_directory(root, &path) {
+            Ok(()) => {
+                report.directories += 1;
+                Ok(())
+            }
+            Err(error) => skip_or_fail(report, name, error),
+        },
+        EntryType::Symlink => {
+            let target =
+                fields.link.or_else(|| entry.link_name_bytes().map(|name| name.into_owned()));
+            match target.as_deref().filter(|target| stays_inside(&path, target)) {
+                None => skip(report, name, "a link that leads out of the workspace".to_owned()),
+                Some(target) => match link(root, &path, target) {
+                    Ok(()) => {
+                        report.links += 1;
+                        Ok(())
+                    }
+                    Err(error) => skip_or_fail(report, name, error),
+                },
+            }
+        }
+        EntryType::Link => skip(report, name, "a hard link".to_owned()),
+        _ => skip(report, name, "neither a file nor a directory nor a link".to_owned()),
+    }
+}
+
+/// The name without what archivers put around it; `None` for the tree's own root.
+fn plain(name: &[u8], kind: EntryType) -> Option<&[u8]> {
+    let mut name = name;
+    while let Some(rest) = name.strip_prefix(b"./") {
+        name = rest;
+    }
+    if kind == EntryType::Directory {
+        name = name.strip_suffix(b"/").unwrap_or(name);
+        if [b"".as_slice(), b"."].contains(&name) {
+            return None;
+        }
+    }
+    Some(name)
+}
+
+fn write(
+    root: BorrowedFd<'_>,
+    path: &WorkspacePath,
+    executable: bool,
+    entry: &mut impl Read,
+) -> Result<(), FileError> {
+    let mut file = Replacement::begin(root, path, executable)?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let length = entry.read(&mut buffer).map_err(unreadable)?;
+        match buffer.get(..length) {
+            Some(bytes) if length > 0 => file.write(bytes)?,
+            _ => return file.finish(),
+        }
+    }
+}
+
+/// Puts a link in its place in one step, as a file is put.
+fn link(root: BorrowedFd<'_>, path: &WorkspacePath, target: &[u8]) -> Result<(), FileError> {
+    let failed = failed::<std::io::Error>("make the link", path);
+    let (parents, name) = path.split();
+    let directory = super::enter_all(root, path, parents)?;
+    let place = directory.as_ref().map_or(root, |opened| opened.as_fd());
+    let temporary = format!(".replacement-{:032x}", random_bits().map_err(&failed)?);
+    symlinkat(target, place, temporary.as_str()).map_err(|errno| failed(errno.into()))?;
+    let moved = renameat(place, temporary.as_str(), place, name);
+    if moved.is_err() {
+        let gone = nix::unistd::UnlinkatFlags::NoRemoveDir;
+        nix::unistd::unlinkat(place, temporary.as_str(), gone)
+            .map_err(|errno| failed(errno.into()))?;
+    }
+    moved.map_err(|errno| failed(errno.into()))
+}
+
+/// Whether a relative link's words stay beneath the workspace. It is only ever followed by payloads, which
+/// can make any link themselves; this keeps archives from planting one that looks harmless.
+fn stays_inside(path: &WorkspacePath, target: &[u8]) -> bool {
+    let Ok(target) = std::str::from_utf8(target) else { return false };
+    if target.is_empty() || target.starts_with('/') || target.chars().any(char::is_control) {
+        return false;
+    }
+    let mut depth = path.ancestors().count();
+    for component in target.split('/') {
+        match component {
+            "" | "." => {}
+            ".." => match depth.checked_sub(1) {
+                Some(less) => depth = less,
+                None => return false,
+            },
+            _ => depth += 1,
+        }
+    }
+    true
+}
+
+fn read_extensions(entry: Entry<'_, impl Read>, fields: &mut Fields) -> Result<(), FileError> {
+    let bytes = bounded(entry)?;
+    let mut seen = BTreeMap::new();
+    for extension in PaxExtensions::new(&bytes) {
+        let extension = extension.map_err(unreadable)?;
+        seen.insert(extension.key_bytes().to_vec(), extension.value_bytes().to_vec());
+    }
+    fields.is_sparse |= seen.keys().any(|key| key.starts_with(b"GNU.sparse."));
+    if let Some(size) = seen.get(b"size".as_slice()) {
+        let size = std::str::from_utf8(size).ok().and_then(|text| text.parse().ok());
+        fields.size =
+            Some(size.ok_or_else(|| FileError::Archive("a size is no number".to_owned()))?);
+    }
+    if let Some(path) = seen.remove(b"path".as_slice()) {
+        fields.path = Some(path);
+    }
+    if let Some(link) = seen.remove(b"linkpath".as_slice()) {
+        fields.link = Some(link);
+    }
+    Ok(())
+}
+
+fn long_name(entry: Entry<'_, impl Read>) -> Result<Vec<u8>, FileError> {
+    let mut name = bounded(entry)?;
+    if name.last() == Some(&0) {
+        name.pop(); // GNU tar ends it so
+    }
+    Ok(name)
+}
+
+fn bounded(mut entry: Entry<'_, impl Read>) -> Result<Vec<u8>, FileError> {
+    if entry.size() > MAX_FIELDS {
+        return Err(FileError::TooMuch(format!(
+            "the archive has a name or extended fields of more than {MAX_FIELDS} bytes"
+        )));
+    }
+    let mut bytes = Vec::new();
+    entry.read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+/// What stands in the way of one entry doesn't keep the others out; what the host lacks does.
+fn skip_or_fail(report: &mut Unpacked, name: &[u8], error: FileError) -> Result<(), FileError> {
+    match error {
+        FileError::NotFound { .. }
+        | FileError::Occupied { .. }
+        | FileError::IsDirectory { .. }
+        | FileError::NotDirectory { .. }
+        | FileError::NotRegular { .. }
+        | FileError::NotEmpty { .. } => skip(report, name, error.to_string()),
+        error => Err(error),
+    }
+}
+
+fn skip(report: &mut Unpacked, name: &[u8], reason: String) -> Result<(), FileError> {
+    report.skipped_count += 1;
+    if report.skipped.len() < MAX_NAMED {
+        let path = String::from_utf8_lossy(name).chars().take(256).collect();
+        report.skipped.push(SkippedEntry { path, reason });
+    }
+    Ok(())
+}
+
+fn unreadable(error: std::io::Error) -> FileError {
+    FileError::Archive(format!("the archive can't be read: {error}"))
+}

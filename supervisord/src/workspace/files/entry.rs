@@ -1,0 +1,96 @@
+//! What stands at a path, and what a directory holds.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use nix::dir::Dir;
+use nix::fcntl::readlinkat;
+use nix::sys::stat::{FileStat, SFlag};
+use supervisor_api::{FileEntry, FileKind};
+
+use super::error::{FileError, failed};
+use crate::clock;
+use crate::workspace::beneath;
+use crate::workspace::path::WorkspacePath;
+
+/// Entries of one listing at the most. A payload can fill a directory with a million; whoever wants
+/// all of them takes the tree as an archive.
+pub const MAX_LISTED: usize = 10_000;
+
+/// What a directory holds.
+#[derive(Debug)]
+pub struct Listing {
+    /// The entries, by name; those whose names can't be paths of ours are left out.
+    pub entries: Vec<FileEntry>,
+    /// Whether there are more than [`MAX_LISTED`], or some were left out.
+    pub truncated: bool,
+}
+
+/// What stands at a path, links not followed.
+pub fn look(root: BorrowedFd<'_>, path: &WorkspacePath) -> Result<FileEntry, FileError> {
+    let (parent, name) = super::parent(root, path)?;
+    let directory = parent.as_ref().map_or(root, |opened| opened.as_fd());
+    let found = beneath::stat(directory, name).map_err(failed("look at", path))?;
+    Ok(describe(directory, name, path.as_str().to_owned(), &found))
+}
+
+/// What a directory holds; without a path, the workspace's root. The listing is of one moment as far as the
+/// kernel gives one: what is renamed meanwhile may be there twice or not at all (readdir(3)).
+pub fn list(root: BorrowedFd<'_>, path: Option<&WorkspacePath>) -> Result<Listing, FileError> {
+    let opened = match path {
+        None => beneath::open_root(root),
+        Some(path) => beneath::open_directory(root, path.as_str()),
+    };
+    let listing = |operation| move |errno| system(operation, path, errno);
+    let mut directory = Dir::from_fd(opened.map_err(listing("open"))?).map_err(listing("read"))?;
+    let (mut names, mut truncated) = (Vec::new(), false);
+    for entry in directory.iter() {
+        let entry = entry.map_err(listing("read"))?;
+        match entry.file_name().to_str() {
+            Ok("." | "..") => {}
+            Ok(_) if names.len() == MAX_LISTED => truncated = true,
+            Ok(name) if WorkspacePath::try_from(name).is_ok() => names.push(name.to_owned()),
+            _ => truncated = true,
+        }
+        if truncated && names.len() == MAX_LISTED {
+            break;
+        }
+    }
+    names.sort_unstable();
+    let mut entries = Vec::with_capacity(names.len());
+    for name in names {
+        // One that was removed since is simply not there any more.
+        let Ok(found) = beneath::stat(directory.as_fd(), name.as_str()) else { continue };
+        let full = path.map_or_else(|| name.clone(), |path| format!("{path}/{name}"));
+        entries.push(describe(directory.as_fd(), &name, full, &found));
+    }
+    Ok(Listing { entries, truncated })
+}
+
+fn system(operation: &'static str, path: Option<&WorkspacePath>, errno: nix::Error) -> FileError {
+    match path {
+        Some(path) => failed(operation, path)(errno),
+        None => FileError::System {
+            operation: format!("{operation} the workspace"),
+            source: errno.into(),
+        },
+    }
+}
+
+fn describe(directory: BorrowedFd<'_>, name: &str, path: String, found: &FileStat) -> FileEntry {
+    let kind = match beneath::kind_of(found) {
+        SFlag::S_IFREG => FileKind::File,
+        SFlag::S_IFDIR => FileKind::Directory,
+        SFlag::S_IFLNK => FileKind::SymbolicLink,
+        _ => FileKind::Other,
+    };
+    // Words for people: where a link seems to lead is never followed by us.
+    let target = (kind == FileKind::SymbolicLink).then(|| readlinkat(directory, name).ok());
+    FileEntry {
+        path,
+        kind,
+        size: u64::try_from(found.st_size).unwrap_or_default(),
+        mode: found.st_mode & 0o7777,
+        modified_at: clock::at(found.st_mtime),
+        target: target.flatten().map(|target| target.to_string_lossy().into_owned()),
+    }
+}

@@ -1,0 +1,88 @@
+//! A file that takes its place only when it is whole.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use nix::fcntl::{OFlag, renameat};
+use nix::sys::stat::{Mode, SFlag, fchmod};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use supervisor_sys::random_bits;
+
+use super::error::{FileError, failed};
+use crate::workspace::beneath;
+use crate::workspace::path::WorkspacePath;
+
+const PLAIN: Mode = Mode::from_bits_truncate(0o644);
+const EXECUTABLE: Mode = Mode::from_bits_truncate(0o755);
+
+/// A file that is being written under a name nobody can guess, beside the one that it will replace. A
+/// payload can find and disturb it, for it owns the directory; then its own file is what it spoilt.
+/// Dropped before [`Replacement::finish`] it is removed.
+#[derive(Debug)]
+pub struct Replacement {
+    root: OwnedFd,
+    directory: Option<OwnedFd>,
+    file: File,
+    temporary: String,
+    path: WorkspacePath,
+    finished: bool,
+}
+
+impl Replacement {
+    /// Begins to write a file; the directories that lead to it are made.
+    pub fn begin(
+        root: BorrowedFd<'_>,
+        path: &WorkspacePath,
+        executable: bool,
+    ) -> Result<Self, FileError> {
+        let failed = failed::<io::Error>("write", path);
+        let root = root.try_clone_to_owned().map_err(&failed)?;
+        let (parents, _) = path.split();
+        let directory = super::enter_all(root.as_fd(), path, parents)?;
+        let temporary = format!(".replacement-{:032x}", random_bits().map_err(&failed)?);
+        let place = directory.as_ref().map_or(root.as_fd(), |opened| opened.as_fd());
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        let mode = if executable { EXECUTABLE } else { PLAIN };
+        let file = beneath::open(place, temporary.as_str(), flags, mode);
+        let file = File::from(file.map_err(|errno| failed(errno.into()))?);
+        let path = path.clone();
+        let replacement = Self { root, directory, file, temporary, path, finished: false };
+        fchmod(&replacement.file, mode).map_err(|errno| failed(errno.into()))?; // whatever the umask is
+        Ok(replacement)
+    }
+
+    /// Appends bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.file.write_all(bytes).map_err(failed("write", &self.path))
+    }
+
+    /// Puts the file in its place, in one step. A directory is not replaced.
+    pub fn finish(mut self) -> Result<(), FileError> {
+        let (_, name) = self.path.split();
+        let place = self.place();
+        let there = beneath::stat(place, name).map(|found| beneath::kind_of(&found));
+        if there == Ok(SFlag::S_IFDIR) {
+            return Err(FileError::IsDirectory { path: self.path.clone() });
+        }
+        renameat(place, self.temporary.as_str(), place, name)
+            .map_err(failed("write", &self.path))?;
+        self.finished = true;
+        Ok(())
+    }
+
+    fn place(&self) -> BorrowedFd<'_> {
+        self.directory.as_ref().unwrap_or(&self.root).as_fd()
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.finished {
+            let gone = unlinkat(self.place(), self.temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+            if let Err(error) = gone {
+                tracing::warn!(%error, "can't remove a file that was not finished");
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# What every step has; sourced. Each check says in a sentence what holds, or what was seen instead.
+set -u
+export LC_ALL=C.UTF-8 NO_COLOR=1
+passed=0 failed=0
+
+ok() {
+    passed=$((passed + 1))
+    echo "ok      $1"
+}
+bad() { # NAME WHAT_WAS_SEEN
+    failed=$((failed + 1))
+    echo "FAILED  $1"
+    sed 's/^/        /' <<<"$2"
+}
+# expect NAME STATUS COMMAND...: the exit status is what it should be.
+expect() {
+    local name=$1 want=$2 got=0 seen
+    shift 2
+    seen=$(timeout 120 "$@" 2>&1 </dev/null) || got=$?
+    if [[ $got == "$want" ]]; then ok "$name"; else bad "$name" "exit status $got, not $want: $seen"; fi
+}
+# says NAME PATTERN COMMAND...: what it says has this in it.
+says() {
+    local name=$1 pattern=$2 seen
+    shift 2
+    seen=$(timeout 120 "$@" 2>&1 </dev/null) || true
+    if grep -q -e "$pattern" <<<"$seen"; then ok "$name"; else bad "$name" "no '$pattern' in: $seen"; fi
+}
+# eventually NAME COMMAND...: it succeeds within half a minute.
+eventually() {
+    local name=$1 end=$((SECONDS + 30))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        if ((SECONDS >= end)); then
+            bad "$name" "not within 30 s: $*"
+            return
+        fi
+        sleep 0.1
+    done
+    ok "$name"
+}
+# field COMMAND_OUTPUT_AS_JSON EXPRESSION: prints a part of what a command says with --json.
+field() {
+    python3 -c 'import json, sys; d = json.load(sys.stdin); print(eval(sys.argv[1]))' "$1"
+}
+main_pid() { systemctl show -P MainPID "$1"; }
+# running ID TEXT: the execution runs and has said so.
+running() { [[ $(supervisorctl output "$1") == *"$2"* ]]; }
+submit() { ./as agent supervisorctl submit --quiet "$@"; }
+state() { supervisorctl status --json "$1" | field 'd["state"]'; }
+outcome() { supervisorctl status --json --wait 60 "$1" | field '(d["outcome"] or {}).get("kind")'; }
+finish() {
+    if ((failed > 0)); then
+        echo "-- the journal of the units:"
+        journalctl -b --no-pager -o short-monotonic -u 'supervisor*' | tail -n 60
+    fi
+    echo "$passed passed, $failed failed"
+    ((failed == 0))
+    exit
+}
