@@ -14,16 +14,19 @@ pub(crate) mod check;
 mod client;
 pub(crate) mod compose;
 mod decision;
+mod diff;
 pub(crate) mod example;
 mod explain;
 mod host;
 mod index;
+mod lint;
 mod path;
 mod pattern;
 mod question;
 pub(crate) mod raw;
 mod rule;
 pub(crate) mod text;
+mod witness;
 mod words;
 
 #[cfg(test)]
@@ -40,6 +43,7 @@ pub use self::binding::{Binding, Location};
 pub use self::budget::Budgets;
 pub use self::client::{Client, ClientOrigins};
 pub use self::decision::{CheckedAddress, Decision, Grant, Permit, Reason, Refusal, Treatment};
+pub use self::diff::{Change, Difference};
 pub use self::explain::{Considered, Explanation};
 pub use self::host::{Destination, Host, HostName, InvalidHost};
 pub use self::path::{InvalidTarget, PathPattern, canonical_path};

@@ -48,8 +48,11 @@ pub(crate) fn unopenable(rules: &[Rule], floor: &Floor) -> Vec<Diagnostic> {
 
 /// Whether a network visibly holds addresses of several classes.
 fn is_mixed(network: IpNet) -> bool {
-    let halves = network.subnets(network.prefix_len().saturating_add(1)).ok();
-    let mut ends = halves.into_iter().flatten().flat_map(|half| [half.network(), half.broadcast()]);
+    // An eighth is as fine as IPv6 needs: all its public addresses are one.
+    let finer = network.prefix_len().saturating_add(3).min(network.max_prefix_len());
+    let eighths = network.subnets(finer).ok();
+    let mut ends =
+        eighths.into_iter().flatten().flat_map(|part| [part.network(), part.broadcast()]);
     let class = AddressClass::of(network.network());
     ends.any(|address| AddressClass::of(address) != class)
 }
