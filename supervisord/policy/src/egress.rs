@@ -19,11 +19,13 @@ pub(crate) mod example;
 mod explain;
 mod host;
 mod index;
+mod learn;
 mod lint;
 mod path;
 mod pattern;
 mod question;
 pub(crate) mod raw;
+mod record;
 mod rule;
 pub(crate) mod text;
 mod witness;
@@ -46,9 +48,11 @@ pub use self::decision::{CheckedAddress, Decision, Grant, Permit, Reason, Refusa
 pub use self::diff::{Change, Difference};
 pub use self::explain::{Considered, Explanation};
 pub use self::host::{Destination, Host, HostName, InvalidHost};
+pub use self::learn::Learnt;
 pub use self::path::{InvalidTarget, PathPattern, canonical_path};
 pub use self::pattern::{HostPattern, InvalidHostPattern};
 pub use self::question::{InvalidQuestion, Question};
+pub use self::record::{Recorded, Replay, Reversal};
 pub use self::rule::{Mismatch, Protocol, Rule, RuleSource, Tls, Verdict};
 
 use self::decision::Outcome;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::builtin;
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, printable};
 use crate::document::Document;
 use crate::egress::ClientOrigins;
 use crate::floor::{FLOOR, Floor};
@@ -32,6 +32,19 @@ pub(crate) const TOO_LARGE: &str = "this file is larger than 2 MiB";
 pub struct PolicySet {
     policies: BTreeMap<String, Arc<Resolved>>,
     floor: Floor,
+}
+
+/// An example of a policy's file, and whether it holds.
+#[derive(Debug, Clone)]
+pub struct Tested {
+    /// The policy's name.
+    pub policy: String,
+    /// What is asked.
+    pub example: String,
+    /// File and line, as `FILE:LINE`.
+    pub place: String,
+    /// What is wrong with it, if anything is.
+    pub failure: Option<Diagnostic>,
 }
 
 impl PolicySet {
@@ -66,14 +79,41 @@ impl PolicySet {
         floor: Floor,
         clients: &ClientOrigins,
     ) -> Result<Self, Diagnostics> {
+        let (set, examples) = Self::resolve_all(files, floor, clients)?;
+        let failures = examples.into_iter().filter_map(|tested| tested.failure);
+        let wrong: Vec<_> = failures.collect();
+        if wrong.is_empty() { Ok(set) } else { Err(wrong.into()) }
+    }
+
+    /// Runs the examples of files, and tells of each whether it holds.
+    ///
+    /// # Errors
+    /// Everything else that is wrong with the files.
+    pub fn test(
+        files: impl IntoIterator<Item = (String, String)>,
+        floor: Floor,
+        clients: &ClientOrigins,
+    ) -> Result<Vec<Tested>, Diagnostics> {
+        Ok(Self::resolve_all(files, floor, clients)?.1)
+    }
+
+    fn resolve_all(
+        files: impl IntoIterator<Item = (String, String)>,
+        floor: Floor,
+        clients: &ClientOrigins,
+    ) -> Result<(Self, Vec<Tested>), Diagnostics> {
         let read = read(files)?;
         let mut policies = BTreeMap::new();
-        let mut wrong = Vec::new();
+        let (mut wrong, mut examples) = (Vec::new(), Vec::new());
         for (name, policy) in &read {
             match resolve(policy, &read, &floor, clients) {
                 Ok(resolved) => {
-                    let examples = policy.examples.iter();
-                    wrong.extend(examples.filter_map(|known| known.failure(&resolved, clients)));
+                    examples.extend(policy.examples.iter().map(|example| Tested {
+                        policy: name.clone(),
+                        example: printable(&example.to_string()),
+                        place: example.origin().to_string(),
+                        failure: example.failure(&resolved, clients),
+                    }));
                     policies.insert(name.clone(), Arc::new(resolved));
                 }
                 Err(found) => wrong.extend(found),
@@ -82,7 +122,7 @@ impl PolicySet {
                 break;
             }
         }
-        if wrong.is_empty() { Ok(Self { policies, floor }) } else { Err(wrong.into()) }
+        if wrong.is_empty() { Ok((Self { policies, floor }, examples)) } else { Err(wrong.into()) }
     }
 
     /// The policy of this name. It stays as it is for who holds it, whatever is loaded later.

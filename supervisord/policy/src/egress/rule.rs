@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::document::Origin;
 use crate::egress::ask::Ask;
 use crate::egress::client::{Client, ClientOrigins};
-use crate::egress::host::{Destination, Host};
+use crate::egress::host::Host;
 use crate::egress::path::PathPattern;
 use crate::egress::pattern::HostPattern;
 
