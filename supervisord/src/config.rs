@@ -4,10 +4,12 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use supervisor_api::Mode;
 
 use crate::admission::Bounds;
+use crate::credentials::Configured;
 use crate::dbus::Address;
 
 /// What the configuration says. Every key may be left out.
@@ -32,6 +34,10 @@ pub struct Config {
     pub dbus: Address,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
+    /// The credentials that policies may bind.
+    pub credential: Vec<Configured>,
+    /// Networks besides the public ones in which token endpoints may be dialled.
+    pub token_endpoint_networks: Vec<IpNet>,
 }
 
 /// Users and groups, by name or by number.
@@ -74,6 +80,8 @@ impl Default for Config {
             admins: Group::default(),
             dbus: Address::System,
             bounds: ConfiguredBounds::default(),
+            credential: Vec::new(),
+            token_endpoint_networks: Vec::new(),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
 };
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 
 use crate::admission::Admission;
 use crate::confine;
+use crate::credentials::{Credentials, Loaded, TokenEndpoints};
 use crate::dbus;
 use crate::host::Host;
 use crate::http::{Roles, Server};
@@ -53,6 +55,8 @@ struct Parts {
     launcher: OwnedFd,
     state: PathBuf,
     settings: Settings,
+    credentials: Loaded,
+    token_endpoint_networks: Vec<IpNet>,
     bus: dbus::Address,
 }
 
@@ -62,7 +66,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let mut sockets = systemd::sockets()?;
     journal::begin("info")?;
     confine::harden()?;
-    let (settings, config) = Settings::read(path)?;
+    let (settings, config, credentials) = Settings::read(path)?;
     let launcher = connect_to_launcher(&config.launcher)?;
     let listener = match sockets.remove(systemd::API_SOCKET) {
         Some(socket) => listening(socket)?,
@@ -72,7 +76,15 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         return Err(format!("nothing listens on a socket of the name {name:?}").into());
     }
     confine::restrict()?;
-    let parts = Parts { listener, launcher, state: config.state, settings, bus: config.dbus };
+    let parts = Parts {
+        listener,
+        launcher,
+        state: config.state,
+        settings,
+        credentials,
+        token_endpoint_networks: config.token_endpoint_networks,
+        bus: config.dbus,
+    };
     runtime()?.block_on(serve(parts, Until::Signal))
 }
 
@@ -98,7 +110,9 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let state = PathBuf::from(confine::STATE);
     let ready = format!("ready {directory}/api.sock");
     let bus = dbus::Address::Off;
-    let parts = Parts { listener, launcher, state, settings, bus };
+    let (credentials, token_endpoint_networks) = (Loaded::default(), Vec::new());
+    let parts =
+        Parts { listener, launcher, state, settings, credentials, token_endpoint_networks, bus };
     runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
 }
 
@@ -151,8 +165,11 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, launcher, state, settings, bus } = parts;
+    let Parts { listener, launcher, state, settings, credentials, token_endpoint_networks, bus } =
+        parts;
     let store = Store::open(&state)?;
+    let dial = Arc::new(TokenEndpoints::new(token_endpoint_networks));
+    let credentials = Credentials::open(&state, credentials, dial)?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
@@ -172,6 +189,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         places,
         settings,
         roles: roles.clone(),
+        credentials,
         host,
         finished: AtomicU64::new(0),
     });

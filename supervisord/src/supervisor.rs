@@ -24,6 +24,7 @@ use crate::admission::Admission;
 pub use crate::capture::CaptureReader as OutputReader;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
+use crate::credentials::Credentials;
 use crate::driver;
 use crate::host::Host;
 use crate::http::Roles;
@@ -104,6 +105,8 @@ pub struct Inner {
     pub settings: Settings,
     /// Who is an administrator.
     pub roles: Roles,
+    /// What policies may bind.
+    pub credentials: Credentials,
     /// What the host can enforce.
     pub host: Host,
     /// How many executions have finished since the daemon started.

@@ -7,6 +7,7 @@
 mod artifact;
 mod content;
 mod control;
+mod credential;
 mod error;
 mod execution;
 mod file;
@@ -22,6 +23,7 @@ mod submit;
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
 pub use content::Content;
 pub use control::{ControlReport, ControlStatus, Doctor, Mode};
+pub use credential::{Credential, CredentialList, CredentialState};
 pub use error::{ApiError, ErrorCode};
 pub use execution::{
     Execution, ExecutionList, Outcome, OutputSummary, PolicyReference, State, StreamSummary, Usage,

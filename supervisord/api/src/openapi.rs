@@ -5,8 +5,8 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ApiError, ArtifactList, Doctor, Execution, ExecutionList, Method, OPERATIONS, Operation,
-    OutputChunk, PROBLEM_JSON, Parameter, Place, Reloaded, State, SubmitRequest,
+    ApiError, ArtifactList, CredentialList, Doctor, Execution, ExecutionList, Method, OPERATIONS,
+    Operation, OutputChunk, PROBLEM_JSON, Parameter, Place, Reloaded, State, SubmitRequest,
 };
 
 /// The document, for this version of the interface.
@@ -47,7 +47,7 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 9] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 10] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
@@ -55,6 +55,7 @@ const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 9] = [
     SchemaGenerator::subschema_for::<OutputChunk>,
     SchemaGenerator::subschema_for::<Doctor>,
     SchemaGenerator::subschema_for::<Reloaded>,
+    SchemaGenerator::subschema_for::<CredentialList>,
     SchemaGenerator::subschema_for::<State>,
     SchemaGenerator::subschema_for::<ApiError>,
 ];

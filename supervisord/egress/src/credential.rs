@@ -8,6 +8,7 @@
 
 mod bound;
 mod broker;
+mod endpoint;
 mod entry;
 mod inject;
 mod name;
@@ -31,6 +32,7 @@ mod watch;
 
 pub use bound::{Bound, InvalidBound};
 pub use broker::{Broker, read as read_value};
+pub use endpoint::EndpointDial;
 pub use entry::{Condition, Definition, Supply};
 pub use name::{CredentialName, InvalidName};
 pub use notice::{Notice, Notices};

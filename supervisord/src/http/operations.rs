@@ -7,8 +7,8 @@ use std::io;
 use std::time::Duration;
 
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, OutputChunk,
-    Reloaded, SubmitRequest,
+    ApiError, Artifact, ArtifactList, Credential, CredentialList, Doctor, Execution, ExecutionId,
+    ExecutionList, OutputChunk, Reloaded, SubmitRequest,
 };
 
 use crate::supervisor::{Caller, ListQuery, OutputQuery, OutputReader, Supervisor};
@@ -87,6 +87,27 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Reads configuration and policies anew, all or nothing.
     fn reload(&self, caller: &Caller) -> impl Future<Output = Result<Reloaded, ApiError>> + Send;
+
+    /// All credentials, without their values.
+    ///
+    /// # Errors
+    ///
+    /// For callers who are no administrators.
+    fn credentials(&self, caller: &Caller) -> Result<CredentialList, ApiError>;
+
+    /// Reads one credential's value anew.
+    fn rotate_credential(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> impl Future<Output = Result<Credential, ApiError>> + Send;
+
+    /// Lets no request have a credential any more.
+    fn revoke_credential(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> impl Future<Output = Result<Credential, ApiError>> + Send;
 }
 
 impl Chunks for OutputReader {
@@ -147,5 +168,17 @@ impl Operations for Supervisor {
 
     async fn reload(&self, caller: &Caller) -> Result<Reloaded, ApiError> {
         Supervisor::reload(self, caller).await
+    }
+
+    fn credentials(&self, caller: &Caller) -> Result<CredentialList, ApiError> {
+        Supervisor::credentials(self, caller)
+    }
+
+    async fn rotate_credential(&self, caller: &Caller, name: &str) -> Result<Credential, ApiError> {
+        Supervisor::rotate_credential(self, caller, name).await
+    }
+
+    async fn revoke_credential(&self, caller: &Caller, name: &str) -> Result<Credential, ApiError> {
+        Supervisor::revoke_credential(self, caller, name).await
     }
 }

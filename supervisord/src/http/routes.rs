@@ -87,6 +87,9 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "artifact" => route(operation, calls::artifact),
         "doctor" => route(operation, calls::doctor),
         "reload" => route(operation, calls::reload),
+        "credentials" => route(operation, calls::credentials),
+        "rotate_credential" => route(operation, calls::rotate_credential),
+        "revoke_credential" => route(operation, calls::revoke_credential),
         "openapi" => route(operation, calls::openapi),
         _ => return None,
     })

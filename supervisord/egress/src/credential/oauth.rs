@@ -7,7 +7,7 @@ mod exchange;
 mod response;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -42,13 +42,17 @@ pub trait Dial: fmt::Debug + Send + Sync {
     ) -> Pending<'a, Result<Box<dyn Connection>, SourceError>>;
 }
 
-/// Keeps refresh tokens over a restart of the daemon.
+/// Keeps a refresh token over a restart of the daemon. It outlives the source that it is for, so that
+/// a source that takes another one's place goes on with the newest.
 pub trait Keep: fmt::Debug + Send + Sync {
+    /// The newest.
+    fn token(&self) -> Arc<Secret>;
+
     /// Keeps this one in place of the one before. It is on disk when this returns.
     ///
     /// # Errors
-    /// It can't be written.
-    fn keep<'a>(&'a self, token: &'a Secret) -> Pending<'a, Result<(), SourceError>>;
+    /// It can't be written; [`Keep::token`] is the new one even so.
+    fn keep(&self, token: Secret) -> Pending<'_, Result<(), SourceError>>;
 }
 
 /// The token endpoint of an authorization server.
@@ -77,8 +81,8 @@ pub enum ClientAuthentication {
 pub enum Grant {
     /// The client's own credentials.
     ClientCredentials,
-    /// A refresh token, and who keeps its successors.
-    RefreshToken(Secret, Arc<dyn Keep>),
+    /// The newest refresh token.
+    RefreshToken(Arc<dyn Keep>),
 }
 
 /// What is configured of a client.
@@ -99,10 +103,9 @@ pub struct Client {
 }
 
 /// A source that asks an authorization server.
+#[derive(Debug)]
 pub struct OAuth {
     client: Client,
-    refresh: Mutex<Option<Arc<Secret>>>,
-    keep: Option<Arc<dyn Keep>>,
     dial: Arc<dyn Dial>,
 }
 
@@ -136,18 +139,16 @@ impl Endpoint {
 
 impl OAuth {
     /// A source for this client.
-    pub fn new(mut client: Client, dial: Arc<dyn Dial>) -> Self {
-        let grant = std::mem::replace(&mut client.grant, Grant::ClientCredentials);
-        let (refresh, keep) = match grant {
-            Grant::ClientCredentials => (None, None),
-            Grant::RefreshToken(token, keep) => (Some(Arc::new(token)), Some(keep)),
-        };
-        Self { client, refresh: Mutex::new(refresh), keep, dial }
+    pub fn new(client: Client, dial: Arc<dyn Dial>) -> Self {
+        Self { client, dial }
     }
 
     async fn ask(&self) -> Result<Delivery, SourceError> {
         let Endpoint { host, port, .. } = &self.client.endpoint;
-        let refresh = self.refresh_token();
+        let refresh = match &self.client.grant {
+            Grant::ClientCredentials => None,
+            Grant::RefreshToken(keep) => Some(keep.token()),
+        };
         let request = self.request(refresh.as_deref())?;
         let connection = self.dial.dial(host, *port).await?;
         let (status, body) = exchange::exchange(connection, request).await?;
@@ -196,21 +197,15 @@ impl OAuth {
     /// one may be worth nothing by now.
     async fn take(&self, sent: Option<&Secret>, tokens: Tokens) -> Result<Delivery, SourceError> {
         let Tokens { access, refresh, lifetime } = tokens;
-        if let (Some(sent), Some(new), Some(keep)) = (sent, refresh, &self.keep)
+        if let (Grant::RefreshToken(keep), Some(sent), Some(new)) =
+            (&self.client.grant, sent, refresh)
             && !sent.is(new.expose())
+            && let Err(error) = keep.keep(new).await
         {
-            let new = Arc::new(new);
-            *self.refresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
-            if let Err(error) = keep.keep(&new).await {
-                // It works until the daemon ends, so that is better than to stop here.
-                tracing::error!(error = %error.chain(), "can't keep a refresh token");
-            }
+            // It works until the daemon ends, so that is better than to stop here.
+            tracing::error!(error = %error.chain(), "can't keep a refresh token");
         }
         Ok(Delivery { value: Value::Text(access), lifetime: Some(lifetime) })
-    }
-
-    fn refresh_token(&self) -> Option<Arc<Secret>> {
-        self.refresh.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Bytes of the body at the most, each character escaped.
@@ -226,12 +221,6 @@ impl OAuth {
 impl Source for OAuth {
     fn fetch(&self, _: Why) -> Pending<'_, Result<Delivery, SourceError>> {
         Box::pin(self.ask())
-    }
-}
-
-impl fmt::Debug for OAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OAuth").field("client", &self.client).finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,7 @@ use super::fake::KNOWN;
 /// A path of this operation that the fake knows.
 fn path_of(operation: &Operation) -> String {
     let path = operation.path.replace("{id}", &KNOWN.to_string());
-    path.replace("{*path}", "out/plot%20one.png")
+    path.replace("{*path}", "out/plot%20one.png").replace("{name}", "forge")
 }
 
 fn method_of(operation: &Operation) -> &'static str {

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, Content, ControlReport, ControlStatus, Doctor, ErrorCode,
-    Execution, ExecutionId, ExecutionList, Limit, Limits, Mode, Outcome, OutputChunk,
-    OutputSummary, PolicyReference, RefusedArtifact, Reloaded, SessionId, State, Stream,
-    SubmitRequest, UniqueMap, Usage,
+    ApiError, Artifact, ArtifactList, Content, ControlReport, ControlStatus, Credential,
+    CredentialList, CredentialState, Doctor, ErrorCode, Execution, ExecutionId, ExecutionList,
+    Limit, Limits, Mode, Outcome, OutputChunk, OutputSummary, PolicyReference, RefusedArtifact,
+    Reloaded, SessionId, State, Stream, SubmitRequest, UniqueMap, Usage,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -194,6 +194,24 @@ impl Operations for Fake {
         }
         Ok(Reloaded { generation: 2, mode: Mode::Strict, policies: vec!["default".into()] })
     }
+
+    fn credentials(&self, caller: &Caller) -> Result<CredentialList, ApiError> {
+        if caller.role != Role::Admin {
+            return Err(ApiError::new(ErrorCode::PermissionDenied, "administrators only"));
+        }
+        Ok(CredentialList { credentials: vec![credential()] })
+    }
+
+    async fn rotate_credential(&self, _: &Caller, name: &str) -> Result<Credential, ApiError> {
+        if name != credential().name {
+            return Err(ApiError::new(ErrorCode::NotFound, "there is no such credential"));
+        }
+        Ok(credential())
+    }
+
+    async fn revoke_credential(&self, caller: &Caller, name: &str) -> Result<Credential, ApiError> {
+        self.rotate_credential(caller, name).await
+    }
 }
 
 pub fn chunk(offset: u64, stream: Stream, data: impl Into<Vec<u8>>) -> OutputChunk {
@@ -202,6 +220,17 @@ pub fn chunk(offset: u64, stream: Stream, data: impl Into<Vec<u8>>) -> OutputChu
 
 pub fn two_chunks() -> [OutputChunk; 2] {
     [chunk(0, Stream::Stdout, "héllo\n"), chunk(7, Stream::Stderr, [0xff, 0x00])]
+}
+
+fn credential() -> Credential {
+    Credential {
+        name: "forge".into(),
+        kind: "oauth2".into(),
+        hosts: vec!["api.example.com".into()],
+        state: CredentialState::Failed,
+        reason: Some("no answer".into()),
+        expires_in_seconds: None,
+    }
 }
 
 fn artifact() -> Artifact {

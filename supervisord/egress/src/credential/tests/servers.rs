@@ -14,6 +14,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::support::*;
 use crate::credential::*;
+use crate::{Names, Roots};
 
 /// What a server has been asked, whole requests.
 type Asked = Arc<Mutex<Vec<String>>>;
@@ -106,13 +107,24 @@ async fn read_request(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
 }
 
 /// Keeps tokens in memory.
-#[derive(Debug, Default)]
-struct Kept(Mutex<Vec<String>>);
+#[derive(Debug)]
+struct Kept(Mutex<Vec<Arc<Secret>>>);
+
+impl Kept {
+    fn has(&self, tokens: &[&str]) -> bool {
+        let kept = self.0.lock().expect("no panic");
+        kept.len() == tokens.len()
+            && kept.iter().zip(tokens).all(|(kept, token)| kept.is(token.as_bytes()))
+    }
+}
 
 impl Keep for Kept {
-    fn keep<'a>(&'a self, token: &'a Secret) -> Pending<'a, Result<(), SourceError>> {
-        let text = String::from_utf8_lossy(token.expose()).into_owned();
-        self.0.lock().expect("no panic").push(text);
+    fn token(&self) -> Arc<Secret> {
+        self.0.lock().expect("no panic").last().expect("the first").clone()
+    }
+
+    fn keep(&self, token: Secret) -> Pending<'_, Result<(), SourceError>> {
+        self.0.lock().expect("no panic").push(Arc::new(token));
         Box::pin(async { Ok(()) })
     }
 }
@@ -171,17 +183,17 @@ async fn client_credentials_are_exchanged_for_a_token() {
 #[tokio::test]
 async fn a_refresh_token_that_is_replaced_is_kept_before_its_token_is_used() {
     let (port, asked, dial) = serve(token).await;
-    let kept = Arc::new(Kept::default());
-    let grant = Grant::RefreshToken(secret("refresh-0"), kept.clone());
+    let kept = Arc::new(Kept(Mutex::new(vec![Arc::new(secret("refresh-0"))])));
+    let grant = Grant::RefreshToken(kept.clone());
     let (vault, _) =
         oauth(Client { authentication: ClientAuthentication::Post, ..client(port, grant) }, dial);
     assert_eq!(sent(&vault).await.expect("prepared").1, "Bearer access-1");
-    assert_eq!(*kept.0.lock().expect("no panic"), ["refresh-1"]);
+    assert!(kept.has(&["refresh-0", "refresh-1"]));
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(2)).await;
     tokio::time::resume();
     assert_eq!(sent(&vault).await.expect("prepared").1, "Bearer access-2");
-    assert_eq!(*kept.0.lock().expect("no panic"), ["refresh-1", "refresh-2"]);
+    assert!(kept.has(&["refresh-0", "refresh-1", "refresh-2"]));
     let asked = asked.lock().expect("no panic");
     for (request, sent) in asked.iter().zip(["refresh-0", "refresh-1"]) {
         let body = format!(
@@ -260,6 +272,30 @@ async fn a_server_that_is_not_trusted_is_told_nothing() {
         oauth(client(port, Grant::ClientCredentials), Arc::new(Loopback(certificate().0)));
     assert_eq!(sent(&vault).await.expect_err("not trusted").code, RefusalCode::Unavailable);
     assert!(asked.lock().expect("no panic").is_empty());
+}
+
+#[tokio::test]
+async fn a_token_endpoint_is_dialled_at_a_checked_address_with_a_verified_certificate() {
+    let (port, asked, Loopback(certificate)) = {
+        let (port, asked, dial) = serve(token).await;
+        (port, asked, Loopback(dial.0.clone()))
+    };
+    let dial = |certificate, allowed: &[&str]| {
+        let roots = Roots::only(vec![certificate]).expect("a root");
+        let allowed = allowed.iter().map(|net| net.parse().expect("a network")).collect();
+        EndpointDial::new(roots, Names::new(Vec::new(), "127.0.0.1 localhost"), allowed)
+    };
+    let strange = self::certificate().0;
+    for (dial, allowed) in [
+        (dial(certificate.clone(), &[]), false), // loopback is not public
+        (dial(strange, &["127.0.0.0/8"]), false),
+        (dial(certificate, &["127.0.0.0/8"]), true),
+    ] {
+        let source = OAuth::new(client(port, Grant::ClientCredentials), Arc::new(dial));
+        let (vault, _) = vault(vec![definition("key", Supply::Fetched(Arc::new(source)))]);
+        assert_eq!(sent(&vault).await.is_ok(), allowed, "{:?}", vault.list());
+        assert_eq!(asked.lock().expect("no panic").len(), usize::from(allowed));
+    }
 }
 
 #[test]
