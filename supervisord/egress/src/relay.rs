@@ -6,7 +6,6 @@ mod meter;
 mod pipe;
 mod spliced;
 
-use std::io;
 use std::time::Duration;
 
 pub use copied::relay_copied;
@@ -26,8 +25,8 @@ pub enum Ended {
     Overdrawn,
     /// The upstream sent a credential back.
     Reflected,
-    /// One side broke.
-    Broken(io::Error),
+    /// One side broke off.
+    Broken,
 }
 
 /// Ready when no byte has passed the meter for the whole of this time.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use supervisor_policy::Resolved;
 use supervisor_policy::egress::{
-    Binding, Decision, Destination, Egress, Host, HostName, Location, Permit, Protocol, Verdict,
+    Binding, Decision, Destination, Egress, Host, HostName, Permit, Protocol, Verdict,
 };
 
 use crate::credential;
@@ -53,7 +53,7 @@ pub struct Session {
 #[derive(Debug)]
 pub struct UnusableBinding {
     place: String,
-    cause: Box<dyn std::error::Error + Send + Sync>,
+    cause: credential::InvalidPlace,
 }
 
 impl std::fmt::Display for UnusableBinding {
@@ -64,7 +64,7 @@ impl std::fmt::Display for UnusableBinding {
 
 impl std::error::Error for UnusableBinding {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(self.cause.as_ref())
+        Some(&self.cause)
     }
 }
 
@@ -283,21 +283,8 @@ impl Session {
 fn place(
     binding: &Arc<Binding>,
 ) -> Result<(Arc<Binding>, credential::Binding), UnusableBinding> {
-    use credential::Place;
-    let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| UnusableBinding {
-        place: binding.source().to_string(),
-        cause,
-    };
-    let place = match binding.location() {
-        Location::Header { name, before, after } => {
-            Place::header(name, &format!("{before}{{}}{after}"))
-        }
-        Location::Query { name } => Place::query(name),
-        Location::Basic { user } => Place::basic(user),
-        Location::SigV4 { service, region } => Place::sigv4(region, service),
-    };
-    let credential = binding.credential().parse().map_err(|error| unusable(Box::new(error)))?;
-    let place = place.map_err(|error| unusable(Box::new(error)))?;
-    let needs_placeholder = binding.placeholder().is_some();
-    Ok((binding.clone(), credential::Binding { credential, place, needs_placeholder }))
+    match credential::Binding::try_from(binding.as_ref()) {
+        Ok(place) => Ok((binding.clone(), place)),
+        Err(cause) => Err(UnusableBinding { place: binding.source().to_string(), cause }),
+    }
 }

@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn ask(name: &str, kind: RecordType) -> Message {
-        let mut query = Message::query();
+        let mut query = Message::new(7, MessageType::Query, OpCode::Query);
         query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
         query.set_edns(Edns::new());
         let answer = answer(&query.to_vec().unwrap(), verdict).unwrap();

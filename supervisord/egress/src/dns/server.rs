@@ -146,7 +146,7 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
     use std::sync::Arc;
 
-    use hickory_proto::op::{Message, Query, ResponseCode};
+    use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
     use hickory_proto::rr::{Name, RecordType};
     use tokio::net::TcpListener;
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn query() -> Vec<u8> {
-        let mut query = Message::query();
+        let mut query = Message::new(7, MessageType::Query, OpCode::Query);
         query.add_query(Query::query(Name::from_ascii("up.test.").unwrap(), RecordType::A));
         query.to_vec().unwrap()
     }

@@ -24,11 +24,11 @@ pub async fn connect(conversation: &Conversation, mut request: Request<Incoming>
                 let Some((stream, front)) = taken(client).await else { return };
                 tunnel::serve(session, stream, front, plan, upstream).await;
             });
-            Response::new(Answer::Own(None, Some(unanswered)))
+            Response::new(Answer::own(Bytes::new(), unanswered))
         }
         Err(refused) => {
             let mut response =
-                refused.response().map(|bytes| Answer::Own(Some(bytes), Some(unanswered)));
+                refused.response().map(|bytes| Answer::own(bytes, unanswered));
             // What may follow a CONNECT was not looked at as HTTP.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             response

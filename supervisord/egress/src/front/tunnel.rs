@@ -107,7 +107,7 @@ async fn pass(
         Ended::Done => "done",
         Ended::Idle => "idle",
         Ended::Overdrawn => "budget_exhausted",
-        Ended::Reflected | Ended::Broken(_) => "cut_off",
+        Ended::Reflected | Ended::Broken => "cut_off",
     };
     session.ended(passage.number, None, &meter, how);
     if !matches!(ended, Ended::Done) {

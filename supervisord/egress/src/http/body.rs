@@ -73,15 +73,34 @@ pub struct Exchange {
     /// The connection's bytes moved, so that a stalled one is found.
     pub progress: Arc<AtomicU64>,
     /// It is being answered until this is dropped.
-    pub unanswered: Unanswered,
+    pub _unanswered: Unanswered,
 }
 
 /// The body of an answer.
 pub enum Answer {
-    /// What we say ourselves, and that it is being said.
-    Own(Option<Bytes>, Option<Unanswered>),
+    /// What we say ourselves.
+    Own(Own),
     /// What the upstream says.
     Passed(Box<Receiving>),
+}
+
+/// An answer of our own; its request is being answered until this is dropped.
+pub struct Own {
+    bytes: Option<Bytes>,
+    _unanswered: Option<Unanswered>,
+}
+
+impl Answer {
+    /// An answer of our own to a request.
+    pub fn own(bytes: Bytes, unanswered: Unanswered) -> Self {
+        let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
+        Self::Own(Own { bytes, _unanswered: Some(unanswered) })
+    }
+
+    /// Nothing, because the connection is not HTTP any more.
+    pub fn nothing() -> Self {
+        Self::Own(Own { bytes: None, _unanswered: None })
+    }
 }
 
 impl Stall {
@@ -279,22 +298,22 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match &mut *self {
-            Self::Own(bytes, _) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Own(own) => Poll::Ready(own.bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Passed(body) => Pin::new(body.as_mut()).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Own(bytes, _) => bytes.is_none(),
+            Self::Own(own) => own.bytes.is_none(),
             Self::Passed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Own(bytes, _) => {
-                let length = bytes.as_ref().map_or(0, Bytes::len);
+            Self::Own(own) => {
+                let length = own.bytes.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
             Self::Passed(body) => body.size_hint(),

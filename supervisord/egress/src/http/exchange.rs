@@ -118,7 +118,7 @@ impl Conversation {
             lease: None,
             how: "cut_off",
             progress: self.progress.clone(),
-            unanswered,
+            _unanswered: unanswered,
         };
         match self.send(permitted, request, &mut exchange).await {
             Ok((response, received, websocket)) => {
@@ -357,7 +357,7 @@ impl Conversation {
         let answer = match websocket {
             Some((websocket, prepared, upstream)) => {
                 websocket.relay(exchange, prepared, upstream);
-                Answer::Own(None, None)
+                Answer::nothing()
             }
             None => {
                 let stall = self.session.shared.limits.stall;
@@ -443,7 +443,7 @@ fn again(head: &Parts) -> Parts {
 }
 
 fn own(refused: &Refused, unanswered: wire::Unanswered) -> Response<Answer> {
-    refused.response().map(|bytes| Answer::Own(Some(bytes), Some(unanswered)))
+    refused.response().map(|bytes| Answer::own(bytes, unanswered))
 }
 
 /// Ready when nothing has been sent for so long.

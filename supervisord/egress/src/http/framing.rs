@@ -46,7 +46,6 @@ struct Trailers {
 #[derive(Debug)]
 pub struct Framing {
     place: Place,
-    heads: u64,
 }
 
 /// Digits of a chunk's size: 2^60 bytes are past any chunk, and no more digits can overflow.
@@ -55,7 +54,7 @@ const MAX_SIZE_DIGITS: usize = 15;
 impl Framing {
     /// At the start of a connection.
     pub fn new() -> Self {
-        Self { place: Place::Head(0), heads: 0 }
+        Self { place: Place::Head(0) }
     }
 
     /// Whether the next byte starts a head, given that none of it is waiting.
@@ -66,11 +65,6 @@ impl Framing {
     /// Whether the bytes are not HTTP any more.
     pub fn is_other(&self) -> bool {
         self.place == Place::Other
-    }
-
-    /// Heads that have passed.
-    pub fn heads(&self) -> u64 {
-        self.heads
     }
 
     /// How many bytes at the front of `bytes` may pass. What is left is the beginning of a head, and
@@ -144,7 +138,6 @@ impl Framing {
             Following::Chunks => Place::Size(SizeLine::default()),
             Following::Other => Place::Other,
         };
-        self.heads += 1;
         Ok(length)
     }
 }

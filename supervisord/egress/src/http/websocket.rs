@@ -70,7 +70,7 @@ impl WebSocket {
                 Ended::Done => "done",
                 Ended::Idle => "idle",
                 Ended::Overdrawn => "budget_exhausted",
-                Ended::Broken(_) => "cut_off",
+                Ended::Broken => "cut_off",
                 Ended::Reflected => {
                     tracing::warn!(refusal = %prepared.stream_reflected(), "a WebSocket was cut");
                     "credential_reflected"

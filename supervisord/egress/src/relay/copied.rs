@@ -47,7 +47,10 @@ pub async fn relay_copied(
             Ok(_) => Ended::Done,
             Err(Stop::Overdrawn) => Ended::Overdrawn,
             Err(Stop::Reflected) => Ended::Reflected,
-            Err(Stop::Broken(error)) => Ended::Broken(error),
+            Err(Stop::Broken(error)) => {
+                tracing::debug!(%error, "a relayed connection broke off");
+                Ended::Broken
+            }
         },
         () = idle(meter, patience) => Ended::Idle,
     }
