@@ -2,6 +2,7 @@
 
 mod limits;
 mod payload;
+mod policy;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,10 @@ use serde::de::DeserializeOwned;
 use supervisor_api::{ExecutionId, State};
 
 pub use self::payload::{FileToSend, PayloadOptions};
+pub use self::policy::{
+    CheckOptions, DiffOptions, ExplainOptions, HostsOptions, LearnOptions, PackageClient,
+    PolicyCommand, ReplayOptions, SchemaOptions, ShowOptions, Subject, TestOptions,
+};
 use crate::{exit, units};
 
 /// Executions a page may hold; the interface's own bound.
@@ -75,7 +80,7 @@ pub enum Command {
     Doctor(DoctorOptions),
     /// Have the daemon read its configuration and policies anew, all or nothing (administrators only)
     Reload,
-    /// Check or show policy files, without the daemon
+    /// Check, explain, compare or learn policy files, without the daemon
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Print a completion script for a shell
@@ -228,39 +233,6 @@ pub struct DoctorOptions {
     /// Options of a private supervisor.
     #[command(flatten)]
     pub standalone: StandaloneOptions,
-}
-
-/// What to do with policy files.
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Check policy files and run the examples in them
-    Check(CheckOptions),
-    /// Show what a policy decides
-    Show(ShowOptions),
-}
-
-/// Options of `policy check`.
-#[derive(Debug, Args)]
-pub struct CheckOptions {
-    /// Policy files or directories of them, checked together, so that one may extend another; a
-    /// floor.toml among them bounds the others in place of the built-in floor
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
-}
-
-/// Options of `policy show`.
-#[derive(Debug, Args)]
-pub struct ShowOptions {
-    /// A policy file (a path with / or .toml in it), or the name of a policy
-    #[arg(value_name = "NAME|FILE")]
-    pub policy: String,
-    /// As policy text, with the origin of every line
-    #[arg(long)]
-    pub resolved: bool,
-    /// Directory with the policies that are named and extended, and perhaps a floor.toml
-    /// [default: a name is looked up among the built-in policies, a file stands alone]
-    #[arg(long, value_name = "DIR")]
-    pub directory: Option<PathBuf>,
 }
 
 /// Which output streams.

@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser};
 use tokio::runtime;
 
-use crate::cli::{ArtifactsCommand, Cli, Command, PolicyCommand};
+use crate::cli::{ArtifactsCommand, Cli, Command};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::{artifacts, console, doctor, executions, exit, generate, output, policy, reload, run};
@@ -36,8 +36,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::Artifacts(ArtifactsCommand::Get(options)) => {
             return artifacts::get(&client, options, global).await;
         }
-        Command::Policy(PolicyCommand::Check(options)) => return policy::check(options, global),
-        Command::Policy(PolicyCommand::Show(options)) => policy::show(options, global),
+        Command::Policy(command) => return policy::policy(command, global),
         Command::Submit(options) => executions::submit(&client, options, global).await,
         Command::Status(options) => executions::status(&client, options, global).await,
         Command::List(options) => executions::list(&client, options, global).await,

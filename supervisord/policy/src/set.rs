@@ -53,8 +53,12 @@ impl PolicySet {
     /// # Errors
     /// When one of them doesn't load, which the tests of this crate rule out.
     pub fn builtin() -> Result<Self, Diagnostics> {
-        let files = builtin::POLICIES.map(|(file, text)| (file.to_owned(), text.to_owned()));
-        Self::load(files, Floor::builtin()?)
+        Self::load(Self::builtin_files(), Floor::builtin()?)
+    }
+
+    /// The files of the policies that are part of the program: names and texts.
+    pub fn builtin_files() -> impl Iterator<Item = (String, String)> {
+        builtin::POLICIES.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned()))
     }
 
     /// Loads files, each given as its name (a path will do) and its text. The floor's own file isn't
