@@ -88,8 +88,13 @@ impl Conversation {
         }
         let version = request.version();
         let asks_upgrade = request.headers().contains_key(header::UPGRADE);
+        let bodiless = request.method() == Method::HEAD;
         let mut response = match self.forward(request, unanswered).await {
             Ok(response) => response,
+            // In HTTP/2 nobody else takes away a body that may not be there.
+            Err((refused, unanswered)) if bodiless => {
+                own(&refused, unanswered).map(|_| Answer::nothing())
+            }
             Err((refused, unanswered)) => own(&refused, unanswered),
         };
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;

@@ -11,6 +11,7 @@
 )]
 
 mod agreement;
+mod bounds;
 mod framing;
 mod names;
 mod refusals;

@@ -58,12 +58,16 @@ fn a_tunnel_to_port_80_carries_requests_that_are_each_decided() {
 
 #[test]
 fn a_tunnel_speaks_only_what_a_rule_names() {
-    let world = World::new(RULES);
-    let mut stream = connect("127.0.0.1:3128");
-    stream.write_all(b"CONNECT up.test:443 HTTP/1.1\r\nHost: up.test:443\r\n\r\n").unwrap();
-    assert_eq!(status(&head(&mut stream)), 200);
-    stream.write_all(b"SSH-2.0-client\r\n").unwrap();
-    let answer = crate::wire::hear(&mut stream);
-    assert!(answer.is_empty() || status(&answer) == 403, "{answer}");
-    assert!(world.events.codes().contains(&"protocol_not_allowed"), "{:?}", world.events.codes());
+    let world = World::new(&RULES.replace("[\"http\", \"https\"]", "[\"https\"]"));
+    for words in ["SSH-2.0-client\r\n", "GET / HTTP/1.1\r\nHost: up.test\r\n\r\n", "\x05\x01\0"] {
+        let mut stream = connect("127.0.0.1:3128");
+        stream.write_all(b"CONNECT up.test:443 HTTP/1.1\r\nHost: up.test:443\r\n\r\n").unwrap();
+        assert_eq!(status(&head(&mut stream)), 200);
+        stream.write_all(words.as_bytes()).unwrap();
+        let answer = crate::wire::hear(&mut stream);
+        assert!(answer.is_empty() || status(&answer) == 403, "{words:?}: {answer}");
+    }
+    let refused = world.events.codes().iter().filter(|code| **code == "protocol_not_allowed").count();
+    assert_eq!(refused, 3, "{:?}", world.events.codes());
+    assert_eq!(world.seen.requests(), Vec::<String>::new());
 }

@@ -21,6 +21,11 @@ impl Events {
         self.0.lock().unwrap().clone()
     }
 
+    /// How many have ended so far.
+    pub fn ends(&self) -> usize {
+        self.all().iter().filter(|event| matches!(event, Event::Ended(_))).count()
+    }
+
     /// The codes of all decisions so far.
     pub fn codes(&self) -> Vec<&'static str> {
         let decided = |event: &Event| match event {

@@ -169,6 +169,9 @@ async fn answer(mut request: Request<Incoming>, seen: &Seen) -> Response<Body> {
     let target = request.uri().path_and_query().unwrap().as_str().to_owned();
     let line = format!("{} {host} {target}", request.method());
     seen.requests.lock().unwrap().push(line);
+    if request.method() == http::Method::HEAD {
+        return full(String::new());
+    }
     match target.split('?').next().unwrap() {
         "/echo" => Response::new(request.into_body().map_err(std::io::Error::other).boxed_unsync()),
         "/digest" => {
