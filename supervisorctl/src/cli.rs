@@ -80,6 +80,9 @@ pub enum Command {
     Doctor(DoctorOptions),
     /// Have the daemon read its configuration and policies anew, all or nothing (administrators only)
     Reload,
+    /// List, rotate or revoke the credentials that policies bind (administrators only)
+    #[command(subcommand)]
+    Credentials(CredentialsCommand),
     /// Check, explain, compare or learn policy files, without the daemon
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -209,6 +212,24 @@ pub enum ArtifactsCommand {
     List(IdOption),
     /// Fetch artifacts, all of them if none is named, and check their digests
     Get(GetOptions),
+}
+
+/// What to do with credentials.
+#[derive(Debug, Subcommand)]
+pub enum CredentialsCommand {
+    /// List all credentials: names, kinds and states, never values
+    List,
+    /// Read the value of one anew, also if it was revoked; requests use it from then on
+    Rotate(CredentialName),
+    /// Refuse all requests that need it, from the next one on, until it is rotated
+    Revoke(CredentialName),
+}
+
+/// A credential.
+#[derive(Debug, Args)]
+pub struct CredentialName {
+    /// Name of the credential
+    pub name: String,
 }
 
 /// Options of `artifacts get`.

@@ -8,7 +8,8 @@ use hyper::Method;
 use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use supervisor_api::{
-    ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, Reloaded, State, SubmitRequest,
+    ArtifactList, Credential, CredentialList, Doctor, Execution, ExecutionId, ExecutionList,
+    Reloaded, State, SubmitRequest,
 };
 
 use crate::cli::Selection;
@@ -148,6 +149,21 @@ impl Client {
         self.json(post("reload".to_owned(), "/v1/reload".to_owned())).await
     }
 
+    /// All credentials.
+    pub async fn credentials(&self) -> Result<CredentialList, Failure> {
+        self.json(get("list credentials".to_owned(), "/v1/credentials".to_owned())).await
+    }
+
+    /// Has the daemon read one credential's value anew.
+    pub async fn rotate_credential(&self, name: &str) -> Result<Credential, Failure> {
+        self.json(credential("rotate", name)).await
+    }
+
+    /// Has the daemon give a credential to no request any more.
+    pub async fn revoke_credential(&self, name: &str) -> Result<Credential, Failure> {
+        self.json(credential("revoke", name)).await
+    }
+
     async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failure> {
         call.send(&self.socket).await?.json().await
     }
@@ -167,6 +183,13 @@ pub fn state_name(state: State) -> &'static str {
 fn get(operation: String, target: String) -> Call {
     let (body, bar) = (Vec::new(), ProgressBar::hidden());
     Call { operation, method: Method::GET, target, body, patience: PATIENCE, bar }
+}
+
+fn credential(act: &str, name: &str) -> Call {
+    // A slash would name another path.
+    let escaped = paths::percent_encoded(name).replace('/', "%2F");
+    let target = format!("/v1/credentials/{escaped}/{act}");
+    post(format!("{act} the credential {}", terminal::name(name)), target)
 }
 
 fn post(operation: String, target: String) -> Call {

@@ -6,7 +6,9 @@ use tokio::runtime;
 use crate::cli::{ArtifactsCommand, Cli, Command};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::{artifacts, console, doctor, executions, exit, generate, output, policy, reload, run};
+use crate::{
+    artifacts, console, credentials, doctor, executions, exit, generate, output, policy, reload, run,
+};
 
 /// Does what the arguments of this process say; tells its exit status.
 pub fn main() -> u8 {
@@ -46,6 +48,13 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
             artifacts::list(&client, options, global).await
         }
         Command::Reload => reload::reload(&client, global).await,
+        Command::Credentials(CredentialsCommand::List) => credentials::list(&client, global).await,
+        Command::Credentials(CredentialsCommand::Rotate(options)) => {
+            credentials::rotate(&client, options, global).await
+        }
+        Command::Credentials(CredentialsCommand::Revoke(options)) => {
+            credentials::revoke(&client, options, global).await
+        }
         Command::Completions { shell } => generate::completions(*shell),
         Command::Man { to } => generate::man(to.as_deref()),
     };

@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod connection;
 mod console;
+mod credentials;
 mod dispatch;
 mod doctor;
 mod executions;

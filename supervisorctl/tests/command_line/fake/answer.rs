@@ -68,6 +68,9 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
                 &json!({"generation": 2, "mode": "strict", "policies": ["default", "own"]}),
             ),
         },
+        "credentials" => json_answer(200, &json!({"credentials": [credential("ready")]})),
+        "rotate_credential" => json_answer(200, &credential("ready")),
+        "revoke_credential" => json_answer(200, &credential("revoked")),
         _ => json_answer(200, &doctor()),
     })
 }
@@ -113,6 +116,10 @@ impl Shared {
         let truncated = script.execution.artifacts_truncated;
         ArtifactList { artifacts, refused: script.refused.clone(), truncated }
     }
+}
+
+fn credential(state: &str) -> Value {
+    json!({"name": "forge", "kind": "static", "hosts": ["api.example.com"], "state": state})
 }
 
 fn submit(shared: &Shared) -> Answer {
