@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser};
 use tokio::runtime;
 
-use crate::cli::{ArtifactsCommand, Cli, Command};
+use crate::cli::{ArtifactsCommand, Cli, Command, CredentialsCommand};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
