@@ -3,6 +3,7 @@
 mod audit;
 mod limits;
 mod payload;
+mod policy;
 mod session;
 
 use std::path::PathBuf;
@@ -15,6 +16,10 @@ use supervisor_api::{ApprovalId, ExecutionId, State};
 
 pub use self::audit::{AuditCommand, KeyOptions, QueryOptions, VerifyOptions};
 pub use self::payload::{FileToSend, PayloadOptions};
+pub use self::policy::{
+    CheckOptions, DiffOptions, ExplainOptions, HostsOptions, LearnOptions, PackageClient,
+    PolicyCommand, ReplayOptions, SchemaOptions, ShowOptions, Subject, TestOptions,
+};
 pub use self::session::{CreateOptions, FileGetOptions, FilesCommand, SessionCommand};
 use crate::{exit, units};
 
@@ -101,7 +106,10 @@ pub enum Command {
     /// Search the audit log, or check that nobody touched it
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Check or show policy files, without the daemon
+    /// List, rotate or revoke the credentials that policies bind (administrators only)
+    #[command(subcommand)]
+    Credentials(CredentialsCommand),
+    /// Check, explain, compare or learn policy files, without the daemon
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Print a completion script for a shell
@@ -232,6 +240,24 @@ pub enum ArtifactsCommand {
     Get(GetOptions),
 }
 
+/// What to do with credentials.
+#[derive(Debug, Subcommand)]
+pub enum CredentialsCommand {
+    /// List all credentials: names, kinds and states, never values
+    List,
+    /// Read the value of one anew, also if it was revoked; requests use it from then on
+    Rotate(CredentialName),
+    /// Refuse all requests that need it, from the next one on, until it is rotated
+    Revoke(CredentialName),
+}
+
+/// A credential.
+#[derive(Debug, Args)]
+pub struct CredentialName {
+    /// Name of the credential
+    pub name: String,
+}
+
 /// Options of `artifacts get`.
 #[derive(Debug, Args)]
 pub struct GetOptions {
@@ -307,39 +333,6 @@ pub struct DoctorOptions {
     /// Options of a private supervisor.
     #[command(flatten)]
     pub standalone: StandaloneOptions,
-}
-
-/// What to do with policy files.
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Check policy files and run the examples in them
-    Check(CheckOptions),
-    /// Show what a policy decides
-    Show(ShowOptions),
-}
-
-/// Options of `policy check`.
-#[derive(Debug, Args)]
-pub struct CheckOptions {
-    /// Policy files or directories of them, checked together, so that one may extend another; a
-    /// floor.toml among them bounds the others in place of the built-in floor
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
-}
-
-/// Options of `policy show`.
-#[derive(Debug, Args)]
-pub struct ShowOptions {
-    /// A policy file (a path with / or .toml in it), or the name of a policy
-    #[arg(value_name = "NAME|FILE")]
-    pub policy: String,
-    /// As policy text, with the origin of every line
-    #[arg(long)]
-    pub resolved: bool,
-    /// Directory with the policies that are named and extended, and perhaps a floor.toml
-    /// [default: a name is looked up among the built-in policies, a file stands alone]
-    #[arg(long, value_name = "DIR")]
-    pub directory: Option<PathBuf>,
 }
 
 /// Which output streams.

@@ -11,8 +11,8 @@ use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use supervisor_api::{
     AnswerRequest, Approval, ApprovalId, ApprovalList, ArtifactList, AuditFilter, AuditKey,
-    AuditPage, BudgetList, Doctor, Execution, ExecutionId, ExecutionList, Reloaded, State,
-    SubmitRequest, Top,
+    AuditPage, BudgetList, Credential, CredentialList, Doctor, Execution, ExecutionId,
+    ExecutionList, Reloaded, State, SubmitRequest, Top,
 };
 
 use crate::cli::Selection;
@@ -229,6 +229,21 @@ impl Client {
         self.json(post("reload".to_owned(), "/v1/reload".to_owned())).await
     }
 
+    /// All credentials.
+    pub async fn credentials(&self) -> Result<CredentialList, Failure> {
+        self.json(get("list credentials".to_owned(), "/v1/credentials".to_owned())).await
+    }
+
+    /// Has the daemon read one credential's value anew.
+    pub async fn rotate_credential(&self, name: &str) -> Result<Credential, Failure> {
+        self.json(credential("rotate", name)).await
+    }
+
+    /// Has the daemon give a credential to no request any more.
+    pub async fn revoke_credential(&self, name: &str) -> Result<Credential, Failure> {
+        self.json(credential("revoke", name)).await
+    }
+
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failure> {
         call.send(&self.socket).await?.json().await
     }
@@ -248,6 +263,13 @@ pub fn state_name(state: State) -> &'static str {
 pub(crate) fn get(operation: String, target: String) -> Call {
     let (body, bar) = (Payload::Nothing, ProgressBar::hidden());
     Call { operation, method: Method::GET, target, body, patience: PATIENCE, bar }
+}
+
+fn credential(act: &str, name: &str) -> Call {
+    // A slash would name another path.
+    let escaped = paths::percent_encoded(name).replace('/', "%2F");
+    let target = format!("/v1/credentials/{escaped}/{act}");
+    post(format!("{act} the credential {}", terminal::name(name)), target)
 }
 
 pub(crate) fn post(operation: String, target: String) -> Call {

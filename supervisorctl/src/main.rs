@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod connection;
 mod console;
+mod credentials;
 mod dispatch;
 mod doctor;
 mod executions;

@@ -4,11 +4,13 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use supervisor_api::Mode;
 
 use crate::admission::Bounds;
 use crate::audit;
+use crate::credentials::Configured;
 use crate::dbus::Address;
 
 /// What the configuration says. Every key may be left out.
@@ -39,6 +41,10 @@ pub struct Config {
     pub bounds: ConfiguredBounds,
     /// How the audit log is kept.
     pub audit: ConfiguredAudit,
+    /// The credentials that policies may bind.
+    pub credential: Vec<Configured>,
+    /// Networks besides the public ones in which token endpoints may be dialled.
+    pub token_endpoint_networks: Vec<IpNet>,
 }
 
 /// Users, by number.
@@ -110,6 +116,8 @@ impl Default for Config {
             metrics: None,
             bounds: ConfiguredBounds::default(),
             audit: ConfiguredAudit::default(),
+            credential: Vec::new(),
+            token_endpoint_networks: Vec::new(),
         }
     }
 }

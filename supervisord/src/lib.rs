@@ -14,6 +14,7 @@ pub mod clock;
 pub mod config;
 pub mod confine;
 pub mod controls;
+pub mod credentials;
 pub mod dbus;
 pub mod driver;
 pub mod host;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use supervisor_api::{Mode, State, What};
 use supervisor_launch::VERSION;
@@ -25,6 +26,7 @@ use crate::approval::Approvals;
 use crate::audit::{self, Audit};
 use crate::budget::Ledger;
 use crate::confine;
+use crate::credentials::{Credentials, Loaded, TokenEndpoints};
 use crate::dbus;
 use crate::host::Host;
 use crate::http::{Roles, Server};
@@ -67,6 +69,8 @@ struct Parts {
     launcher: (OwnedFd, u16),
     state: PathBuf,
     settings: Settings,
+    credentials: Loaded,
+    token_endpoint_networks: Vec<IpNet>,
     bus: dbus::Address,
     audit: audit::Settings,
     /// Uids that may answer what a policy has a person asked.
@@ -79,7 +83,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let mut sockets = systemd::sockets()?;
     journal::begin("info")?;
     confine::harden()?;
-    let (settings, config) = Settings::read(path)?;
+    let (settings, config, credentials) = Settings::read(path)?;
     let launcher = reach(&config.launcher)?;
     let listener = match sockets.remove(systemd::API_SOCKET) {
         Some(socket) => listening(socket)?,
@@ -93,9 +97,18 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         return Err(format!("nothing listens on a socket of the name {name:?}").into());
     }
     confine::restrict()?;
-    let audit = audit::Settings::from(&config.audit);
-    let (state, bus, operators) = (config.state, config.dbus, config.operators.uids);
-    let parts = Parts { listener, metrics, launcher, state, settings, bus, audit, operators };
+    let parts = Parts {
+        listener,
+        metrics,
+        launcher,
+        state: config.state,
+        settings,
+        credentials,
+        token_endpoint_networks: config.token_endpoint_networks,
+        bus: config.dbus,
+        audit: audit::Settings::from(&config.audit),
+        operators: config.operators.uids,
+    };
     runtime()?.block_on(serve(parts, Until::Signal))
 }
 
@@ -121,10 +134,18 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let settings = Settings::builtin(mode)?;
     let state = PathBuf::from(confine::STATE);
     let ready = format!("ready {directory}/api.sock");
-    let bus = dbus::Address::Off;
-    let audit = audit::Settings::default();
-    let (metrics, operators) = (None, Vec::new());
-    let parts = Parts { listener, metrics, launcher, state, settings, bus, audit, operators };
+    let parts = Parts {
+        listener,
+        metrics: None,
+        launcher,
+        state,
+        settings,
+        credentials: Loaded::default(),
+        token_endpoint_networks: Vec::new(),
+        bus: dbus::Address::Off,
+        audit: audit::Settings::default(),
+        operators: Vec::new(),
+    };
     runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
 }
 
@@ -163,14 +184,16 @@ fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
 }
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, metrics, launcher, state, settings, bus, audit: log, operators } = parts;
+    let Parts { listener, metrics, launcher, state, settings, bus, .. } = parts;
     let store = Store::open(&state)?;
-    let audit = Audit::open(&state, log)?;
+    let audit = Audit::open(&state, parts.audit)?;
     let first = settings.current();
     let started = audit::start(&first.policies, first.mode, audit.key().public_key, audit.head());
     audit.write(started).await?;
     let budgets = Ledger::open(&state)?;
-    let approvals = Approvals::open(&state, audit.clone(), operators)?;
+    let approvals = Approvals::open(&state, audit.clone(), parts.operators)?;
+    let dial = Arc::new(TokenEndpoints::new(parts.token_endpoint_networks));
+    let credentials = Credentials::open(&state, parts.credentials, dial)?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher.0, launcher.1)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
@@ -194,6 +217,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         places,
         settings,
         roles: roles.clone(),
+        credentials,
         host,
         finished: AtomicU64::new(0),
         metrics: Metrics::default(),

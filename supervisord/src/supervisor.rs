@@ -28,6 +28,7 @@ use crate::budget::Ledger;
 pub use crate::capture::CaptureReader as OutputReader;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
+use crate::credentials::Credentials;
 use crate::driver::{self, Told, Unrecorded};
 use crate::host::Host;
 use crate::http::Roles;
@@ -121,6 +122,8 @@ pub struct Inner {
     pub settings: Settings,
     /// Who is an administrator.
     pub roles: Roles,
+    /// What policies may bind.
+    pub credentials: Credentials,
     /// What the host can enforce.
     pub host: Host,
     /// How many executions have finished since the daemon started.

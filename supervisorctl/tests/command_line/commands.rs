@@ -86,6 +86,25 @@ fn top_shows_what_is_used_since_the_last_look() {
     assert_eq!(page["executions"][0]["id"], ID.to_string());
 }
 
+fn credentials_are_listed_rotated_and_revoked_by_name() {
+    let fake = Fake::new();
+    let listed = fake.ctl(&["credentials", "list"]).stdout;
+    for words in ["forge", "static", "ready", "api.example.com"] {
+        assert!(listed.contains(words), "{words}: {listed}");
+    }
+    assert_eq!(fake.ctl(&["credentials", "list", "-q"]).stdout, "forge\n");
+    assert_eq!(
+        fake.ctl(&["credentials", "list", "--json"]).json()["credentials"][0]["kind"],
+        "static"
+    );
+    assert_eq!(fake.ctl(&["credentials", "rotate", "forge"]).stdout, "forge: ready\n");
+    let revoked = fake.ctl(&["credentials", "revoke", "a/../b", "--json"]);
+    assert_eq!(revoked.json()["state"], "revoked");
+    let targets: Vec<_> =
+        fake.requests("revoke_credential").into_iter().map(|request| request.target).collect();
+    assert_eq!(targets, ["/v1/credentials/a%2F..%2Fb/revoke"]);
+}
+
 #[test]
 fn a_reload_says_what_is_in_force_or_why_it_is_not() {
     let fake = Fake::new();

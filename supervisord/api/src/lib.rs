@@ -10,6 +10,7 @@ mod audit;
 mod budget;
 mod content;
 mod control;
+mod credential;
 mod error;
 mod execution;
 mod file;
@@ -36,6 +37,7 @@ pub use audit::{
 pub use budget::{Budget, BudgetList, BudgetMeter};
 pub use content::Content;
 pub use control::{ControlReport, ControlStatus, Doctor, Mode};
+pub use credential::{Credential, CredentialList, CredentialState};
 pub use error::{ApiError, ErrorCode};
 pub use execution::{
     Execution, ExecutionList, Outcome, OutputSummary, PolicyReference, State, StreamSummary, Usage,

@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     AnswerRequest, ApiError, ApprovalList, ArtifactList, AuditKey, AuditPage, BudgetList,
-    CreateSession, Doctor, Execution, ExecutionList, ExtendSession, FileEntry, FileList,
-    MakeDirectory, Method, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON, Parameter,
-    Place, RAW_BODY, Reloaded, Session, SessionList, State, SubmitRequest, Top, UnpackReport,
-    Verdict,
+    CreateSession, CredentialList, Doctor, Execution, ExecutionList, ExtendSession, FileEntry,
+    FileList, MakeDirectory, Method, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON,
+    Parameter, Place, RAW_BODY, Reloaded, Session, SessionList, State, SubmitRequest, Top,
+    UnpackReport, Verdict,
 };
 
 /// The document, for this version of the interface.
@@ -46,7 +46,7 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 25] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 26] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
@@ -61,6 +61,7 @@ const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 25] = [
     SchemaGenerator::subschema_for::<Doctor>,
     SchemaGenerator::subschema_for::<Top>,
     SchemaGenerator::subschema_for::<Reloaded>,
+    SchemaGenerator::subschema_for::<CredentialList>,
     SchemaGenerator::subschema_for::<State>,
     SchemaGenerator::subschema_for::<ApiError>,
     SchemaGenerator::subschema_for::<CreateSession>,

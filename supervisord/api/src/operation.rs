@@ -113,6 +113,13 @@ const fn about(name: &'static str, schema: &'static str, description: &'static s
     Parameter { name, place: Place::Query, schema, description }
 }
 
+const NAME: Parameter = Parameter {
+    name: "name",
+    place: Place::Path,
+    schema: r#"{"type": "string", "pattern": "^[a-z0-9-]{1,64}$"}"#,
+    description: "The credential's name.",
+};
+
 /// Every operation of the interface.
 pub const OPERATIONS: &[Operation] = &[
     Operation {
@@ -432,6 +439,39 @@ pub const OPERATIONS: &[Operation] = &[
         success: 200,
         media_type: JSON,
         response: Some("Reloaded"),
+    },
+    Operation {
+        id: "credentials",
+        method: Method::Get,
+        path: "/v1/credentials",
+        summary: "All credentials, without their values; administrators only.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("CredentialList"),
+    },
+    Operation {
+        id: "rotate_credential",
+        method: Method::Post,
+        path: "/v1/credentials/{name}/rotate",
+        summary: "Read one credential's value anew, also a revoked one's; administrators only.",
+        parameters: &[NAME],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("Credential"),
+    },
+    Operation {
+        id: "revoke_credential",
+        method: Method::Post,
+        path: "/v1/credentials/{name}/revoke",
+        summary: "Let no request have a credential any more; administrators only.",
+        parameters: &[NAME],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("Credential"),
     },
     Operation {
         id: "openapi",

@@ -250,6 +250,27 @@ pub async fn reload<O: Operations>(call: Call<O>) -> Result<Response<Body>, Prob
     json(StatusCode::OK, &reloaded)
 }
 
+/// `GET /v1/credentials`
+pub async fn credentials<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.credentials(&call.caller)?)
+}
+
+/// `POST /v1/credentials/{name}/rotate`
+pub async fn rotate_credential<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let (front, caller) = (call.front.clone(), call.caller);
+    let name = call.parameter("name").to_owned();
+    let rotate = async move { front.operations.rotate_credential(&caller, &name).await };
+    json(StatusCode::OK, &to_the_end(rotate).await?)
+}
+
+/// `POST /v1/credentials/{name}/revoke`
+pub async fn revoke_credential<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let (front, caller) = (call.front.clone(), call.caller);
+    let name = call.parameter("name").to_owned();
+    let revoke = async move { front.operations.revoke_credential(&caller, &name).await };
+    json(StatusCode::OK, &to_the_end(revoke).await?)
+}
+
 /// `GET /v1/openapi.json`
 pub async fn openapi<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     Ok(with_type(StatusCode::OK, JSON, Body::from(call.front.document.clone())))

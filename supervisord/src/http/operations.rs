@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
-    AuditFilter, AuditKey, AuditPage, BudgetList, CreateSession, Doctor, ErrorCode, Execution,
-    ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile,
-    OutputChunk, Reloaded, Session, SessionId, SessionList, SubmitRequest, Top, UnpackReport,
+    AuditFilter, AuditKey, AuditPage, BudgetList, CreateSession, Credential, CredentialList,
+    Doctor, ErrorCode, Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList,
+    MakeDirectory, MoveFile, OutputChunk, Reloaded, Session, SessionId, SessionList, SubmitRequest,
+    Top, UnpackReport,
 };
 use tokio::sync::mpsc;
 
@@ -314,6 +315,27 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Reads configuration and policies anew, all or nothing.
     fn reload(&self, caller: &Caller) -> impl Future<Output = Result<Reloaded, ApiError>> + Send;
+
+    /// All credentials, without their values.
+    ///
+    /// # Errors
+    ///
+    /// For callers who are no administrators.
+    fn credentials(&self, caller: &Caller) -> Result<CredentialList, ApiError>;
+
+    /// Reads one credential's value anew.
+    fn rotate_credential(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> impl Future<Output = Result<Credential, ApiError>> + Send;
+
+    /// Lets no request have a credential any more.
+    fn revoke_credential(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> impl Future<Output = Result<Credential, ApiError>> + Send;
 }
 
 impl Chunks for OutputReader {
@@ -550,5 +572,17 @@ impl Operations for Supervisor {
 
     async fn reload(&self, caller: &Caller) -> Result<Reloaded, ApiError> {
         Supervisor::reload(self, caller).await
+    }
+
+    fn credentials(&self, caller: &Caller) -> Result<CredentialList, ApiError> {
+        Supervisor::credentials(self, caller)
+    }
+
+    async fn rotate_credential(&self, caller: &Caller, name: &str) -> Result<Credential, ApiError> {
+        Supervisor::rotate_credential(self, caller, name).await
+    }
+
+    async fn revoke_credential(&self, caller: &Caller, name: &str) -> Result<Credential, ApiError> {
+        Supervisor::revoke_credential(self, caller, name).await
     }
 }

@@ -116,6 +116,9 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "top" => route(operation, calls::top),
         "metrics" => route(operation, calls::metrics),
         "reload" => route(operation, calls::reload),
+        "credentials" => route(operation, calls::credentials),
+        "rotate_credential" => route(operation, calls::rotate_credential),
+        "revoke_credential" => route(operation, calls::revoke_credential),
         "openapi" => route(operation, calls::openapi),
         _ => return None,
     })

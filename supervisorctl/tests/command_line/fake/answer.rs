@@ -77,6 +77,9 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
         "approvals" => json_answer(200, &json!({"approvals": [approval()]})),
         "approvals_follow" => bytes_answer(200, NDJSON, format!("{}\n", approval()).into_bytes()),
         "approval" | "answer" => json_answer(200, &approval()),
+        "credentials" => json_answer(200, &json!({"credentials": [credential("ready")]})),
+        "rotate_credential" => json_answer(200, &credential("ready")),
+        "revoke_credential" => json_answer(200, &credential("revoked")),
         _ => json_answer(200, &doctor()),
     })
 }
@@ -118,6 +121,10 @@ impl Shared {
         let truncated = script.execution.artifacts_truncated;
         ArtifactList { artifacts, refused: script.refused.clone(), truncated }
     }
+}
+
+fn credential(state: &str) -> Value {
+    json!({"name": "forge", "kind": "static", "hosts": ["api.example.com"], "state": state})
 }
 
 fn submit(shared: &Shared) -> Answer {

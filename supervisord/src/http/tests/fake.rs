@@ -13,10 +13,11 @@ use axum::body::Bytes;
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
     AuditFilter, AuditKey, AuditPage, AuditRecord, BudgetList, Content, ControlReport,
-    ControlStatus, CreateSession, Doctor, ErrorCode, Execution, ExecutionId, ExecutionList,
-    ExtendSession, FileEntry, FileList, Limit, Limits, MakeDirectory, Mode, MoveFile, Outcome,
-    OutputChunk, OutputSummary, PolicyReference, RefusedArtifact, Reloaded, Session, SessionId,
-    SessionList, State, Stream, SubmitRequest, Top, UniqueMap, Usage,
+    ControlStatus, CreateSession, Credential, CredentialList, CredentialState, Doctor, ErrorCode,
+    Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Limit, Limits,
+    MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, PolicyReference,
+    RefusedArtifact, Reloaded, Session, SessionId, SessionList, State, Stream, SubmitRequest, Top,
+    UniqueMap, Usage,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -381,6 +382,24 @@ impl Operations for Fake {
     async fn reload(&self, _caller: &Caller) -> Result<Reloaded, ApiError> {
         Ok(Reloaded { generation: 2, mode: Mode::Strict, policies: vec!["default".into()] })
     }
+
+    fn credentials(&self, caller: &Caller) -> Result<CredentialList, ApiError> {
+        if caller.role != Role::Admin {
+            return Err(ApiError::new(ErrorCode::PermissionDenied, "administrators only"));
+        }
+        Ok(CredentialList { credentials: vec![credential()] })
+    }
+
+    async fn rotate_credential(&self, _: &Caller, name: &str) -> Result<Credential, ApiError> {
+        if name != credential().name {
+            return Err(ApiError::new(ErrorCode::NotFound, "there is no such credential"));
+        }
+        Ok(credential())
+    }
+
+    async fn revoke_credential(&self, caller: &Caller, name: &str) -> Result<Credential, ApiError> {
+        self.rotate_credential(caller, name).await
+    }
 }
 
 pub fn chunk(offset: u64, stream: Stream, data: impl Into<Vec<u8>>) -> OutputChunk {
@@ -410,6 +429,17 @@ fn record() -> AuditRecord {
         "prev": "ab".repeat(32), "hash": "cd".repeat(32),
     }))
     .expect("a record")
+}
+
+fn credential() -> Credential {
+    Credential {
+        name: "forge".into(),
+        kind: "oauth2".into(),
+        hosts: vec!["api.example.com".into()],
+        state: CredentialState::Failed,
+        reason: Some("no answer".into()),
+        expires_in_seconds: None,
+    }
 }
 
 fn artifact() -> Artifact {
