@@ -13,6 +13,8 @@
 //! and answers are on disk before anybody acts on them and outlive the daemon; they end with their
 //! execution. Whoever was waiting asks the policy again when the answer comes.
 
+mod changes;
+mod events;
 mod kept;
 mod question;
 #[cfg(test)]
@@ -26,15 +28,17 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, ApprovalState, ErrorCode,
-    ExecutionId, PersonsAnswer, Ruling, Subject, Verdict, What,
+    ExecutionId,
 };
 use supervisor_sys::random_bits;
 use tokio::sync::{Mutex, broadcast};
 use tokio::time::{sleep, timeout};
 
+pub use changes::Changes;
 pub use kept::KeptError;
 pub use question::Question;
 
+use crate::approval::events::event;
 use crate::approval::kept::Kept;
 use crate::audit::Audit;
 use crate::supervisor::{Caller, Role};
@@ -88,14 +92,6 @@ pub enum Answer {
         /// `policy_changed`, `too_many_questions` or `approval_unkept`.
         reason: &'static str,
     },
-}
-
-/// Every change to questions that a caller may see, from those there are.
-pub struct Changes {
-    approvals: Approvals,
-    caller: Caller,
-    ahead: Vec<Approval>,
-    changes: broadcast::Receiver<Approval>,
 }
 
 impl Approvals {
@@ -212,7 +208,7 @@ impl Approvals {
         let changes = self.inner.changes.subscribe();
         let mut ahead = self.list(caller).approvals;
         ahead.reverse();
-        Changes { approvals: self.clone(), caller: *caller, ahead, changes }
+        Changes::new(self.clone(), *caller, ahead, changes)
     }
 
     /// What an execution waits for.
@@ -376,58 +372,6 @@ impl Approvals {
         let operator = self.inner.operators.contains(&caller.uid);
         caller.role == Role::Admin || (operator && caller.uid != approval.owner_uid)
     }
-}
-
-impl Changes {
-    /// The next change; first the questions there are. `None` when the daemon ends.
-    pub async fn next(&mut self) -> Option<Approval> {
-        loop {
-            if let Some(approval) = self.ahead.pop() {
-                return Some(approval);
-            }
-            match self.changes.recv().await {
-                Ok(approval) if self.approvals.may_see(&self.caller, &approval) => {
-                    return Some(approval);
-                }
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => {
-                    self.ahead = self.approvals.list(&self.caller).approvals;
-                    self.ahead.reverse();
-                }
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
-    }
-}
-
-fn event(approval: &Approval, times: Option<u32>) -> supervisor_api::AuditEvent {
-    let (verdict, reason) = match approval.state {
-        ApprovalState::Waiting => (Verdict::Ask, "approval_needed"),
-        ApprovalState::Approved | ApprovalState::Spent => (Verdict::Allow, "approved"),
-        ApprovalState::Denied => (Verdict::Deny, "approval_denied"),
-        ApprovalState::Expired => (Verdict::Deny, "approval_expired"),
-    };
-    let ruling = Ruling {
-        policy: Some(approval.policy.clone()),
-        rule: Some(approval.rule.clone()),
-        remedy: (verdict == Verdict::Deny)
-            .then(|| "have it approved with `supervisorctl approvals approve` in time".to_owned()),
-        ..Ruling::new(verdict, reason)
-    };
-    let answer = PersonsAnswer {
-        ruling,
-        approval: approval.id.to_string(),
-        request: approval.digest.clone(),
-        host: approval.request.host.clone(),
-        method: approval.request.method.clone(),
-        by: approval.answered_by,
-        times,
-    };
-    What::Approval(answer).about(Subject {
-        session: Some(approval.session),
-        execution: Some(approval.execution),
-        uid: Some(approval.owner_uid),
-    })
 }
 
 fn show(time: Timestamp) -> String {

@@ -1,6 +1,8 @@
 //! The audit log of a real daemon: what is recorded, who sees it, and that no hand on the file goes
 //! unnoticed.
 
+#![allow(clippy::expect_used, reason = "a test fails by a panic, and so does what it stands on")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod artifacts;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod commands;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use supervisor_api::{AuditFilter, RequestAsked, SessionId};
+use supervisor_api::{AuditFilter, RequestAsked, SessionId, Verdict};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
