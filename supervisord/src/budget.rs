@@ -5,7 +5,8 @@
 //! allowed, in the database before anything of it is spent, in blocks of a sixteenth of the limit so
 //! that hardly any request waits for the disk. A daemon that ends in order leaves what was spent. After
 //! one that was killed all of its grants count as spent: a budget may lose up to one block, and is
-//! never overdrawn. What was reserved and never settled counts as spent, too.
+//! overdrawn at the most by what messages under way moved during one commit. What was reserved and
+//! never settled counts as spent, too.
 //!
 //! ```text
 //! reserve ──▶ book (memory) ──grant ahead──▶ keeper thread ──commit──▶ budgets.db
@@ -176,13 +177,22 @@ impl Ledger {
 }
 
 impl Reservation {
-    /// Takes more, as bytes go and come that nobody had announced.
+    /// Takes more at once, for bytes that are moving already.
     ///
     /// # Errors
-    /// The first budget that has less left; what was taken before stays taken.
-    pub async fn extend(&mut self, bytes_out: u64, bytes_in: u64) -> Result<(), Denied> {
+    /// The first budget that has less left; nothing more may be moved.
+    pub fn spend(&mut self, bytes_out: u64, bytes_in: u64) -> Result<(), Denied> {
         let more = Spending { requests: 0, unsafe_method: false, bytes_out, bytes_in, host: None };
-        self.ledger.take(&self.charges, &more).await?;
+        let answer = self.ledger.shared.lock().spend(&self.charges, &more, now());
+        let words = match answer {
+            Answer::Taken(words) => words,
+            Answer::Exhausted(exhausted, words) => {
+                words.into_iter().for_each(|word| self.ledger.say(word));
+                return Err(Denied::Exhausted(exhausted));
+            }
+            Answer::Unkept | Answer::Wait(_) => return Err(Denied::Unkept),
+        };
+        words.into_iter().for_each(|word| self.ledger.say(word));
         self.bytes_out += bytes_out;
         self.bytes_in += bytes_in;
         Ok(())

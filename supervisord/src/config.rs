@@ -45,6 +45,8 @@ pub struct Config {
     pub credential: Vec<Configured>,
     /// Networks besides the public ones in which token endpoints may be dialled.
     pub token_endpoint_networks: Vec<IpNet>,
+    /// Files of root certificates in PEM, besides the host's own, that upstreams are verified against.
+    pub upstream_roots: Vec<PathBuf>,
 }
 
 /// Users, by number.
@@ -118,6 +120,7 @@ impl Default for Config {
             audit: ConfiguredAudit::default(),
             credential: Vec::new(),
             token_endpoint_networks: Vec::new(),
+            upstream_roots: Vec::new(),
         }
     }
 }

@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::admission::Turn;
 use crate::attend::{Observed, Output, observe};
 use crate::audit::{self, Unaudited};
+use crate::budget::Account;
 use crate::clock;
 use crate::controls::{self, Held};
 use crate::journal;
@@ -92,6 +93,10 @@ pub async fn drive(
     match told {
         Told::AtOnce => drive_recorded(&inner, &live, &plan, turn, recorded).await,
         Told::AtTheEnd => drive_untold(&inner, &live, &plan, turn, recorded).await,
+    }
+    if plan.way.is_some() && live.session.is_none() {
+        // A session of its own, which nobody else spends from.
+        inner.budgets.forget(&Account::Session(live.execution.borrow().session));
     }
     inner.live.remove(live.id());
 }
@@ -308,6 +313,7 @@ async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan, begu
     });
     inner.metrics.start(begun.elapsed());
     let (stdin, start) = (sandbox.take(Descriptor::Stdin), sandbox.take(Descriptor::Start));
+    let way = plan.way.as_ref().map(|way| way.serve(way.doors(&mut sandbox)));
     let give = async {
         if let (Some(stdin), Some(start)) = (stdin, start) {
             let given = async {
@@ -320,7 +326,14 @@ async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan, begu
             }
         }
     };
-    attend(inner, live, sandbox, Duration::ZERO, &plan.globs, give).await
+    let end = attend(inner, live, sandbox, Duration::ZERO, &plan.globs, give);
+    match way {
+        None => end.await,
+        Some(way) => tokio::select! {
+            end = end => end,
+            never = Box::pin(way) => match never {},
+        },
+    }
 }
 
 async fn write_files(sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {

@@ -39,5 +39,6 @@ pub mod store;
 pub mod supervisor;
 pub mod systemd;
 pub mod top;
+pub mod traffic;
 pub mod watch;
 pub mod workspace;

@@ -8,7 +8,7 @@ use supervisor_api::{
     UniqueMap,
 };
 use supervisor_launch::seccomp::Profile;
-use supervisor_launch::{Image, Listeners, Prepare, SandboxLimits, Start, Storage, Workspace};
+use supervisor_launch::{Image, Prepare, SandboxLimits, Start, Storage, Workspace};
 use supervisor_policy::{
     LimitsAsked, Refusal, RefusalReason, Resolved, WorkspacePlace, check_environment_name,
     check_environment_value,
@@ -16,6 +16,7 @@ use supervisor_policy::{
 
 use crate::admission::Need;
 use crate::session::Record as Session;
+use crate::traffic::Way;
 use crate::workspace::{GlobSelection, WorkingDirectory, check_files};
 
 /// Labels of an execution at the most, and the bytes of their names and values: they are for lists.
@@ -62,8 +63,8 @@ pub struct Plan {
     pub profile: Profile,
     /// Whether files of the workspace and /tmp may be executed.
     pub exec: bool,
-    /// The sockets on which its traffic is taken, if it is to have a way out.
-    pub listeners: Option<Listeners>,
+    /// Its way out, if it is to have one.
+    pub way: Option<Way>,
     /// Where the workspace is to be.
     pub workspace: WorkspacePlace,
     /// The session's workspace, by number; without a session it is a new one.
@@ -76,6 +77,7 @@ impl Plan {
         request: SubmitRequest,
         policy: &Resolved,
         session: Option<&Session>,
+        way: Option<Way>,
     ) -> Result<Self, ApiError> {
         check_labels(&request.labels)?;
         let limits = match session {
@@ -112,8 +114,9 @@ impl Plan {
                 ApiError::invalid("stdin", problem).with_hint("hand larger data in as a file")
             );
         }
-        let environment = environment(policy, &request.env.0)?;
-        let start = start(&argv, &environment, &cwd.absolute())?;
+        let environment = environment(policy, way.as_ref(), &request.env.0)?;
+        let authority = way.as_ref().map_or("", Way::certificate);
+        let start = start(&argv, &environment, &cwd.absolute(), authority)?;
         let profile = Profile::parse(policy.profile().as_str()).ok_or_else(|| {
             ApiError::new(ErrorCode::Internal, "a profile that launches don't know")
         })?;
@@ -126,7 +129,7 @@ impl Plan {
             globs,
             profile,
             exec: policy.exec(),
-            listeners: None,
+            way,
             workspace: match session {
                 Some(_) => WorkspacePlace::Disk,
                 None => policy.workspace(),
@@ -159,7 +162,7 @@ impl Plan {
             exec: self.exec,
             landlock,
             limits: sandbox_limits(&self.limits),
-            listeners: self.listeners,
+            listeners: self.way.as_ref().map(Way::listeners),
             owner: Some(owner),
             workspace,
         }
@@ -312,11 +315,13 @@ fn interpret(language: Language, source: String, args: Vec<String>) -> (Vec<Stri
 
 fn environment(
     policy: &Resolved,
+    way: Option<&Way>,
     asked: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, ApiError> {
     let mut merged: BTreeMap<String, String> = BTreeMap::new();
     let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     merged.extend(ENVIRONMENT.into_iter().map(own));
+    merged.extend(way.into_iter().flat_map(Way::environment).map(own));
     merged.extend(policy.environment().map(own));
     for (name, value) in asked {
         let field = || format!("env.{name}");
@@ -336,6 +341,7 @@ fn start(
     argv: &[String],
     environment: &BTreeMap<String, String>,
     cwd: &str,
+    authority: &str,
 ) -> Result<Vec<u8>, ApiError> {
     if let Some(index) = argv.iter().position(|word| word.contains('\0')) {
         return Err(ApiError::invalid(format!("argv[{index}]"), "an argument can't hold NUL"));
@@ -348,7 +354,7 @@ fn start(
         cwd: cwd.as_bytes().to_vec(),
         argv: argv.iter().map(|word| word.clone().into_bytes()).collect(),
         environment: variables.collect(),
-        authority: Vec::new(),
+        authority: authority.as_bytes().to_vec(),
     };
     start.encode().map_err(|_| {
         let most = supervisor_launch::MAX_START;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use supervisor_api::{Mode, State, What};
+use supervisor_egress::Shared;
 use supervisor_launch::VERSION;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,6 +44,7 @@ use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
 use crate::systemd;
 use crate::top::Readings;
+use crate::traffic;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -71,6 +73,7 @@ struct Parts {
     settings: Settings,
     credentials: Loaded,
     token_endpoint_networks: Vec<IpNet>,
+    traffic: Option<Arc<Shared>>,
     bus: dbus::Address,
     audit: audit::Settings,
     /// Uids that may answer what a policy has a person asked.
@@ -96,6 +99,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     if let Some(name) = sockets.keys().next() {
         return Err(format!("nothing listens on a socket of the name {name:?}").into());
     }
+    let traffic = traffic::of_the_host(&config.upstream_roots)?;
     confine::restrict()?;
     let parts = Parts {
         listener,
@@ -105,6 +109,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         settings,
         credentials,
         token_endpoint_networks: config.token_endpoint_networks,
+        traffic,
         bus: config.dbus,
         audit: audit::Settings::from(&config.audit),
         operators: config.operators.uids,
@@ -123,6 +128,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let launcher = (supervisor_sys::take_inherited(launcher.parse()?)?, VERSION);
     journal::begin("warn")?;
     let uid: u32 = uid.parse()?;
+    let traffic = traffic::of_the_host(&[])?;
     let privileged = nix::unistd::geteuid().is_root();
     confine::enter_small_root(Path::new(directory))?;
     if privileged {
@@ -142,6 +148,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
         settings,
         credentials: Loaded::default(),
         token_endpoint_networks: Vec::new(),
+        traffic,
         bus: dbus::Address::Off,
         audit: audit::Settings::default(),
         operators: Vec::new(),
@@ -218,6 +225,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         settings,
         roles: roles.clone(),
         credentials,
+        traffic: parts.traffic,
         host,
         finished: AtomicU64::new(0),
         metrics: Metrics::default(),

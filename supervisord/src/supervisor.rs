@@ -1,7 +1,6 @@
 //! The operations. Front ends only convert to and from these methods; each one reads as the
 //! specification of what it does.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -15,6 +14,7 @@ use supervisor_api::{
     ErrorCode, Execution, ExecutionId, ExecutionList, Mode, OutputSummary, PolicyReference,
     SessionId, State, Stream, Subject, SubmitRequest, Top, TopLine, Usage,
 };
+use supervisor_egress::Shared;
 use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -43,6 +43,7 @@ use crate::session::{Kept, SessionSet};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::top::Readings;
+use crate::traffic::{Way, Whose};
 use crate::workspace::open_artifact;
 
 /// What a caller may do.
@@ -124,6 +125,8 @@ pub struct Inner {
     pub roles: Roles,
     /// What policies may bind.
     pub credentials: Credentials,
+    /// What the host has for traffic; nothing if no upstream could be verified.
+    pub traffic: Option<Arc<Shared>>,
     /// What the host can enforce.
     pub host: Host,
     /// How many executions have finished since the daemon started.
@@ -225,21 +228,25 @@ impl Supervisor {
         let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
         let globs = request.artifacts.globs.clone();
         let held = session.as_ref().map(|held| held.session().record());
+        let id = ExecutionId::from_bits(random_bits().map_err(internal)?);
+        let session_id = match &held {
+            Some(held) => held.id,
+            None => SessionId::from_bits(random_bits().map_err(internal)?),
+        };
+        let whose = Whose { session: session_id, execution: id, uid: caller.uid };
+        let way = Way::open(inner, &policy, whose)?;
         let plan = if globs.is_empty() {
-            Plan::new(request, &policy, held.as_ref())?
+            Plan::new(request, &policy, held.as_ref(), way)?
         } else {
             // Globs may take a tenth of a second to compile.
             let (policy, held) = (policy.clone(), held.clone());
-            let planned = spawn_blocking(move || Plan::new(request, &policy, held.as_ref()));
+            let planned = spawn_blocking(move || Plan::new(request, &policy, held.as_ref(), way));
             planned.await.map_err(internal)??
         };
         self.require(generation.mode, &policy, &plan)?;
         let execution = Execution {
-            id: ExecutionId::from_bits(random_bits().map_err(internal)?),
-            session: match &held {
-                Some(held) => held.id,
-                None => SessionId::from_bits(random_bits().map_err(internal)?),
-            },
+            id,
+            session: session_id,
             owner_uid: caller.uid,
             state: State::Queued,
             queue_position: None,
@@ -259,7 +266,6 @@ impl Supervisor {
             controls: Vec::new(),
             waits_for: Vec::new(),
         };
-        let id = execution.id;
         let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
         if !globs.is_empty() || !plan.stdin.is_empty() {
             inner.places.make(id, &globs).map_err(storage)?;

@@ -167,7 +167,8 @@ fn read(
             records.unreadable += 1;
             continue;
         };
-        if !matches!(line.kind.as_str(), "egress" | "dns") || !wanted(&line) {
+        let decides = line.reason.as_deref() != Some("ended"); // of what another line has decided
+        if !matches!(line.kind.as_str(), "egress" | "dns") || !decides || !wanted(&line) {
             continue;
         }
         match recorded(&line) {

@@ -30,7 +30,9 @@ pub use limits::Limits;
 pub use refused::Refused;
 pub use relay::Reservation;
 pub use resolve::Names;
-pub use seam::{Approvals, Claim, Declined, Identity, Ledger, Overspent, Question, Seams};
+pub use seam::{
+    Approvals, Claim, Declined, Identity, Ledger, Overspent, Question, Reserved, Seams,
+};
 pub use session::UnusableBinding;
 pub use shared::{Settings, Shared};
 pub use tls::authority::{Authority, AuthorityError};

@@ -68,8 +68,11 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     ///
     /// When a budget doesn't suffice; nothing may be sent.
-    fn reserve(&self, claim: &Claim<'_>) -> Result<Option<Box<dyn Reservation>>, Overspent>;
+    fn reserve<'a>(&'a self, claim: &'a Claim<'a>) -> Pending<'a, Reserved>;
 }
+
+/// What was set aside, if anything is counted.
+pub type Reserved = Result<Option<Box<dyn Reservation>>, Overspent>;
 
 /// A request that a person has to agree to.
 #[derive(Debug)]
@@ -86,6 +89,8 @@ pub struct Question<'a> {
     pub method: &'a str,
     /// The target in origin form; empty for plain TCP.
     pub target: &'a str,
+    /// Whether it would become a WebSocket.
+    pub websocket: bool,
     /// Bytes of the body, where they are known.
     pub body: Option<u64>,
 }

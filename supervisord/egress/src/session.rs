@@ -160,6 +160,7 @@ impl Session {
         subject: Subject,
         question: (&Destination, Protocol, &str, &str, Option<u64>),
     ) -> Result<Permit, Refused> {
+        let websocket = matches!(subject, Subject::Request { websocket: true, .. });
         let mut event = Decided::by_rules(number, subject, &decision);
         let permit = match decision.verdict() {
             Verdict::Allow => decision.permit(),
@@ -175,6 +176,7 @@ impl Session {
                     protocol,
                     method,
                     target,
+                    websocket,
                     body,
                 };
                 self.seams.recorder.record(Event::Decided(event.clone()));
@@ -230,7 +232,7 @@ impl Session {
     /// # Errors
     ///
     /// The refusal with what is left.
-    pub fn reserve(
+    pub async fn reserve(
         &self,
         permit: &Permit,
         destination: &Destination,
@@ -245,7 +247,7 @@ impl Session {
             is_unsafe,
             bytes_out,
         };
-        match self.seams.ledger.reserve(&claim) {
+        match self.seams.ledger.reserve(&claim).await {
             Ok(reservation) => Ok(Meter::new(reservation)),
             Err(Overspent { cause, remedy }) => Err(Refused::overdrawn(cause, remedy)),
         }

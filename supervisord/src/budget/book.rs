@@ -1,5 +1,6 @@
 //! The arithmetic of budgets, in memory and without a clock or a file: for every account and meter,
-//! spent ≤ granted ≤ limit.
+//! spent ≤ limit and granted ≤ limit, and spent ≤ granted but for the bytes of a message under way, whose
+//! grants follow them within one commit.
 
 use std::collections::{HashMap, HashSet};
 
@@ -53,6 +54,22 @@ pub enum Verdict {
 impl Book {
     /// Takes what is asked from all accounts, or from none.
     pub fn reserve(&mut self, charges: &[Charge], spending: &Spending<'_>, now: u64) -> Verdict {
+        self.take(charges, spending, now, false)
+    }
+
+    /// The same for bytes that are moving already: they are held against the limits, and don't wait
+    /// for the grants that they are asked to have.
+    pub fn spend(&mut self, charges: &[Charge], spending: &Spending<'_>, now: u64) -> Verdict {
+        self.take(charges, spending, now, true)
+    }
+
+    fn take(
+        &mut self,
+        charges: &[Charge],
+        spending: &Spending<'_>,
+        now: u64,
+        ahead_of_grants: bool,
+    ) -> Verdict {
         let (mut words, mut wait) = (Vec::new(), false);
         for charge in charges {
             let entry = self.accounts.entry(charge.account.clone()).or_default();
@@ -62,8 +79,11 @@ impl Book {
                 Ok(ready) => wait |= !ready,
             }
         }
-        if wait {
-            return if self.unkept { Verdict::Unkept } else { Verdict::Wait(words) };
+        if wait && self.unkept {
+            return Verdict::Unkept;
+        }
+        if wait && !ahead_of_grants {
+            return Verdict::Wait(words);
         }
         for charge in charges {
             let Some(entry) = self.accounts.get_mut(&charge.account) else { continue };

@@ -57,8 +57,8 @@ async fn a_budget_gives_what_it_has_and_the_refusal_says_what_is_left() {
     assert!(refusal.to_string().contains("has 200 of 1000 bytes_out left"), "{refusal}");
     first.settle(100, 0);
     let mut second = ledger.reserve(&bytes, &ask(300)).await.unwrap();
-    second.extend(600, 0).await.unwrap();
-    assert!(second.extend(1, 0).await.is_err());
+    second.spend(600, 0).unwrap();
+    assert!(second.spend(1, 0).is_err());
     let left = ledger.list(Some(7)).budgets;
     assert_eq!((left[0].meters[0].spent, left[0].meters[0].left), (1000, 0));
     assert_eq!(ledger.list(Some(8)).budgets, []);

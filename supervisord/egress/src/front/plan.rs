@@ -124,6 +124,7 @@ impl Plan {
         let permit = session.permit(number, decision, self.subject(protocol), question).await?;
         let meter = session
             .reserve(&permit, &self.destination, true, 0)
+            .await
             .map_err(|refused| self.refuse(session, protocol, refused))?;
         Ok(Passage { number, meter: Arc::new(meter), permit })
     }

@@ -180,6 +180,7 @@ impl Conversation {
         let out = known.saturating_add(length.unwrap_or(0));
         let meter = session
             .reserve(&permit, &destination, !is_safe(request.method()), out)
+            .await
             .inspect_err(|refused| session.refuse(number, subject(), refused))?;
         let websocket = match upgrades {
             Upgrade::WebSocket => Some(WebSocket::of(request)),

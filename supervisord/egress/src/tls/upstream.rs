@@ -8,6 +8,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 
 use crate::limits::RESUMABLE_SESSIONS;
 
@@ -75,6 +76,19 @@ impl Roots {
     /// When there is none, or one of them is unusable.
     pub fn only(named: Vec<CertificateDer<'static>>) -> Result<Self, RootsError> {
         Self::build(Vec::new(), named)
+    }
+
+    /// The certificates of a file in PEM (RFC 7468).
+    ///
+    /// # Errors
+    ///
+    /// When there is none in it, or something else.
+    pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        match read {
+            Ok(found) if found.is_empty() => Err(RootsError("there is no certificate".into())),
+            other => other.map_err(|error| RootsError(error.into())),
+        }
     }
 
     /// The crypto library of all TLS connections, chosen here and never by default.

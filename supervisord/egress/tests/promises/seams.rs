@@ -7,7 +7,8 @@ use supervisor_egress::credential::{
     Prepared, Vault, Wanted,
 };
 use supervisor_egress::{
-    Approvals, Claim, Declined, Event, Ledger, Overspent, Question, Recorder, Reservation, Seams,
+    Approvals, Claim, Declined, Event, Ledger, Overspent, Question, Recorder, Reservation,
+    Reserved, Seams,
 };
 use zeroize::Zeroizing;
 
@@ -74,12 +75,14 @@ impl Reservation for Spending {
 struct Book(Arc<Purse>);
 
 impl Ledger for Book {
-    fn reserve(&self, claim: &Claim<'_>) -> Result<Option<Box<dyn Reservation>>, Overspent> {
-        if self.0.0.lock().unwrap().is_some_and(|left| left < claim.bytes_out) {
-            let cause = "bytes_out: nothing is left".to_owned();
-            return Err(Overspent { cause, remedy: "Ask for more.".to_owned() });
-        }
-        Ok(Some(Box::new(Spending(self.0.clone()))))
+    fn reserve<'a>(&'a self, claim: &'a Claim<'a>) -> Pending<'a, Reserved> {
+        Box::pin(async {
+            if self.0.0.lock().unwrap().is_some_and(|left| left < claim.bytes_out) {
+                let cause = "bytes_out: nothing is left".to_owned();
+                return Err(Overspent { cause, remedy: "Ask for more.".to_owned() });
+            }
+            Ok(Some(Box::new(Spending(self.0.clone())) as Box<dyn Reservation>))
+        })
     }
 }
 

@@ -1,0 +1,129 @@
+//! Budgets, as traffic spends them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use supervisor_api::Subject;
+use supervisor_egress::credential::Pending;
+use supervisor_egress::{Claim, Overspent, Reservation, Reserved};
+use supervisor_policy::egress::Budgets;
+
+use crate::audit::Audit;
+use crate::budget::{self, Account, BudgetLimits, Charge, Denied, Spending};
+
+/// Takes what one sandbox's traffic uses from its budgets.
+pub struct Ledger {
+    budgets: budget::Ledger,
+    audit: Audit,
+    whose: Subject,
+}
+
+/// What was set aside for one request or connection, and how much of it is used.
+struct Purse {
+    taken: Option<budget::Reservation>,
+    /// Sent and received.
+    used: (u64, u64),
+    /// Set aside and not used yet, to be sent.
+    ahead: u64,
+}
+
+struct Held(Mutex<Purse>);
+
+impl Ledger {
+    /// For the sandbox of one execution.
+    pub fn new(budgets: budget::Ledger, audit: Audit, whose: Subject) -> Self {
+        Self { budgets, audit, whose }
+    }
+
+    /// The budgets that a claim is charged to: the session's, and each credential's.
+    fn charges(&self, claim: &Claim<'_>) -> Arc<[Charge]> {
+        let owner = Some(claim.identity.uid);
+        let session = self.whose.session.map(Account::Session);
+        let session = session.map(|account| (account, claim.budgets, owner));
+        let bindings = claim.bindings.iter();
+        // A credential's budget belongs to no one user: administrators look at it.
+        let credentials = bindings.map(|binding| {
+            (Account::Credential(binding.credential().into()), binding.budgets(), None)
+        });
+        session
+            .into_iter()
+            .chain(credentials)
+            .filter(|(_, budgets, _)| !budgets.is_empty())
+            .map(|(account, budgets, owner)| Charge { account, limits: limits(budgets), owner })
+            .collect()
+    }
+}
+
+impl supervisor_egress::Ledger for Ledger {
+    fn reserve<'a>(&'a self, claim: &'a Claim<'a>) -> Pending<'a, Reserved> {
+        let charges = self.charges(claim);
+        Box::pin(async move {
+            if charges.is_empty() {
+                return Ok(None);
+            }
+            let host = claim.destination.host.to_string();
+            let spending = Spending {
+                requests: 1,
+                unsafe_method: claim.is_unsafe,
+                bytes_out: claim.bytes_out,
+                bytes_in: 0,
+                host: Some(&host),
+            };
+            match self.budgets.reserve(&charges, &spending).await {
+                Ok(taken) => {
+                    let purse = Purse { taken: Some(taken), used: (0, 0), ahead: claim.bytes_out };
+                    Ok(Some(Box::new(Held(Mutex::new(purse))) as Box<dyn Reservation>))
+                }
+                Err(denied) => {
+                    if let Denied::Exhausted(exhausted) = &denied {
+                        self.audit.note(exhausted.event(self.whose.clone(), None, Some(host)));
+                    }
+                    Err(Overspent { cause: denied.to_string(), remedy: remedy(&denied) })
+                }
+            }
+        })
+    }
+}
+
+impl Reservation for Held {
+    fn spend(&self, sent: u64, received: u64) -> Result<(), String> {
+        let mut purse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ahead = purse.ahead.min(sent);
+        let (out, back) = (sent - ahead, received);
+        if let Some(taken) = purse.taken.as_mut().filter(|_| out + back > 0) {
+            taken.spend(out, back).map_err(|denied| denied.to_string())?;
+        }
+        purse.ahead -= ahead;
+        purse.used.0 += sent;
+        purse.used.1 += received;
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let purse = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = purse.taken.take() {
+            taken.settle(purse.used.0, purse.used.1);
+        }
+    }
+}
+
+fn limits(budgets: &Budgets) -> BudgetLimits {
+    BudgetLimits {
+        requests: budgets.requests,
+        unsafe_requests: budgets.unsafe_requests,
+        bytes_out: budgets.bytes_out,
+        bytes_in: budgets.bytes_in,
+        hosts: budgets.distinct_hosts,
+        window: None,
+    }
+}
+
+fn remedy(denied: &Denied) -> String {
+    match denied {
+        Denied::Exhausted(exhausted) => {
+            format!("Have {} raised in the policy's budgets.", exhausted.meter)
+        }
+        Denied::Unkept => "Tell the administrator: supervisord's log has the cause.".to_owned(),
+    }
+}

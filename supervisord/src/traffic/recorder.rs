@@ -1,0 +1,153 @@
+//! Decisions on traffic, for the audit log.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use supervisor_api::{Ruling, Subject, Traffic, Verdict, What};
+use supervisor_egress::{Decided, Ended, Event};
+use supervisor_policy::egress as rules;
+use tokio::sync::watch;
+
+use crate::audit::Audit;
+
+/// What is under way of one sandbox at the most: 256 connections with 100 requests each. The oldest
+/// beyond it ends without a line of its own.
+const UNDER_WAY: usize = 25_600;
+
+/// Writes one sandbox's decisions, and says so if one could not be written.
+pub struct Recorder {
+    audit: Audit,
+    whose: Subject,
+    policy: String,
+    unrecorded: watch::Sender<bool>,
+    /// What was allowed and has not ended, by its number.
+    under_way: Mutex<BTreeMap<u64, Traffic>>,
+}
+
+impl Recorder {
+    /// For the sandbox of one execution under a policy of this name.
+    pub fn new(
+        audit: Audit,
+        whose: Subject,
+        policy: &str,
+        unrecorded: watch::Sender<bool>,
+    ) -> Self {
+        let policy = policy.to_owned();
+        Self { audit, whose, policy, unrecorded, under_way: Mutex::default() }
+    }
+
+    fn decided(&self, decided: Decided) -> What {
+        let number = decided.number;
+        let name = matches!(decided.subject, supervisor_egress::Subject::LookUp(_));
+        let traffic = self.traffic(decided);
+        if name {
+            return What::Dns(traffic);
+        }
+        if traffic.ruling.verdict == Verdict::Allow {
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            if under_way.len() >= UNDER_WAY {
+                under_way.pop_first();
+            }
+            under_way.insert(number, traffic.clone());
+        }
+        What::Egress(traffic)
+    }
+
+    /// The same traffic with what it came to.
+    fn ended(&self, ended: &Ended) -> Option<What> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut traffic = under_way.remove(&ended.number)?;
+        drop(under_way);
+        traffic.ruling.reason = "ended".to_owned();
+        traffic.ruling.cause = Some(ended.how.to_owned());
+        (traffic.bytes_out, traffic.bytes_in) = (ended.sent, ended.received);
+        traffic.status = ended.status;
+        Some(What::Egress(traffic))
+    }
+
+    fn traffic(&self, decided: Decided) -> Traffic {
+        let verdict = match decided.verdict {
+            rules::Verdict::Allow => Verdict::Allow,
+            rules::Verdict::Ask => Verdict::Ask,
+            rules::Verdict::Deny => Verdict::Deny,
+        };
+        let ruling = Ruling {
+            policy: Some(self.policy.clone()),
+            rule: decided.rule,
+            cause: decided.cause,
+            remedy: decided.remedy,
+            ..Ruling::new(verdict, decided.code)
+        };
+        let credential = decided.credentials.join(",");
+        let mut traffic = Traffic {
+            ruling,
+            host: String::new(),
+            port: 0,
+            protocol: String::new(),
+            method: None,
+            path: None,
+            websocket: false,
+            body: None,
+            address: None,
+            credential: (!credential.is_empty()).then_some(credential),
+            bytes_out: 0,
+            bytes_in: 0,
+            status: None,
+        };
+        match decided.subject {
+            supervisor_egress::Subject::LookUp(name) => {
+                (traffic.host, traffic.port) = (name.to_string(), 53);
+                "dns".clone_into(&mut traffic.protocol);
+            }
+            supervisor_egress::Subject::Connection { destination, protocol } => {
+                if let Some(destination) = destination {
+                    (traffic.host, traffic.port) = (destination.host.to_string(), destination.port);
+                }
+                protocol.map_or("tcp", rules::Protocol::as_str).clone_into(&mut traffic.protocol);
+            }
+            supervisor_egress::Subject::Request {
+                destination,
+                protocol,
+                method,
+                path,
+                websocket,
+                body,
+            } => {
+                (traffic.host, traffic.port) = (destination.host.to_string(), destination.port);
+                protocol.as_str().clone_into(&mut traffic.protocol);
+                (traffic.method, traffic.path) = (Some(method), Some(path));
+                (traffic.websocket, traffic.body) = (websocket, body);
+            }
+        }
+        traffic
+    }
+}
+
+impl supervisor_egress::Recorder for Recorder {
+    fn record(&self, event: Event) {
+        let what = match event {
+            Event::Decided(decided) => {
+                if decided.alarm {
+                    let (session, code) = (self.whose.session, decided.code);
+                    tracing::warn!(
+                        ?session,
+                        code,
+                        "a payload has tried what none does by accident"
+                    );
+                }
+                self.decided(decided)
+            }
+            // What has happened is recorded whatever the room.
+            Event::Ended(ended) => {
+                let what = self.ended(&ended);
+                return what
+                    .into_iter()
+                    .for_each(|what| self.audit.note(what.about(self.whose.clone())));
+            }
+        };
+        if let Err(error) = self.audit.record(what.about(self.whose.clone())) {
+            tracing::error!(%error, "a decision on traffic could not be recorded");
+            self.unrecorded.send_replace(true);
+        }
+    }
+}
