@@ -1,16 +1,14 @@
 //! One request, from its head to the end of its answer:
 //! intent → decision → budget → credential → connection → send → check → pass on.
 
-use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use http_body_util::{BodyExt, Empty, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use sha2::{Digest, Sha256};
 use supervisor_policy::egress::{Ask, Destination, Permit, Protocol};
@@ -19,6 +17,7 @@ use tokio::time::sleep;
 
 use super::body::{self, Answer, Exchange, Fault, Received, Receiving, Sending};
 use super::intent::{Via, intent};
+use super::outgoing::Outgoing;
 use super::upgrade::{Upgrade, upgrade};
 use super::websocket::WebSocket;
 use super::{fields, response, wire};
@@ -26,7 +25,8 @@ use crate::credential::{Binding, BodyDigest, Prepared, Wanted};
 use crate::event::Subject;
 use crate::refused::Refused;
 use crate::relay::Meter;
-use crate::session::Session;
+use crate::session::{Asked, Session};
+use crate::shared::Place;
 use crate::tls::upstream::Offer;
 use crate::upstream::{Key, Lease, OutgoingBody, UpstreamError};
 
@@ -44,6 +44,8 @@ pub struct Conversation {
     pub progress: Arc<AtomicU64>,
     /// Told when no further request is taken.
     pub enough: Notify,
+    /// Its place among the connections that there may be.
+    pub place: Place,
 }
 
 /// A request that may be sent.
@@ -59,16 +61,9 @@ struct Permitted {
     bindings: Vec<Binding>,
 }
 
-/// A body, and what there is to know of it before it is sent.
-enum Outgoing {
-    None,
-    Collected(Bytes),
-    Streamed(Sending),
-}
-
 impl Conversation {
     /// A connection's state at its start.
-    pub fn new(session: Arc<Session>, via: Via, wire: Arc<wire::Shared>) -> Self {
+    pub fn new(session: Arc<Session>, via: Via, wire: Arc<wire::Shared>, place: Place) -> Self {
         Self {
             session,
             via,
@@ -76,6 +71,7 @@ impl Conversation {
             requests: AtomicU64::new(0),
             progress: Arc::default(),
             enough: Notify::new(),
+            place,
         }
     }
 
@@ -123,6 +119,7 @@ impl Conversation {
             lease: None,
             how: "cut_off",
             progress: self.progress.clone(),
+            _place: self.place.clone(),
             _unanswered: unanswered,
         };
         match self.send(permitted, request, &mut exchange).await {
@@ -170,8 +167,14 @@ impl Conversation {
             body: length,
         };
         let decision = session.egress().request(&ask);
-        let question = (&destination, protocol, method.as_str(), target.as_str(), length);
-        let permit = session.permit(number, decision, subject(), question).await?;
+        let asked = Asked {
+            destination: &destination,
+            protocol,
+            method: &method,
+            target: &target,
+            body: length,
+        };
+        let permit = session.permit(number, decision, subject(), asked).await?;
         let known = u64::try_from(fields::size(request.headers()) + target.len()).unwrap_or(u64::MAX);
         let out = known.saturating_add(length.unwrap_or(0));
         let meter = session
@@ -388,38 +391,6 @@ impl Conversation {
     fn fault(&self, fault: &Fault) -> Refused {
         self.known_fault(fault).unwrap_or_else(body::body_too_large)
     }
-}
-
-impl Outgoing {
-    /// The same again, where it is at hand.
-    fn spare(&self) -> Option<Self> {
-        match self {
-            Self::None => Some(Self::None),
-            Self::Collected(bytes) => Some(Self::Collected(bytes.clone())),
-            Self::Streamed(_) => None,
-        }
-    }
-
-    fn copy(&self) -> OutgoingBody {
-        match self {
-            Self::Collected(bytes) => full(bytes.clone()),
-            _ => Empty::new().map_err(|never| match never {}).boxed_unsync(),
-        }
-    }
-
-    fn body(self, prepared: &Prepared) -> OutgoingBody {
-        match self {
-            Self::Streamed(sending) => prepared.outbound(sending).boxed_unsync(),
-            Self::Collected(bytes) => {
-                prepared.outbound(full(bytes)).boxed_unsync()
-            }
-            Self::None => self.copy(),
-        }
-    }
-}
-
-fn full(bytes: Bytes) -> OutgoingBody {
-    Full::new(bytes).map_err(|never| -> Box<dyn Error + Send + Sync> { match never {} }).boxed_unsync()
 }
 
 /// The head as it leaves: the target that was judged, and no field that is for us.
