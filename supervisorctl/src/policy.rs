@@ -47,7 +47,8 @@ fn check(options: &CheckOptions, global: &GlobalOptions) -> Result<u8, Failure> 
         Err(Unloaded::Diagnostics(diagnostics)) => (Vec::new(), Vec::new(), Some(diagnostics)),
         Err(Unloaded::Failure(failure)) => return Err(failure),
     };
-    let valid = diagnostics.is_none() && !(options.deny_warnings && !warnings.is_empty());
+    let passes = !options.deny_warnings || warnings.is_empty();
+    let valid = diagnostics.is_none() && passes;
     let mut once: Vec<&Diagnostic> = Vec::new();
     for warning in &warnings {
         // A parent's warning would else show once for each of its children.
