@@ -253,7 +253,9 @@ mod tests {
         let response = refused.response();
         assert_eq!(response.status(), 421);
         let status = response.headers()[PROXY_STATUS].to_str().unwrap();
-        assert!(status.starts_with("supervisord; error=http_request_denied; details=\"the request"));
+        assert!(
+            status.starts_with("supervisord; error=http_request_denied; details=\"the request")
+        );
         assert!(status.ends_with("names \\\"evil\\\\.test besides\""), "{status}");
         let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(problem["code"], "destinations_disagree");

@@ -293,9 +293,7 @@ impl Session {
 }
 
 /// A policy's binding in the credential side's terms.
-fn place(
-    binding: &Arc<Binding>,
-) -> Result<(Arc<Binding>, credential::Binding), UnusableBinding> {
+fn place(binding: &Arc<Binding>) -> Result<(Arc<Binding>, credential::Binding), UnusableBinding> {
     match credential::Binding::try_from(binding.as_ref()) {
         Ok(place) => Ok((binding.clone(), place)),
         Err(cause) => Err(UnusableBinding { place: binding.source().to_string(), cause }),

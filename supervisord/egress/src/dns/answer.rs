@@ -101,7 +101,8 @@ fn decide(
         response.metadata.response_code = code;
         Some(explanation)
     };
-    let whole = matches!(question.query_type, RecordType::ANY | RecordType::AXFR | RecordType::IXFR);
+    let whole =
+        matches!(question.query_type, RecordType::ANY | RecordType::AXFR | RecordType::IXFR);
     if question.query_class != DNSClass::IN || whole {
         let text = "supervisord answers for single types of class IN only".to_owned();
         return refuse(ResponseCode::Refused, (NOT_SUPPORTED, text));
@@ -201,7 +202,9 @@ mod tests {
 
     fn explanation(answer: &Message) -> String {
         match answer.edns.as_ref().unwrap().option(EXTENDED_ERROR.into()) {
-            Some(EdnsOption::Unknown(_, content)) => String::from_utf8(content[2..].to_vec()).unwrap(),
+            Some(EdnsOption::Unknown(_, content)) => {
+                String::from_utf8(content[2..].to_vec()).unwrap()
+            }
             _ => String::new(),
         }
     }
@@ -216,7 +219,9 @@ mod tests {
 
     #[test]
     fn every_other_type_of_an_allowed_name_is_empty() {
-        for kind in [RecordType::HTTPS, RecordType::SVCB, RecordType::TXT, RecordType::MX, RecordType::SRV] {
+        for kind in
+            [RecordType::HTTPS, RecordType::SVCB, RecordType::TXT, RecordType::MX, RecordType::SRV]
+        {
             let answer = ask("up.test.", kind);
             assert_eq!(answer.metadata.response_code, ResponseCode::NoError, "{kind}");
             assert!(answer.answers.is_empty());
@@ -225,7 +230,8 @@ mod tests {
 
     #[test]
     fn a_denied_name_does_not_exist_and_the_answer_says_why() {
-        for name in ["evil.test.", "x.up.test.", "a_b.test.", "x.onion.", "1.0.0.127.in-addr.arpa."] {
+        for name in ["evil.test.", "x.up.test.", "a_b.test.", "x.onion.", "1.0.0.127.in-addr.arpa."]
+        {
             let answer = ask(name, RecordType::A);
             assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain, "{name}");
             assert!(explanation(&answer).starts_with("supervisord"), "{name}");

@@ -51,14 +51,14 @@ impl<V: Fn(&HostName) -> Verdict> NameServer<V> {
         setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         let mut query = [0u8; MAX_DNS_QUERY + 1];
         loop {
-            let asked = match socket.async_io(Interest::READABLE, || receive(&socket, &mut query)).await
-            {
-                Ok(Some(asked)) => asked,
-                Ok(None) => continue,
-                // What the last answer ran into; the socket is fine.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
-                Err(error) => return Err(error),
-            };
+            let asked =
+                match socket.async_io(Interest::READABLE, || receive(&socket, &mut query)).await {
+                    Ok(Some(asked)) => asked,
+                    Ok(None) => continue,
+                    // What the last answer ran into; the socket is fine.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+                    Err(error) => return Err(error),
+                };
             let Some(answer) = self.answer(query.get(..asked.length).unwrap_or_default()) else {
                 continue;
             };

@@ -72,9 +72,7 @@ impl Synthetic {
     /// What a dialled address stands for.
     pub fn dialled(&self, address: IpAddr) -> Dialled {
         let place = match address.to_canonical() {
-            IpAddr::V4(v4) => u32::from(v4)
-                .checked_sub(BLOCK_V4)
-                .filter(|place| *place < 1 << 17),
+            IpAddr::V4(v4) => u32::from(v4).checked_sub(BLOCK_V4).filter(|place| *place < 1 << 17),
             IpAddr::V6(v6) => u128::from(v6)
                 .checked_sub(BLOCK_V6)
                 .filter(|place| *place < 1 << 80)
@@ -117,7 +115,9 @@ mod tests {
     #[test]
     fn addresses_of_the_blocks_that_nobody_has_are_nobodys() {
         let pool = Synthetic::default();
-        for address in ["198.18.0.0", "198.18.0.1", "198.19.255.255", "2001:2::", "2001:2:0:ffff::1"] {
+        for address in
+            ["198.18.0.0", "198.18.0.1", "198.19.255.255", "2001:2::", "2001:2:0:ffff::1"]
+        {
             assert_eq!(pool.dialled(address.parse().unwrap()), Dialled::Unassigned, "{address}");
         }
         for address in ["198.17.255.255", "198.20.0.0", "2001:2:1::", "2001:1::1", "127.0.0.1"] {

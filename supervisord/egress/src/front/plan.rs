@@ -64,10 +64,15 @@ impl Plan {
                             Some(Https::Pass(plan.passage(session, protocol).await?))
                         }
                         Some(Treatment::Inspect) => {
-                            session.fronts.of(&plan.destination.host.to_string()).map_err(|error| {
-                                tracing::error!(error = &error as &dyn std::error::Error, "no certificate");
-                                plan.refuse(session, protocol, Refused::cannot_inspect())
-                            })?;
+                            session.fronts.of(&plan.destination.host.to_string()).map_err(
+                                |error| {
+                                    tracing::error!(
+                                        error = &error as &dyn std::error::Error,
+                                        "no certificate"
+                                    );
+                                    plan.refuse(session, protocol, Refused::cannot_inspect())
+                                },
+                            )?;
                             Some(Https::Inspect)
                         }
                         None => None,

@@ -14,7 +14,10 @@ use crate::http::{Answer, Conversation, Wire, parse_destination};
 use crate::refused::Refused;
 
 /// Answers a CONNECT, and serves what comes through it.
-pub async fn connect(conversation: &Conversation, mut request: Request<Incoming>) -> Response<Answer> {
+pub async fn connect(
+    conversation: &Conversation,
+    mut request: Request<Incoming>,
+) -> Response<Answer> {
     let unanswered = conversation.wire.request();
     let client = hyper::upgrade::on(&mut request);
     match open(conversation, &request).await {
@@ -27,8 +30,7 @@ pub async fn connect(conversation: &Conversation, mut request: Request<Incoming>
             Response::new(Answer::own(Bytes::new(), unanswered))
         }
         Err(refused) => {
-            let mut response =
-                refused.response().map(|bytes| Answer::own(bytes, unanswered));
+            let mut response = refused.response().map(|bytes| Answer::own(bytes, unanswered));
             // What may follow a CONNECT was not looked at as HTTP.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             response

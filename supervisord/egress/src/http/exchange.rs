@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
 use sha2::{Digest, Sha256};
 use supervisor_policy::egress::{Ask, Destination, Permit, Protocol};
 use tokio::sync::Notify;
@@ -59,6 +60,14 @@ struct Permitted {
     /// The version of HTTP that the payload speaks; the upstream is offered the same.
     version: Version,
     bindings: Vec<Binding>,
+}
+
+/// A response that may be passed on.
+struct Answered {
+    head: http::response::Parts,
+    body: Received,
+    /// What is needed to pass bytes on, where the upstream has agreed to a WebSocket.
+    websocket: Option<(WebSocket, Prepared, OnUpgrade)>,
 }
 
 impl Conversation {
@@ -123,9 +132,7 @@ impl Conversation {
             _unanswered: unanswered,
         };
         match self.send(permitted, request, &mut exchange).await {
-            Ok((response, received, websocket)) => {
-                Ok(self.pass_on(response, received, websocket, exchange))
-            }
+            Ok(answered) => Ok(self.pass_on(answered, exchange)),
             Err(refused) => {
                 exchange.how = refused.code;
                 exchange.status = Some(refused.status);
@@ -139,8 +146,8 @@ impl Conversation {
         let session = &self.session;
         let number = session.number();
         let unplaced = || Subject::Connection { destination: None, protocol: None };
-        let (destination, protocol) =
-            intent(request, &self.via).inspect_err(|refused| session.refuse(number, unplaced(), refused))?;
+        let (destination, protocol) = intent(request, &self.via)
+            .inspect_err(|refused| session.refuse(number, unplaced(), refused))?;
         let method = request.method().as_str().to_owned();
         let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
         let upgrades = upgrade(request.method(), request.version(), request.headers());
@@ -153,8 +160,11 @@ impl Conversation {
             websocket: upgrades == Upgrade::WebSocket,
             body: length,
         };
-        if upgrades == Upgrade::Malformed || request.headers().get_all(header::CONTENT_LENGTH).iter().count() > 1 {
-            let refused = Refused::from(super::Violation::Malformed("the request's framing is malformed"));
+        if upgrades == Upgrade::Malformed
+            || request.headers().get_all(header::CONTENT_LENGTH).iter().count() > 1
+        {
+            let refused =
+                Refused::from(super::Violation::Malformed("the request's framing is malformed"));
             session.refuse(number, subject(), &refused);
             return Err(refused);
         }
@@ -175,7 +185,8 @@ impl Conversation {
             body: length,
         };
         let permit = session.permit(number, decision, subject(), asked).await?;
-        let known = u64::try_from(fields::size(request.headers()) + target.len()).unwrap_or(u64::MAX);
+        let known =
+            u64::try_from(fields::size(request.headers()) + target.len()).unwrap_or(u64::MAX);
         let out = known.saturating_add(length.unwrap_or(0));
         let meter = session
             .reserve(&permit, &destination, !is_safe(request.method()), out)
@@ -203,7 +214,7 @@ impl Conversation {
         mut permitted: Permitted,
         request: Request<Incoming>,
         exchange: &mut Exchange,
-    ) -> Result<(http::response::Parts, Received, Option<(WebSocket, Prepared, hyper::upgrade::OnUpgrade)>), Refused> {
+    ) -> Result<Answered, Refused> {
         let session = &self.session;
         let (mut head, incoming) = request.into_parts();
         prepare_head(&mut head, &permitted)?;
@@ -227,12 +238,16 @@ impl Conversation {
             self.count_head(&permitted, &head)?;
             let spare = outgoing.spare().map(|body| (again(&head), body));
             let body = outgoing.body(&prepared);
-            let (lease, response) =
-                self.deliver(&permitted, Request::from_parts(head, body), spare.as_ref(), &fault).await?;
+            let (lease, response) = self
+                .deliver(&permitted, Request::from_parts(head, body), spare.as_ref(), &fault)
+                .await?;
             let status = response.status();
-            if status == StatusCode::UNAUTHORIZED && prepared.is_renewable() && !renewed
+            if status == StatusCode::UNAUTHORIZED
+                && prepared.is_renewable()
+                && !renewed
                 && let Some((_, body)) = spare
-                && let Some((newer, again)) = session.seams.credentials.renew(&wanted, &prepared).await?
+                && let Some((newer, again)) =
+                    session.seams.credentials.renew(&wanted, &prepared).await?
             {
                 (head, prepared, outgoing, renewed) = (newer, again, body, true);
                 continue;
@@ -324,7 +339,7 @@ impl Conversation {
         mut response: Response<Incoming>,
         prepared: Prepared,
         websocket: Option<WebSocket>,
-    ) -> Result<(http::response::Parts, Received, Option<(WebSocket, Prepared, hyper::upgrade::OnUpgrade)>), Refused> {
+    ) -> Result<Answered, Refused> {
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let upgraded = switched.then(|| hyper::upgrade::on(&mut response));
         let (mut head, incoming) = response.into_parts();
@@ -334,29 +349,26 @@ impl Conversation {
         match (upgraded, websocket) {
             (Some(upgraded), Some(websocket)) => {
                 websocket.check(&mut head)?;
-                Ok((head, Received::Plain(incoming), Some((websocket, prepared, upgraded))))
+                let websocket = Some((websocket, prepared, upgraded));
+                Ok(Answered { head, body: Received::Plain(incoming), websocket })
             }
             (Some(_), None) => {
-                Err(UpstreamError::Ambiguous("it switches to a protocol that nobody asked for").into())
+                Err(UpstreamError::Ambiguous("it switches to a protocol that nobody asked for")
+                    .into())
             }
             (None, _) => {
                 fields::strip_response(&mut head.headers);
-                let received = match watched {
+                let body = match watched {
                     true => Received::Watched(Box::new(prepared.inbound(incoming))),
                     false => Received::Plain(incoming),
                 };
-                Ok((head, received, None))
+                Ok(Answered { head, body, websocket: None })
             }
         }
     }
 
-    fn pass_on(
-        &self,
-        mut head: http::response::Parts,
-        received: Received,
-        websocket: Option<(WebSocket, Prepared, hyper::upgrade::OnUpgrade)>,
-        mut exchange: Exchange,
-    ) -> Response<Answer> {
+    fn pass_on(&self, answered: Answered, mut exchange: Exchange) -> Response<Answer> {
+        let Answered { mut head, body, websocket } = answered;
         // A budget that the head uses up ends the body.
         if exchange.meter.receive(fields::size(&head.headers)).is_err() {
             exchange.how = "budget_exhausted";
@@ -369,7 +381,7 @@ impl Conversation {
             }
             None => {
                 let stall = self.session.shared.limits.stall;
-                Answer::Passed(Box::new(Receiving::new(received, exchange, stall)))
+                Answer::Passed(Box::new(Receiving::new(body, exchange, stall)))
             }
         };
         Response::from_parts(head, answer)

@@ -40,7 +40,11 @@ pub fn strip_response(fields: &mut HeaderMap) {
     // Other ways to the same service don't lead out of the sandbox.
     fields.remove(ALT_SVC);
     let ours = |value: &HeaderValue| {
-        value.as_bytes().to_ascii_lowercase().windows(NAME.len()).any(|part| part == NAME.as_bytes())
+        value
+            .as_bytes()
+            .to_ascii_lowercase()
+            .windows(NAME.len())
+            .any(|part| part == NAME.as_bytes())
     };
     if fields.get_all(PROXY_STATUS).iter().any(ours) {
         fields.remove(PROXY_STATUS);

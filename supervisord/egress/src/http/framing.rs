@@ -205,7 +205,8 @@ mod tests {
 
     use super::*;
 
-    const CHUNKED: &[u8] = b"POST /ok HTTP/1.1\r\nHost: up.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const CHUNKED: &[u8] =
+        b"POST /ok HTTP/1.1\r\nHost: up.test\r\nTransfer-Encoding: chunked\r\n\r\n";
 
     /// What passes of `bytes` in pieces of these sizes, and how it ended.
     fn pass(bytes: &[u8], sizes: impl Iterator<Item = usize>) -> (Vec<u8>, Result<(), Violation>) {
@@ -233,12 +234,29 @@ mod tests {
 
     #[test]
     fn chunks_that_two_servers_could_read_differently_are_refused() {
-        for body in ["0x0\r\n\r\n", "10000000000000000\r\n", "0;a=\nb\r\n\r\n", "0\n\r\n", "\r\n", "+1\r\na\r\n",
-            "1\r\nab\r\n", "1\r\na\n0\r\n\r\n", "0\r\n X: a\r\n\r\n", "0\r\nX: \0\r\n\r\n", "0\r\n\n", "-1\r\n", "1 \r\na\r\n"]
-        {
+        for body in [
+            "0x0\r\n\r\n",
+            "10000000000000000\r\n",
+            "0;a=\nb\r\n\r\n",
+            "0\n\r\n",
+            "\r\n",
+            "+1\r\na\r\n",
+            "1\r\nab\r\n",
+            "1\r\na\n0\r\n\r\n",
+            "0\r\n X: a\r\n\r\n",
+            "0\r\nX: \0\r\n\r\n",
+            "0\r\n\n",
+            "-1\r\n",
+            "1 \r\na\r\n",
+        ] {
             assert!(chunks(body).is_err(), "{body:?}");
         }
-        for body in ["0\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", "3;x=\"y\"\r\nabc\r\n00\r\nX-Sum: 1\r\n\r\n", "aF\r\n"] {
+        for body in [
+            "0\r\n\r\n",
+            "3\r\nabc\r\n0\r\n\r\n",
+            "3;x=\"y\"\r\nabc\r\n00\r\nX-Sum: 1\r\n\r\n",
+            "aF\r\n",
+        ] {
             assert_eq!(chunks(body), Ok(()), "{body:?}");
         }
     }

@@ -48,5 +48,7 @@ impl Outgoing {
 }
 
 fn full(bytes: Bytes) -> OutgoingBody {
-    Full::new(bytes).map_err(|never| -> Box<dyn Error + Send + Sync> { match never {} }).boxed_unsync()
+    Full::new(bytes)
+        .map_err(|never| -> Box<dyn Error + Send + Sync> { match never {} })
+        .boxed_unsync()
 }

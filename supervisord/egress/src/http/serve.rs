@@ -20,7 +20,9 @@ use super::intent::Via;
 use super::wire::{self, Wire};
 use crate::event::Subject;
 use crate::front::proxy;
-use crate::limits::{HTTP2_CONNECTION_WINDOW, HTTP2_STREAM_WINDOW, MAX_BUFFER, MAX_FIELDS, MAX_HEAD};
+use crate::limits::{
+    HTTP2_CONNECTION_WINDOW, HTTP2_STREAM_WINDOW, MAX_BUFFER, MAX_FIELDS, MAX_HEAD,
+};
 use crate::refused::Refused;
 use crate::running::OfSession;
 use crate::session::Session;

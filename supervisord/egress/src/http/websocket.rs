@@ -1,9 +1,7 @@
 //! Connections that become WebSockets. The request is decided like any other; after the upstream has
 //! agreed, bytes are passed on.
 
-use http::header::{
-    CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, UPGRADE,
-};
+use http::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
 use http::{Request, response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;

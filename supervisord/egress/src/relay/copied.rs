@@ -68,9 +68,7 @@ async fn pump(
         let read = from.read_buf(&mut buffer).await?;
         let mut bytes = match &mut watcher {
             Some(watcher) if read == 0 => watcher.finish(),
-            Some(watcher) => {
-                watcher.pass(buffer.split().freeze()).map_err(|_| Stop::Reflected)?
-            }
+            Some(watcher) => watcher.pass(buffer.split().freeze()).map_err(|_| Stop::Reflected)?,
             None => buffer.split().freeze(),
         };
         count(read)?;

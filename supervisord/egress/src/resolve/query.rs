@@ -280,7 +280,9 @@ mod tests {
     async fn names_resolve_through_aliases_over_tcp_and_past_forgeries() {
         let (server, _) = name_server().await;
         let resolver = Resolver::new(Names::new(vec![server], "192.0.2.200 fixed.test\n"));
-        for (asked, last) in [("big.test", 1), ("alias.test", 2), ("forged.test", 3), ("fixed.test", 200)] {
+        for (asked, last) in
+            [("big.test", 1), ("alias.test", 2), ("forged.test", 3), ("fixed.test", 200)]
+        {
             let addresses = resolver.resolve(&name(asked)).await.unwrap();
             assert_eq!(*addresses, [IpAddr::from([192, 0, 2, last])], "{asked}");
         }
@@ -292,7 +294,7 @@ mod tests {
         let resolver = Resolver::new(Names::new(vec![server], ""));
         for _ in 0..5 {
             assert!(resolver.resolve(&name("alias.test")).await.is_ok());
-            assert_eq!(resolver.resolve(&name("no.test")).await, Err(Unresolved::NoAddress));
+            assert_eq!(resolver.resolve(&name("no.test")).await, Err(Unresolved::WithoutAddress));
         }
         assert_eq!(asked.load(Ordering::SeqCst), 4);
     }
@@ -300,6 +302,6 @@ mod tests {
     #[tokio::test]
     async fn without_name_servers_nothing_resolves() {
         let resolver = Resolver::new(Names::default());
-        assert_eq!(resolver.resolve(&name("a.test")).await, Err(Unresolved::NoServer));
+        assert_eq!(resolver.resolve(&name("a.test")).await, Err(Unresolved::ServerMissing));
     }
 }

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    SanType, SerialNumber, SignatureAlgorithm, SigningKey,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -92,8 +92,8 @@ impl Authority {
         params.not_before = (now - CLOCK_TOLERANCE).into();
         params.not_after = (now + AUTHORITY_VALIDITY).into();
         params.serial_number = Some(serial_number()?);
-        let issuer =
-            CertifiedIssuer::self_signed(params, Key::generate().map_err(failed)?).map_err(failed)?;
+        let issuer = CertifiedIssuer::self_signed(params, Key::generate().map_err(failed)?)
+            .map_err(failed)?;
         Ok(Self { issuer, leaf: Key::generate().map_err(failed)? })
     }
 

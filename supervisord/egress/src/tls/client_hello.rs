@@ -256,7 +256,9 @@ mod tests {
 
     #[test]
     fn what_is_not_tls_is_known_by_its_first_byte() {
-        for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"SSH-2.0-x", b"\x80\x2e\x01\x03\x01", b"\x15\x03\x01"] {
+        for bytes in
+            [&b"GET / HTTP/1.1\r\n"[..], b"SSH-2.0-x", b"\x80\x2e\x01\x03\x01", b"\x15\x03\x01"]
+        {
             assert!(read(bytes).is_err(), "{bytes:?}");
         }
         assert_eq!(read(b""), Ok(None));
@@ -270,7 +272,8 @@ mod tests {
         let mut message = bytes[9..].to_vec();
         let session = usize::from(message[34]);
         let ciphers_at = 35 + session;
-        let ciphers = usize::from(u16::from_be_bytes([message[ciphers_at], message[ciphers_at + 1]]));
+        let ciphers =
+            usize::from(u16::from_be_bytes([message[ciphers_at], message[ciphers_at + 1]]));
         let extensions_at = ciphers_at + 2 + ciphers + 2;
         let old = u16::from_be_bytes([message[extensions_at], message[extensions_at + 1]]);
         let new = (old + u16::try_from(extension.len()).unwrap()).to_be_bytes();

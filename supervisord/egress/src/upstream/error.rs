@@ -64,7 +64,7 @@ impl From<UpstreamError> for Refused {
         let bad = StatusCode::BAD_GATEWAY;
         let late = StatusCode::GATEWAY_TIMEOUT;
         let (status, kind, code) = match &error {
-            E::Unresolved(Unresolved::NoAnswer) => (late, "dns_timeout", "upstream_dns"),
+            E::Unresolved(Unresolved::Unanswered) => (late, "dns_timeout", "upstream_dns"),
             E::Unresolved(_) => (bad, "dns_error", "upstream_dns"),
             E::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 (bad, "connection_refused", "upstream_connect")
@@ -73,7 +73,9 @@ impl From<UpstreamError> for Refused {
             E::ConnectTimeout => (late, "connection_timeout", "upstream_connect"),
             E::Certificate(_) => (bad, "tls_certificate_error", "upstream_tls"),
             E::Tls(_) | E::TlsTimeout => (bad, "tls_protocol_error", "upstream_tls"),
-            E::Http(error) if error.is_timeout() => (late, "http_response_timeout", "upstream_http"),
+            E::Http(error) if error.is_timeout() => {
+                (late, "http_response_timeout", "upstream_http")
+            }
             E::Http(error) if error.is_parse() => (bad, "http_protocol_error", "upstream_http"),
             E::Http(_) => (bad, "connection_terminated", "upstream_http"),
             E::FirstByte => (late, "http_response_timeout", "upstream_timeout"),

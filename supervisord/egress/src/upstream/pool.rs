@@ -117,12 +117,7 @@ impl Upstreams {
     }
 
     /// Keeps a connection whose last response was read to the end.
-    pub(super) fn keep(
-        &self,
-        key: Key,
-        sender: http1::SendRequest<OutgoingBody>,
-        since: Instant,
-    ) {
+    pub(super) fn keep(&self, key: Key, sender: http1::SendRequest<OutgoingBody>, since: Instant) {
         let mut idle = lock(&self.idle);
         let kept = match idle.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),

@@ -37,7 +37,11 @@ fn a_host_that_differs_from_its_connection_is_refused_before_anything_is_sent() 
 fn a_server_name_that_differs_from_its_connection_is_refused_whether_passed_or_inspected() {
     for tls in ["inspect", "pass"] {
         let world = World::new(&PLAIN.replace("\"inspect\"", &format!("\"{tls}\"")));
-        let heard = world.curl_proxied(&["--connect-to", "evil.test:443:up.test:443", "https://evil.test/"]);
+        let heard = world.curl_proxied(&[
+            "--connect-to",
+            "evil.test:443:up.test:443",
+            "https://evil.test/",
+        ]);
         assert_eq!(heard.status, 35, "{heard:?}");
         let heard = world.curl(&["--resolve", "evil.test:443:203.0.113.10", "https://evil.test/"]);
         assert_eq!(heard.status, 35, "{heard:?}");
@@ -50,7 +54,12 @@ fn a_server_name_that_differs_from_its_connection_is_refused_whether_passed_or_i
 fn every_request_of_a_connection_is_decided_by_itself() {
     let world = World::new(&format!("{PLAIN}methods = [\"GET\"]\npaths = [\"/ok\", \"/ok/**\"]\n"));
     let mut stream = connect("127.0.0.1:3128");
-    let expected = [("/ok", "up.test", 200), ("/denied", "up.test", 403), ("/ok", "evil.test", 403), ("/ok/2", "up.test", 200)];
+    let expected = [
+        ("/ok", "up.test", 200),
+        ("/denied", "up.test", 403),
+        ("/ok", "evil.test", 403),
+        ("/ok/2", "up.test", 200),
+    ];
     for (path, host, expected) in expected {
         let request = format!("GET http://{host}{path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
@@ -61,7 +70,8 @@ fn every_request_of_a_connection_is_decided_by_itself() {
         let mut body = vec![0; length];
         std::io::Read::read_exact(&mut stream, &mut body).unwrap();
     }
-    let pipelined = [get("http://up.test/ok", "up.test"), get("http://evil.test/", "evil.test")].concat();
+    let pipelined =
+        [get("http://up.test/ok", "up.test"), get("http://evil.test/", "evil.test")].concat();
     let pipelined = String::from_utf8(pipelined).unwrap().replacen("Connection: close\r\n", "", 1);
     let answers = proxy(pipelined.as_bytes());
     assert!(answers.contains("200 OK") && answers.contains("403 Forbidden"), "{answers}");
@@ -71,7 +81,9 @@ fn every_request_of_a_connection_is_decided_by_itself() {
 
 #[test]
 fn addresses_that_are_not_public_are_refused_however_they_are_written() {
-    let world = World::new("[[egress]]\nname = \"all\"\nhosts = [\"**\"]\nports = [22, 80, 443]\nprotocols = [\"http\", \"https\"]\n");
+    let world = World::new(
+        "[[egress]]\nname = \"all\"\nhosts = [\"**\"]\nports = [22, 80, 443]\nprotocols = [\"http\", \"https\"]\n",
+    );
     let canonical = "127.0.0.1 127.8.8.8 0.0.0.0 10.0.0.1 172.16.0.1 192.168.0.1 169.254.169.254 \
         100.64.0.1 198.18.0.1 192.0.2.1 224.0.0.1 240.0.0.1 255.255.255.255 [::1] [::] [fe80::1] \
         [fc00::1] [fd00:ec2::254] [ff02::1] [64:ff9b::7f00:1] [2002:7f00:1::1] [2001:db8::1]";
@@ -84,11 +96,30 @@ fn addresses_that_are_not_public_are_refused_however_they_are_written() {
         let answer = proxy(&get(&format!("http://{address}/"), address));
         assert_eq!(status(&answer), 403, "{address}: {answer}");
     }
-    for spelling in ["2130706433", "0x7f000001", "0x7f.1", "017700000001", "0177.0.0.1", "127.1", "127.0.0.1%00",
-        "[::1%25lo]", "[0:0:0:0:0:ffff:7f00:0001]", "up.test@127.0.0.1", "127.0.0.1:80:443", "[127.0.0.1]", "[[::1]]",
-        "$(hostname)", "up..test", ".up.test", "-up.test", "*.up.test", "up.test%2eevil.test", "up_x.test"]
-    {
-        let answer = proxy(format!("CONNECT {spelling}:443 HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    for spelling in [
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "017700000001",
+        "0177.0.0.1",
+        "127.1",
+        "127.0.0.1%00",
+        "[::1%25lo]",
+        "[0:0:0:0:0:ffff:7f00:0001]",
+        "up.test@127.0.0.1",
+        "127.0.0.1:80:443",
+        "[127.0.0.1]",
+        "[[::1]]",
+        "$(hostname)",
+        "up..test",
+        ".up.test",
+        "-up.test",
+        "*.up.test",
+        "up.test%2eevil.test",
+        "up_x.test",
+    ] {
+        let answer =
+            proxy(format!("CONNECT {spelling}:443 HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
         assert_eq!(status(&answer), 400, "{spelling}: {answer}");
     }
     assert_eq!(world.seen.connections(), Vec::<String>::new());
@@ -98,7 +129,9 @@ fn addresses_that_are_not_public_are_refused_however_they_are_written() {
 fn what_a_name_resolves_to_is_judged_and_exactly_that_is_dialled() {
     let rules = "[[egress]]\nname = \"all\"\nhosts = [\"**\"]\nprotocols = [\"http\", \"https\"]\naddresses = [\"203.0.113.0/24\"]\n";
     let world = World::new(rules);
-    for name in ["own.test", "private.test", "metadata.test", "loop.test", "localhost", "nowhere.test"] {
+    for name in
+        ["own.test", "private.test", "metadata.test", "loop.test", "localhost", "nowhere.test"]
+    {
         for request in [
             format!("GET http://{name}/ HTTP/1.1\r\nHost: {name}\r\n\r\n"),
             format!("CONNECT {name}:443 HTTP/1.1\r\nHost: {name}\r\n\r\n"),
@@ -124,11 +157,19 @@ fn the_name_of_a_rule_is_matched_in_any_case_and_as_a_whole() {
         let answer = proxy(format!("CONNECT {host}:443 HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
         assert_eq!(status(&answer), 200, "{host}: {answer}");
     }
-    for host in ["sub.up.test", "notup.test", "up.test.evil.test", "up-test", "xup.test", "xn--p-1ga.test"] {
+    for host in
+        ["sub.up.test", "notup.test", "up.test.evil.test", "up-test", "xup.test", "xn--p-1ga.test"]
+    {
         let answer = proxy(format!("CONNECT {host}:443 HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
         assert_eq!(status(&answer), 403, "{host}: {answer}");
     }
-    for host in ["evil.test\0.up.test", "evil.test#.up.test", "evil.test/.up.test", "ｕｐ.test", "up.test\\.evil.test"] {
+    for host in [
+        "evil.test\0.up.test",
+        "evil.test#.up.test",
+        "evil.test/.up.test",
+        "ｕｐ.test",
+        "up.test\\.evil.test",
+    ] {
         let answer = proxy(format!("CONNECT {host}:443 HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
         assert_eq!(status(&answer), 400, "{host:?}: {answer}");
     }
@@ -138,7 +179,9 @@ fn the_name_of_a_rule_is_matched_in_any_case_and_as_a_whole() {
 #[test]
 fn a_tunnel_relays_to_no_other_proxy_and_never_to_ourselves() {
     let world = World::new(PLAIN);
-    for (target, host) in [("http://127.0.0.1:3128/", "127.0.0.1:3128"), ("http://localhost:3128/", "localhost:3128")] {
+    for (target, host) in
+        [("http://127.0.0.1:3128/", "127.0.0.1:3128"), ("http://localhost:3128/", "localhost:3128")]
+    {
         assert_eq!(status(&proxy(&get(target, host))), 403);
     }
     let mut stream = connect("127.0.0.1:3128");

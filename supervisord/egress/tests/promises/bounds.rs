@@ -42,10 +42,8 @@ fn slow_heads_end_at_their_deadline_and_hold_nobody_up() {
 fn an_idle_connection_ends_and_a_silent_tls_client_too() {
     let _world = World::bounded(RULES, patient(Limits::default()));
     let mut idle = connect("127.0.0.1:3128");
-    idle.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     assert_eq!(hear(&mut idle), "");
     let mut tunnel = connect("127.0.0.1:3128");
-    tunnel.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     tunnel.write_all(b"CONNECT up.test:443 HTTP/1.1\r\n\r\n\x16\x03\x01\x02\0\x01").unwrap();
     let answer = hear(&mut tunnel);
     assert_eq!(status(&answer), 200, "{answer}");
@@ -115,11 +113,18 @@ fn a_connection_ends_after_its_number_of_requests() {
 #[test]
 fn long_heads_and_many_fields_are_refused() {
     let _world = World::new(RULES);
-    let long = format!("GET http://up.test/ok HTTP/1.1\r\nHost: up.test\r\nX: {}\r\n\r\n", "a".repeat(70_000));
+    let long = format!(
+        "GET http://up.test/ok HTTP/1.1\r\nHost: up.test\r\nX: {}\r\n\r\n",
+        "a".repeat(70_000)
+    );
     assert_eq!(status(&proxy(long.as_bytes())), 431);
-    let many = format!("GET http://up.test/ok HTTP/1.1\r\nHost: up.test\r\n{}\r\n", "X: a\r\n".repeat(200));
+    let many = format!(
+        "GET http://up.test/ok HTTP/1.1\r\nHost: up.test\r\n{}\r\n",
+        "X: a\r\n".repeat(200)
+    );
     assert_eq!(status(&proxy(many.as_bytes())), 431);
-    let target = format!("GET http://up.test/{} HTTP/1.1\r\nHost: up.test\r\n\r\n", "a".repeat(20_000));
+    let target =
+        format!("GET http://up.test/{} HTTP/1.1\r\nHost: up.test\r\n\r\n", "a".repeat(20_000));
     assert_eq!(status(&proxy(target.as_bytes())), 414);
 }
 

@@ -30,12 +30,15 @@ fn a_body_whose_end_is_ambiguous_is_refused_and_hides_no_request() {
         " Content-Length: 44\r\n\r\n",
         "Upgrade: websocket\r\nContent-Length: 4\r\n\r\n",
     ] {
-        let request = format!("POST http://up.test/digest HTTP/1.1\r\nHost: up.test\r\n{variant}{SMUGGLED}");
+        let request =
+            format!("POST http://up.test/digest HTTP/1.1\r\nHost: up.test\r\n{variant}{SMUGGLED}");
         let answer = proxy(request.as_bytes());
         assert_eq!(status(&answer), 400, "{variant:?}: {answer}");
         assert_eq!(answer.matches("content-length: ").count(), 1, "{variant:?}: {answer}");
     }
-    let old = format!("POST http://up.test/digest HTTP/1.0\r\nHost: up.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}");
+    let old = format!(
+        "POST http://up.test/digest HTTP/1.0\r\nHost: up.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}"
+    );
     assert_eq!(status(&proxy(old.as_bytes())), 400);
     let seen = world.seen.requests();
     assert!(seen.iter().all(|request| !request.contains("smuggled")), "{seen:?}");
@@ -49,7 +52,8 @@ fn bodies_in_chunks_and_with_a_length_arrive_whole() {
     assert!(proxy(chunked.as_bytes()).ends_with("8 bytes"));
     let heard = world.curl_proxied(&["--data-binary", "@/proc/self/exe", "http://up.test/digest"]);
     assert_eq!(heard.code(), 200, "{heard:?}");
-    let heard = world.curl_proxied(&["-H", "Expect: 100-continue", "-d", "hello", "http://up.test/echo"]);
+    let heard =
+        world.curl_proxied(&["-H", "Expect: 100-continue", "-d", "hello", "http://up.test/echo"]);
     assert!(heard.out.contains("100 Continue") && heard.body() == "hello", "{heard:?}");
 }
 
@@ -68,7 +72,10 @@ fn a_response_whose_end_is_ambiguous_is_not_passed_on() {
         let target: String = response.bytes().map(|byte| format!("{byte:02x}")).collect();
         let heard = world.curl_proxied(&[&format!("http://raw.test/{target}")]);
         assert_eq!(heard.code(), 502, "{response:?}: {heard:?}");
-        assert!(heard.out.to_lowercase().contains("proxy-status: supervisord; error="), "{heard:?}");
+        assert!(
+            heard.out.to_lowercase().contains("proxy-status: supervisord; error="),
+            "{heard:?}"
+        );
     }
     let short = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort";
     let target: String = short.bytes().map(|byte| format!("{byte:02x}")).collect();

@@ -31,9 +31,18 @@ fn ask(server: &str, name: &str, kind: RecordType) -> Message {
 #[test]
 fn no_query_leaves_the_host_for_a_name_that_is_not_allowed() {
     let world = World::new(RULES);
-    let kinds = [RecordType::A, RecordType::AAAA, RecordType::TXT, RecordType::MX, RecordType::SRV,
-        RecordType::HTTPS, RecordType::ANY, RecordType::AXFR];
-    for name in ["c2VjcmV0.evil.test.", "c2VjcmV0.up.test.", "x.onion.", "1.0.0.127.in-addr.arpa."] {
+    let kinds = [
+        RecordType::A,
+        RecordType::AAAA,
+        RecordType::TXT,
+        RecordType::MX,
+        RecordType::SRV,
+        RecordType::HTTPS,
+        RecordType::ANY,
+        RecordType::AXFR,
+    ];
+    for name in ["c2VjcmV0.evil.test.", "c2VjcmV0.up.test.", "x.onion.", "1.0.0.127.in-addr.arpa."]
+    {
         for kind in kinds {
             let answer = ask("198.51.100.53:53", name, kind);
             assert!(answer.answers.is_empty());
@@ -54,7 +63,9 @@ fn no_query_leaves_the_host_for_a_name_that_is_not_allowed() {
 #[test]
 fn programs_that_know_of_no_proxy_reach_what_is_allowed() {
     let world = World::new(RULES);
-    for url in ["http://up.test/ok", "https://up.test/ok", "http://six.test/ok", "http://both.test/ok"] {
+    for url in
+        ["http://up.test/ok", "https://up.test/ok", "http://six.test/ok", "http://both.test/ok"]
+    {
         // Passed TLS shows the world's own certificate.
         let heard = world.curl(&["-k", url]);
         assert_eq!((heard.code(), heard.body()), (200, "ok"), "{url}: {heard:?}");
@@ -70,7 +81,9 @@ fn addresses_that_are_dialled_directly_are_refused_unless_a_rule_names_them() {
     let world = World::new(&format!(
         "{RULES}[[egress]]\nname = \"one\"\nhosts = [\"203.0.113.10\"]\nprotocols = [\"http\"]\naddresses = [\"203.0.113.10/32\"]\n"
     ));
-    for address in ["169.254.169.254", "10.0.0.1", "203.0.113.20", "127.0.0.1", "9.9.9.9", "198.18.1.1"] {
+    for address in
+        ["169.254.169.254", "10.0.0.1", "203.0.113.20", "127.0.0.1", "9.9.9.9", "198.18.1.1"]
+    {
         let heard = world.curl(&[&format!("http://{address}/")]);
         assert_eq!(heard.code(), 403, "{address}: {heard:?}");
         let heard = world.curl(&[&format!("https://{address}/")]);

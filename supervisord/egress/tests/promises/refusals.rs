@@ -47,7 +47,13 @@ fn a_body_past_its_bound_is_refused_whether_its_length_is_given_or_not() {
     let large = "x".repeat(2000);
     let heard = world.curl_proxied(&["-d", &large, "https://up.test/digest"]);
     assert_eq!((heard.code(), heard.problem()["code"].as_str()), (413, Some("body_too_large")));
-    let heard = world.curl_proxied(&["-H", "Transfer-Encoding: chunked", "-d", &large, "http://up.test/digest"]);
+    let heard = world.curl_proxied(&[
+        "-H",
+        "Transfer-Encoding: chunked",
+        "-d",
+        &large,
+        "http://up.test/digest",
+    ]);
     assert_eq!((heard.code(), heard.problem()["code"].as_str()), (413, Some("body_too_large")));
     let heard = world.curl_proxied(&["-d", "x", "https://up.test/digest"]);
     assert_eq!(heard.body(), "1 bytes");
@@ -56,15 +62,28 @@ fn a_body_past_its_bound_is_refused_whether_its_length_is_given_or_not() {
 #[test]
 fn paths_in_odd_spellings_get_to_nothing_that_a_rule_does_not_allow() {
     let world = World::new(RULES);
-    for path in ["/public/../secret", "/public/%2e%2e/secret", "/public/%2E%2e%2fsecret", "//secret", "/public//../secret",
-        "/public/..;/secret", "/%73ecret", "/secret%20", "/secret/.", "/public/%252e%252e/secret", "/SECRET", "/public?/../secret",
-        "/public/%c0%ae%c0%ae/secret", "/public/%01"]
-    {
+    for path in [
+        "/public/../secret",
+        "/public/%2e%2e/secret",
+        "/public/%2E%2e%2fsecret",
+        "//secret",
+        "/public//../secret",
+        "/public/..;/secret",
+        "/%73ecret",
+        "/secret%20",
+        "/secret/.",
+        "/public/%252e%252e/secret",
+        "/SECRET",
+        "/public?/../secret",
+        "/public/%c0%ae%c0%ae/secret",
+        "/public/%01",
+    ] {
         let url = format!("https://up.test{path}");
         let heard = world.curl_proxied(&["--path-as-is", &url]);
         assert!([400, 403].contains(&heard.code()), "{path}: {heard:?}");
     }
-    let heard = world.curl_proxied(&["--path-as-is", "https://up.test/public/a/../b/./%7Ec?d=/../e"]);
+    let heard =
+        world.curl_proxied(&["--path-as-is", "https://up.test/public/a/../b/./%7Ec?d=/../e"]);
     assert_eq!(heard.code(), 200);
     assert_eq!(world.seen.requests(), ["GET up.test /public/b/~c?d=/../e"]);
 }
@@ -88,7 +107,11 @@ fn an_upstream_whose_certificate_does_not_hold_gets_no_request() {
     );
     for url in ["https://expired.test/", "https://wrongname.test/", "https://badcert.test:8443/"] {
         let heard = world.curl_proxied(&[url]);
-        assert_eq!((heard.code(), heard.problem()["code"].as_str()), (502, Some("upstream_tls")), "{url}");
+        assert_eq!(
+            (heard.code(), heard.problem()["code"].as_str()),
+            (502, Some("upstream_tls")),
+            "{url}"
+        );
     }
     assert_eq!(world.seen.requests(), Vec::<String>::new());
 }

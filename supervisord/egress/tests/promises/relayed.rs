@@ -40,10 +40,18 @@ fn plain_tcp_passes_where_a_rule_names_it_and_the_server_may_speak_first() {
 #[test]
 fn tls_that_needs_no_look_inside_shows_the_upstream_s_own_certificate() {
     let world = World::new(RULES);
-    for heard in [world.curl(&["https://up.test/ok"]), world.curl_proxied(&["https://up.test/ok"])] {
+    for heard in [world.curl(&["https://up.test/ok"]), world.curl_proxied(&["https://up.test/ok"])]
+    {
         assert_eq!(heard.status, 60, "the sandbox's authority has not signed it: {heard:?}");
     }
-    let heard = world.curl_proxied(&["-k", "-o", "/dev/null", "-w", "%{size_download}", "https://up.test/big"]);
+    let heard = world.curl_proxied(&[
+        "-k",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{size_download}",
+        "https://up.test/big",
+    ]);
     assert!(heard.out.ends_with("67108864"), "{heard:?}");
 }
 
@@ -67,7 +75,8 @@ fn a_tunnel_speaks_only_what_a_rule_names() {
         let answer = crate::wire::hear(&mut stream);
         assert!(answer.is_empty() || status(&answer) == 403, "{words:?}: {answer}");
     }
-    let refused = world.events.codes().iter().filter(|code| **code == "protocol_not_allowed").count();
+    let refused =
+        world.events.codes().iter().filter(|code| **code == "protocol_not_allowed").count();
     assert_eq!(refused, 3, "{:?}", world.events.codes());
     assert_eq!(world.seen.requests(), Vec::<String>::new());
 }
