@@ -32,7 +32,7 @@ pub fn policy(command: &PolicyCommand, global: &GlobalOptions) -> Result<u8, Fai
         PolicyCommand::Replay(options) => record::replay(options, global),
         PolicyCommand::Learn(options) => record::learn(options, global),
         PolicyCommand::Hosts(options) => clients::hosts(options, global).map(|()| exit::SUCCESS),
-        PolicyCommand::Schema(options) => schema(options).map(|()| exit::SUCCESS),
+        PolicyCommand::Schema(options) => schema(options, global).map(|()| exit::SUCCESS),
     }
 }
 
@@ -47,7 +47,8 @@ fn check(options: &CheckOptions, global: &GlobalOptions) -> Result<u8, Failure> 
         Err(Unloaded::Diagnostics(diagnostics)) => (Vec::new(), Vec::new(), Some(diagnostics)),
         Err(Unloaded::Failure(failure)) => return Err(failure),
     };
-    let valid = diagnostics.is_none() && !(options.deny_warnings && !warnings.is_empty());
+    let passes = !options.deny_warnings || warnings.is_empty();
+    let valid = diagnostics.is_none() && passes;
     let mut once: Vec<&Diagnostic> = Vec::new();
     for warning in &warnings {
         // A parent's warning would else show once for each of its children.
@@ -118,9 +119,12 @@ fn test(options: &TestOptions, global: &GlobalOptions) -> Result<u8, Failure> {
 }
 
 /// `policy schema`.
-fn schema(options: &SchemaOptions) -> Result<(), Failure> {
+fn schema(options: &SchemaOptions, global: &GlobalOptions) -> Result<(), Failure> {
     let schema = if options.floor { floor_schema() } else { policy_schema() };
-    console::print_bytes(schema.as_bytes())
+    match serde_json::from_str::<Value>(&schema) {
+        Ok(value) if global.json => console::print_json(&value),
+        _ => console::print_bytes(schema.as_bytes()),
+    }
 }
 
 fn tested_to_json(tested: &Tested) -> Value {
@@ -199,7 +203,7 @@ fn describe(policy: &Resolved) -> String {
     }
     for binding in policy.egress().bindings() {
         let hosts = shown(binding.hosts()).join(", ");
-        line(&mut page, "credential", &format!("{} for {hosts}", binding.credential()));
+        line(&mut page, "binds", &format!("the credential {} to {hosts}", binding.credential()));
     }
     page.push('\n');
     page.push_str(&text(&rows));

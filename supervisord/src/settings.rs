@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use supervisor_api::{Mode, PolicyReference};
 use supervisor_egress::credential::CredentialName;
+use supervisor_policy::egress::ClientOrigins;
 use supervisor_policy::{Floor, PolicySet, Resolved};
 
 use crate::accounts;
@@ -21,6 +22,9 @@ use crate::supervisor::reference;
 
 /// Name of root's floor among the policy files.
 const FLOOR: &str = "floor.toml";
+
+/// Name of what the host's package clients answered (`supervisorctl policy hosts`) among them.
+const CLIENTS: &str = "clients.toml";
 
 /// Why something can't be put in force.
 type Cause = Box<dyn Error + Send + Sync>;
@@ -238,7 +242,11 @@ fn read_policies(directory: &Path) -> Result<PolicySet, SettingsError> {
         None => Floor::builtin(),
     };
     let floor = floor.map_err(|error| failed(error.into()))?;
-    PolicySet::load(files, floor).map_err(|error| failed(error.into()))
+    let clients = match files.remove(CLIENTS) {
+        Some(text) => ClientOrigins::load(CLIENTS, &text).map_err(|error| failed(error.into()))?,
+        None => ClientOrigins::default(),
+    };
+    PolicySet::load_for_clients(files, floor, &clients).map_err(|error| failed(error.into()))
 }
 
 /// The policy files by name; `None` where there is no such directory.

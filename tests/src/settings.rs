@@ -1,6 +1,6 @@
 //! How a supervisor under test is set up.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use supervisor_api::Mode;
 
@@ -25,6 +25,10 @@ pub struct Settings {
     pub dbus: String,
     /// Whether the metrics have a socket of their own.
     pub metrics: bool,
+    /// Files of roots that upstreams are verified against, besides the host's.
+    pub upstream_roots: Vec<PathBuf>,
+    /// Tables for the end of the configuration.
+    pub tables: String,
     /// The state directory is a file system of its own with so many bytes.
     pub state_bytes: Option<u64>,
 }
@@ -41,6 +45,8 @@ impl Default for Settings {
             policies: Vec::new(),
             dbus: "off".to_owned(),
             metrics: false,
+            upstream_roots: Vec::new(),
+            tables: String::new(),
             state_bytes: None,
         }
     }
@@ -60,7 +66,7 @@ impl Settings {
         };
         metrics
             + &format!(
-                "socket = {:?}\nstate = {:?}\npolicies = {:?}\nlauncher = {:?}\nmode = {mode:?}\ndbus = {:?}\n\
+                "socket = {:?}\nstate = {:?}\npolicies = {:?}\nlauncher = {:?}\nmode = {mode:?}\ndbus = {:?}\nupstream_roots = {:?}\n\
              [admins]\nuids = {:?}\n[bounds]\nrunning = {}\nrunning_per_uid = {}\n\
               waiting_per_uid = {}\nmemory_per_uid = {}\n",
                 place("run/api.sock"),
@@ -68,11 +74,13 @@ impl Settings {
                 place("policies"),
                 place("run/launcher.sock"),
                 self.dbus,
+                self.upstream_roots,
                 self.admins,
                 self.running,
                 self.running_per_uid,
                 self.waiting_per_uid,
                 self.memory_per_uid,
             )
+            + &self.tables
     }
 }

@@ -104,7 +104,7 @@ fn describe(question: &Question, explanation: &Explanation, all: bool) -> String
         line(&mut page, "TLS", &format!("{}: {why}", treatment_name(treatment)));
     }
     for credential in credentials(decision) {
-        line(&mut page, "credential", credential);
+        line(&mut page, "with", &format!("the credential {credential}"));
     }
     let (near, far): (Vec<&Considered>, Vec<&Considered>) = explanation
         .considered

@@ -90,3 +90,140 @@ fn a_file_that_is_not_there_is_told_apart_from_one_that_is_wrong() {
     assert_eq!(ended.status, Some(1));
     assert!(!ended.stderr.contains('\x1b'), "{}", ended.stderr);
 }
+
+/// A policy with rules of egress, which extends a built-in one.
+const RULES: &str = "name = \"rules\"\nextends = \"default\"\n\
+    [[egress]]\nname = \"read\"\nhosts = [\"api.test\"]\nmethods = [\"GET\"]\npaths = [\"/v1/**\"]\n\
+    [[expect]]\nrequest = \"GET https://api.test/v1/x\"\nverdict = \"allow\"\n";
+
+#[test]
+fn a_decision_is_explained_and_its_exit_status_is_the_verdict() {
+    let directory = with_files(&[("rules.toml", RULES)]);
+    let explain =
+        |request: &str| ctl(&directory, &["policy", "explain", "rules.toml", request, "--json"]);
+    let ended = explain("GET https://api.test/v1/items");
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let answer = ended.json();
+    assert_eq!(answer["decision"]["rule"], "read");
+    assert_eq!(answer["decision"]["place"], "rules.toml:4");
+    assert_eq!(answer["tls"]["treatment"], "inspect");
+    let ended = explain("POST https://api.test/v1/items");
+    assert_eq!(ended.status, Some(1));
+    let answer = ended.json();
+    assert_eq!(answer["decision"]["reason"], "method_not_allowed");
+    assert_eq!(answer["considered"][0]["other"], "method");
+    assert_eq!(explain("nonsense").status, Some(2));
+    let ended = ctl(&directory, &["policy", "explain", "rules.toml", "dns \u{1b}[2J"]);
+    assert_eq!(ended.status, Some(2));
+    assert!(!ended.stderr.contains('\u{1b}'), "{}", ended.stderr);
+}
+
+#[test]
+fn examples_are_run_one_by_one() {
+    let wrong = RULES.replace("\"allow\"", "\"deny\"");
+    let directory = with_files(&[("rules.toml", &wrong)]);
+    let base = stand_alone(&directory, "default");
+    fs::write(directory.path().join("default.toml"), base).expect("written");
+    let ended = ctl(&directory, &["policy", "test", "."]);
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("rules.toml:9:"), "{}", ended.stderr);
+    fs::write(directory.path().join("rules.toml"), RULES).expect("written");
+    let ended = ctl(&directory, &["policy", "test", ".", "--json"]);
+    assert_eq!((ended.status, &ended.json()["failed"]), (Some(0), &0.into()));
+    assert_eq!(ctl(&directory, &["policy", "test", "none.toml"]).status, Some(2));
+}
+
+#[test]
+fn a_difference_is_told_in_requests() {
+    let more = RULES.replace("[\"GET\"]", "[\"GET\", \"PUT\"]");
+    let directory =
+        with_files(&[("rules.toml", RULES), ("more.toml", &more.replace("\"rules\"", "\"more\""))]);
+    let ended = ctl(&directory, &["policy", "diff", "rules.toml", "rules.toml"]);
+    assert_eq!(ended.status, Some(0), "{}", ended.stdout);
+    let ended = ctl(&directory, &["policy", "diff", "rules.toml", "more.toml"]);
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stdout.starts_with("Becomes allowed:\n  PUT https://api.test/v1/"),
+        "{}",
+        ended.stdout
+    );
+    assert!(!ended.stdout.contains("Becomes denied"), "{}", ended.stdout);
+    let ended = ctl(&directory, &["policy", "diff", "rules.toml", "none.toml"]);
+    assert_eq!(ended.status, Some(2));
+}
+
+#[test]
+fn a_log_is_replayed_and_learnt_from() {
+    let line = |kind: &str, rest: &str| {
+        format!(
+            "{{\"seq\":1,\"kind\":\"{kind}\",\"session\":\"s-1\",\"verdict\":\"deny\",\
+             \"reason\":\"host_not_allowed\",\"host\":\"api.test\",{rest}}}\n"
+        )
+    };
+    let request =
+        "\"port\":443,\"protocol\":\"https\",\"method\":\"GET\",\"path\":\"/v1/items?x=1\"";
+    let log = line("egress", request) + &line("dns", "\"port\":53") + "{\"kind\":\"start\"}\n";
+    let directory = with_files(&[("rules.toml", RULES), ("log", &log), ("no-log", "text\n")]);
+    let ended = ctl(&directory, &["policy", "replay", "rules.toml", "log", "--json"]);
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    let answer = ended.json();
+    assert_eq!(
+        (&answer["replayed"], &answer["changes"][0]["sessions"][0]),
+        (&2.into(), &"s-1".into())
+    );
+    let ended = ctl(&directory, &["policy", "learn", "default", "log"]);
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    fs::write(directory.path().join("learnt.toml"), &ended.stdout).expect("written");
+    let ended =
+        ctl(&directory, &["policy", "explain", "learnt.toml", "GET https://api.test/v1/items"]);
+    assert_eq!(ended.status, Some(0), "{}", ended.stdout);
+    let ended =
+        ctl(&directory, &["policy", "explain", "learnt.toml", "GET https://api.test/v1/other"]);
+    assert_eq!(ended.status, Some(1), "{}", ended.stdout);
+    assert_eq!(ctl(&directory, &["policy", "replay", "default", "no-log"]).status, Some(2));
+}
+
+#[test]
+fn warnings_are_told_and_can_be_made_to_fail() {
+    let broad = "name = \"default\"\n[[egress]]\nname = \"all\"\nhosts = [\"**\"]\n";
+    let directory = with_files(&[]);
+    let base = stand_alone(&directory, "default");
+    let text = base + broad.trim_start_matches("name = \"default\"\n");
+    fs::write(directory.path().join("default.toml"), text).expect("written");
+    let ended = ctl(&directory, &["policy", "check", "default.toml"]);
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("warning: this rule is about every host"), "{}", ended.stderr);
+    let ended = ctl(&directory, &["policy", "check", "default.toml", "--deny-warnings", "--json"]);
+    assert_eq!(
+        (ended.status, &ended.json()["diagnostics"][0]["severity"]),
+        (Some(1), &"warning".into())
+    );
+}
+
+#[test]
+fn clients_answers_fill_in_the_hosts_of_rules() {
+    let packages = "name = \"packages\"\nextends = \"default\"\n[[egress]]\nname = \"pip\"\nhosts = { from = \"pip\" }\n";
+    let clients = "pip = [\"https://index.test\", \"http://mirror.test:8080\"]\n";
+    let directory = with_files(&[("packages.toml", packages), ("clients.toml", clients)]);
+    let base = stand_alone(&directory, "default");
+    fs::write(directory.path().join("default.toml"), base).expect("written");
+    let request = "GET http://mirror.test:8080/simple/";
+    let arguments = ["policy", "explain", "packages", request, "--directory", "."];
+    assert_eq!(ctl(&directory, &arguments).status, Some(0));
+    fs::write(directory.path().join("clients.toml"), "pip = [\"mirror.test\"]\n").expect("written");
+    let ended = ctl(&directory, &arguments);
+    assert_eq!(ended.status, Some(2));
+    assert!(ended.stderr.contains("clients.toml:1:8"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_schema_is_json_and_knows_every_section() {
+    let directory = with_files(&[]);
+    let schema = ctl(&directory, &["policy", "schema", "--json"]).json();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    for section in ["limits", "egress", "credential", "budgets", "expect"] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+    let floor = ctl(&directory, &["policy", "schema", "--floor", "--json"]).json();
+    assert!(floor["properties"]["addresses"].is_object());
+}

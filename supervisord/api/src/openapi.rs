@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use crate::{
     AnswerRequest, ApiError, ApprovalList, ArtifactList, AuditKey, AuditPage, BudgetList,
     CreateSession, CredentialList, Doctor, Execution, ExecutionList, ExtendSession, FileEntry,
-    FileList, MakeDirectory, Method, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON,
-    Parameter, Place, RAW_BODY, Reloaded, Session, SessionList, State, SubmitRequest, Top,
-    UnpackReport, Verdict,
+    FileList, MakeDirectory, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON, Parameter,
+    Place, RAW_BODY, Reloaded, Session, SessionList, State, SubmitRequest, Top, UnpackReport,
+    Verdict,
 };
 
 /// The document, for this version of the interface.

@@ -29,19 +29,19 @@ pub struct Resolver {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unresolved {
     /// The name does not exist, or has no address.
-    NoAddress,
+    WithoutAddress,
     /// No name server gave a usable answer in time.
-    NoAnswer,
+    Unanswered,
     /// The host has no name server configured.
-    NoServer,
+    ServerMissing,
 }
 
 impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoAddress => "the name has no address",
-            Self::NoAnswer => "no name server answered",
-            Self::NoServer => "the host has no name server",
+            Self::WithoutAddress => "the name has no address",
+            Self::Unanswered => "no name server answered",
+            Self::ServerMissing => "the host has no name server",
         })
     }
 }
@@ -81,7 +81,7 @@ impl Resolver {
         name: &HostName,
     ) -> Result<(Arc<[IpAddr]>, std::time::Duration), Unresolved> {
         if self.names.servers().is_empty() {
-            return Err(Unresolved::NoServer);
+            return Err(Unresolved::ServerMissing);
         }
         let (v6, v4) =
             tokio::join!(self.ask_for(name, RecordType::AAAA), self.ask_for(name, RecordType::A));
@@ -95,7 +95,7 @@ impl Resolver {
             return Ok((addresses.into(), shortest.max(RESOLVED_FOR.0)));
         }
         // One family's silence may hide its addresses, so it is no proof that there are none.
-        v6.and(v4).and(Err(Unresolved::NoAddress))
+        v6.and(v4).and(Err(Unresolved::WithoutAddress))
     }
 
     async fn ask_for(&self, name: &HostName, kind: RecordType) -> Result<Response, Unresolved> {
@@ -110,7 +110,7 @@ impl Resolver {
                 }
             }
         }
-        Err(Unresolved::NoAnswer)
+        Err(Unresolved::Unanswered)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {

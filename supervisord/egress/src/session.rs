@@ -68,6 +68,21 @@ impl std::error::Error for UnusableBinding {
     }
 }
 
+/// What a person is asked, where the rules want that.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Where to.
+    pub destination: &'a Destination,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// The method; empty for a connection that is passed on.
+    pub method: &'a str,
+    /// The target; empty for a connection that is passed on.
+    pub target: &'a str,
+    /// Bytes of the body, where they are known.
+    pub body: Option<u64>,
+}
+
 /// Where a program wanted to go when it dialled.
 pub enum Aim {
     /// A name, by its synthetic address, or an address.
@@ -158,7 +173,7 @@ impl Session {
         number: u64,
         decision: Decision,
         subject: Subject,
-        question: (&Destination, Protocol, &str, &str, Option<u64>),
+        asked: Asked<'_>,
     ) -> Result<Permit, Refused> {
         let websocket = matches!(subject, Subject::Request { websocket: true, .. });
         let mut event = Decided::by_rules(number, subject, &decision);
@@ -166,12 +181,10 @@ impl Session {
             Verdict::Allow => decision.permit(),
             Verdict::Deny => decision.permit(),
             Verdict::Ask => {
-                let (destination, protocol, method, target, body) = question;
-                let identity = &self.identity;
-                let decision_asked = &decision;
+                let Asked { destination, protocol, method, target, body } = asked;
                 let question = Question {
-                    identity,
-                    decision: decision_asked,
+                    identity: &self.identity,
+                    decision: &decision,
                     destination,
                     protocol,
                     method,

@@ -37,6 +37,20 @@ pub struct Count(Arc<AtomicUsize>);
 #[derive(Debug)]
 pub struct Counted(Arc<AtomicUsize>);
 
+/// A connection's place among its session's and among all; kept by whatever goes on with it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    _of_session: Arc<Counted>,
+    _of_all: Arc<Counted>,
+}
+
+impl Place {
+    /// The place that was found.
+    pub fn new(of_session: Counted, of_all: Counted) -> Self {
+        Self { _of_session: Arc::new(of_session), _of_all: Arc::new(of_all) }
+    }
+}
+
 impl Shared {
     /// What these settings make.
     pub fn new(settings: Settings) -> Self {

@@ -18,7 +18,7 @@ use crate::http::serve_proxy;
 use crate::refused::Refused;
 use crate::seam::{Identity, Seams};
 use crate::session::{Session, UnusableBinding};
-use crate::shared::Shared;
+use crate::shared::{Place, Shared};
 use crate::tls::alert;
 use crate::tls::authority::Authority;
 
@@ -162,8 +162,7 @@ async fn take<V>(
         };
         let (session_of_it, names) = (session.clone(), names.clone());
         session.running.spawn(async move {
-            let _counted = (own, all);
-            serve_one(session_of_it, &names, stream, door, port).await;
+            serve_one(session_of_it, &names, stream, door, port, Place::new(own, all)).await;
         });
     }
 }
@@ -174,6 +173,7 @@ async fn serve_one<V>(
     stream: TcpStream,
     door: Door,
     port: u16,
+    place: Place,
 ) where
     V: Fn(&supervisor_policy::egress::HostName) -> crate::dns::answer::Verdict,
 {
@@ -181,16 +181,17 @@ async fn serve_one<V>(
         tracing::debug!(%error, "small writes to the payload may wait");
     }
     match door {
-        Door::Proxy => serve_proxy(session, stream).await,
+        Door::Proxy => Box::pin(serve_proxy(session, stream, place)).await,
         Door::Names => {
             if let Err(error) = names.serve_stream(stream).await {
                 tracing::debug!(%error, "a DNS connection failed");
             }
+            drop(place);
         }
         Door::Http | Door::Tls | Door::Port => match stream.local_addr() {
             Ok(address) => {
-                let address: SocketAddr = address;
-                transparent::serve(session, stream, address.ip(), port).await;
+                let dialled = SocketAddr::new(address.ip(), port);
+                Box::pin(transparent::serve(session, stream, dialled, place)).await;
             }
             Err(error) => tracing::debug!(%error, "a connection ended at once"),
         },

@@ -98,7 +98,9 @@ impl Egress {
     pub fn ports(&self) -> Vec<u16> {
         let open = self.rules.iter().filter(|rule| rule.verdict != Verdict::Deny);
         let mut ports: Vec<u16> = open.flat_map(|rule| rule.ports.iter().copied()).collect();
-        ports.retain(|port| !matches!(port, 80 | 443));
+        // 53 and 3128 are the supervisor's own inside a sandbox; what a client's configuration names
+        // there is reached through the explicit proxy.
+        ports.retain(|port| !matches!(port, 53 | 80 | 443 | 3128));
         ports.sort_unstable();
         ports.dedup();
         ports
@@ -131,22 +133,23 @@ impl Egress {
         let host = Host::Name(name.clone());
         let buckets = self.index.buckets(&host);
         let open = buckets.iter().flat_map(|bucket| bucket.open());
-        let mut denied = None;
+        let (mut allowed, mut denied): (Option<u32>, Option<u32>) = (None, None);
         for (port, protocol) in open {
-            let destination = Destination { host: host.clone(), port };
             let summary = summarise(&buckets, port, protocol);
-            match summary.deny {
-                Some(rule) => denied = Some((rule, destination)),
-                None => {
-                    let rule = self.source(summary.allow.or(summary.ask));
-                    let grant = Grant::LookUp(name.clone());
-                    return Decision(Outcome::Allow(permit(grant, rule, Treatment::Pass)));
-                }
-            }
+            let (first, rule) = match summary.deny {
+                Some(rule) => (&mut denied, Some(rule)),
+                None => (&mut allowed, summary.allow.or(summary.ask)),
+            };
+            *first = first.iter().copied().chain(rule).min();
         }
-        match denied {
-            Some((rule, destination)) => self.deny_by(rule, &Denial::of_name(&destination)),
-            None => self.refuse(Mismatch::Host, &Denial::of_host(&host)),
+        match (allowed, denied) {
+            (Some(rule), _) => {
+                let grant = Grant::LookUp(name.clone());
+                let permit = permit(grant, self.source(Some(rule)), Treatment::Pass);
+                Decision(Outcome::Allow(permit))
+            }
+            (None, Some(rule)) => self.deny_by(rule, &Denial::of_host(&host)),
+            (None, None) => self.refuse(Mismatch::Host, &Denial::of_host(&host)),
         }
     }
 
@@ -190,9 +193,10 @@ impl Egress {
             Err(decision) => return *decision,
         };
         let buckets = self.index.buckets(&ask.destination.host);
+        let segments = canonical.segments();
         let mut found = Found::default();
         for bucket in &buckets {
-            bucket.ask(&self.rules, ask, canonical.path(), &mut found);
+            bucket.ask(&self.rules, ask, &segments, &mut found);
         }
         self.conclude(ask, &canonical, found)
     }
@@ -363,8 +367,9 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn path(&self) -> &str {
-        &self.path
+    /// The segments of the path; none where no path is compared.
+    fn segments(&self) -> Vec<&str> {
+        if self.compared { self.path.split('/').skip(1).collect() } else { Vec::new() }
     }
 
     fn whole(&self) -> String {

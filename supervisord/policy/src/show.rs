@@ -121,7 +121,10 @@ impl Lines {
     fn table(&mut self, name: &str, lines: &[Line<'_>], origin: &Origin) {
         self.0.push_str(&format!("\n[[{name}]]\n"));
         for (key, value, place) in lines {
-            self.value(key, value, place.unwrap_or(origin));
+            match place {
+                Some(place) => self.value(key, value, place),
+                None => self.value(key, value, &origin.implied()),
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::record::{MAX_TIME_TO_LIVE, Record, TIME_TO_LIVE};
 use super::set::{Kept, Use};
+use crate::budget::Account;
 use crate::clock;
 use crate::outcome;
 use crate::plan;
@@ -141,6 +142,7 @@ impl Supervisor {
         }
         inner.store.remove_session(id).await.map_err(|error| from_store(&error))?;
         inner.sessions.remove(id);
+        inner.budgets.forget(&Account::Session(id));
         Ok(())
     }
 

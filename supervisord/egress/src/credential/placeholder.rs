@@ -114,16 +114,16 @@ impl Search {
             self.read.clear();
             return Some(Placeholder(found));
         }
-        // The mark's first letter is not in the rest of it, but may be among the symbols: look again
-        // at what has been read, from its second byte on.
-        let mut again = std::mem::take(&mut self.read);
-        again.push(byte);
-        let start =
-            (1..again.len()).find(|start| may_begin(again.get(*start..).unwrap_or_default()));
-        if let Some(start) = start {
-            again.drain(..start);
-            self.read = again;
-        }
+        // Look again at what has been read, from its second byte on. The mark's first letter is not in
+        // the rest of it, but may be among the symbols.
+        let within_mark = self.read.len() < MARK.len();
+        self.read.push(byte);
+        let again = match within_mark {
+            true => (MARK.first() == Some(&byte)).then(|| self.read.len() - 1),
+            false => (1..self.read.len())
+                .find(|start| may_begin(self.read.get(*start..).unwrap_or_default())),
+        };
+        self.read.drain(..again.unwrap_or(self.read.len()));
         None
     }
 }

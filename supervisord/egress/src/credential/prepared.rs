@@ -65,9 +65,7 @@ impl Prepared {
         let reason = head.extensions.get::<ReasonPhrase>();
         let in_reason = reason.is_some_and(|reason| seen_in(&self.watches, reason.as_bytes()));
         if in_reason || seen_in_fields(&self.watches, &head.headers) {
-            let refusal = self.reflected("head");
-            self.tell(&refusal);
-            return Err(refusal);
+            return Err(self.reflected("head"));
         }
         let codings = head.headers.get_all(header::CONTENT_ENCODING);
         let plain = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
@@ -100,13 +98,9 @@ impl Prepared {
     /// Records that an upgraded connection repeated a secret.
     pub fn stream_reflected(&self) -> CredentialRefusal {
         let refusal = self.reflected("upgraded connection");
-        self.tell(&refusal);
+        let notice = Notice::Refused { session: self.session.clone(), refusal: refusal.clone() };
+        self.notices.notice(&notice);
         refusal
-    }
-
-    fn tell(&self, refusal: &CredentialRefusal) {
-        let (session, refusal) = (self.session.clone(), refusal.clone());
-        self.notices.notice(&Notice::Refused { session, refusal });
     }
 
     fn reflected(&self, what: &str) -> CredentialRefusal {

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use crate::event::Subject;
 use crate::refused::Refused;
 use crate::relay::Meter;
-use crate::session::Session;
+use crate::session::{Asked, Session};
 use crate::upstream::{addresses, dial};
 
 /// A destination and what may be spoken with it.
@@ -120,8 +120,9 @@ impl Plan {
     async fn passage(&self, session: &Session, protocol: Protocol) -> Result<Passage, Refused> {
         let number = session.number();
         let decision = session.egress().connect(&self.destination, protocol);
-        let question = (&self.destination, protocol, "", "", None);
-        let permit = session.permit(number, decision, self.subject(protocol), question).await?;
+        let destination = &self.destination;
+        let asked = Asked { destination, protocol, method: "", target: "", body: None };
+        let permit = session.permit(number, decision, self.subject(protocol), asked).await?;
         let meter = session
             .reserve(&permit, &self.destination, true, 0)
             .await

@@ -22,10 +22,10 @@ pub async fn connect(
     let client = hyper::upgrade::on(&mut request);
     match open(conversation, &request).await {
         Ok((plan, upstream)) => {
-            let session = conversation.session.clone();
+            let (session, place) = (conversation.session.clone(), conversation.place.clone());
             conversation.session.running.spawn(async move {
                 let Some((stream, front)) = taken(client).await else { return };
-                tunnel::serve(session, stream, front, plan, upstream).await;
+                tunnel::serve(session, stream, front, plan, upstream, place).await;
             });
             Response::new(Answer::own(Bytes::new(), unanswered))
         }

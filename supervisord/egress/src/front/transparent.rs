@@ -1,7 +1,7 @@
 //! Connections of programs that know of no proxy: they dialled a synthetic address, or any other, and
 //! our listener in their network namespace took it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -16,9 +16,11 @@ use super::tunnel;
 use crate::event::Subject;
 use crate::refused::Refused;
 use crate::session::{Aim, Session};
+use crate::shared::Place;
 
-/// Serves one connection that was dialled at `address` and `port`.
-pub async fn serve(session: Arc<Session>, stream: TcpStream, address: IpAddr, port: u16) {
+/// Serves one connection that was dialled at this address.
+pub async fn serve(session: Arc<Session>, stream: TcpStream, dialled: SocketAddr, place: Place) {
+    let (address, port) = (dialled.ip(), dialled.port());
     let host = match session.aim(address) {
         Aim::Host(host) => host,
         Aim::Nowhere => {
@@ -30,7 +32,7 @@ pub async fn serve(session: Arc<Session>, stream: TcpStream, address: IpAddr, po
         }
     };
     match Plan::of(&session, Destination { host, port }).await {
-        Ok(plan) => tunnel::serve(session, stream, BytesMut::new(), plan, None).await,
+        Ok(plan) => tunnel::serve(session, stream, BytesMut::new(), plan, None, place).await,
         Err(refused) => explain(&session, stream, &refused).await,
     }
 }

@@ -19,6 +19,7 @@ use crate::http::{serve_http1, serve_http2};
 use crate::refused::Refused;
 use crate::relay::{Ended, relay_spliced};
 use crate::session::Session;
+use crate::shared::Place;
 use crate::tls::client_hello::ClientHello;
 
 /// Serves a payload's stream, of which `front` has been read. `upstream` is what was dialled already
@@ -29,6 +30,7 @@ pub async fn serve(
     mut front: BytesMut,
     plan: Plan,
     upstream: Option<TcpStream>,
+    place: Place,
 ) {
     if let Some(passage) = plan.tcp {
         return pass(&session, stream, front.freeze(), passage, upstream).await;
@@ -50,7 +52,7 @@ pub async fn serve(
                         pass(&session, stream, front, passage, upstream).await;
                     }
                     Https::Inspect => {
-                        Box::pin(inspect(session, stream, front, destination)).await;
+                        Box::pin(inspect(session, stream, front, destination, place)).await;
                     }
                 };
             }
@@ -58,7 +60,8 @@ pub async fn serve(
         },
         (Speech::Words, _) if plan.http => {
             let stream = Rewound::new(front, stream);
-            return Box::pin(serve_http1(session, stream, destination, Protocol::Http)).await;
+            let http = serve_http1(session, stream, destination, Protocol::Http, place);
+            return Box::pin(http).await;
         }
         (Speech::Silence, _) => return,
         _ => unexpected(&destination, &speech),
@@ -117,7 +120,13 @@ async fn pass(
 }
 
 /// Ends TLS here and serves what is in it.
-async fn inspect(session: Arc<Session>, stream: TcpStream, front: Bytes, destination: Destination) {
+async fn inspect(
+    session: Arc<Session>,
+    stream: TcpStream,
+    front: Bytes,
+    destination: Destination,
+    place: Place,
+) {
     let subject = || Subject::Connection {
         destination: Some(destination.clone()),
         protocol: Some(Protocol::Https),
@@ -142,8 +151,8 @@ async fn inspect(session: Arc<Session>, stream: TcpStream, front: Bytes, destina
         }
     };
     match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => serve_http2(session, stream, destination).await,
-        _ => serve_http1(session, stream, destination, Protocol::Https).await,
+        Some(b"h2") => serve_http2(session, stream, destination, place).await,
+        _ => serve_http1(session, stream, destination, Protocol::Https, place).await,
     }
 }
 

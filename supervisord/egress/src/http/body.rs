@@ -19,6 +19,7 @@ use crate::limits::MAX_TRAILERS;
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::session::Session;
+use crate::shared::Place;
 use crate::upstream::Lease;
 
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -72,6 +73,8 @@ pub struct Exchange {
     pub how: &'static str,
     /// The connection's bytes moved, so that a stalled one is found.
     pub progress: Arc<AtomicU64>,
+    /// Its connection's place, which a WebSocket keeps.
+    pub _place: Place,
     /// It is being answered until this is dropped.
     pub _unanswered: Unanswered,
 }

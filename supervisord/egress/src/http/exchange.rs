@@ -1,17 +1,16 @@
 //! One request, from its head to the end of its answer:
 //! intent → decision → budget → credential → connection → send → check → pass on.
 
-use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use http_body_util::{BodyExt, Empty, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
 use sha2::{Digest, Sha256};
 use supervisor_policy::egress::{Ask, Destination, Permit, Protocol};
 use tokio::sync::Notify;
@@ -19,6 +18,7 @@ use tokio::time::sleep;
 
 use super::body::{self, Answer, Exchange, Fault, Received, Receiving, Sending};
 use super::intent::{Via, intent};
+use super::outgoing::Outgoing;
 use super::upgrade::{Upgrade, upgrade};
 use super::websocket::WebSocket;
 use super::{fields, response, wire};
@@ -26,7 +26,8 @@ use crate::credential::{Binding, BodyDigest, Prepared, Wanted};
 use crate::event::Subject;
 use crate::refused::Refused;
 use crate::relay::Meter;
-use crate::session::Session;
+use crate::session::{Asked, Session};
+use crate::shared::Place;
 use crate::tls::upstream::Offer;
 use crate::upstream::{Key, Lease, OutgoingBody, UpstreamError};
 
@@ -44,6 +45,8 @@ pub struct Conversation {
     pub progress: Arc<AtomicU64>,
     /// Told when no further request is taken.
     pub enough: Notify,
+    /// Its place among the connections that there may be.
+    pub place: Place,
 }
 
 /// A request that may be sent.
@@ -59,16 +62,17 @@ struct Permitted {
     bindings: Vec<Binding>,
 }
 
-/// A body, and what there is to know of it before it is sent.
-enum Outgoing {
-    None,
-    Collected(Bytes),
-    Streamed(Sending),
+/// A response that may be passed on.
+struct Answered {
+    head: http::response::Parts,
+    body: Received,
+    /// What is needed to pass bytes on, where the upstream has agreed to a WebSocket.
+    websocket: Option<(WebSocket, Prepared, OnUpgrade)>,
 }
 
 impl Conversation {
     /// A connection's state at its start.
-    pub fn new(session: Arc<Session>, via: Via, wire: Arc<wire::Shared>) -> Self {
+    pub fn new(session: Arc<Session>, via: Via, wire: Arc<wire::Shared>, place: Place) -> Self {
         Self {
             session,
             via,
@@ -76,6 +80,7 @@ impl Conversation {
             requests: AtomicU64::new(0),
             progress: Arc::default(),
             enough: Notify::new(),
+            place,
         }
     }
 
@@ -123,12 +128,11 @@ impl Conversation {
             lease: None,
             how: "cut_off",
             progress: self.progress.clone(),
+            _place: self.place.clone(),
             _unanswered: unanswered,
         };
         match self.send(permitted, request, &mut exchange).await {
-            Ok((response, received, websocket)) => {
-                Ok(self.pass_on(response, received, websocket, exchange))
-            }
+            Ok(answered) => Ok(self.pass_on(answered, exchange)),
             Err(refused) => {
                 exchange.how = refused.code;
                 exchange.status = Some(refused.status);
@@ -173,8 +177,14 @@ impl Conversation {
             body: length,
         };
         let decision = session.egress().request(&ask);
-        let question = (&destination, protocol, method.as_str(), target.as_str(), length);
-        let permit = session.permit(number, decision, subject(), question).await?;
+        let asked = Asked {
+            destination: &destination,
+            protocol,
+            method: &method,
+            target: &target,
+            body: length,
+        };
+        let permit = session.permit(number, decision, subject(), asked).await?;
         let known =
             u64::try_from(fields::size(request.headers()) + target.len()).unwrap_or(u64::MAX);
         let out = known.saturating_add(length.unwrap_or(0));
@@ -205,10 +215,7 @@ impl Conversation {
         mut permitted: Permitted,
         request: Request<Incoming>,
         exchange: &mut Exchange,
-    ) -> Result<
-        (http::response::Parts, Received, Option<(WebSocket, Prepared, hyper::upgrade::OnUpgrade)>),
-        Refused,
-    > {
+    ) -> Result<Answered, Refused> {
         let session = &self.session;
         let (mut head, incoming) = request.into_parts();
         prepare_head(&mut head, &permitted)?;
@@ -333,10 +340,7 @@ impl Conversation {
         mut response: Response<Incoming>,
         prepared: Prepared,
         websocket: Option<WebSocket>,
-    ) -> Result<
-        (http::response::Parts, Received, Option<(WebSocket, Prepared, hyper::upgrade::OnUpgrade)>),
-        Refused,
-    > {
+    ) -> Result<Answered, Refused> {
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let upgraded = switched.then(|| hyper::upgrade::on(&mut response));
         let (mut head, incoming) = response.into_parts();
@@ -346,7 +350,8 @@ impl Conversation {
         match (upgraded, websocket) {
             (Some(upgraded), Some(websocket)) => {
                 websocket.check(&mut head)?;
-                Ok((head, Received::Plain(incoming), Some((websocket, prepared, upgraded))))
+                let websocket = Some((websocket, prepared, upgraded));
+                Ok(Answered { head, body: Received::Plain(incoming), websocket })
             }
             (Some(_), None) => {
                 Err(UpstreamError::Ambiguous("it switches to a protocol that nobody asked for")
@@ -354,22 +359,17 @@ impl Conversation {
             }
             (None, _) => {
                 fields::strip_response(&mut head.headers);
-                let received = match watched {
+                let body = match watched {
                     true => Received::Watched(Box::new(prepared.inbound(incoming))),
                     false => Received::Plain(incoming),
                 };
-                Ok((head, received, None))
+                Ok(Answered { head, body, websocket: None })
             }
         }
     }
 
-    fn pass_on(
-        &self,
-        mut head: http::response::Parts,
-        received: Received,
-        websocket: Option<(WebSocket, Prepared, hyper::upgrade::OnUpgrade)>,
-        mut exchange: Exchange,
-    ) -> Response<Answer> {
+    fn pass_on(&self, answered: Answered, mut exchange: Exchange) -> Response<Answer> {
+        let Answered { mut head, body, websocket } = answered;
         // A budget that the head uses up ends the body.
         if exchange.meter.receive(fields::size(&head.headers)).is_err() {
             exchange.how = "budget_exhausted";
@@ -382,7 +382,7 @@ impl Conversation {
             }
             None => {
                 let stall = self.session.shared.limits.stall;
-                Answer::Passed(Box::new(Receiving::new(received, exchange, stall)))
+                Answer::Passed(Box::new(Receiving::new(body, exchange, stall)))
             }
         };
         Response::from_parts(head, answer)
@@ -404,38 +404,6 @@ impl Conversation {
     fn fault(&self, fault: &Fault) -> Refused {
         self.known_fault(fault).unwrap_or_else(body::body_too_large)
     }
-}
-
-impl Outgoing {
-    /// The same again, where it is at hand.
-    fn spare(&self) -> Option<Self> {
-        match self {
-            Self::None => Some(Self::None),
-            Self::Collected(bytes) => Some(Self::Collected(bytes.clone())),
-            Self::Streamed(_) => None,
-        }
-    }
-
-    fn copy(&self) -> OutgoingBody {
-        match self {
-            Self::Collected(bytes) => full(bytes.clone()),
-            _ => Empty::new().map_err(|never| match never {}).boxed_unsync(),
-        }
-    }
-
-    fn body(self, prepared: &Prepared) -> OutgoingBody {
-        match self {
-            Self::Streamed(sending) => prepared.outbound(sending).boxed_unsync(),
-            Self::Collected(bytes) => prepared.outbound(full(bytes)).boxed_unsync(),
-            Self::None => self.copy(),
-        }
-    }
-}
-
-fn full(bytes: Bytes) -> OutgoingBody {
-    Full::new(bytes)
-        .map_err(|never| -> Box<dyn Error + Send + Sync> { match never {} })
-        .boxed_unsync()
 }
 
 /// The head as it leaves: the target that was judged, and no field that is for us.

@@ -4,7 +4,7 @@
 //! proxies.
 
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
@@ -23,6 +23,7 @@ pub fn strip_request(fields: &mut HeaderMap) {
     strip_hop(fields);
     fields.remove(HTTP2_SETTINGS);
     fields.remove(PROXY_AUTHORIZATION);
+    join_cookies(fields);
     // The host was agreed on, and is written anew; 100 Continue is answered here, once the upstream
     // takes the body.
     fields.remove(HOST);
@@ -74,6 +75,17 @@ fn strip_hop(fields: &mut HeaderMap) {
     }
 }
 
+/// HTTP/2 clients send cookies in crumbs, which no HTTP/1.1 server takes (RFC 9113 §8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() < 2 {
+        return;
+    }
+    if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        fields.insert(COOKIE, whole);
+    }
+}
+
 /// Whether the client takes trailers (RFC 9110 §10.1.4); gRPC servers insist on hearing it.
 fn wants_trailers(fields: &HeaderMap) -> bool {
     fields.get_all(TE).iter().any(|value| {
@@ -107,12 +119,15 @@ mod tests {
             ("expect", "100-continue"),
             ("content-length", "3"),
             ("accept-encoding", "gzip"),
+            ("cookie", "a=1"),
+            ("cookie", "b=2"),
         ]);
         strip_request(&mut request);
         let mut left: Vec<&str> = request.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["accept-encoding", "content-length", "te", "x-two"]);
+        assert_eq!(left, ["accept-encoding", "content-length", "cookie", "te", "x-two"]);
         assert_eq!(request["te"], "trailers");
+        assert_eq!(request["cookie"], "a=1; b=2");
     }
 
     #[test]

@@ -26,15 +26,16 @@ use crate::limits::{
 use crate::refused::Refused;
 use crate::running::OfSession;
 use crate::session::Session;
+use crate::shared::Place;
 
 /// Serves HTTP/1.1 on a connection that was opened to the proxy.
-pub async fn serve_proxy<S>(session: Arc<Session>, stream: S)
+pub async fn serve_proxy<S>(session: Arc<Session>, stream: S, place: Place)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let shared = Arc::new(wire::Shared::default());
     let wire = Wire::new(stream, shared.clone(), &session.shared.limits);
-    let conversation = Arc::new(Conversation::new(session, Via::Proxy, shared));
+    let conversation = Arc::new(Conversation::new(session, Via::Proxy, shared, place));
     let answering = conversation.clone();
     converse(conversation, wire, move |request: Request<Incoming>| {
         let conversation = answering.clone();
@@ -54,13 +55,14 @@ pub async fn serve_http1<S>(
     stream: S,
     destination: Destination,
     protocol: Protocol,
+    place: Place,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let shared = Arc::new(wire::Shared::default());
     let wire = Wire::new(stream, shared.clone(), &session.shared.limits);
     let via = Via::Fixed(destination, protocol);
-    let conversation = Arc::new(Conversation::new(session, via, shared));
+    let conversation = Arc::new(Conversation::new(session, via, shared, place));
     let answering = conversation.clone();
     converse(conversation, wire, move |request: Request<Incoming>| {
         let conversation = answering.clone();
@@ -70,13 +72,17 @@ pub async fn serve_http1<S>(
 }
 
 /// Serves HTTP/2 on a connection that was opened to a destination.
-pub async fn serve_http2<S>(session: Arc<Session>, stream: S, destination: Destination)
-where
+pub async fn serve_http2<S>(
+    session: Arc<Session>,
+    stream: S,
+    destination: Destination,
+    place: Place,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = session.shared.limits.clone();
     let via = Via::Fixed(destination, Protocol::Https);
-    let conversation = Arc::new(Conversation::new(session.clone(), via, Arc::default()));
+    let conversation = Arc::new(Conversation::new(session.clone(), via, Arc::default(), place));
     let answering = conversation.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let conversation = answering.clone();
@@ -142,7 +148,8 @@ where
     A: Future<Output = Response<Answer>> + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let answer = answer(request);
+        // Hyper keeps a place for the future as long as the connection lives, so it is a small one.
+        let answer = Box::pin(answer(request));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()

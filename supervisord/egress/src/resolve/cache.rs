@@ -10,15 +10,18 @@ use supervisor_policy::egress::HostName;
 use super::Unresolved;
 use crate::limits::{MAX_CACHED_NAMES, UNRESOLVED_FOR};
 
+/// What is known of a name.
+type Known = Result<Arc<[IpAddr]>, Unresolved>;
+
 /// Names with their addresses or the reason why they have none.
 #[derive(Debug, Default)]
 pub struct Cache {
-    entries: HashMap<HostName, (Instant, Result<Arc<[IpAddr]>, Unresolved>)>,
+    entries: HashMap<HostName, (Instant, Known)>,
 }
 
 impl Cache {
     /// What is known of a name at this time.
-    pub fn get(&self, name: &HostName, now: Instant) -> Option<Result<Arc<[IpAddr]>, Unresolved>> {
+    pub fn get(&self, name: &HostName, now: Instant) -> Option<Known> {
         let (until, known) = self.entries.get(name)?;
         (now < *until).then(|| known.clone())
     }
@@ -62,10 +65,10 @@ mod tests {
         let addresses: Arc<[IpAddr]> = [IpAddr::V4(Ipv4Addr::LOCALHOST)].into();
         let second = Duration::from_secs(1);
         cache.put(&name("a.test"), &Ok((addresses.clone(), second * 9)), start);
-        cache.put(&name("b.test"), &Err(Unresolved::NoAnswer), start);
+        cache.put(&name("b.test"), &Err(Unresolved::Unanswered), start);
         assert_eq!(cache.get(&name("a.test"), start + second * 8), Some(Ok(addresses)));
         assert_eq!(cache.get(&name("a.test"), start + second * 9), None);
-        assert_eq!(cache.get(&name("b.test"), start), Some(Err(Unresolved::NoAnswer)));
+        assert_eq!(cache.get(&name("b.test"), start), Some(Err(Unresolved::Unanswered)));
         assert_eq!(cache.get(&name("b.test"), start + UNRESOLVED_FOR), None);
     }
 
@@ -73,7 +76,7 @@ mod tests {
     fn it_never_holds_more_names_than_its_bound() {
         let (mut cache, start) = (Cache::default(), Instant::now());
         for number in 0..2 * MAX_CACHED_NAMES {
-            cache.put(&name(&format!("h{number}.test")), &Err(Unresolved::NoAddress), start);
+            cache.put(&name(&format!("h{number}.test")), &Err(Unresolved::WithoutAddress), start);
             assert!(cache.entries.len() <= MAX_CACHED_NAMES);
         }
     }

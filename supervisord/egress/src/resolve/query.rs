@@ -294,7 +294,7 @@ mod tests {
         let resolver = Resolver::new(Names::new(vec![server], ""));
         for _ in 0..5 {
             assert!(resolver.resolve(&name("alias.test")).await.is_ok());
-            assert_eq!(resolver.resolve(&name("no.test")).await, Err(Unresolved::NoAddress));
+            assert_eq!(resolver.resolve(&name("no.test")).await, Err(Unresolved::WithoutAddress));
         }
         assert_eq!(asked.load(Ordering::SeqCst), 4);
     }
@@ -302,6 +302,6 @@ mod tests {
     #[tokio::test]
     async fn without_name_servers_nothing_resolves() {
         let resolver = Resolver::new(Names::default());
-        assert_eq!(resolver.resolve(&name("a.test")).await, Err(Unresolved::NoServer));
+        assert_eq!(resolver.resolve(&name("a.test")).await, Err(Unresolved::ServerMissing));
     }
 }

@@ -24,7 +24,7 @@ use crate::session::Session;
 /// When the name has none, or none of them may be.
 pub async fn addresses(session: &Session, permit: &Permit) -> Result<Vec<CheckedAddress>, Refused> {
     let Some(destination) = permit.destination() else {
-        return Err(UpstreamError::Unresolved(crate::resolve::Unresolved::NoAddress).into());
+        return Err(UpstreamError::Unresolved(crate::resolve::Unresolved::WithoutAddress).into());
     };
     let resolved = match &destination.host {
         Host::Address(address) => [*address].into(),
@@ -44,7 +44,7 @@ pub async fn addresses(session: &Session, permit: &Permit) -> Result<Vec<Checked
     match refused {
         _ if !checked.is_empty() => Ok(alternating(checked)),
         Some(refused) => Err(refused),
-        None => Err(UpstreamError::Unresolved(crate::resolve::Unresolved::NoAddress).into()),
+        None => Err(UpstreamError::Unresolved(crate::resolve::Unresolved::WithoutAddress).into()),
     }
 }
 

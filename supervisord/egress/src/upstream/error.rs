@@ -64,7 +64,7 @@ impl From<UpstreamError> for Refused {
         let bad = StatusCode::BAD_GATEWAY;
         let late = StatusCode::GATEWAY_TIMEOUT;
         let (status, kind, code) = match &error {
-            E::Unresolved(Unresolved::NoAnswer) => (late, "dns_timeout", "upstream_dns"),
+            E::Unresolved(Unresolved::Unanswered) => (late, "dns_timeout", "upstream_dns"),
             E::Unresolved(_) => (bad, "dns_error", "upstream_dns"),
             E::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 (bad, "connection_refused", "upstream_connect")

@@ -1,5 +1,6 @@
 //! Requests that are allowed come through as they are, in every form that clients use.
 
+use crate::seams::SECRET;
 use crate::world::World;
 
 const RULES: &str = "[[egress]]\nname = \"up\"\nhosts = [\"up.test\"]\nprotocols = [\"http\", \"https\"]\n\
@@ -122,4 +123,22 @@ fn a_redirect_is_a_response_like_any_other() {
     let heard = world.curl_proxied(&["-L", "http://up.test/redirect"]);
     assert_eq!(heard.code(), 403, "{heard:?}");
     assert_eq!(world.seen.requests(), ["GET up.test /redirect"]);
+}
+
+#[test]
+fn a_credential_goes_to_its_host_only_and_never_comes_back() {
+    let binding = "[[credential]]\nname = \"key\"\nhosts = [\"up.test\"]\nheader = \"x-key\"\n";
+    let world = World::new(&format!("{RULES}{binding}"));
+    for version in ["--http1.1", "--http2"] {
+        let heard = world.curl(&[version, "-H", "X-Key: mine", "https://up.test/keyed"]);
+        assert_eq!((heard.code(), heard.body()), (200, "true"), "{heard:?}");
+        let heard = world.curl(&[version, "https://other.test/keyed"]);
+        assert_eq!(heard.body(), "false", "{heard:?}");
+        let heard = world.curl(&[version, "https://up.test/headers"]);
+        assert_ne!(heard.status, 0, "a response that repeats it is cut: {heard:?}");
+        assert!(!heard.out.contains(SECRET) && !heard.err.contains(SECRET), "{heard:?}");
+    }
+    let heard = world.curl(&["http://up.test/keyed"]);
+    assert_eq!(heard.body(), "false", "not without TLS: {heard:?}");
+    assert!(!format!("{:?}", world.events.all()).contains(SECRET));
 }

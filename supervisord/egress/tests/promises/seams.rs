@@ -3,14 +3,17 @@
 use std::sync::{Arc, Mutex};
 
 use supervisor_egress::credential::{
-    Binding, BodyDigest, CredentialRefusal, Credentials, Notice, Notices, Pending, PlaceholderKey,
-    Prepared, Vault, Wanted,
+    Binding, BodyDigest, CredentialRefusal, Credentials, Definition, Notice, Notices, Pending,
+    PlaceholderKey, Prepared, Secret, Supply, Value, Vault, Wanted,
 };
 use supervisor_egress::{
     Approvals, Claim, Declined, Event, Ledger, Overspent, Question, Recorder, Reservation,
     Reserved, Seams,
 };
 use zeroize::Zeroizing;
+
+/// The value of the credential `key`.
+pub const SECRET: &str = "sk-test-0123456789abcdef0123456789";
 
 /// Keeps events.
 #[derive(Default)]
@@ -139,6 +142,14 @@ impl Credentials for Store {
 /// Seams for a test.
 pub fn seams(events: Arc<Events>, purse: Arc<Purse>) -> Seams {
     let vault = Vault::new(PlaceholderKey::new(&Zeroizing::new([7; 32])), Arc::new(Silent));
+    let secret = Secret::new(Zeroizing::new(SECRET.as_bytes().to_vec())).unwrap();
+    let definition = Definition {
+        name: "key".parse().unwrap(),
+        kind: "static",
+        bounds: vec!["up.test".parse().unwrap()],
+        supply: Supply::Fixed(Value::Text(secret)),
+    };
+    vault.load(vec![definition], &[]);
     Seams {
         recorder: events,
         ledger: Arc::new(Book(purse)),

@@ -26,7 +26,7 @@ fn addresses(name: &str, asked: usize) -> &'static [&'static str] {
         "metadata.test." => &["169.254.169.254"],
         "loop.test." => &["127.0.0.1"],
         "mixed.test." => &["127.0.0.1", "203.0.113.10"],
-        "rebind.test." if asked % 2 == 0 => &["203.0.113.10"],
+        "rebind.test." if asked.is_multiple_of(2) => &["203.0.113.10"],
         "rebind.test." => &["127.0.0.1"],
         _ => &[],
     }

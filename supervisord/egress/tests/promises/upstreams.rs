@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::seams::SECRET;
 use crate::server::serve_names;
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -177,6 +178,9 @@ async fn answer(mut request: Request<Incoming>, seen: &Seen) -> Response<Body> {
         "/digest" => {
             let body = request.into_body().collect().await.unwrap().to_bytes();
             full(format!("{} bytes", body.len()))
+        }
+        "/keyed" => {
+            full(format!("{}", request.headers().get("x-key").is_some_and(|key| key == SECRET)))
         }
         "/headers" => full(format!("{:?} {:?}", request.version(), request.headers())),
         "/trailers" => {

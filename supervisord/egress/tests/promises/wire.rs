@@ -4,6 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+/// After this, nothing more is expected of who has begun to speak.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// What the proxy says to these bytes, until it closes or says nothing for a while.
 pub fn proxy(bytes: &[u8]) -> String {
     say("127.0.0.1:3128", bytes)
@@ -16,10 +19,10 @@ pub fn say(address: &str, bytes: &[u8]) -> String {
     hear(&mut stream)
 }
 
-/// A connection that waits two seconds at the most.
+/// A connection that waits for its first byte even on a machine that has much else to do.
 pub fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
     stream
 }
 
@@ -28,6 +31,7 @@ pub fn hear(stream: &mut TcpStream) -> String {
     let (mut all, mut piece) = (Vec::new(), [0; 4096]);
     while let Ok(count @ 1..) = stream.read(&mut piece) {
         all.extend_from_slice(&piece[..count]);
+        stream.set_read_timeout(Some(SILENCE)).unwrap();
     }
     String::from_utf8_lossy(&all).into_owned()
 }

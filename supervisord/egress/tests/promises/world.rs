@@ -150,7 +150,8 @@ impl Heard {
     /// The status of the last response.
     pub fn code(&self) -> u16 {
         let lines = self.out.lines().filter(|line| line.starts_with("HTTP/"));
-        let last = lines.filter_map(|line| line.split(' ').nth(1)?.parse().ok()).last();
+        let mut codes = lines.filter_map(|line| line.split(' ').nth(1)?.parse().ok());
+        let last = codes.next_back();
         last.unwrap_or_else(|| panic!("no response: {self:?}"))
     }
 

@@ -42,9 +42,24 @@ pub(crate) struct PortBucket {
     http: Summary,
     tcp: Summary,
     anywhere: Vec<u32>,
-    paths: HashMap<Box<str>, Vec<PathEntry>>,
+    paths: PathIndex,
     /// Rules that open addresses.
     openers: Vec<u32>,
+}
+
+/// Patterns of paths by how they begin. A beginning is up to [`DEPTH`] segments, each literal or `*`.
+#[derive(Debug, Clone, Default)]
+struct PathIndex {
+    entries: HashMap<Box<str>, Vec<PathEntry>>,
+    /// The shapes of beginnings that occur.
+    shapes: Vec<Shape>,
+}
+
+/// A number of segments, and which of them are `*`, as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    length: usize,
+    stars: u8,
 }
 
 /// A rule and one of its paths.
@@ -157,14 +172,14 @@ impl Bucket {
         self.open
     }
 
-    /// Asks the rules about a request.
-    pub fn ask(&self, rules: &[Rule], ask: &Ask<'_>, canonical: &str, found: &mut Found) {
+    /// Asks the rules about a request, whose canonical path is given as its segments.
+    pub fn ask(&self, rules: &[Rule], ask: &Ask<'_>, path: &[&str], found: &mut Found) {
         let port = self.at(ask.destination.port);
         if self.open && !port.is_some_and(PortBucket::is_open) {
             found.near(Mismatch::Port);
         }
         if let Some(port) = port {
-            port.ask(rules, ask, canonical, found);
+            port.ask(rules, ask, path, found);
         }
     }
 
@@ -195,13 +210,7 @@ impl PortBucket {
         }
         let Some(paths) = &rule.paths else { return push_once(&mut self.anywhere, number) };
         for pattern in paths {
-            let prefix: String =
-                pattern.literal_prefix(DEPTH).flat_map(|segment| ["/", segment]).collect();
-            let entries = self.paths.entry(prefix.into()).or_default();
-            let known = |entry: &PathEntry| entry.rule == number && entry.pattern == *pattern;
-            if !entries.last().is_some_and(known) {
-                entries.push(PathEntry { rule: number, pattern: pattern.clone() });
-            }
+            self.paths.add(number, pattern);
         }
     }
 
@@ -223,7 +232,7 @@ impl PortBucket {
         Protocol::ALL.iter().any(|protocol| self.summary(*protocol).is_open())
     }
 
-    fn ask(&self, rules: &[Rule], ask: &Ask<'_>, canonical: &str, found: &mut Found) {
+    fn ask(&self, rules: &[Rule], ask: &Ask<'_>, path: &[&str], found: &mut Found) {
         let summary = self.summary(ask.protocol);
         if summary.is_open() {
             found.near(Mismatch::Path);
@@ -236,25 +245,43 @@ impl PortBucket {
         for number in &self.anywhere {
             found.weigh(*number, rules, ask);
         }
-        if self.paths.is_empty() {
-            return;
-        }
-        let ends = canonical.match_indices('/').skip(1).map(|(at, _)| at).take(DEPTH);
-        // The whole path is one more beginning where it has fewer segments than are looked up.
-        let whole = std::iter::once(canonical.len());
-        let mut before = None;
-        for end in std::iter::once(0).chain(ends).chain(whole).take(DEPTH + 1) {
-            if before.replace(end) == Some(end) {
-                continue;
-            }
-            let prefix = canonical.get(..end).unwrap_or_default();
-            for entry in self.paths.get(prefix).into_iter().flatten() {
-                if entry.pattern.matches(canonical) {
-                    found.weigh(entry.rule, rules, ask);
-                }
-            }
+        for entry in self.paths.matching(path) {
+            found.weigh(entry.rule, rules, ask);
         }
     }
+}
+
+impl PathIndex {
+    fn add(&mut self, number: u32, pattern: &PathPattern) {
+        let beginning: Vec<Option<&str>> = pattern.beginning(DEPTH).collect();
+        let stars = beginning.iter().zip(0..).filter(|(segment, _)| segment.is_none());
+        let stars = stars.fold(0u8, |bits, (_, at)| bits | 1 << at);
+        let shape = Shape { length: beginning.len(), stars };
+        if !self.shapes.contains(&shape) {
+            self.shapes.push(shape);
+        }
+        let entries = self.entries.entry(key(beginning.into_iter()).into()).or_default();
+        let known = |entry: &PathEntry| entry.rule == number && entry.pattern == *pattern;
+        if !entries.last().is_some_and(known) {
+            entries.push(PathEntry { rule: number, pattern: pattern.clone() });
+        }
+    }
+
+    /// The entries whose patterns mean a path, given as its segments.
+    fn matching<'a>(&'a self, path: &'a [&'a str]) -> impl Iterator<Item = &'a PathEntry> {
+        let beginnings = self.shapes.iter().filter_map(|shape| {
+            let segments = path.get(..shape.length)?.iter().zip(0..);
+            let starred = |at: u8| shape.stars >> at & 1 == 1;
+            let key = key(segments.map(|(segment, at)| (!starred(at)).then_some(*segment)));
+            self.entries.get(key.as_str())
+        });
+        beginnings.flatten().filter(|entry| entry.pattern.matches_segments(path))
+    }
+}
+
+/// A beginning as one text. No segment of a canonical path has the character that stands for `*`.
+fn key<'a>(segments: impl Iterator<Item = Option<&'a str>>) -> String {
+    segments.flat_map(|segment| ["/", segment.unwrap_or("\u{1}")]).collect()
 }
 
 impl Summary {

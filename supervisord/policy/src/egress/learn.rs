@@ -201,7 +201,7 @@ fn drafts(subject: Subject, paths: BTreeMap<String, Asked>) -> Vec<Draft> {
             draft.sessions.extend(asked.sessions.iter().cloned());
             draft.body = draft.body.zip(asked.body).map(|(one, two)| one.max(two));
             let methods: Vec<_> = asked.methods.iter().map(String::as_str).collect();
-            draft.evidence.push(format!("{} {path}, {} times", methods.join("/"), asked.times));
+            draft.evidence.push(format!("{} {path} ({})", methods.join(", "), asked.times));
         }
     }
     drafts.into_values().collect()
@@ -246,7 +246,7 @@ impl Draft {
     fn write(&self, name: &str, text: &mut String) -> std::fmt::Result {
         let Subject { destination, protocol, websocket } = &self.subject;
         let (times, sessions) = (self.times, self.sessions.len());
-        writeln!(text, "\n# Refused {times} times in {sessions} sessions.")?;
+        writeln!(text, "\n# Refused requests: {times}. Sessions: {sessions}.")?;
         for evidence in self.evidence.iter().take(MAX_EVIDENCE) {
             writeln!(text, "#   {evidence}")?;
         }

@@ -10,6 +10,9 @@ use std::fmt;
 /// Bytes of a target, path and query together. Servers take 8 KiB to 16 KiB.
 const MAX_TARGET: usize = 16 << 10;
 
+/// Segments of a path that is compared. Real ones have a dozen; each is compared with each pattern.
+const MAX_DEPTH: usize = 256;
+
 /// Segments of a pattern: more than a person compares by eye.
 const MAX_SEGMENTS: usize = 32;
 
@@ -36,6 +39,8 @@ pub enum InvalidTarget {
     Parameter,
     /// It has an empty segment.
     EmptySegment,
+    /// It has over 256 segments.
+    TooDeep,
 }
 
 /// A pattern of canonical paths. `*` is one segment or a part of one, `**` any number of segments.
@@ -93,6 +98,9 @@ pub(crate) fn split(target: &str) -> Result<(&str, Option<&str>), InvalidTarget>
 pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, InvalidTarget> {
     if split(path)?.1.is_some() {
         return Err(InvalidTarget::Character);
+    }
+    if path.bytes().filter(|byte| *byte == b'/').count() > MAX_DEPTH {
+        return Err(InvalidTarget::TooDeep);
     }
     let plain = |byte: u8| !matches!(byte, b'%' | b'\\' | b';');
     if path.bytes().all(plain) && !path.contains("/.") && !path.contains("//") {
@@ -219,7 +227,12 @@ impl PathPattern {
     pub fn matches(&self, canonical: &str) -> bool {
         let Some(path) = canonical.strip_prefix('/') else { return false };
         let path: Vec<&str> = path.split('/').collect();
-        matches_segments(&self.segments, &path)
+        self.matches_segments(&path)
+    }
+
+    /// As [`PathPattern::matches`], for a path that is split already.
+    pub(crate) fn matches_segments(&self, path: &[&str]) -> bool {
+        matches_segments(&self.segments, path)
     }
 
     pub(super) fn segments(&self) -> &[Segment] {
@@ -245,10 +258,12 @@ impl PathPattern {
             || self.segments == other.segments
     }
 
-    /// The literal segments that every match begins with, `most` of them at the most.
-    pub(crate) fn literal_prefix(&self, most: usize) -> impl Iterator<Item = &str> {
+    /// The segments that every match begins with, `most` of them at the most: literal ones, and `None`
+    /// for `*`.
+    pub(crate) fn beginning(&self, most: usize) -> impl Iterator<Item = Option<&str>> {
         self.segments.iter().take(most).map_while(|segment| match segment {
-            Segment::Literal(text) => Some(&**text),
+            Segment::Literal(text) => Some(Some(&**text)),
+            Segment::Glob(glob) if &**glob == "*" => Some(None),
             _ => None,
         })
     }
@@ -337,6 +352,7 @@ impl InvalidTarget {
             }
             InvalidTarget::Backslash => "write a slash",
             InvalidTarget::Parameter => "leave out the semicolon and what belongs to it",
+            InvalidTarget::TooDeep => "a path has 256 segments at the most",
             InvalidTarget::EmptySegment => "write one slash between two segments",
         }
     }
@@ -356,6 +372,7 @@ impl fmt::Display for InvalidTarget {
             InvalidTarget::NotUtf8 => "the path has escaped bytes that are not UTF-8",
             InvalidTarget::Backslash => "the path has a backslash",
             InvalidTarget::Parameter => "the path has a semicolon",
+            InvalidTarget::TooDeep => "the path has over 256 segments",
             InvalidTarget::EmptySegment => "the path has an empty segment",
         })
     }

@@ -161,7 +161,7 @@ impl fmt::Display for Question {
                 f.write_str(target)?;
                 match body {
                     Some(0) => Ok(()),
-                    Some(bytes) => write!(f, " with a body of {bytes} bytes"),
+                    Some(bytes) => write!(f, " with a body of {bytes} B"),
                     None => f.write_str(" with a body of unknown size"),
                 }
             }

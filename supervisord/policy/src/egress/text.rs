@@ -7,13 +7,13 @@ use crate::egress::binding::{Binding, Location};
 use crate::egress::rule::{Rule, Tls, Verdict};
 use crate::show::quote;
 
-/// A key, its value as TOML, and where it was given; `None` where the whole entry was.
+/// A key, its value as TOML, and where it was given; `None` where it was left out.
 pub(crate) type Line<'a> = (&'static str, String, Option<&'a Origin>);
 
 impl Rule {
     /// The lines of its `[[egress]]`, of what isn't as it is anyway.
     pub(crate) fn lines(&self) -> Vec<Line<'_>> {
-        let mut lines = vec![("name", quote(self.name()), None)];
+        let mut lines = vec![("name", quote(self.name()), Some(&self.source.origin))];
         let mut add = |key, value| lines.push((key, value, self.places.get(key)));
         if let Some(description) = &self.description {
             add("description", quote(description));
@@ -62,8 +62,9 @@ impl Rule {
 impl Binding {
     /// The lines of its `[[credential]]`.
     pub(crate) fn lines(&self) -> Vec<Line<'_>> {
-        let mut lines = vec![("name", quote(&self.credential), None)];
-        let mut add = |key, value| lines.push((key, value, None));
+        let given = Some(&self.source.origin);
+        let mut lines = vec![("name", quote(&self.credential), given)];
+        let mut add = |key, value| lines.push((key, value, given));
         add("hosts", list(&self.hosts));
         add("ports", bare_list(&self.ports));
         if let Some(methods) = &self.methods {

@@ -23,10 +23,6 @@ impl Denial {
         Self { what: format!("the name {host}"), example: format!("hosts = [\"{}\"]", bare(host)) }
     }
 
-    pub fn of_name(destination: &Destination) -> Self {
-        Self::of_host(&destination.host)
-    }
-
     pub fn of_connection(destination: &Destination, protocol: Protocol) -> Self {
         let Destination { host, port } = destination;
         Self {

@@ -53,7 +53,8 @@ async fn a_head_that_repeats_the_secret_is_not_passed_on() {
     let reason = ReasonPhrase::try_from(SECRET.as_bytes()).expect("a reason");
     with_reason.extensions.insert(reason);
     assert!(prepared.screen(&mut with_reason).is_err());
-    assert_eq!(notices.0.lock().expect("no panic").len(), 3);
+    // Whoever was refused records it.
+    assert!(notices.0.lock().expect("no panic").is_empty());
 }
 
 #[tokio::test]

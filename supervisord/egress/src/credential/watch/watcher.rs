@@ -48,9 +48,11 @@ impl Watcher {
     /// A watcher for a stream that begins.
     pub fn new(watches: Vec<Arc<Watch>>) -> Self {
         let mut beginnings = [false; 256];
-        for (byte, begins) in (0..=u8::MAX).zip(&mut beginnings) {
-            let escape = matches!(byte, b'%' | b'\\' | b'&');
-            *begins = escape || watches.iter().any(|watch| watch.0.begins_with(fold(byte)));
+        if !watches.is_empty() {
+            for (byte, begins) in (0..=u8::MAX).zip(&mut beginnings) {
+                let escape = matches!(byte, b'%' | b'\\' | b'&');
+                *begins = escape || watches.iter().any(|watch| watch.0.begins_with(fold(byte)));
+            }
         }
         let searches = watches.into_iter().map(Search::new).collect();
         Self { searches, beginnings, held: Bytes::new() }
@@ -78,6 +80,15 @@ impl Watcher {
     /// The stream has ended: what was held back was no secret.
     pub fn finish(&mut self) -> Bytes {
         std::mem::take(&mut self.held)
+    }
+
+    /// Forgets what it has read: another text begins.
+    pub(super) fn restart(&mut self) {
+        self.held.clear();
+        for search in &mut self.searches {
+            search.plain = Place::ROOT;
+            search.views = Kind::ALL.map(View::new);
+        }
     }
 
     /// Bytes held back.
