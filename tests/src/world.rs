@@ -254,7 +254,8 @@ fn start_daemon(directory: &Path) -> Process {
 /// Whether somebody listens on a socket: proc_pid_net_unix(5), the flag is `__SO_ACCEPTCON`. A file
 /// that a dead process left has no line.
 fn is_listening(socket: &Path) -> bool {
-    let (table, socket) = (fs::read_to_string("/proc/net/unix").unwrap(), socket.display());
+    let (table, socket) =
+        (fs::read_to_string("/proc/thread-self/net/unix").unwrap(), socket.display());
     let end = format!(" {socket}");
     table.lines().any(|line| line.ends_with(&end) && line.split(' ').nth(3) == Some("00010000"))
 }
