@@ -130,9 +130,9 @@ pub struct Limits {
     pub dns_queries_per_second: u32,
     /// Bytes of a request body where the policy doesn't say. At it: 413, or the request is cut.
     pub request_body: u64,
-    /// From a connection's start, or a request's first byte, to the end of the head or ClientHello.
+    /// From the first byte of a request or ClientHello to its end.
     pub head: Duration,
-    /// Without a request on a connection that may have more, or a byte on one that is relayed.
+    /// Without a first or further request on a connection, or a byte on one that is relayed.
     pub idle: Duration,
     /// Without a byte of a body that is being sent, either way.
     pub stall: Duration,

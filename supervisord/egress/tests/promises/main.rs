@@ -12,6 +12,7 @@
 
 mod agreement;
 mod bounds;
+mod clients;
 mod framing;
 mod names;
 mod refusals;
