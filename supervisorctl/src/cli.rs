@@ -1,7 +1,9 @@
 //! The command line: commands, options, help. Only shapes and parsers; what they do is elsewhere.
 
+mod audit;
 mod limits;
 mod payload;
+mod policy;
 mod session;
 
 use std::path::PathBuf;
@@ -10,14 +12,22 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde::de::DeserializeOwned;
-use supervisor_api::{ExecutionId, State};
+use supervisor_api::{ApprovalId, ExecutionId, State};
 
+pub use self::audit::{AuditCommand, KeyOptions, QueryOptions, VerifyOptions};
 pub use self::payload::{FileToSend, PayloadOptions};
+pub use self::policy::{
+    CheckOptions, DiffOptions, ExplainOptions, HostsOptions, LearnOptions, PackageClient,
+    PolicyCommand, ReplayOptions, SchemaOptions, ShowOptions, Subject, TestOptions,
+};
 pub use self::session::{CreateOptions, FileGetOptions, FilesCommand, SessionCommand};
 use crate::{exit, units};
 
 /// Executions a page may hold; the interface's own bound.
 const PAGE_MAX: i64 = 200;
+
+/// How often an approved request may be made; the interface's own bound.
+const APPROVALS_MAX: i64 = 1000;
 
 /// The states as the interface spells them, in the order of an execution's life.
 const STATES: [&str; 5] = ["queued", "launching", "running", "collecting", "finished"];
@@ -79,11 +89,27 @@ pub enum Command {
     /// Read and write the files of a session's workspace
     #[command(subcommand)]
     Files(FilesCommand),
+    /// Show what runs and what it uses, live
+    Top(TopOptions),
     /// Show which controls this host can enforce, and how to get the others
     Doctor(DoctorOptions),
     /// Have the daemon read its configuration and policies anew, all or nothing (administrators only)
     Reload,
-    /// Check or show policy files, without the daemon
+    /// Say what was refused or cut in an execution, by which line of which policy, and what would have
+    /// allowed it
+    Why(IdOption),
+    /// Show what is spent and left of budgets
+    Budgets(BudgetsOptions),
+    /// List and answer requests that wait for a person
+    #[command(subcommand)]
+    Approvals(ApprovalsCommand),
+    /// Search the audit log, or check that nobody touched it
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// List, rotate or revoke the credentials that policies bind (administrators only)
+    #[command(subcommand)]
+    Credentials(CredentialsCommand),
+    /// Check, explain, compare or learn policy files, without the daemon
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Print a completion script for a shell
@@ -214,6 +240,24 @@ pub enum ArtifactsCommand {
     Get(GetOptions),
 }
 
+/// What to do with credentials.
+#[derive(Debug, Subcommand)]
+pub enum CredentialsCommand {
+    /// List all credentials: names, kinds and states, never values
+    List,
+    /// Read the value of one anew, also if it was revoked; requests use it from then on
+    Rotate(CredentialName),
+    /// Refuse all requests that need it, from the next one on, until it is rotated
+    Revoke(CredentialName),
+}
+
+/// A credential.
+#[derive(Debug, Args)]
+pub struct CredentialName {
+    /// Name of the credential
+    pub name: String,
+}
+
 /// Options of `artifacts get`.
 #[derive(Debug, Args)]
 pub struct GetOptions {
@@ -230,45 +274,65 @@ pub struct GetOptions {
     pub force: bool,
 }
 
+/// Options of `budgets`.
+#[derive(Debug, Args)]
+pub struct BudgetsOptions {
+    /// Everybody's, and those of credentials (administrators only)
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// What to do with requests that wait for a person.
+#[derive(Debug, Subcommand)]
+pub enum ApprovalsCommand {
+    /// List them, and what was answered, of executions that have not finished
+    List(FollowOption),
+    /// Show one, with the exact request
+    Show {
+        /// Id of the question
+        id: ApprovalId,
+    },
+    /// Let the request be made (administrators and operators)
+    Approve {
+        /// Id of the question
+        id: ApprovalId,
+        /// How often the same request may be made
+        #[arg(long, value_name = "NUMBER", default_value_t = 1,
+              value_parser = clap::value_parser!(u32).range(1..=APPROVALS_MAX))]
+        times: u32,
+    },
+    /// Refuse the request (administrators and operators)
+    Deny {
+        /// Id of the question
+        id: ApprovalId,
+    },
+}
+
+/// Options of `approvals list`.
+#[derive(Debug, Args)]
+pub struct FollowOption {
+    /// Go on with every change, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// Options of `top`.
+#[derive(Debug, Args)]
+pub struct TopOptions {
+    /// Show it once and end; without a terminal that is all there is, except with --json
+    #[arg(long)]
+    pub once: bool,
+    /// Time between two looks (units ms, s, m; none means seconds)
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::milliseconds)]
+    pub interval: u64,
+}
+
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorOptions {
     /// Options of a private supervisor.
     #[command(flatten)]
     pub standalone: StandaloneOptions,
-}
-
-/// What to do with policy files.
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Check policy files and run the examples in them
-    Check(CheckOptions),
-    /// Show what a policy decides
-    Show(ShowOptions),
-}
-
-/// Options of `policy check`.
-#[derive(Debug, Args)]
-pub struct CheckOptions {
-    /// Policy files or directories of them, checked together, so that one may extend another; a
-    /// floor.toml among them bounds the others in place of the built-in floor
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
-}
-
-/// Options of `policy show`.
-#[derive(Debug, Args)]
-pub struct ShowOptions {
-    /// A policy file (a path with / or .toml in it), or the name of a policy
-    #[arg(value_name = "NAME|FILE")]
-    pub policy: String,
-    /// As policy text, with the origin of every line
-    #[arg(long)]
-    pub resolved: bool,
-    /// Directory with the policies that are named and extended, and perhaps a floor.toml
-    /// [default: a name is looked up among the built-in policies, a file stands alone]
-    #[arg(long, value_name = "DIR")]
-    pub directory: Option<PathBuf>,
 }
 
 /// Which output streams.

@@ -10,7 +10,9 @@ use hyper::Method;
 use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use supervisor_api::{
-    ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, Reloaded, State, SubmitRequest,
+    AnswerRequest, Approval, ApprovalId, ApprovalList, ArtifactList, AuditFilter, AuditKey,
+    AuditPage, BudgetList, Credential, CredentialList, Doctor, Execution, ExecutionId,
+    ExecutionList, Reloaded, State, SubmitRequest, Top,
 };
 
 use crate::cli::Selection;
@@ -140,8 +142,76 @@ impl Client {
         get(format!("fetch {} of {id}", terminal::name(path)), target).send(&self.socket).await
     }
 
-    pub(crate) async fn answer(&self, call: Call) -> Result<Answer, Failure> {
+    pub(crate) async fn send(&self, call: Call) -> Result<Answer, Failure> {
         call.send(&self.socket).await
+    }
+
+    /// What was decided about an execution: records after this number.
+    pub async fn decisions(&self, id: ExecutionId, after: u64) -> Result<AuditPage, Failure> {
+        let target = format!("/v1/executions/{id}/decisions?after={after}");
+        self.json(get(format!("tell what was decided about {id}"), target)).await
+    }
+
+    /// Records of the audit log that match: those after this number, so many at the most.
+    pub async fn audit(
+        &self,
+        filter: &AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, Failure> {
+        let mut target = format!("/v1/audit?after={after}&limit={limit}");
+        let verdict = filter.verdict.map(|verdict| format!("{verdict:?}").to_lowercase());
+        for (name, value) in [
+            ("session", filter.session.map(|id| id.to_string())),
+            ("execution", filter.execution.map(|id| id.to_string())),
+            ("uid", filter.uid.map(|uid| uid.to_string())),
+            ("kind", filter.kind.clone()),
+            ("rule", filter.rule.clone()),
+            ("host", filter.host.clone()),
+            ("verdict", verdict),
+            ("since", filter.since.clone()),
+            ("until", filter.until.clone()),
+        ] {
+            if let Some(value) = value {
+                target.push_str(&format!("&{name}={}", paths::percent_encoded(&value)));
+            }
+        }
+        self.json(get("search the audit log".to_owned(), target)).await
+    }
+
+    /// The key that the audit log's checkpoints are checked with.
+    pub async fn audit_key(&self) -> Result<AuditKey, Failure> {
+        self.json(get("tell the audit log's key".to_owned(), "/v1/audit/key".to_owned())).await
+    }
+
+    /// What is left of budgets.
+    pub async fn budgets(&self, all: bool) -> Result<BudgetList, Failure> {
+        self.json(get("show budgets".to_owned(), format!("/v1/budgets?all={all}"))).await
+    }
+
+    /// Questions to a person.
+    pub async fn approvals(&self) -> Result<ApprovalList, Failure> {
+        self.json(get("list approvals".to_owned(), "/v1/approvals".to_owned())).await
+    }
+
+    /// The same and then every change, one a line.
+    pub async fn approval_changes(&self) -> Result<Answer, Failure> {
+        get("follow approvals".to_owned(), "/v1/approvals/events".to_owned())
+            .send(&self.socket)
+            .await
+    }
+
+    /// One question.
+    pub async fn approval(&self, id: ApprovalId) -> Result<Approval, Failure> {
+        self.json(get(format!("show {id}"), format!("/v1/approvals/{id}"))).await
+    }
+
+    /// Answers a question.
+    pub async fn answer(&self, id: ApprovalId, answer: AnswerRequest) -> Result<Approval, Failure> {
+        let operation = format!("answer {id}");
+        let body = serde_json::to_vec(&answer).map_err(Failure::misunderstood(&operation))?;
+        let call = post(operation, format!("/v1/approvals/{id}/answer"));
+        self.json(Call { body: Payload::Json(body), ..call }).await
     }
 
     /// What the host can enforce.
@@ -149,9 +219,29 @@ impl Client {
         self.json(get("examine the host".to_owned(), "/v1/doctor".to_owned())).await
     }
 
+    /// What runs just now and what it uses.
+    pub async fn top(&self) -> Result<Top, Failure> {
+        self.json(get("tell what runs".to_owned(), "/v1/top".to_owned())).await
+    }
+
     /// Has the daemon read its configuration and policies anew.
     pub async fn reload(&self) -> Result<Reloaded, Failure> {
         self.json(post("reload".to_owned(), "/v1/reload".to_owned())).await
+    }
+
+    /// All credentials.
+    pub async fn credentials(&self) -> Result<CredentialList, Failure> {
+        self.json(get("list credentials".to_owned(), "/v1/credentials".to_owned())).await
+    }
+
+    /// Has the daemon read one credential's value anew.
+    pub async fn rotate_credential(&self, name: &str) -> Result<Credential, Failure> {
+        self.json(credential("rotate", name)).await
+    }
+
+    /// Has the daemon give a credential to no request any more.
+    pub async fn revoke_credential(&self, name: &str) -> Result<Credential, Failure> {
+        self.json(credential("revoke", name)).await
     }
 
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failure> {
@@ -173,6 +263,13 @@ pub fn state_name(state: State) -> &'static str {
 pub(crate) fn get(operation: String, target: String) -> Call {
     let (body, bar) = (Payload::Nothing, ProgressBar::hidden());
     Call { operation, method: Method::GET, target, body, patience: PATIENCE, bar }
+}
+
+fn credential(act: &str, name: &str) -> Call {
+    // A slash would name another path.
+    let escaped = paths::percent_encoded(name).replace('/', "%2F");
+    let target = format!("/v1/credentials/{escaped}/{act}");
+    post(format!("{act} the credential {}", terminal::name(name)), target)
 }
 
 pub(crate) fn post(operation: String, target: String) -> Call {

@@ -3,12 +3,14 @@
 use clap::{CommandFactory, Parser};
 use tokio::runtime;
 
-use crate::cli::{ArtifactsCommand, Cli, Command, PolicyCommand};
+use crate::cli::{
+    ApprovalsCommand, ArtifactsCommand, AuditCommand, Cli, Command, CredentialsCommand,
+};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
-    artifacts, console, doctor, executions, exit, files, generate, output, policy, reload, run,
-    sessions,
+    approvals, artifacts, audit, budgets, console, credentials, doctor, executions, exit, files,
+    generate, output, policy, reload, run, sessions, top, why,
 };
 
 /// Does what the arguments of this process say; tells its exit status.
@@ -39,8 +41,26 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::Artifacts(ArtifactsCommand::Get(options)) => {
             return artifacts::get(&client, options, global).await;
         }
-        Command::Policy(PolicyCommand::Check(options)) => return policy::check(options, global),
-        Command::Policy(PolicyCommand::Show(options)) => policy::show(options, global),
+        Command::Policy(command) => return policy::policy(command, global),
+        Command::Audit(AuditCommand::Verify(options)) => return audit::verify(options, global),
+        Command::Audit(AuditCommand::Query(options)) => {
+            audit::query(&client, options, global).await
+        }
+        Command::Audit(AuditCommand::Key(options)) => audit::key(&client, options, global).await,
+        Command::Budgets(options) => budgets::budgets(&client, options, global).await,
+        Command::Approvals(ApprovalsCommand::List(options)) => {
+            approvals::list(&client, options.follow, global).await
+        }
+        Command::Approvals(ApprovalsCommand::Show { id }) => {
+            approvals::show(&client, *id, global).await
+        }
+        Command::Approvals(ApprovalsCommand::Approve { id, times }) => {
+            approvals::answer(&client, *id, Some(*times), global).await
+        }
+        Command::Approvals(ApprovalsCommand::Deny { id }) => {
+            approvals::answer(&client, *id, None, global).await
+        }
+        Command::Why(options) => why::why(&client, options.id, global).await,
         Command::Submit(options) => executions::submit(&client, options, global).await,
         Command::Status(options) => executions::status(&client, options, global).await,
         Command::List(options) => executions::list(&client, options, global).await,
@@ -49,9 +69,17 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::Artifacts(ArtifactsCommand::List(options)) => {
             artifacts::list(&client, options, global).await
         }
+        Command::Top(options) => top::top(&client, options, global).await,
         Command::Reload => reload::reload(&client, global).await,
         Command::Session(command) => sessions::session(&client, command, global).await,
         Command::Files(command) => files::files(&client, command, global).await,
+        Command::Credentials(CredentialsCommand::List) => credentials::list(&client, global).await,
+        Command::Credentials(CredentialsCommand::Rotate(options)) => {
+            credentials::rotate(&client, options, global).await
+        }
+        Command::Credentials(CredentialsCommand::Revoke(options)) => {
+            credentials::revoke(&client, options, global).await
+        }
         Command::Completions { shell } => generate::completions(*shell),
         Command::Man { to } => generate::man(to.as_deref()),
     };

@@ -7,6 +7,8 @@ use supervisor_api::{Execution, Limit, Outcome};
 pub const SUCCESS: u8 = 0;
 /// The command could not do it, or the answer is no.
 pub const FAILED: u8 = 1;
+/// `policy`: what was handed in can't be judged, because it is no valid policy, request or log.
+pub const BAD_INPUT: u8 = 2;
 /// Bad usage (EX_USAGE).
 pub const USAGE: u8 = 64;
 /// The daemon can't be reached (EX_UNAVAILABLE).
@@ -55,8 +57,11 @@ Exit status:
 /// The table in the help text of the whole command.
 pub const TABLE: &str = "\
 Exit status (`run` has its own, see `supervisorctl run --help`):
-  0    done; for doctor: every control is enforced; for policy check: every file is valid
-  1    not done, or the answer is no
+  0    done; for doctor: every control is enforced; for policy check: every file is valid;
+       for audit verify: the log is whole
+  1    not done, or the answer is no; for policy explain: not simply allowed; for policy test: an
+       example fails; for policy diff and replay: something changes
+  2    policy explain, test, diff, replay, learn: the policies, the request or the log are not valid
   64   bad usage
   69   the daemon can't be reached
   77   not permitted, or denied by policy

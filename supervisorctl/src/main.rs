@@ -1,12 +1,16 @@
 //! `supervisorctl`: the command line of the supervisor. It talks to the daemon through its socket and
 //! has no more rights than its caller.
 
+mod approvals;
 mod artifacts;
+mod audit;
 mod backoff;
+mod budgets;
 mod cli;
 mod client;
 mod connection;
 mod console;
+mod credentials;
 mod dispatch;
 mod doctor;
 mod executions;
@@ -32,7 +36,9 @@ mod submission;
 mod summary;
 mod table;
 mod terminal;
+mod top;
 mod units;
+mod why;
 
 use std::process::ExitCode;
 

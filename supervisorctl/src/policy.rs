@@ -1,65 +1,74 @@
-//! `policy check` and `policy show`: the policy crate at work without the daemon, on the files that
-//! the operator names.
+//! `policy`: the policy crate at work without the daemon, on the files that the operator names.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::path::{Path, PathBuf};
+mod clients;
+mod diff;
+mod explain;
+mod files;
+mod record;
 
 use serde_json::{Value, json};
+use supervisor_policy::egress::{Protocol, Rule};
 use supervisor_policy::{
-    Diagnostic, Diagnostics, Floor, Limit, Limits, MAX_FILE_BYTES, PolicySet, Resolved,
+    Diagnostic, Limit, Limits, PolicySet, Resolved, Tested, floor_schema, policy_schema,
 };
 
-use crate::cli::{CheckOptions, GlobalOptions, ShowOptions};
+use crate::cli::{
+    CheckOptions, GlobalOptions, PolicyCommand, SchemaOptions, ShowOptions, TestOptions,
+};
 use crate::failure::Failure;
+use crate::policy::files::Unloaded;
 use crate::summary::line;
 use crate::table::{cell, table_of, text};
-use crate::{console, exit, local, terminal};
+use crate::{console, exit, terminal};
 
-/// The file name of the floor in a directory of policies.
-const FLOOR_FILE: &str = "floor.toml";
-
-/// The ending of policy files.
-const ENDING: &str = "toml";
-
-/// What went wrong on the way to a set of policies.
-enum Unloaded {
-    /// A file could not be read.
-    Failure(Failure),
-    /// The files are wrong.
-    Diagnostics(Diagnostics),
-}
-
-impl From<Failure> for Unloaded {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
-    }
-}
-
-impl From<Diagnostics> for Unloaded {
-    fn from(diagnostics: Diagnostics) -> Self {
-        Self::Diagnostics(diagnostics)
+/// `policy`; the exit status says whether the answer is the one that a check would want.
+pub fn policy(command: &PolicyCommand, global: &GlobalOptions) -> Result<u8, Failure> {
+    match command {
+        PolicyCommand::Check(options) => check(options, global),
+        PolicyCommand::Show(options) => show(options, global).map(|()| exit::SUCCESS),
+        PolicyCommand::Explain(options) => explain::explain(options, global),
+        PolicyCommand::Test(options) => test(options, global),
+        PolicyCommand::Diff(options) => diff::diff(options, global),
+        PolicyCommand::Replay(options) => record::replay(options, global),
+        PolicyCommand::Learn(options) => record::learn(options, global),
+        PolicyCommand::Hosts(options) => clients::hosts(options, global).map(|()| exit::SUCCESS),
+        PolicyCommand::Schema(options) => schema(options).map(|()| exit::SUCCESS),
     }
 }
 
 /// `policy check`; the exit status says whether the files are valid.
-pub fn check(options: &CheckOptions, global: &GlobalOptions) -> Result<u8, Failure> {
-    let mut files = Vec::new();
-    for path in &options.files {
-        if path.is_dir() { files.extend(files_in(path)?) } else { files.push(path.clone()) }
-    }
-    let (valid, policies, diagnostics) = match load(&files) {
-        Ok(set) => (true, set.iter().map(|policy| policy.name().to_owned()).collect(), None),
-        Err(Unloaded::Diagnostics(diagnostics)) => (false, Vec::new(), Some(diagnostics)),
+fn check(options: &CheckOptions, global: &GlobalOptions) -> Result<u8, Failure> {
+    let loaded = files::read_all(&options.files).and_then(|sources| sources.load());
+    let (policies, warnings, diagnostics) = match loaded {
+        Ok(set) => {
+            let names: Vec<_> = set.iter().map(|policy| policy.name().to_owned()).collect();
+            (names, set.iter().flat_map(|policy| policy.warnings()).collect(), None)
+        }
+        Err(Unloaded::Diagnostics(diagnostics)) => (Vec::new(), Vec::new(), Some(diagnostics)),
         Err(Unloaded::Failure(failure)) => return Err(failure),
     };
+    let valid = diagnostics.is_none() && !(options.deny_warnings && !warnings.is_empty());
+    let mut once: Vec<&Diagnostic> = Vec::new();
+    for warning in &warnings {
+        // A parent's warning would else show once for each of its children.
+        if !once.contains(&warning) {
+            once.push(warning);
+        }
+    }
     if global.json {
-        let found: Vec<Value> = diagnostics.iter().flatten().map(to_json).collect();
+        let found: Vec<Value> =
+            diagnostics.iter().flatten().chain(once.iter().copied()).map(to_json).collect();
         let result = json!({"valid": valid, "policies": policies, "diagnostics": found});
         console::print_json(&result)?;
-    } else if let Some(diagnostics) = &diagnostics {
+        return Ok(if valid { exit::SUCCESS } else { exit::FAILED });
+    }
+    if let Some(diagnostics) = &diagnostics {
         console::notice(&format!("{diagnostics}\n"));
-    } else if !global.quiet {
+    }
+    for warning in once {
+        console::notice(&format!("{warning}\n\n"));
+    }
+    if valid && !global.quiet {
         let names: String = policies.iter().map(|name| format!("{name}: valid\n")).collect();
         console::print(&names)?;
     }
@@ -67,81 +76,66 @@ pub fn check(options: &CheckOptions, global: &GlobalOptions) -> Result<u8, Failu
 }
 
 /// `policy show`.
-pub fn show(options: &ShowOptions, global: &GlobalOptions) -> Result<(), Failure> {
-    let (set, name) = find(options).map_err(|unloaded| match unloaded {
-        Unloaded::Failure(failure) => failure,
-        Unloaded::Diagnostics(diagnostics) => Failure::Negative(diagnostics.to_string()),
-    })?;
-    let Some(policy) = set.resolve(&name) else {
-        let shown = terminal::name(&name);
-        let nearest = set.nearest(&name).map(|near| format!("; did you mean {near}?"));
-        let words = format!("there is no policy {shown}{}", nearest.unwrap_or_default());
-        return Err(Failure::Negative(words));
-    };
+fn show(options: &ShowOptions, global: &GlobalOptions) -> Result<(), Failure> {
+    let policy = files::find(&options.subject).map_err(Unloaded::into_failure)?;
     match (global.json, options.resolved) {
-        (true, resolved) => console::print_json(&policy_to_json(policy, resolved)),
+        (true, resolved) => console::print_json(&policy_to_json(&policy, resolved)),
         (false, true) => console::print(&policy.show_resolved()),
-        (false, false) => console::print(&describe(policy)),
+        (false, false) => console::print(&describe(&policy)),
     }
 }
 
-/// The set to look in and the name to look for.
-fn find(options: &ShowOptions) -> Result<(PolicySet, String), Unloaded> {
-    let path = Path::new(&options.policy);
-    let is_file = options.policy.contains('/') || path.extension() == Some(OsStr::new(ENDING));
-    let mut files = match &options.directory {
-        Some(directory) => files_in(directory)?,
-        None if is_file => Vec::new(),
-        None => return Ok((PolicySet::builtin()?, options.policy.clone())),
+/// `policy test`.
+fn test(options: &TestOptions, global: &GlobalOptions) -> Result<u8, Failure> {
+    let tested = files::read_all(&options.files).and_then(|sources| {
+        Ok(PolicySet::test(sources.policies, sources.floor, &sources.clients)?)
+    });
+    let tested = match tested {
+        Ok(tested) => tested,
+        Err(unloaded) => return unloaded.say(global.json),
     };
-    if !is_file {
-        return Ok((load(&files)?, options.policy.clone()));
-    }
-    let Some(name) = path.file_stem().and_then(OsStr::to_str) else {
-        let words = format!("{} is not the name of a policy file", options.policy);
-        return Err(Failure::Usage(words).into());
-    };
-    // The named file in place of its namesake.
-    files.retain(|file| file.file_name() != path.file_name());
-    files.push(path.to_owned());
-    Ok((load(&files)?, name.to_owned()))
-}
-
-/// Reads files and loads them; a floor among them is the floor.
-fn load(files: &[PathBuf]) -> Result<PolicySet, Unloaded> {
-    let mut floor = Floor::builtin()?;
-    let mut policies = Vec::new();
-    for path in files {
-        let (file, text) = (path.to_string_lossy().into_owned(), read(path)?);
-        if path.file_name() == Some(OsStr::new(FLOOR_FILE)) {
-            floor = Floor::load(&file, &text)?;
-        } else {
-            policies.push((file, text));
+    let failed = tested.iter().filter(|example| example.failure.is_some()).count();
+    if global.json {
+        let each: Vec<Value> = tested.iter().map(tested_to_json).collect();
+        console::print_json(&json!({"examples": each, "failed": failed}))?;
+    } else {
+        for example in &tested {
+            let Tested { policy, example, place, failure } = example;
+            match failure {
+                Some(failure) => console::notice(&format!("{failure}\n\n")),
+                None if global.quiet => {}
+                None => {
+                    let shown = terminal::name(example);
+                    console::print(&format!("holds: {policy}: {shown} ({place})\n"))?;
+                }
+            }
+        }
+        if !global.quiet {
+            console::print(&format!("{} examples, {failed} failed\n", tested.len()))?;
         }
     }
-    Ok(PolicySet::load(policies, floor)?)
+    Ok(if failed == 0 { exit::SUCCESS } else { exit::FAILED })
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
-    local::text(path, MAX_FILE_BYTES as u64)
+/// `policy schema`.
+fn schema(options: &SchemaOptions) -> Result<(), Failure> {
+    let schema = if options.floor { floor_schema() } else { policy_schema() };
+    console::print_bytes(schema.as_bytes())
 }
 
-/// The policy files of a directory, in the order of their names.
-fn files_in(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let doing = || format!("cannot read the directory {}", directory.display());
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(Failure::local(doing()))? {
-        let path = entry.map_err(Failure::local(doing()))?.path();
-        if path.extension() == Some(OsStr::new(ENDING)) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+fn tested_to_json(tested: &Tested) -> Value {
+    json!({
+        "policy": tested.policy,
+        "example": tested.example,
+        "place": tested.place,
+        "holds": tested.failure.is_none(),
+        "failure": tested.failure.as_ref().map(to_json),
+    })
 }
 
 fn to_json(diagnostic: &Diagnostic) -> Value {
     json!({
+        "severity": if diagnostic.is_warning() { "warning" } else { "error" },
         "file": diagnostic.file(),
         "line": diagnostic.line(),
         "column": diagnostic.column(),
@@ -167,6 +161,16 @@ fn policy_to_json(policy: &Resolved, resolved: bool) -> Value {
         "defaults": limits(&policy.defaults()),
         "maximum": limits(&policy.maximum()),
         "controls": controls(policy),
+        "egress": policy.egress().rules().iter().map(rule_to_json).collect::<Vec<_>>(),
+        "credentials": policy.egress().bindings().iter().map(|binding| json!({
+            "name": binding.credential(),
+            "hosts": shown(binding.hosts()),
+            "ports": binding.ports(),
+            "placeholder": binding.placeholder(),
+            "place": binding.source().place(),
+        })).collect::<Vec<_>>(),
+        "budgets": policy.egress().budgets().iter()
+            .map(|(name, value)| (name.to_owned(), json!(value))).collect::<Value>(),
     });
     if let (true, Some(fields)) = (resolved, result.as_object_mut()) {
         fields.insert("resolved".to_owned(), json!(policy.show_resolved()));
@@ -190,8 +194,72 @@ fn describe(policy: &Resolved) -> String {
         let shown = |limits: &Limits| cell(&limit.show(limits.get(*limit)));
         rows.add_row([cell(limit.name()), shown(&defaults), shown(&maximum)]);
     }
+    for (name, value) in policy.egress().budgets().iter() {
+        line(&mut page, "budget", &format!("{name} {value}"));
+    }
+    for binding in policy.egress().bindings() {
+        let hosts = shown(binding.hosts()).join(", ");
+        line(&mut page, "credential", &format!("{} for {hosts}", binding.credential()));
+    }
     page.push('\n');
-    page + &text(&rows)
+    page.push_str(&text(&rows));
+    if policy.egress().rules().is_empty() {
+        return page + "\nNo egress rule: nothing leaves the sandbox.\n";
+    }
+    let mut rules = table_of(&["RULE", "VERDICT", "HOSTS", "PROTOCOLS", "METHODS", "PATHS"]);
+    for rule in policy.egress().rules() {
+        let ports = shown(rule.ports()).join(",");
+        let protocols: Vec<_> = rule.protocols().iter().map(|known| known.as_str()).collect();
+        let all = |list: Option<String>| cell(&list.unwrap_or_else(|| "all".to_owned()));
+        rules.add_row([
+            cell(rule.name()),
+            cell(rule.verdict().as_str()),
+            cell(&hosts(rule)),
+            cell(&format!("{}:{ports}", protocols.join(","))),
+            if rule.protocols() == [Protocol::Tcp] {
+                cell("")
+            } else {
+                all(rule.methods().map(|methods| methods.join(" ")))
+            },
+            if rule.protocols() == [Protocol::Tcp] {
+                cell("")
+            } else {
+                all(rule.paths().map(|paths| shown(paths).join(" ")))
+            },
+        ]);
+    }
+    page.push('\n');
+    page + &text(&rules)
+}
+
+fn rule_to_json(rule: &Rule) -> Value {
+    let protocols: Vec<_> = rule.protocols().iter().map(|known| known.as_str()).collect();
+    json!({
+        "name": rule.name(),
+        "description": rule.description(),
+        "verdict": rule.verdict().as_str(),
+        "hosts": shown(rule.hosts()),
+        "client": rule.client().map(|client| client.as_str()),
+        "protocols": protocols,
+        "ports": rule.ports(),
+        "methods": rule.methods(),
+        "paths": rule.paths().map(shown),
+        "max_body": rule.max_body(),
+        "policy": rule.source().holder(),
+        "place": rule.source().place(),
+    })
+}
+
+/// The hosts of a rule, or whose they are where nobody told them.
+fn hosts(rule: &Rule) -> String {
+    match rule.client() {
+        Some(client) if rule.hosts().is_empty() => format!("(those of {client}: not asked)"),
+        _ => shown(rule.hosts()).join(" "),
+    }
+}
+
+fn shown(entries: &[impl ToString]) -> Vec<String> {
+    entries.iter().map(ToString::to_string).collect()
 }
 
 /// The controls that an execution with the default limits needs.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use serde::de::DeserializeOwned;
 use supervisor_api::{Content, ExecutionId, OutputChunk, Stream};
 
 use crate::backoff::Backoff;
@@ -83,7 +84,7 @@ impl<'a> OutputReader<'a> {
         let stream = match self.selection {
             Selection::Stdout => Stream::Stdout,
             Selection::Stderr => Stream::Stderr,
-            Selection::Both => return next_line(answer, &mut self.lines).await,
+            Selection::Both => return next_of(answer, &mut self.lines).await,
         };
         let bytes = answer.bytes().await?;
         let offset = self.offset;
@@ -110,7 +111,11 @@ impl<'a> OutputReader<'a> {
     }
 }
 
-async fn next_line(answer: &mut Answer, lines: &mut Lines) -> Result<Option<OutputChunk>, Failure> {
+/// The next line of an answer as JSON of this type.
+pub async fn next_of<T: DeserializeOwned>(
+    answer: &mut Answer,
+    lines: &mut Lines,
+) -> Result<Option<T>, Failure> {
     loop {
         if let Some(line) = lines.whole.pop_front() {
             return serde_json::from_slice(&line)
@@ -130,7 +135,7 @@ async fn next_line(answer: &mut Answer, lines: &mut Lines) -> Result<Option<Outp
 
 /// Bytes on their way to becoming lines.
 #[derive(Debug, Default)]
-struct Lines {
+pub struct Lines {
     whole: VecDeque<Vec<u8>>,
     partial: Vec<u8>,
 }

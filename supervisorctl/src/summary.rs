@@ -14,7 +14,10 @@ use crate::{client, terminal};
 /// How an execution stands or ended, in words.
 pub fn outcome(execution: &Execution) -> String {
     match &execution.outcome {
-        None => client::state_name(execution.state).to_owned(),
+        None => match execution.queue_position {
+            Some(place) => format!("queued, number {place} in line"),
+            None => client::state_name(execution.state).to_owned(),
+        },
         Some(Outcome::Exited { code }) => format!("exited with status {code}"),
         Some(Outcome::Signaled { signal, name }) => {
             format!("ended by signal {signal} ({})", terminal::name(name))

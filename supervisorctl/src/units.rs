@@ -1,6 +1,10 @@
 //! Sizes, times and shares as people write and read them. Parsing is exact: no floating point, no
 //! guess at what an ambiguous suffix meant.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 /// Bytes of a KiB, and the step from one size suffix to the next.
 const KIB: u64 = 1024;
 
@@ -45,6 +49,24 @@ pub fn milliseconds(text: &str) -> Result<u64, String> {
 /// Reads the same as [`milliseconds`], in whole seconds, rounded up.
 pub fn seconds(text: &str) -> Result<u64, String> {
     milliseconds(text).map(|milliseconds| milliseconds.div_ceil(1000))
+}
+
+/// Reads a moment: so long ago (`90m`, `2h`), or a time as RFC 3339 has it in UTC, of which the end may
+/// be missing (`2026-01-31`, `2026-01-31T12:30`). Gives it as records of the audit log have it.
+pub fn moment(text: &str) -> Result<String, String> {
+    if let Ok(ago) = milliseconds(text).map(Duration::from_millis) {
+        let then =
+            Timestamp::now().checked_sub(ago).map_err(|_| "longer ago than time goes back")?;
+        return Ok(format!("{then:.6}"));
+    }
+    let form = "dddd-dd-ddTdd:dd:dd.ddddddZ";
+    let fits = |(c, form): (char, char)| if form == 'd' { c.is_ascii_digit() } else { c == form };
+    let plain = text.strip_suffix('Z').unwrap_or(text);
+    if plain.len() < 4 || plain.len() > form.len() - 1 || !plain.chars().zip(form.chars()).all(fits)
+    {
+        return Err("write a time such as 2026-01-31T12:30:00Z, or 90m for so long ago".to_owned());
+    }
+    Ok(plain.to_owned())
 }
 
 /// Reads a number of cores such as `0.5` or `2` as percent of one core.
@@ -135,6 +157,16 @@ mod tests {
         assert_eq!(seconds("1500ms"), Ok(2));
         for text in ["", "s", "1.s", ".5s", "0.5ms", "1d", "-1s", "1e3", "99999999999999999h"] {
             assert!(milliseconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_so_long_ago() {
+        assert_eq!(moment("2026-01-31"), Ok("2026-01-31".to_owned()));
+        assert_eq!(moment("2026-01-31T12:30:00Z"), Ok("2026-01-31T12:30:00".to_owned()));
+        assert!(moment("90m").is_ok_and(|then| then.ends_with('Z') && then.len() == 27));
+        for text in ["", "yesterday", "2026-1-1", "2026-01-31 12:30", "2026-01-31T12:30:00+01:00"] {
+            assert!(moment(text).is_err(), "{text}");
         }
     }
 

@@ -7,9 +7,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use supervisor_launch::Descriptor;
+use supervisor_api::{Pressure, Stall};
+use supervisor_launch::{Applied, Descriptor};
 
 use crate::launcher::{Sandbox, pid_of};
+use crate::top::Meter;
 
 /// Bytes of a cgroup file that are looked at. The longest, `memory.stat`, is not read; the others
 /// are some hundred bytes.
@@ -34,18 +36,72 @@ pub struct Counted {
     pub pids_refused: Option<u64>,
 }
 
-/// Reads the counters that are there.
-pub fn counted(cgroup: Option<&OwnedFd>) -> Counted {
-    let Some(cgroup) = cgroup else { return Counted::default() };
-    let number = |file| read(cgroup, file).ok().and_then(|text| text.trim().parse().ok());
-    Counted {
-        cpu: keyed(cgroup, "cpu.stat", "usage_usec"),
-        memory_peak: number("memory.peak"),
-        out_of_memory: keyed(cgroup, "memory.events", "oom_kill").unwrap_or_default(),
-        // One of them is init.
-        pids_peak: number("pids.peak").map(|peak: u64| peak.saturating_sub(1)),
-        pids_refused: keyed(cgroup, "pids.events", "max"),
+/// What a sandbox uses just now.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Now {
+    /// CPU time so far, in microseconds.
+    pub cpu: Option<u64>,
+    /// Memory in use, in bytes.
+    pub memory: Option<u64>,
+    /// Processes and threads, without init.
+    pub pids: Option<u64>,
+    /// What it stood still for.
+    pub pressure: Pressure,
+}
+
+/// Reads what is in use, from the cgroup's own counters where their controllers are there.
+pub fn now(meter: &Meter) -> Now {
+    let cgroup = meter.cgroup.as_ref();
+    let number = |file| -> Option<u64> { read(cgroup?, file).ok()?.trim().parse().ok() };
+    let counted = cgroup.and_then(|cgroup| keyed(cgroup, "cpu.stat", "usage_usec"));
+    let (memory, pids) = (number("memory.current"), number("pids.current"));
+    let mut now = Now { cpu: counted, memory, pids, pressure: pressure(cgroup) };
+    if counted.is_none() || memory.is_none() || pids.is_none() {
+        let processes = processes(cgroup, meter.process.as_ref());
+        let sum = |of: fn(u32) -> Option<u64>| processes.iter().filter_map(|pid| of(*pid)).sum();
+        now.cpu = counted.or_else(|| Some(sum(cpu_of)));
+        now.memory = memory.or_else(|| Some(sum(memory_of)));
+        now.pids = pids.or(Some(processes.len() as u64));
     }
+    now.pids = now.pids.map(|pids| pids.saturating_sub(1)); // one of them is init
+    now
+}
+
+fn pressure(cgroup: Option<&OwnedFd>) -> Pressure {
+    let stall = |file| stall(&read(cgroup?, file).ok()?);
+    Pressure {
+        cpu: stall("cpu.pressure"),
+        memory: stall("memory.pressure"),
+        io: stall("io.pressure"),
+    }
+}
+
+/// psi.rst: lines `some avg10=0.00 avg60=…` and `full avg10=…`.
+fn stall(text: &str) -> Option<Stall> {
+    let value = |name| -> Option<f64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split(' ').find_map(|word| word.strip_prefix("avg10="))?.parse().ok()
+    };
+    Some(Stall { some: value("some ")?, full: value("full ") })
+}
+
+/// Reads the counters of the controllers that are there.
+pub fn counted(sandbox: &Sandbox) -> Counted {
+    let Some(cgroup) = sandbox.get(Descriptor::Cgroup) else { return Counted::default() };
+    let number = |file| read(cgroup, file).ok().and_then(|text| text.trim().parse().ok());
+    let mut counted =
+        Counted { cpu: keyed(cgroup, "cpu.stat", "usage_usec"), ..Counted::default() };
+    let held = sandbox.applied.controllers;
+    if held & Applied::MEMORY != 0 {
+        counted.memory_peak = number("memory.peak");
+        counted.out_of_memory = keyed(cgroup, "memory.events", "oom_kill").unwrap_or_default();
+    }
+    if held & Applied::PIDS != 0 {
+        // One of them is init.
+        counted.pids_peak = number("pids.peak").map(|peak: u64| peak.saturating_sub(1));
+        counted.pids_refused = keyed(cgroup, "pids.events", "max");
+    }
+    counted
 }
 
 /// CPU time so far, in microseconds.
@@ -53,7 +109,7 @@ pub fn cpu(sandbox: &Sandbox) -> Option<u64> {
     match sandbox.get(Descriptor::Cgroup) {
         Some(cgroup) => keyed(cgroup, "cpu.stat", "usage_usec"),
         None => {
-            let processes = processes(sandbox);
+            let processes = processes(None, sandbox.get(Descriptor::Process));
             Some(processes.iter().filter_map(|pid| cpu_of(*pid)).sum())
         }
     }
@@ -62,17 +118,17 @@ pub fn cpu(sandbox: &Sandbox) -> Option<u64> {
 /// Memory of all processes that belongs to no file of a disk, in bytes: what they wrote for themselves
 /// and what they share. A page that two processes have counts twice, so this errs towards the limit.
 pub fn memory(sandbox: &Sandbox) -> u64 {
-    processes(sandbox).iter().filter_map(|pid| memory_of(*pid)).sum()
+    let (cgroup, process) = (sandbox.get(Descriptor::Cgroup), sandbox.get(Descriptor::Process));
+    processes(cgroup, process).iter().filter_map(|pid| memory_of(*pid)).sum()
 }
 
-fn processes(sandbox: &Sandbox) -> HashSet<u32> {
-    if let Some(cgroup) = sandbox.get(Descriptor::Cgroup) {
+fn processes(cgroup: Option<&OwnedFd>, process: Option<&OwnedFd>) -> HashSet<u32> {
+    if let Some(cgroup) = cgroup {
         let text = read(cgroup, "cgroup.procs").unwrap_or_default();
         return text.lines().filter_map(|line| line.parse().ok()).collect();
     }
     let mut found = HashSet::new();
-    let mut next: Vec<u32> =
-        sandbox.get(Descriptor::Process).and_then(pid_of).into_iter().collect();
+    let mut next: Vec<u32> = process.and_then(pid_of).into_iter().collect();
     while let Some(pid) = next.pop() {
         if found.len() < MAX_PROCESSES && found.insert(pid) {
             next.extend(children(pid)); // an orphan becomes init's child, so the tree has them all
@@ -132,4 +188,18 @@ fn read(cgroup: &OwnedFd, file: &str) -> io::Result<String> {
         }
     }
     Ok(String::from_utf8_lossy(buffer.get(..filled).unwrap_or_default()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_is_read_as_the_kernel_writes_it() {
+        let text = "some avg10=1.25 avg60=0.00 avg300=0.00 total=5\n\
+                    full avg10=0.50 avg60=0.00 avg300=0.00 total=4\n";
+        assert_eq!(stall(text), Some(Stall { some: 1.25, full: Some(0.5) }));
+        assert_eq!(stall("some avg10=0.00 total=5\n"), Some(Stall { some: 0.0, full: None }));
+        assert_eq!(stall(""), None);
+    }
 }

@@ -1,13 +1,15 @@
 //! Who runs when: bounds on what runs and on what waits, and a fair turn for every caller. Each uid
-//! with something waiting gets a turn before any gets a second one.
+//! with something waiting gets a turn before any gets a second one, and a uid that is at a ceiling of
+//! its own keeps nobody waiting but itself.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use supervisor_api::{ApiError, ErrorCode};
+use supervisor_api::{ApiError, ErrorCode, ExecutionId};
 use tokio::sync::oneshot;
 
-/// How many executions there may be.
+/// How many executions there may be, and what one uid may have at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// At once, of all callers.
@@ -18,6 +20,21 @@ pub struct Bounds {
     pub waiting_per_uid: usize,
     /// Waiting, of all callers.
     pub waiting: usize,
+    /// The sum of `memory_max` of what runs of one uid, in bytes; 0 is no ceiling.
+    pub memory_per_uid: u64,
+    /// The sum of `workspace_bytes` of what runs and what is kept of one uid; 0 is no ceiling.
+    pub workspace_bytes_per_uid: u64,
+    /// Workspaces that are kept of one uid; 0 is none.
+    pub kept_per_uid: usize,
+}
+
+/// What an execution takes of its owner's ceilings while it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Its `memory_max` in bytes.
+    pub memory: u64,
+    /// Its `workspace_bytes`; 0 if its workspace is one that is kept, which counts already.
+    pub workspace: u64,
 }
 
 /// Decides whose turn it is.
@@ -37,18 +54,49 @@ struct Turns {
 #[derive(Default)]
 struct Line {
     running: usize,
-    waiting: VecDeque<oneshot::Sender<Turn>>,
+    /// What those that run take.
+    taken: Need,
+    /// Workspaces that are kept, and their bytes.
+    kept: usize,
+    kept_bytes: u64,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    id: ExecutionId,
+    need: Need,
+    turn: oneshot::Sender<Turn>,
 }
 
 /// A place among those that run. It is given back when it is dropped.
 pub struct Turn {
     admission: Arc<Admission>,
     uid: u32,
+    need: Need,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.admission.give_back(self.uid);
+        self.admission.give_back(self.uid, self.need);
+    }
+}
+
+/// A workspace that counts among those its owner keeps, until this is dropped.
+pub struct KeptPlace {
+    admission: Arc<Admission>,
+    uid: u32,
+    bytes: u64,
+}
+
+impl fmt::Debug for KeptPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes of uid {}", self.bytes, self.uid)
+    }
+}
+
+impl Drop for KeptPlace {
+    fn drop(&mut self) {
+        self.admission.let_go(self.uid, self.bytes);
     }
 }
 
@@ -72,7 +120,17 @@ impl Admission {
     }
 
     /// Puts an execution of this uid in line. The receiver gets its turn.
-    pub fn line_up(self: &Arc<Self>, uid: u32) -> Result<oneshot::Receiver<Turn>, ApiError> {
+    ///
+    /// # Errors
+    /// `policy_denied` if it can never have a turn, because it alone needs more than its owner may
+    /// have; `busy` if too many wait.
+    pub fn line_up(
+        self: &Arc<Self>,
+        uid: u32,
+        id: ExecutionId,
+        need: Need,
+    ) -> Result<oneshot::Receiver<Turn>, ApiError> {
+        self.lock().bounds.check_alone(need)?;
         let (turn, receiver) = oneshot::channel();
         {
             let mut turns = self.lock();
@@ -84,7 +142,7 @@ impl Admission {
                 return Err(ApiError::new(ErrorCode::Busy, problem)
                     .with_hint("wait for some of them to finish"));
             }
-            line.waiting.push_back(turn);
+            line.waiting.push_back(Waiting { id, need, turn });
             turns.waiting += 1;
             if own == 0 {
                 turns.order.push_back(uid);
@@ -94,25 +152,101 @@ impl Admission {
         Ok(receiver)
     }
 
-    /// A place for an execution that runs already: a daemon that came back adopts it, whatever the
-    /// bounds are now.
-    pub fn already_running(self: &Arc<Self>, uid: u32) -> Turn {
-        let mut turns = self.lock();
-        turns.running += 1;
-        turns.callers.entry(uid).or_default().running += 1;
-        Turn { admission: self.clone(), uid }
+    /// How many turns there will be until an execution has had its own, if every one were of the same
+    /// length and no ceiling in the way: 1 is the next. `None` if it doesn't wait.
+    pub fn position(&self, uid: u32, id: ExecutionId) -> Option<u64> {
+        let turns = self.lock();
+        let line = turns.callers.get(&uid)?;
+        let ahead = line.waiting.iter().position(|waiting| waiting.id == id)?;
+        let place = turns.order.iter().position(|each| *each == uid)?;
+        let others = turns.order.iter().enumerate().filter(|(_, other)| **other != uid);
+        let before: usize = others
+            .map(|(at, other)| {
+                // One of theirs for each of ours, and one more if their turn comes first.
+                let theirs = turns.callers.get(other).map_or(0, |line| line.waiting.len());
+                theirs.min(ahead + usize::from(at < place))
+            })
+            .sum();
+        Some((before + ahead + 1) as u64)
     }
 
-    fn give_back(self: &Arc<Self>, uid: u32) {
+    /// A place for an execution that runs already: a daemon that came back adopts it, whatever the
+    /// bounds are now.
+    pub fn already_running(self: &Arc<Self>, uid: u32, need: Need) -> Turn {
+        let mut turns = self.lock();
+        turns.running += 1;
+        turns.callers.entry(uid).or_default().start(need);
+        Turn { admission: self.clone(), uid, need }
+    }
+
+    /// Counts a workspace that is to be kept for this uid.
+    ///
+    /// # Errors
+    /// `busy` if its owner keeps as many or as much as it may: nothing happens by waiting, so the hint
+    /// says what does.
+    pub fn keep(self: &Arc<Self>, uid: u32, bytes: u64) -> Result<KeptPlace, ApiError> {
+        let need = Need { workspace: bytes, ..Need::default() };
+        let mut turns = self.lock();
+        let bounds = turns.bounds;
+        bounds.check_alone(need)?;
+        let line = turns.callers.entry(uid).or_default();
+        let most = bounds.kept_per_uid;
+        let refused = if line.kept >= most {
+            Some(format!("uid {uid} keeps {most} workspaces, which is the most it may"))
+        } else if !bounds.has_room(line, need) {
+            let most = bounds.workspace_bytes_per_uid;
+            Some(format!("the workspaces of uid {uid} would be above {most} bytes together"))
+        } else {
+            None
+        };
+        if let Some(problem) = refused {
+            turns.forget_if_idle(uid);
+            return Err(ApiError::new(ErrorCode::Busy, problem)
+                .with_hint("close a session, or have the ceiling raised in [bounds]"));
+        }
+        line.keep(bytes);
+        Ok(KeptPlace { admission: self.clone(), uid, bytes })
+    }
+
+    /// Counts a workspace that is kept already, whatever the bounds are now.
+    pub fn already_kept(self: &Arc<Self>, uid: u32, bytes: u64) -> KeptPlace {
+        self.lock().callers.entry(uid).or_default().keep(bytes);
+        KeptPlace { admission: self.clone(), uid, bytes }
+    }
+
+    fn let_go(self: &Arc<Self>, uid: u32, bytes: u64) {
+        {
+            let mut turns = self.lock();
+            if let Some(line) = turns.callers.get_mut(&uid) {
+                line.kept = line.kept.saturating_sub(1);
+                line.kept_bytes = line.kept_bytes.saturating_sub(bytes);
+            }
+            turns.forget_if_idle(uid);
+        }
+        self.hand_out();
+    }
+
+    /// How many have their turn, and how many wait.
+    pub fn load(&self) -> (usize, usize) {
+        let turns = self.lock();
+        (turns.running, turns.waiting)
+    }
+
+    /// How many of this uid wait.
+    pub fn waiting_of(&self, uid: u32) -> usize {
+        self.lock().callers.get(&uid).map_or(0, |line| line.waiting.len())
+    }
+
+    fn give_back(self: &Arc<Self>, uid: u32, need: Need) {
         {
             let mut turns = self.lock();
             turns.running = turns.running.saturating_sub(1);
             if let Some(line) = turns.callers.get_mut(&uid) {
                 line.running = line.running.saturating_sub(1);
-                if line.running == 0 && line.waiting.is_empty() {
-                    turns.callers.remove(&uid);
-                }
+                line.taken.memory = line.taken.memory.saturating_sub(need.memory);
+                line.taken.workspace = line.taken.workspace.saturating_sub(need.workspace);
             }
+            turns.forget_if_idle(uid);
         }
         self.hand_out();
     }
@@ -122,8 +256,8 @@ impl Admission {
     fn hand_out(self: &Arc<Self>) {
         loop {
             let next = self.lock().next(); // the guard is gone with this line
-            let Some((uid, waiting)) = next else { return };
-            drop(waiting.send(Turn { admission: self.clone(), uid }));
+            let Some((uid, Waiting { need, turn, .. })) = next else { return };
+            drop(turn.send(Turn { admission: self.clone(), uid, need }));
         }
     }
 
@@ -133,8 +267,52 @@ impl Admission {
     }
 }
 
+impl Bounds {
+    /// Whether one more fits beneath its owner's ceilings.
+    fn has_room(&self, line: &Line, need: Need) -> bool {
+        let memory = line.taken.memory.saturating_add(need.memory);
+        let workspace = line.taken.workspace.saturating_add(line.kept_bytes);
+        let workspace = workspace.saturating_add(need.workspace);
+        within(memory, self.memory_per_uid) && within(workspace, self.workspace_bytes_per_uid)
+    }
+
+    /// Refuses what has no room even where nothing else is.
+    fn check_alone(&self, need: Need) -> Result<(), ApiError> {
+        for (field, asked, most) in [
+            ("limits.memory_max", need.memory, self.memory_per_uid),
+            ("limits.workspace_bytes", need.workspace, self.workspace_bytes_per_uid),
+        ] {
+            if !within(asked, most) {
+                let problem = format!("{asked} is above the {most} that all of one uid may have");
+                return Err(ApiError::new(ErrorCode::PolicyDenied, problem)
+                    .with_field(field)
+                    .with_hint(format!("ask for {most} at the most, or have [bounds] raised")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a sum is not above a ceiling, of which 0 is none.
+fn within(sum: u64, ceiling: u64) -> bool {
+    ceiling == 0 || sum <= ceiling
+}
+
+impl Line {
+    fn start(&mut self, need: Need) {
+        self.running += 1;
+        self.taken.memory = self.taken.memory.saturating_add(need.memory);
+        self.taken.workspace = self.taken.workspace.saturating_add(need.workspace);
+    }
+
+    fn keep(&mut self, bytes: u64) {
+        self.kept += 1;
+        self.kept_bytes = self.kept_bytes.saturating_add(bytes);
+    }
+}
+
 impl Turns {
-    fn next(&mut self) -> Option<(u32, oneshot::Sender<Turn>)> {
+    fn next(&mut self) -> Option<(u32, Waiting)> {
         let bounds = self.bounds;
         if self.running >= bounds.running {
             return None;
@@ -142,12 +320,14 @@ impl Turns {
         for _ in 0..self.order.len() {
             let uid = self.order.pop_front()?;
             let Some(line) = self.callers.get_mut(&uid) else { continue };
-            if line.running >= bounds.running_per_uid {
+            let Some(first) = line.waiting.front() else { continue };
+            // In its own line nobody overtakes: what needs much would never have its turn.
+            if line.running >= bounds.running_per_uid || !bounds.has_room(line, first.need) {
                 self.order.push_back(uid);
                 continue;
             }
             let Some(waiting) = line.waiting.pop_front() else { continue };
-            line.running += 1;
+            line.start(waiting.need);
             self.running += 1;
             self.waiting -= 1;
             if !line.waiting.is_empty() {
@@ -157,68 +337,14 @@ impl Turns {
         }
         None
     }
+
+    fn forget_if_idle(&mut self, uid: u32) {
+        let idle = |line: &Line| line.running == 0 && line.kept == 0 && line.waiting.is_empty();
+        if self.callers.get(&uid).is_some_and(idle) {
+            self.callers.remove(&uid);
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOUNDS: Bounds =
-        Bounds { running: 3, running_per_uid: 2, waiting_per_uid: 4, waiting: 6 };
-
-    fn turn(receiver: &mut oneshot::Receiver<Turn>) -> Option<Turn> {
-        receiver.try_recv().ok()
-    }
-
-    #[test]
-    fn a_caller_cannot_take_more_places_than_its_own() {
-        let admission = Admission::new(BOUNDS);
-        let mut lines: Vec<_> = (0..3).map(|_| admission.line_up(1).unwrap()).collect();
-        let turns: Vec<_> = lines.iter_mut().map(turn).collect();
-        assert_eq!(turns.iter().flatten().count(), 2);
-        assert!(turn(&mut admission.line_up(2).unwrap()).is_some());
-        drop(turns);
-        assert!(turn(&mut lines[2]).is_some());
-    }
-
-    #[test]
-    fn callers_take_turns_however_long_their_lines_are() {
-        let admission = Admission::new(Bounds { running: 1, ..BOUNDS });
-        let first = turn(&mut admission.line_up(1).unwrap());
-        let mut ones: Vec<_> = (0..3).map(|_| admission.line_up(1).unwrap()).collect();
-        let mut two = admission.line_up(2).unwrap();
-        drop(first);
-        let one = turn(&mut ones[0]);
-        assert!(one.is_some() && turn(&mut two).is_none());
-        drop(one);
-        assert!(turn(&mut two).is_some());
-    }
-
-    #[test]
-    fn a_line_that_is_full_refuses_with_busy() {
-        let admission = Admission::new(BOUNDS);
-        let _lines: Vec<_> = (0..6).map(|_| admission.line_up(1).unwrap()).collect();
-        assert_eq!(admission.line_up(1).err().map(|error| error.code), Some(ErrorCode::Busy));
-    }
-
-    #[test]
-    fn wider_bounds_let_those_in_who_wait() {
-        let admission = Admission::new(Bounds { running: 1, ..BOUNDS });
-        let _first = turn(&mut admission.line_up(1).unwrap());
-        let mut second = admission.line_up(1).unwrap();
-        assert!(turn(&mut second).is_none());
-        admission.bound(BOUNDS);
-        assert!(turn(&mut second).is_some());
-    }
-
-    #[test]
-    fn a_caller_that_went_away_does_not_keep_its_place() {
-        let admission = Admission::new(Bounds { running: 1, ..BOUNDS });
-        let first = turn(&mut admission.line_up(1).unwrap());
-        drop(admission.line_up(1).unwrap());
-        let mut third = admission.line_up(1).unwrap();
-        drop(first);
-        assert!(turn(&mut third).is_some());
-        assert_eq!(admission.lock().running, 0);
-    }
-}
+mod tests;

@@ -123,7 +123,7 @@ pub async fn observe(
         }
     }
     observed.seen = seen;
-    observed.facts.counted = accounting::counted(sandbox.get(Descriptor::Cgroup));
+    observed.facts.counted = accounting::counted(sandbox);
     observed
 }
 

@@ -25,7 +25,9 @@
 mod directory;
 mod error;
 mod events;
+mod journal;
 mod key;
+mod room;
 mod search;
 mod tail;
 #[cfg(test)]
@@ -49,7 +51,8 @@ pub use events::{
 
 use crate::audit::directory::Directory;
 use crate::audit::key::SigningKey;
-use crate::audit::writer::{Entry, Need, Room, Writer};
+use crate::audit::room::Room;
+use crate::audit::writer::{Entry, Need, Writer};
 
 /// Events that wait for the writer, each of about half a kilobyte. It takes thousands at once, so this
 /// many wait only when the disk stands still.

@@ -23,10 +23,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use nix::sys::stat::{SFlag, fstat};
 use supervisor_api::{OutputSummary, Stream, StreamSummary};
 use tokio::sync::{Mutex, watch};
 
+pub use files::MakeDirectory;
 pub use reader::CaptureReader;
 
 use crate::capture::files::{Files, Part};
@@ -54,22 +54,26 @@ struct Progress {
     finished: bool,
 }
 
+impl Progress {
+    const NONE: Self = Self {
+        kept: Both { stdout: 0, stderr: 0 },
+        cut: Both { stdout: 0, stderr: 0 },
+        order: Order::new(Stream::Stdout),
+        finished: false,
+    };
+}
+
 impl Capture {
     /// The capture of a new execution, which keeps at most `limit` bytes of each stream. The
-    /// directory is the execution's own, opened for reading; files appear in it with the first
-    /// byte.
-    pub fn create(directory: OwnedFd, limit: u64) -> io::Result<Arc<Self>> {
-        let kind = fstat(&directory)?.st_mode & SFlag::S_IFMT.bits();
-        if kind != SFlag::S_IFDIR.bits() {
-            return Err(io::ErrorKind::NotADirectory.into()); // better now than at the first byte
-        }
-        let progress = Progress {
-            kept: Both::default(),
-            cut: Both::default(),
-            order: Order::new(Stream::Stdout),
-            finished: false,
-        };
-        Ok(Self::new(Files::new(directory), limit, progress))
+    /// directory is the execution's own; it is made with the first byte, and files appear in it.
+    pub fn create(make_directory: MakeDirectory, limit: u64) -> Arc<Self> {
+        Self::new(Files::without_directory(Some(make_directory)), limit, Progress::NONE)
+    }
+
+    /// The capture of an execution that has no directory and never gets one.
+    pub fn nothing() -> Arc<Self> {
+        let progress = Progress { finished: true, ..Progress::NONE };
+        Self::new(Files::without_directory(None), 0, progress)
     }
 
     /// The capture of an execution that there was before, to go on with it or to read it. Of one

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Now, RFC 3339 in UTC with milliseconds.
 pub fn now() -> String {
@@ -15,6 +15,13 @@ pub fn now() -> String {
 /// payload can give to its files.
 pub fn at(seconds: i64) -> String {
     Timestamp::from_second(seconds).map(|time| format!("{time:.0}")).unwrap_or_default()
+}
+
+/// A time that a result shows, so many seconds later; or earlier, if they are negative.
+pub fn shifted(time: &str, seconds: i64) -> Option<String> {
+    let shift = SignedDuration::from_secs(seconds);
+    let shifted = time.parse::<Timestamp>().ok()?.checked_add(shift).ok()?;
+    Some(format!("{shifted:.3}"))
 }
 
 /// How long ago that was, by the host's clock; `None` for what is no time or lies ahead.

@@ -4,13 +4,14 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use supervisor_api::Mode;
 
 use crate::admission::Bounds;
 use crate::audit;
+use crate::credentials::Configured;
 use crate::dbus::Address;
-use crate::session;
 
 /// What the configuration says. Every key may be left out.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,10 +33,26 @@ pub struct Config {
     pub admins: Group,
     /// The bus to serve on: `system`, `off` or an address.
     pub dbus: Address,
+    /// Who may answer what a policy has a person asked, besides administrators.
+    pub operators: Operators,
+    /// A socket for the metrics alone, for whoever its mode lets connect.
+    pub metrics: Option<PathBuf>,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
     /// How the audit log is kept.
     pub audit: ConfiguredAudit,
+    /// The credentials that policies may bind.
+    pub credential: Vec<Configured>,
+    /// Networks besides the public ones in which token endpoints may be dialled.
+    pub token_endpoint_networks: Vec<IpNet>,
+}
+
+/// Users, by number.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Operators {
+    /// User ids.
+    pub uids: Vec<u32>,
 }
 
 /// How the audit log is kept.
@@ -76,9 +93,11 @@ pub struct ConfiguredBounds {
     pub waiting: usize,
     /// Waiting, of one uid.
     pub waiting_per_uid: usize,
-    /// Sessions, of all callers.
-    pub sessions: usize,
-    /// Sessions, of one uid.
+    /// The sum of `memory_max` of what runs of one uid, in bytes; 0 is no ceiling.
+    pub memory_per_uid: u64,
+    /// The sum of `workspace_bytes` of what runs and of the sessions of one uid; 0 is no ceiling.
+    pub workspace_bytes_per_uid: u64,
+    /// Sessions, of one uid; 0 is none.
     pub sessions_per_uid: usize,
 }
 
@@ -93,24 +112,30 @@ impl Default for Config {
             default_policy: "default".to_owned(),
             admins: Group::default(),
             dbus: Address::System,
+            operators: Operators::default(),
+            metrics: None,
             bounds: ConfiguredBounds::default(),
             audit: ConfiguredAudit::default(),
+            credential: Vec::new(),
+            token_endpoint_networks: Vec::new(),
         }
     }
 }
 
 impl Default for ConfiguredBounds {
     /// A sandbox that does nothing costs about a megabyte, one that works a share of the cores:
-    /// more at once than this only makes each slower on a machine of usual size.
+    /// more at once than this only makes each slower on a machine of usual size. How much memory one
+    /// uid may have depends on the machine, which its administrator knows; 64 GiB of workspaces is what
+    /// the built-in floor allows a single one.
     fn default() -> Self {
         Self {
             running: 64,
             running_per_uid: 32,
             waiting: 4096,
             waiting_per_uid: 1024,
-            // Each may hold a workspace of gigabytes; disks are full before this is reached.
-            sessions: 1024,
-            sessions_per_uid: 64,
+            memory_per_uid: 0,
+            workspace_bytes_per_uid: 64 << 30,
+            sessions_per_uid: 32,
         }
     }
 }
@@ -129,16 +154,6 @@ impl From<&ConfiguredAudit> for audit::Settings {
     }
 }
 
-impl From<&ConfiguredBounds> for session::Bounds {
-    fn from(configured: &ConfiguredBounds) -> Self {
-        let most = supervisor_launch::MAX_WORKSPACES;
-        Self {
-            sessions: configured.sessions.min(most),
-            sessions_per_uid: configured.sessions_per_uid,
-        }
-    }
-}
-
 impl From<&ConfiguredBounds> for Bounds {
     fn from(configured: &ConfiguredBounds) -> Self {
         Self {
@@ -147,6 +162,9 @@ impl From<&ConfiguredBounds> for Bounds {
             running_per_uid: configured.running_per_uid.max(1),
             waiting: configured.waiting,
             waiting_per_uid: configured.waiting_per_uid,
+            memory_per_uid: configured.memory_per_uid,
+            workspace_bytes_per_uid: configured.workspace_bytes_per_uid,
+            kept_per_uid: configured.sessions_per_uid,
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use supervisor_api::{
@@ -29,10 +30,11 @@ use crate::journal;
 use crate::launcher::{LaunchError, Launcher, Sandbox};
 use crate::live::Live;
 use crate::outcome;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::reports::{ended, feed};
 use crate::store::StoreError;
 use crate::supervisor::Inner;
+use crate::top::Meter;
 use crate::watch::thaw;
 use crate::workspace::{self, CollectLimits, GlobSelection};
 
@@ -47,6 +49,10 @@ const LAST_BREATH: Duration = Duration::from_secs(5);
 /// How long a payload runs before its start is recorded. Most have ended by then, and their record is
 /// written once instead of twice; a daemon that comes back looks at the sandbox itself.
 const NOTE_START: Duration = Duration::from_millis(50);
+
+/// How long an execution may be there without a record if nobody is told of it. What a daemon that comes
+/// back finds of it then it removes: whoever submitted it has had no answer and knows no id.
+const NOTE_UNTOLD: Duration = Duration::from_millis(100);
 
 /// How long to wait before a sandbox that did not go is asked to go again.
 const DESTROY_AGAIN: Duration = Duration::from_secs(5);
@@ -63,42 +69,141 @@ pub enum Unrecorded {
     Audit(Unaudited),
 }
 
+/// When whoever submitted an execution is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// As soon as it is recorded.
+    AtOnce,
+    /// When it has finished.
+    AtTheEnd,
+}
+
+/// Takes the result of recording an execution for the first time.
+type Recorded = oneshot::Sender<Result<(), Unrecorded>>;
+
 /// Drives a new execution from its submission to its end.
 pub async fn drive(
     inner: Arc<Inner>,
     live: Arc<Live>,
     plan: Plan,
     turn: oneshot::Receiver<Turn>,
-    recorded: oneshot::Sender<Result<(), Unrecorded>>,
+    (told, recorded): (Told, Recorded),
 ) {
-    let first = live.snapshot();
+    match told {
+        Told::AtOnce => drive_recorded(&inner, &live, &plan, turn, recorded).await,
+        Told::AtTheEnd => drive_untold(&inner, &live, &plan, turn, recorded).await,
+    }
+    inner.live.remove(live.id());
+}
+
+/// The record comes first: what is not recorded doesn't run.
+async fn drive_recorded(
+    inner: &Arc<Inner>,
+    live: &Live,
+    plan: &Plan,
+    turn: oneshot::Receiver<Turn>,
+    recorded: Recorded,
+) {
+    let (first, submitted) = (live.snapshot(), Instant::now());
     let record = async {
-        let result = record_first(&inner, &first).await;
+        let result = record_first(inner, &first).await;
+        inner.metrics.stored("insert", submitted.elapsed());
         let stored = result.is_ok();
+        live.recorded.store(stored, Ordering::Relaxed);
         drop(recorded.send(result)); // whoever submitted may be gone; the execution goes on
         stored
     };
-    let launch = async {
-        let turn =
-            wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
-        live.change(|execution| execution.state = State::Launching);
-        let disk = inner.host.disk();
-        let request = plan.prepare(first.id.bits(), first.owner_uid, inner.landlock_floor(), disk);
-        let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;
-        Ok((sandbox, turn))
-    };
-    match tokio::join!(record, launch) {
-        // The submission was refused: what is not recorded doesn't run.
-        (false, Ok(_)) => destroy(&inner, &live).await,
+    match tokio::join!(record, launch(inner, live, plan, turn)) {
+        (false, Ok(_)) => destroy(inner, live).await, // the submission was refused
         (false, Err(_)) => {}
-        (true, Err(outcome)) => conclude(&inner, &live, End::without_sandbox(outcome)).await,
-        (true, Ok((sandbox, turn))) => {
-            let end = run(&inner, &live, sandbox, &plan).await;
-            conclude(&inner, &live, end).await;
+        (true, Err(outcome)) => {
+            conclude(inner, live, End::without_sandbox(outcome), &mut None).await;
+        }
+        (true, Ok((sandbox, turn, begun))) => {
+            let end = run(inner, live, sandbox, plan, begun).await;
+            conclude(inner, live, end, &mut None).await;
             drop(turn);
         }
     }
-    inner.live.remove(first.id);
+}
+
+/// Nobody knows of the execution, so there is nothing to account for yet: it is recorded with its end if
+/// that comes soon. If it can't be recorded it is ended, and the submission refused. The audit log has it
+/// before anything of it runs all the same.
+async fn drive_untold(
+    inner: &Arc<Inner>,
+    live: &Live,
+    plan: &Plan,
+    turn: oneshot::Receiver<Turn>,
+    recorded: Recorded,
+) {
+    let first = live.snapshot();
+    let life = async {
+        let accepted = inner.audit.write(audit::accepted(&first));
+        match tokio::join!(accepted, launch(inner, live, plan, turn)) {
+            (Err(error), launched) => {
+                if launched.is_ok() {
+                    destroy(inner, live).await;
+                }
+                (Err(error), launched.ok().map(|(_, turn, _)| turn))
+            }
+            (Ok(()), Ok((sandbox, turn, begun))) => {
+                (Ok(run(inner, live, sandbox, plan, begun).await), Some(turn))
+            }
+            (Ok(()), Err(outcome)) => (Ok(End::without_sandbox(outcome)), None),
+        }
+    };
+    let note = async {
+        sleep(NOTE_UNTOLD).await;
+        inner.store.insert(&live.snapshot()).await
+    };
+    tokio::pin!(life, note);
+    let mut recorded = Some(recorded);
+    let (end, turn) = tokio::select! {
+        biased;
+        ended = &mut life => ended,
+        noted = &mut note => match noted {
+            Ok(()) => {
+                live.recorded.store(true, Ordering::Relaxed);
+                if let Some(recorded) = recorded.take() {
+                    drop(recorded.send(Ok(()))); // whoever submitted may be gone
+                }
+                life.await
+            }
+            Err(error) => {
+                live.cancelled.send_replace(true);
+                let (end, turn) = life.await;
+                let sandbox = end.as_ref().ok().and_then(|end| end.sandbox.as_ref());
+                remove(inner, live, sandbox).await;
+                note_unrecorded(inner, &first, &error);
+                refuse(recorded.take(), Unrecorded::Store(error));
+                return drop(turn);
+            }
+        },
+    };
+    match end {
+        Ok(end) => conclude(inner, live, end, &mut recorded).await,
+        Err(error) => refuse(recorded.take(), Unrecorded::Audit(error)),
+    }
+    drop(turn);
+}
+
+/// Waits for the execution's turn and has its sandbox made.
+async fn launch(
+    inner: &Inner,
+    live: &Live,
+    plan: &Plan,
+    turn: oneshot::Receiver<Turn>,
+) -> Result<(Sandbox, Turn, Instant), Outcome> {
+    let submitted = Instant::now();
+    let turn = wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
+    inner.metrics.turn(submitted.elapsed());
+    let begun = Instant::now();
+    live.change(|execution| execution.state = State::Launching);
+    let (owner, disk) = (live.execution.borrow().owner_uid, inner.host.disk());
+    let request = plan.prepare(live.id().bits(), owner, inner.landlock_floor(), disk);
+    let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;
+    Ok((sandbox, turn, begun))
 }
 
 /// Has a submission in the audit log and then in the store.
@@ -106,10 +211,22 @@ async fn record_first(inner: &Inner, first: &Execution) -> Result<(), Unrecorded
     inner.audit.write(audit::accepted(first)).await.map_err(Unrecorded::Audit)?;
     let inserted = inner.store.insert(first).await;
     if let Err(error) = &inserted {
-        let subject = audit::subject(first);
-        inner.audit.note(audit::recovery(subject, "written_off", Some(&error.to_string())));
+        note_unrecorded(inner, first, error);
     }
     inserted.map_err(Unrecorded::Store)
+}
+
+/// The audit log has a submission that the store refused.
+fn note_unrecorded(inner: &Inner, first: &Execution, error: &StoreError) {
+    let subject = audit::subject(first);
+    inner.audit.note(audit::recovery(subject, "written_off", Some(&error.to_string())));
+}
+
+/// Tells whoever submitted an execution that it is not recorded; they may be gone.
+fn refuse(recorded: Option<Recorded>, error: Unrecorded) {
+    if let Some(recorded) = recorded {
+        drop(recorded.send(Err(error)));
+    }
 }
 
 /// Goes on with an execution whose sandbox outlived the daemon that started it. `ran` is how long it has
@@ -121,7 +238,8 @@ pub async fn adopt(
     ran: Result<Duration, &str>,
     globs: GlobSelection,
 ) {
-    let turn = inner.admission.already_running(live.snapshot().owner_uid);
+    let first = live.snapshot();
+    let turn = inner.admission.already_running(first.owner_uid, plan::need(&first.limits));
     let end = match ran {
         Ok(ran) => {
             thaw(&sandbox);
@@ -137,7 +255,7 @@ pub async fn adopt(
             End::without_sandbox(Outcome::Lost { reason: reason.to_owned() })
         }
     };
-    conclude(&inner, &live, end).await;
+    conclude(&inner, &live, end, &mut None).await;
     drop(turn);
     inner.live.remove(live.id());
 }
@@ -145,7 +263,7 @@ pub async fn adopt(
 /// Ends an execution of which nothing is left but its record.
 pub async fn write_off(inner: Arc<Inner>, live: Arc<Live>, reason: &str) {
     let outcome = Outcome::Lost { reason: reason.to_owned() };
-    conclude(&inner, &live, End::without_sandbox(outcome)).await;
+    conclude(&inner, &live, End::without_sandbox(outcome), &mut None).await;
     inner.live.remove(live.id());
 }
 
@@ -179,7 +297,7 @@ async fn wait_for_turn(
 }
 
 /// Writes the submission's files, starts the payload and stays with it.
-async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan) -> End {
+async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan, begun: Instant) -> End {
     if let Err(outcome) = write_files(&sandbox, plan).await {
         destroy(inner, live).await;
         return End::without_sandbox(outcome);
@@ -188,6 +306,7 @@ async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan) -> E
         execution.state = State::Running;
         execution.started_at = Some(clock::now());
     });
+    inner.metrics.start(begun.elapsed());
     let (stdin, start) = (sandbox.take(Descriptor::Stdin), sandbox.take(Descriptor::Start));
     let give = async {
         if let (Some(stdin), Some(start)) = (stdin, start) {
@@ -238,6 +357,7 @@ async fn attend(
     give: impl Future<Output = ()>,
 ) -> End {
     let started = Instant::now();
+    live.measure(Some(Meter::new(&sandbox)));
     let limits = live.snapshot().limits;
     let left = Duration::from_millis(limits.wall_time).saturating_sub(ran);
     let streams = (sandbox.take(Descriptor::Stdout), sandbox.take(Descriptor::Stderr));
@@ -257,6 +377,9 @@ async fn attend(
     let together = async { tokio::join!(life, give).0 };
     let note = async {
         sleep(NOTE_START).await;
+        if !live.recorded.load(Ordering::Relaxed) {
+            return; // its first record will say so
+        }
         if let Err(error) = inner.store.enqueue_update(&live.snapshot()).await {
             tracing::error!(%error, execution_id = %live.id(), "can't record a start");
         }
@@ -393,15 +516,20 @@ async fn try_destroy(launcher: &Launcher, id: ExecutionId) -> Result<(), LaunchE
     }
 }
 
-/// Makes the end durable while the launcher removes the sandbox, then tells it.
-async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
-    let removed = async {
-        if let Some(sandbox) = &end.sandbox {
-            // The launcher serves one request after the other, so it is not kept waiting for this.
-            wait_for_death(inner, live, sandbox).await;
-            destroy(inner, live).await;
-        }
-    };
+/// Has the launcher remove a sandbox whose payload has ended.
+async fn remove(inner: &Inner, live: &Live, sandbox: Option<&Sandbox>) {
+    if let Some(sandbox) = sandbox {
+        // The launcher serves one request after the other, so it is not kept waiting for this.
+        wait_for_death(inner, live, sandbox).await;
+        destroy(inner, live).await;
+    }
+}
+
+/// Makes the end durable while the launcher removes the sandbox, then tells it. With somebody who waits
+/// for a first record, this is the first.
+async fn conclude(inner: &Arc<Inner>, live: &Live, end: End, first: &mut Option<Recorded>) {
+    let removed = remove(inner, live, end.sandbox.as_ref());
+    live.measure(None);
     live.capture.finish();
     let mut finished = live.snapshot();
     finished.state = State::Finished;
@@ -411,12 +539,17 @@ async fn conclude(inner: &Arc<Inner>, live: &Live, end: End) {
     finished.artifact_count = end.artifacts.artifacts.len() as u64;
     finished.artifacts_truncated = end.artifacts.truncated;
     let audited = audit_end(inner, &finished);
-    let record = record(inner, live, &mut finished, &end.artifacts);
+    let record = record(inner, live, &mut finished, &end.artifacts, first);
     let (recorded, (), ()) = tokio::join!(record, audited, removed);
     if recorded {
+        inner.metrics.finished(&finished);
         journal::finished(&finished);
+        inner.approvals.end(live.id()).await;
         live.change(|execution| *execution = finished);
         inner.note_finished();
+        if let Some(first) = first.take() {
+            drop(first.send(Ok(()))); // whoever submitted may be gone
+        }
     }
 }
 
@@ -443,12 +576,14 @@ fn audit_end(inner: &Arc<Inner>, finished: &Execution) -> impl Future<Output = (
 }
 
 /// Has output, artifacts and the record on disk, in this order; however often it takes. False if the
-/// daemon is being stopped: whoever comes next finds the execution unfinished.
+/// daemon is being stopped: whoever comes next finds the execution unfinished. False too if the first
+/// record can't be written: whoever waits for it is told so.
 async fn record(
     inner: &Arc<Inner>,
     live: &Live,
     finished: &mut Execution,
     artifacts: &ArtifactList,
+    first: &mut Option<Recorded>,
 ) -> bool {
     let kept = &finished.output;
     if kept.stdout.kept + kept.stderr.kept > 0 || !artifacts.artifacts.is_empty() {
@@ -457,9 +592,24 @@ async fn record(
             tracing::error!(%error, execution_id = %live.id(), "output may not be on disk");
         }
     }
+    if let Some(recorded) = first.take() {
+        finished.finished_at = Some(clock::now());
+        let begun = Instant::now();
+        let result = inner.store.insert_finished(finished, artifacts).await;
+        inner.metrics.stored("finish", begun.elapsed());
+        if result.is_ok() {
+            *first = Some(recorded);
+            return true;
+        }
+        drop(recorded.send(result.map_err(Unrecorded::Store))); // whoever submitted may be gone
+        return false;
+    }
     loop {
         finished.finished_at = Some(clock::now());
-        match inner.store.finish(finished, artifacts).await {
+        let begun = Instant::now();
+        let written = inner.store.finish(finished, artifacts).await;
+        inner.metrics.stored("finish", begun.elapsed());
+        match written {
             // An earlier try may have reached the disk though it was answered with an error.
             Ok(()) | Err(StoreError::AlreadyFinished(_)) => return true,
             Err(StoreError::Closed) => return false,

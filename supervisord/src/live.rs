@@ -1,7 +1,8 @@
 //! Executions that have not finished: what their drivers publish and what others may ask of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use supervisor_api::{Execution, ExecutionId};
 use supervisor_launch::seccomp::Profile;
@@ -10,6 +11,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::capture::Capture;
 use crate::session::Use;
+use crate::top::Meter;
 
 /// One execution that has not finished. Its driver alone changes it.
 pub struct Live {
@@ -26,6 +28,10 @@ pub struct Live {
     /// The session in whose workspace it runs, which is not removed as long as this is held; `None` for
     /// one that goes with it.
     pub session: Option<Use>,
+    /// Whether there is a record of it.
+    pub recorded: AtomicBool,
+    /// What tells what it uses, while it has a sandbox.
+    pub meter: Mutex<Option<Arc<Meter>>>,
 }
 
 impl Live {
@@ -37,6 +43,16 @@ impl Live {
     /// Changes what others see.
     pub fn change(&self, change: impl FnOnce(&mut Execution)) {
         self.execution.send_modify(change);
+    }
+
+    /// What tells what it uses, while it has a sandbox.
+    pub fn meter(&self) -> Option<Arc<Meter>> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says what tells what it uses, or that nothing does any more.
+    pub fn measure(&self, meter: Option<Meter>) {
+        *self.meter.lock().unwrap_or_else(PoisonError::into_inner) = meter.map(Arc::new);
     }
 
     /// What it is by now.

@@ -14,6 +14,7 @@ use supervisor_policy::{
     check_environment_value,
 };
 
+use crate::admission::Need;
 use crate::session::Record as Session;
 use crate::workspace::{GlobSelection, WorkingDirectory, check_files};
 
@@ -134,6 +135,15 @@ impl Plan {
         })
     }
 
+    /// What it takes of its owner's ceilings.
+    pub fn need(&self) -> Need {
+        match self.kept {
+            // Its workspace counts as long as its session lives.
+            Some(_) => Need { workspace: 0, ..need(&self.limits) },
+            None => need(&self.limits),
+        }
+    }
+
     /// The launch request. Where the host has no workspaces on disk, it is for one in memory: in strict
     /// mode no such submission gets here, and in best-effort mode the result says it.
     pub fn prepare(&self, execution: u128, owner: u32, landlock: u8, disk: Storage) -> Prepare {
@@ -154,6 +164,11 @@ impl Plan {
             workspace,
         }
     }
+}
+
+/// What an execution with these limits takes of its owner's ceilings.
+pub fn need(limits: &Limits) -> Need {
+    Need { memory: limits.memory_max, workspace: limits.workspace_bytes }
 }
 
 /// The part of the limits that the launcher and init apply.

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fs;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -42,6 +43,8 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
         let subject = Subject { execution, ..Subject::default() };
         inner.audit.note(audit::recovery(subject, "destroyed", Some("nothing is known of it")));
     }
+    let live = unfinished.iter().map(|execution| execution.id).collect();
+    inner.approvals.restore(&live).await;
     for execution in unfinished {
         take_over(inner, execution, &living).await?;
     }
@@ -122,6 +125,8 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
         capture,
         cancelled: watch::Sender::new(false),
         session,
+        recorded: AtomicBool::new(true),
+        meter: Mutex::default(),
     }))
 }
 

@@ -26,10 +26,13 @@ impl Supervisor {
     pub async fn read_anew(&self) -> Result<Reloaded, ApiError> {
         let inner = self.inner().clone();
         let reloaded = spawn_blocking(move || {
-            inner.settings.reload(|generation| {
-                inner.roles.replace(&generation.admin_uids, &generation.admin_gids);
-                inner.admission.bound(generation.bounds);
-            })
+            inner.settings.reload(
+                |credentials| inner.credentials.replace(credentials),
+                |generation| {
+                    inner.roles.replace(&generation.admin_uids, &generation.admin_gids);
+                    inner.admission.bound(generation.bounds);
+                },
+            )
         });
         let in_force = self.inner().settings.current().number;
         match reloaded.await {

@@ -9,26 +9,31 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use supervisor_api::{Mode, State, What};
 use supervisor_launch::VERSION;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::approval::Approvals;
 use crate::audit::{self, Audit};
+use crate::budget::Ledger;
 use crate::confine;
+use crate::credentials::{Credentials, Loaded, TokenEndpoints};
 use crate::dbus;
 use crate::host::Host;
 use crate::http::{Roles, Server};
 use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::LiveSet;
+use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::reach::reach;
 use crate::recovery;
@@ -37,6 +42,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
 use crate::systemd;
+use crate::top::Readings;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -49,15 +55,26 @@ const PROBE: Duration = Duration::from_secs(30);
 /// How long the records of lost executions may take when the launcher is gone.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
+/// Mode of the API's socket: who may reach it is its directory's mode, and who calls is told by the kernel.
+const ANYBODY: u32 = 0o666;
+
+/// Mode of the metrics' socket, where whoever connects may read: the daemon's own user and group.
+const OWN_GROUP: u32 = 0o660;
+
 /// Everything a daemon is made from.
 struct Parts {
     listener: UnixListener,
+    metrics: Option<UnixListener>,
     /// Its socket, and the version it speaks.
     launcher: (OwnedFd, u16),
     state: PathBuf,
     settings: Settings,
+    credentials: Loaded,
+    token_endpoint_networks: Vec<IpNet>,
     bus: dbus::Address,
     audit: audit::Settings,
+    /// Uids that may answer what a policy has a person asked.
+    operators: Vec<u32>,
 }
 
 /// Runs the installed service.
@@ -66,19 +83,32 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let mut sockets = systemd::sockets()?;
     journal::begin("info")?;
     confine::harden()?;
-    let (settings, config) = Settings::read(path)?;
+    let (settings, config, credentials) = Settings::read(path)?;
     let launcher = reach(&config.launcher)?;
     let listener = match sockets.remove(systemd::API_SOCKET) {
         Some(socket) => listening(socket)?,
-        None => listen(&config.socket)?,
+        None => listen(&config.socket, ANYBODY)?,
+    };
+    let metrics = match sockets.remove(systemd::METRICS_SOCKET) {
+        Some(socket) => Some(listening(socket)?),
+        None => config.metrics.as_deref().map(|path| listen(path, OWN_GROUP)).transpose()?,
     };
     if let Some(name) = sockets.keys().next() {
         return Err(format!("nothing listens on a socket of the name {name:?}").into());
     }
     confine::restrict()?;
-    let audit = audit::Settings::from(&config.audit);
-    let (state, bus) = (config.state, config.dbus);
-    let parts = Parts { listener, launcher, state, settings, bus, audit };
+    let parts = Parts {
+        listener,
+        metrics,
+        launcher,
+        state: config.state,
+        settings,
+        credentials,
+        token_endpoint_networks: config.token_endpoint_networks,
+        bus: config.dbus,
+        audit: audit::Settings::from(&config.audit),
+        operators: config.operators.uids,
+    };
     runtime()?.block_on(serve(parts, Until::Signal))
 }
 
@@ -104,9 +134,18 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let settings = Settings::builtin(mode)?;
     let state = PathBuf::from(confine::STATE);
     let ready = format!("ready {directory}/api.sock");
-    let bus = dbus::Address::Off;
-    let audit = audit::Settings::default();
-    let parts = Parts { listener, launcher, state, settings, bus, audit };
+    let parts = Parts {
+        listener,
+        metrics: None,
+        launcher,
+        state,
+        settings,
+        credentials: Loaded::default(),
+        token_endpoint_networks: Vec::new(),
+        bus: dbus::Address::Off,
+        audit: audit::Settings::default(),
+        operators: Vec::new(),
+    };
     runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
 }
 
@@ -133,24 +172,28 @@ fn listening(socket: OwnedFd) -> io::Result<UnixListener> {
 
 /// Listens on the API's socket. One that a daemon left that was killed is replaced; the store's lock
 /// keeps a second living daemon away.
-fn listen(path: &Path) -> io::Result<UnixListener> {
+fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?; // who may reach it is its directory's mode
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, launcher, state, settings, bus, audit: log } = parts;
+    let Parts { listener, metrics, launcher, state, settings, bus, .. } = parts;
     let store = Store::open(&state)?;
-    let audit = Audit::open(&state, log)?;
+    let audit = Audit::open(&state, parts.audit)?;
     let first = settings.current();
     let started = audit::start(&first.policies, first.mode, audit.key().public_key, audit.head());
     audit.write(started).await?;
+    let budgets = Ledger::open(&state)?;
+    let approvals = Approvals::open(&state, audit.clone(), parts.operators)?;
+    let dial = Arc::new(TokenEndpoints::new(parts.token_endpoint_networks));
+    let credentials = Credentials::open(&state, parts.credentials, dial)?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher.0, launcher.1)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
@@ -164,16 +207,22 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let supervisor = Supervisor::new(Inner {
         store,
         audit: audit.clone(),
+        budgets: budgets.clone(),
+        approvals,
         launcher,
         admission: Admission::new(first.bounds),
         live: LiveSet::default(),
-        sessions: SessionSet::new(first.session_bounds),
+        sessions: SessionSet::default(),
         archives: Arc::new(Semaphore::new(session::ARCHIVES)),
         places,
         settings,
         roles: roles.clone(),
+        credentials,
         host,
         finished: AtomicU64::new(0),
+        metrics: Metrics::default(),
+        readings: Readings::default(),
+        start: Instant::now(),
     });
     recovery::recover(supervisor.inner()).await?;
     listener.set_nonblocking(true)?;
@@ -182,6 +231,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let expiry = tokio::spawn(session::watch(supervisor.clone()));
     let bus = tokio::spawn(dbus::serve(supervisor.clone(), bus, stopped.clone()));
     let server = Server::new(Arc::new(supervisor.clone()), roles);
+    let counts = serve_metrics(&supervisor, metrics, stopped.clone())?;
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
     systemd::ready("serving, generation 1");
     let ended = tokio::select! {
@@ -194,11 +244,26 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     expiry.abort();
     serving.await?;
     bus.await?;
+    counts.await?;
     let closed = supervisor.inner().store.close().await;
+    budgets.close().await;
     audit.note(What::Stop.about_nobody());
     audit.close().await;
     closed?;
     ended
+}
+
+/// Serves the metrics, and nothing else, on a socket of their own, where there is one.
+fn serve_metrics(
+    supervisor: &Supervisor,
+    listener: Option<UnixListener>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let Some(listener) = listener else { return Ok(tokio::spawn(async {})) };
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let server = Server::of_metrics(Arc::new(supervisor.clone()));
+    Ok(tokio::spawn(async move { server.serve(listener, stop).await }))
 }
 
 /// Without a launcher there is nothing to do but to record what was lost with it, and to end: whoever

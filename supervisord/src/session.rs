@@ -20,5 +20,5 @@ mod transfer;
 pub use expiry::watch;
 pub use record::Record;
 pub use recovery::recover;
-pub use set::{Bounds, Kept, SessionSet, Use};
+pub use set::{Kept, SessionSet, Use};
 pub use transfer::{ARCHIVES, Unpacking, Upload};

@@ -9,13 +9,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use supervisor_api::Mode;
-use supervisor_policy::{Floor, PolicySet};
+use supervisor_api::{Mode, PolicyReference};
+use supervisor_egress::credential::CredentialName;
+use supervisor_policy::{Floor, PolicySet, Resolved};
 
 use crate::accounts;
 use crate::admission::Bounds;
 use crate::config::Config;
-use crate::session;
+use crate::credentials::{CredentialError, Loaded};
+use crate::supervisor::reference;
 
 /// Name of root's floor among the policy files.
 const FLOOR: &str = "floor.toml";
@@ -40,11 +42,17 @@ pub struct Generation {
     pub admin_gids: Vec<u32>,
     /// How many executions there may be.
     pub bounds: Bounds,
-    /// How many sessions there may be; only a restart changes it.
-    pub session_bounds: session::Bounds,
+    /// Each policy's name and digest, counted once.
+    references: HashMap<String, PolicyReference>,
 }
 
 impl Generation {
+    /// The name and digest of a policy, as its executions say them.
+    pub fn reference(&self, policy: &Resolved) -> PolicyReference {
+        let known = self.references.get(policy.name());
+        known.cloned().unwrap_or_else(|| reference(policy))
+    }
+
     /// The names of the policies.
     pub fn policy_names(&self) -> Vec<String> {
         self.policies.iter().map(|policy| policy.name().to_owned()).collect()
@@ -116,11 +124,22 @@ impl Settings {
         Ok(Self::of(None, generation))
     }
 
-    /// Reads the files for the first time.
-    pub fn read(path: &Path) -> Result<(Self, Config), SettingsError> {
-        let (generation, config) = read(path, 1)?;
+    /// Reads the files for the first time, and the values of credentials.
+    pub fn read(path: &Path) -> Result<(Self, Config, Loaded), SettingsError> {
+        let (generation, config, credentials) = read(path, 1)?;
         let source = Source { path: path.to_owned(), fixed: fixed(&config) };
-        Ok((Self::of(Some(source), generation), config))
+        Ok((Self::of(Some(source), generation), config, credentials))
+    }
+
+    /// Reads the value of one credential anew, as the configuration now has it.
+    pub fn read_credential(&self, name: &CredentialName) -> Result<Loaded, CredentialError> {
+        let unknown = || CredentialError::unknown(name);
+        let path = &self.source.as_ref().ok_or_else(unknown)?.path;
+        let config =
+            Config::read(path).map_err(|error| CredentialError::configuration(path, error))?;
+        let mut named = config.credential;
+        named.retain(|credential| credential.name() == name.as_str());
+        if named.is_empty() { Err(unknown()) } else { Loaded::read(&named) }
     }
 
     fn of(source: Option<Source>, generation: Generation) -> Self {
@@ -133,21 +152,24 @@ impl Settings {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the files again and, if all of them can be used, puts them in force; `apply` passes on what
-    /// others hold a copy of. Blocks on the files.
+    /// Reads the files again and, if all of them can be used, puts them in force; `replace` takes the
+    /// credentials or refuses them, and `apply` passes on what others hold a copy of. Blocks on the
+    /// files.
     pub fn reload(
         &self,
+        replace: impl FnOnce(Loaded) -> Result<(), CredentialError>,
         apply: impl FnOnce(&Generation),
     ) -> Result<Arc<Generation>, SettingsError> {
         let source = self.source.as_ref().ok_or_else(|| {
             SettingsError::refuse("a standalone supervisor has no configuration to read anew")
         })?;
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let (generation, config) = read(&source.path, self.current().number + 1)?;
+        let (generation, config, credentials) = read(&source.path, self.current().number + 1)?;
         if let Some((key, _)) = fixed(&config).iter().find(|pair| !source.fixed.contains(pair)) {
             let problem = format!("{key} in {} takes a restart to change", source.path.display());
             return Err(SettingsError::refuse(problem));
         }
+        replace(credentials).map_err(unusable_credentials)?;
         let generation = Arc::new(generation);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = generation.clone();
         apply(&generation);
@@ -163,11 +185,16 @@ fn fixed(config: &Config) -> [(&'static str, PathBuf); 3] {
     ]
 }
 
-fn read(path: &Path, number: u64) -> Result<(Generation, Config), SettingsError> {
+fn unusable_credentials(error: CredentialError) -> SettingsError {
+    SettingsError::because("can't use the credentials", error)
+}
+
+fn read(path: &Path, number: u64) -> Result<(Generation, Config, Loaded), SettingsError> {
     let failed = || format!("can't use the configuration {}", path.display());
     let config = Config::read(path).map_err(|error| SettingsError::because(failed(), error))?;
     let generation = generation(number, read_policies(&config.policies)?, &config)?;
-    Ok((generation, config))
+    let credentials = Loaded::read(&config.credential).map_err(unusable_credentials)?;
+    Ok((generation, config, credentials))
 }
 
 fn generation(
@@ -184,15 +211,17 @@ fn generation(
     let mut admin_gids = accounts::gids(&config.admins.groups).map_err(admins)?;
     admin_uids.extend(&config.admins.uids);
     admin_gids.extend(&config.admins.gids);
+    let references =
+        policies.iter().map(|policy| (policy.name().to_owned(), reference(policy))).collect();
     Ok(Generation {
         number,
+        references,
         policies,
         default_policy: config.default_policy.clone(),
         mode: config.mode,
         admin_uids,
         admin_gids,
         bounds: Bounds::from(&config.bounds),
-        session_bounds: session::Bounds::from(&config.bounds),
     })
 }
 

@@ -31,8 +31,8 @@ pub fn run(strict: bool) -> io::Result<ExitStatus> {
     let directory = make_directory()?;
     // The launcher's alone. What is in it never has a name, so it is empty at the end too.
     let workspaces = directory.with_extension("workspaces");
-    DirBuilder::new().mode(0o700).create(&workspaces)?;
-    let status = run_in(&directory, &workspaces, &ids, strict);
+    let made = DirBuilder::new().mode(0o700).create(&workspaces);
+    let status = made.and_then(|()| run_in(&directory, &workspaces, &ids, strict));
     let removed = fs::remove_dir_all(&directory).and(fs::remove_dir_all(&workspaces));
     let status = status?;
     removed.map(|()| status)

@@ -104,12 +104,30 @@ impl Store {
         execution: &Execution,
         artifacts: &ArtifactList,
     ) -> Result<(), StoreError> {
+        self.end(execution, artifacts, false).await
+    }
+
+    /// Records the end of an execution that need not have been recorded before.
+    pub async fn insert_finished(
+        &self,
+        execution: &Execution,
+        artifacts: &ArtifactList,
+    ) -> Result<(), StoreError> {
+        self.end(execution, artifacts, true).await
+    }
+
+    async fn end(
+        &self,
+        execution: &Execution,
+        artifacts: &ArtifactList,
+        is_new: bool,
+    ) -> Result<(), StoreError> {
         let ended = execution.state == State::Finished && execution.outcome.is_some();
         demand(execution, ended, "finish")?;
         let record = Record::new(execution)?;
         let artifacts = serde_json::to_string(artifacts)
             .map_err(|source| StoreError::Record { id: execution.id.to_string(), source })?;
-        self.write(|reply| Write::Finish { record, artifacts, reply }).await
+        self.write(|reply| Write::Finish { record, artifacts, is_new, reply }).await
     }
 
     /// One execution.

@@ -1,18 +1,19 @@
 //! The operations. Front ends only convert to and from these methods; each one reads as the
 //! specification of what it does.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, ControlStatus, Doctor, ErrorCode, Execution, ExecutionId,
-    ExecutionList, Mode, OutputSummary, PolicyReference, SessionId, State, Stream, Subject,
-    SubmitRequest, Usage,
+    ApiError, Artifact, ArtifactList, AuditFilter, AuditPage, BudgetList, ControlStatus, Doctor,
+    ErrorCode, Execution, ExecutionId, ExecutionList, Mode, OutputSummary, PolicyReference,
+    SessionId, State, Stream, Subject, SubmitRequest, Top, TopLine, Usage,
 };
 use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
@@ -21,22 +22,27 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::approval::Approvals;
 use crate::audit::{self, Audit};
+use crate::budget::Ledger;
 pub use crate::capture::CaptureReader as OutputReader;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
-use crate::driver::{self, Unrecorded};
+use crate::credentials::Credentials;
+use crate::driver::{self, Told, Unrecorded};
 use crate::host::Host;
 use crate::http::Roles;
 use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::{Live, LiveSet};
+use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::plan::{self, Plan};
 use crate::recovery;
 use crate::session::{Kept, SessionSet};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
+use crate::top::Readings;
 use crate::workspace::open_artifact;
 
 /// What a caller may do.
@@ -96,6 +102,10 @@ pub struct Inner {
     pub store: Store,
     /// Where every decision is recorded.
     pub audit: Audit,
+    /// What requests may still be made.
+    pub budgets: Ledger,
+    /// What a person is asked.
+    pub approvals: Approvals,
     /// Who makes sandboxes.
     pub launcher: Launcher,
     /// Who runs when.
@@ -112,10 +122,18 @@ pub struct Inner {
     pub settings: Settings,
     /// Who is an administrator.
     pub roles: Roles,
+    /// What policies may bind.
+    pub credentials: Credentials,
     /// What the host can enforce.
     pub host: Host,
     /// How many executions have finished since the daemon started.
     pub finished: AtomicU64,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What was last read of all that runs.
+    pub readings: Readings,
+    /// When the daemon started.
+    pub start: Instant,
 }
 
 /// After how many finished executions old records are retired. The bound on records is kept to
@@ -160,7 +178,9 @@ impl Supervisor {
         &self.inner
     }
 
-    /// Runs a payload in a fresh sandbox.
+    /// Runs a payload in a fresh sandbox; returns once it is recorded. With `wait` the caller says that it
+    /// tells nobody before the end, so an execution that is done soon is recorded with its end at once
+    /// and returned finished; any other has yet to be waited for, by [`status`](Self::status).
     pub async fn submit(
         &self,
         caller: &Caller,
@@ -172,11 +192,13 @@ impl Supervisor {
         let session = request.session.map(|id| self.own_session(caller, id)).transpose()?;
         let name = policy_name(&request, session.as_deref(), &generation)?;
         let program = program(&request);
-        let wait = request.wait;
         match self.accept(caller, &generation, &name, request, session).await {
-            Ok(live) if wait => self.finished(&live).await,
-            Ok(live) => Ok(live.snapshot()),
+            Ok(live) => {
+                self.inner.metrics.submission(Ok(&live.execution.borrow()));
+                Ok(self.snapshot(&live))
+            }
             Err(refusal) => {
+                self.inner.metrics.submission(Err(refusal.code));
                 journal::refused(caller, &name, &refusal);
                 let subject = Subject { uid: Some(caller.uid), ..Subject::default() };
                 audit.write(audit::refused(subject, &name, program, &refusal)).await?;
@@ -200,7 +222,7 @@ impl Supervisor {
         }
         let policy = policy(generation, name)?;
         let session = session.map(|session| session.run()).transpose()?;
-        let (labels, language) = (request.labels.clone(), request.language);
+        let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
         let globs = request.artifacts.globs.clone();
         let held = session.as_ref().map(|held| held.session().record());
         let plan = if globs.is_empty() {
@@ -220,11 +242,12 @@ impl Supervisor {
             },
             owner_uid: caller.uid,
             state: State::Queued,
+            queue_position: None,
             outcome: None,
             argv: plan.argv.clone(),
             language,
             labels,
-            policy: reference(&policy),
+            policy: generation.reference(&policy),
             limits: plan.limits,
             created_at: clock::now(),
             started_at: None,
@@ -234,14 +257,19 @@ impl Supervisor {
             artifact_count: 0,
             artifacts_truncated: false,
             controls: Vec::new(),
+            waits_for: Vec::new(),
         };
         let id = execution.id;
-        let turn = inner.admission.line_up(caller.uid)?;
-        let place = inner.places.make(id, &globs).map_err(storage)?;
+        let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
+        if !globs.is_empty() || !plan.stdin.is_empty() {
+            inner.places.make(id, &globs).map_err(storage)?;
+        }
         if !plan.stdin.is_empty() {
             inner.places.owe_input(id).map_err(storage)?;
         }
-        let capture = Capture::create(place, plan.limits.output_bytes).map_err(storage)?;
+        let places = inner.places.clone();
+        let make_place = Box::new(move || places.make(id, &[]));
+        let capture = Capture::create(make_place, plan.limits.output_bytes);
         let live = Arc::new(Live {
             profile: plan.profile,
             place: plan.workspace,
@@ -249,10 +277,13 @@ impl Supervisor {
             capture,
             cancelled: watch::Sender::new(false),
             session,
+            recorded: AtomicBool::new(false),
+            meter: Mutex::default(),
         });
         inner.live.insert(id, live.clone());
         let (recorded, record) = oneshot::channel();
-        tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, recorded));
+        let told = if wait { Told::AtTheEnd } else { Told::AtOnce };
+        tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, (told, recorded)));
         record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
         journal::submitted(&live.snapshot());
         Ok(live)
@@ -267,11 +298,11 @@ impl Supervisor {
     ) -> Result<Execution, ApiError> {
         let Some(live) = self.own_live(caller, id) else { return self.recorded(caller, id).await };
         if wait.is_zero() {
-            return Ok(live.snapshot());
+            return Ok(self.snapshot(&live));
         }
         match timeout(wait, self.finished(&live)).await {
             Ok(finished) => finished,
-            Err(_elapsed) => Ok(live.snapshot()),
+            Err(_elapsed) => Ok(self.snapshot(&live)),
         }
     }
 
@@ -294,7 +325,7 @@ impl Supervisor {
         let mut page = page.map_err(|error| from_store(&error))?;
         for execution in &mut page.executions {
             if let Some(live) = self.inner.live.get(execution.id) {
-                *execution = live.snapshot();
+                *execution = self.snapshot(&live);
             }
         }
         Ok(page)
@@ -314,7 +345,7 @@ impl Supervisor {
             let found = store.list(owner, Among::Unfinished, page.next, query.limit).await;
             let found = found.map_err(|error| from_store(&error))?;
             let live = found.executions.iter().filter_map(|each| self.inner.live.get(each.id));
-            let snapshots = live.map(|live| live.snapshot());
+            let snapshots = live.map(|live| self.snapshot(&live));
             page.executions.extend(snapshots.filter(|execution| execution.state == state));
             page.next = found.next;
             if page.next.is_none() || !page.executions.is_empty() {
@@ -338,15 +369,23 @@ impl Supervisor {
             None => {
                 let execution = self.recorded(caller, id).await?;
                 self.note_administration(caller, &execution, "output")?;
-                let place = self.inner.places.open_place(id).map_err(storage)?;
-                let limit = execution.limits.output_bytes;
-                let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
-                let capture = reopened.map_err(internal)?.map_err(storage)?;
-                capture.finish();
-                capture
+                self.kept(id, execution.limits.output_bytes).await?
             }
         };
         Ok(capture.reader(query.stream, query.offset, query.follow))
+    }
+
+    /// The output of an execution that has finished.
+    async fn kept(&self, id: ExecutionId, limit: u64) -> Result<Arc<Capture>, ApiError> {
+        let place = match self.inner.places.open_place(id) {
+            // It said nothing, so nothing was made for it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Capture::nothing()),
+            other => other.map_err(storage)?,
+        };
+        let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
+        let capture = reopened.map_err(internal)?.map_err(storage)?;
+        capture.finish();
+        Ok(capture)
     }
 
     /// Ends an execution; returns when nothing of it runs any more.
@@ -394,9 +433,90 @@ impl Supervisor {
         Ok((artifact, file))
     }
 
+    /// What was decided about an execution, oldest first.
+    pub async fn decisions(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        let execution = match self.own_live(caller, id) {
+            Some(live) => live.snapshot(),
+            None => self.recorded(caller, id).await?,
+        };
+        let filter = AuditFilter {
+            execution: Some(id),
+            // Both are rounded, and records are written around them.
+            since: clock::shifted(&execution.created_at, -1),
+            until: execution.finished_at.and_then(|time| clock::shifted(&time, 60)),
+            ..AuditFilter::default()
+        };
+        self.inner.audit.search(filter, after, limit).await.map_err(internal)
+    }
+
+    /// Records of the audit log, oldest first; who is no administrator sees those about what is its own.
+    pub async fn audit(
+        &self,
+        caller: &Caller,
+        filter: AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        let uid = match caller.role {
+            Role::Admin => filter.uid,
+            Role::Agent if filter.uid.is_none_or(|uid| uid == caller.uid) => Some(caller.uid),
+            Role::Agent => {
+                let problem = "only administrators see what is recorded about others";
+                return Err(ApiError::new(ErrorCode::PermissionDenied, problem).with_field("uid"));
+            }
+        };
+        let filter = AuditFilter { uid, ..filter };
+        self.inner.audit.search(filter, after, limit).await.map_err(internal)
+    }
+
+    /// What is left of the caller's budgets; of all, for an administrator who asks.
+    pub fn budgets(&self, caller: &Caller, all: bool) -> Result<BudgetList, ApiError> {
+        if all && caller.role == Role::Agent {
+            let problem = "only administrators see everybody's budgets";
+            return Err(ApiError::new(ErrorCode::PermissionDenied, problem).with_field("all"));
+        }
+        Ok(self.inner.budgets.list((!all).then_some(caller.uid)))
+    }
+
     /// What this host can enforce.
     pub fn doctor(&self) -> Result<Doctor, ApiError> {
         Ok(self.inner.host.doctor(self.inner.settings.current().mode))
+    }
+
+    /// What runs just now and what it uses: the caller's own; an administrator's is everybody's.
+    pub async fn top(&self, caller: &Caller) -> Result<Top, ApiError> {
+        let inner = &self.inner;
+        let lines = inner.readings.now(&inner.live, inner.start).await.map_err(internal)?;
+        let mine = |line: &&TopLine| caller.role == Role::Admin || line.owner_uid == caller.uid;
+        // The reading may be older than an end that was told since.
+        let lives = |line: &&TopLine| {
+            let live = inner.live.get(line.id);
+            live.is_some_and(|live| live.execution.borrow().state != State::Finished)
+        };
+        let seen = lines.iter().filter(mine).filter(lives);
+        let mut executions: Vec<_> = seen.cloned().collect();
+        executions.sort_by(|one, other| one.started_at.cmp(&other.started_at));
+        let waiting = match caller.role {
+            Role::Admin => inner.admission.load().1,
+            Role::Agent => inner.admission.waiting_of(caller.uid),
+        };
+        Ok(Top { executions, waiting: waiting as u64 })
+    }
+
+    /// What the daemon counts, as text for Prometheus; administrators only.
+    pub fn metrics(&self, caller: &Caller) -> Result<String, ApiError> {
+        if caller.role == Role::Agent {
+            let problem = "only administrators see what the daemon counts";
+            return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
+        }
+        let (running, waiting) = self.inner.admission.load();
+        self.inner.metrics.text(running, waiting).map_err(internal)
     }
 
     /// The policies that a submission may name.
@@ -432,6 +552,17 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+
+    /// What an execution is by now, and while it waits, how long its line is.
+    fn snapshot(&self, live: &Live) -> Execution {
+        let mut execution = live.snapshot();
+        if execution.state == State::Queued {
+            let (uid, id) = (execution.owner_uid, execution.id);
+            execution.queue_position = self.inner.admission.position(uid, id);
+        }
+        execution.waits_for = self.inner.approvals.waiting(execution.id);
+        execution
     }
 
     /// A caller's own execution that has not finished; an administrator's are everybody's.

@@ -14,6 +14,9 @@ use tokio::time::{MissedTickBehavior, interval};
 /// The socket of the API, as its unit names it (`FileDescriptorName=`).
 pub const API_SOCKET: &str = "api";
 
+/// The socket of the metrics, where a unit has one.
+pub const METRICS_SOCKET: &str = "metrics";
+
 /// How many signs of life there are within the time that the watchdog allows for one.
 const SIGNS: u32 = 3;
 

@@ -31,11 +31,11 @@ pub async fn watch(sandbox: &Sandbox, limits: &Limits, seen: &AtomicU64) -> Limi
     let memory = held & Applied::MEMORY == 0;
     let share = held & Applied::CPU == 0;
     let period = if memory || share { ALERT } else { CALM };
-    let start = Instant::now();
-    // What was used before we came belongs to another watch: an adopted payload owes us nothing.
-    let before = cpu(sandbox).unwrap_or_default();
-    let mut ticks = interval_at(start + period, period);
+    let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    // What was used before the first look is owed to nobody: an adopted payload has paid for it, and
+    // most are done by then.
+    let mut since = None;
     loop {
         ticks.tick().await;
         if memory {
@@ -50,6 +50,7 @@ pub async fn watch(sandbox: &Sandbox, limits: &Limits, seen: &AtomicU64) -> Limi
             return Limit::CpuTime;
         }
         if share {
+            let (start, before) = *since.get_or_insert((Instant::now(), used));
             hold_back(sandbox, start, used.saturating_sub(before), limits.cpu_max).await;
         }
     }

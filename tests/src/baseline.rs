@@ -95,11 +95,20 @@ fn settle(look: impl Fn() -> Vec<String>) {
 /// Processes and cgroups of sandboxes that these launchers have made.
 fn leftovers(launchers: &[u32]) -> Vec<String> {
     let names: Vec<String> = launchers.iter().map(|pid| format!("supervisor-{pid}")).collect();
+    let mut seeds = Vec::new();
     let of_ours = |pid: &u32| {
         let cgroups = inspect::cgroups(*pid);
         let in_cgroup = names.iter().any(|name| cgroups.contains(&format!("/{name}/")));
-        let child = inspect::parent(*pid).is_some_and(|parent| launchers.contains(&parent));
-        in_cgroup || child || is_orphan(*pid)
+        let parent = inspect::parent(*pid).filter(|parent| launchers.contains(parent));
+        let is_sandbox = inspect::owner_uid(*pid).is_some_and(crate::is_sandbox_id);
+        if let (false, false, Some(launcher)) = (in_cgroup, is_sandbox, parent)
+            && inspect::process_ids().contains(&launcher)
+            && !seeds.contains(&launcher)
+        {
+            seeds.push(launcher); // one process of each living launcher: what inits are copies of
+            return false;
+        }
+        in_cgroup || parent.is_some() || is_orphan(*pid)
     };
     let processes = inspect::process_ids().into_iter().filter(of_ours);
     let mut left: Vec<String> = processes.map(|pid| format!("process {pid}")).collect();

@@ -37,6 +37,11 @@ pub struct Ended {
 }
 
 impl Client {
+    /// A caller as this uid at another socket of the daemon's.
+    pub fn at(socket: PathBuf, uid: Option<u32>) -> Self {
+        Self::new(socket, uid)
+    }
+
     pub(crate) fn new(socket: PathBuf, uid: Option<u32>) -> Self {
         Self { socket, uid }
     }

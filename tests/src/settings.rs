@@ -15,10 +15,16 @@ pub struct Settings {
     pub running_per_uid: usize,
     /// Executions that wait, of one uid.
     pub waiting_per_uid: usize,
+    /// The sum of the memory limits of what runs of one uid; 0 is no ceiling.
+    pub memory_per_uid: u64,
     /// Uids of administrators besides root.
     pub admins: Vec<u32>,
     /// Policy files by name, besides the built-in ones, which a directory of files replaces.
     pub policies: Vec<(String, String)>,
+    /// The bus to serve on: an address, or `off`.
+    pub dbus: String,
+    /// Whether the metrics have a socket of their own.
+    pub metrics: bool,
     /// The state directory is a file system of its own with so many bytes.
     pub state_bytes: Option<u64>,
 }
@@ -30,8 +36,11 @@ impl Default for Settings {
             running: 16,
             running_per_uid: 16,
             waiting_per_uid: 256,
+            memory_per_uid: 0,
             admins: Vec::new(),
             policies: Vec::new(),
+            dbus: "off".to_owned(),
+            metrics: false,
             state_bytes: None,
         }
     }
@@ -45,18 +54,25 @@ impl Settings {
             Mode::Strict => "strict",
             Mode::BestEffort => "best-effort",
         };
-        format!(
-            "socket = {:?}\nstate = {:?}\npolicies = {:?}\nlauncher = {:?}\nmode = {mode:?}\n\
+        let metrics = match self.metrics {
+            true => format!("metrics = {:?}\n", place("run/metrics.sock")),
+            false => String::new(),
+        };
+        metrics
+            + &format!(
+                "socket = {:?}\nstate = {:?}\npolicies = {:?}\nlauncher = {:?}\nmode = {mode:?}\ndbus = {:?}\n\
              [admins]\nuids = {:?}\n[bounds]\nrunning = {}\nrunning_per_uid = {}\n\
-             waiting_per_uid = {}\n",
-            place("run/api.sock"),
-            place("state"),
-            place("policies"),
-            place("run/launcher.sock"),
-            self.admins,
-            self.running,
-            self.running_per_uid,
-            self.waiting_per_uid,
-        )
+              waiting_per_uid = {}\nmemory_per_uid = {}\n",
+                place("run/api.sock"),
+                place("state"),
+                place("policies"),
+                place("run/launcher.sock"),
+                self.dbus,
+                self.admins,
+                self.running,
+                self.running_per_uid,
+                self.waiting_per_uid,
+                self.memory_per_uid,
+            )
     }
 }

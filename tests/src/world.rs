@@ -113,6 +113,15 @@ impl World {
         found
     }
 
+    /// The process that every init is a copy of.
+    #[track_caller]
+    pub fn seed(&self) -> u32 {
+        let mut found = inspect::process_ids();
+        found.retain(|pid| inspect::parent(*pid) == Some(self.launcher.pid()));
+        found.retain(|pid| inspect::owner_uid(*pid).is_some_and(|uid| !crate::is_sandbox_id(uid)));
+        found.pop().expect("the launcher has one")
+    }
+
     /// Ends what still runs, and fails if that or anything before left something behind.
     #[track_caller]
     fn verify(&mut self) {

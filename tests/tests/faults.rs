@@ -265,6 +265,27 @@ fn a_killed_init_takes_its_sandbox_along_and_it_is_lost() {
     assert_eq!(world.processes_of(id), [0; 0]);
 }
 
+/// FT-02. What inits are copies of is no sandbox's concern: those that run go on, one launch fails, and
+/// the next has a new one.
+#[test]
+fn a_killed_seed_costs_one_launch_at_the_most() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&bash("echo up; until [ -e stop ]; do sleep 0.05; done"));
+    agent.wait_for_words(id, "up");
+    let seed = world.seed();
+    kill(Pid::from_raw(i32::try_from(seed).expect("a pid")), Signal::SIGKILL).expect("root may");
+    let failed = agent.run(&argv(&["true"]));
+    assert!(
+        matches!(&failed.execution.outcome, Some(Outcome::SetupFailed { step, .. }) if step == "clone"),
+        "{failed:?}"
+    );
+    agent.run(&argv(&["true"])).expect_exit(0);
+    assert_ne!(world.seed(), seed);
+    assert_eq!(agent.status(id, 0).expect("ours").state, State::Running);
+    agent.cancel(id).expect("it is ours");
+}
+
 /// FT-04. A file system of its own with the state on it, filled up by somebody else.
 #[test]
 fn a_full_state_directory_refuses_new_work_and_keeps_what_it_has() {

@@ -67,7 +67,7 @@ impl Client {
 
     /// The bytes of a file.
     pub async fn get_file(&self, id: SessionId, path: &str) -> Result<Answer, Failure> {
-        self.answer(get(format!("read {}", terminal::name(path)), file(id, path))).await
+        self.send(get(format!("read {}", terminal::name(path)), file(id, path))).await
     }
 
     /// Writes a file.
@@ -113,7 +113,7 @@ impl Client {
 
     /// The whole workspace as an archive.
     pub async fn pack(&self, id: SessionId) -> Result<Answer, Failure> {
-        self.answer(get(format!("pack {id}"), format!("/v1/sessions/{id}/archive"))).await
+        self.send(get(format!("pack {id}"), format!("/v1/sessions/{id}/archive"))).await
     }
 
     /// Unpacks an archive.

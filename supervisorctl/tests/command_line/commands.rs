@@ -73,6 +73,39 @@ fn doctor_shows_the_matrix_and_how_to_get_what_is_not_enforced() {
 }
 
 #[test]
+fn top_shows_what_is_used_since_the_last_look() {
+    let fake = Fake::new();
+    let ended = fake.ctl(&["top"]);
+    assert_eq!(ended.status, Some(0), "without a terminal it ends: {}", ended.stderr);
+    for words in ["1 running, 3 waiting", "25.0 %", "5.0 MiB", "1.5/0.5", "sleep 300"] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains('\x1b'), "{:?}", ended.stdout);
+    let page = fake.ctl(&["top", "--once", "--json"]).json();
+    assert_eq!(page["executions"][0]["cpu_percent"], 25.0);
+    assert_eq!(page["executions"][0]["id"], ID.to_string());
+}
+
+fn credentials_are_listed_rotated_and_revoked_by_name() {
+    let fake = Fake::new();
+    let listed = fake.ctl(&["credentials", "list"]).stdout;
+    for words in ["forge", "static", "ready", "api.example.com"] {
+        assert!(listed.contains(words), "{words}: {listed}");
+    }
+    assert_eq!(fake.ctl(&["credentials", "list", "-q"]).stdout, "forge\n");
+    assert_eq!(
+        fake.ctl(&["credentials", "list", "--json"]).json()["credentials"][0]["kind"],
+        "static"
+    );
+    assert_eq!(fake.ctl(&["credentials", "rotate", "forge"]).stdout, "forge: ready\n");
+    let revoked = fake.ctl(&["credentials", "revoke", "a/../b", "--json"]);
+    assert_eq!(revoked.json()["state"], "revoked");
+    let targets: Vec<_> =
+        fake.requests("revoke_credential").into_iter().map(|request| request.target).collect();
+    assert_eq!(targets, ["/v1/credentials/a%2F..%2Fb/revoke"]);
+}
+
+#[test]
 fn a_reload_says_what_is_in_force_or_why_it_is_not() {
     let fake = Fake::new();
     let ended = fake.ctl(&["reload"]);

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod artifacts;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod fake;

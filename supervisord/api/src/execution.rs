@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ControlReport, ExecutionId, Language, Limit, Limits, SessionId, UniqueMap};
+use crate::{
+    ApprovalId, ControlReport, ExecutionId, Language, Limit, Limits, SessionId, UniqueMap,
+};
 
 /// Where an execution is in its life: `queued → launching → running → collecting → finished`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -146,6 +148,10 @@ pub struct Execution {
     pub owner_uid: u32,
     /// Where it is in its life.
     pub state: State,
+    /// While it is queued: how many turns there will be until it has had its own, if all are of the
+    /// same length and no ceiling of its owner's is in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<u64>,
     /// How it ended, once it is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -179,6 +185,9 @@ pub struct Execution {
     pub artifacts_truncated: bool,
     /// The controls that held it.
     pub controls: Vec<ControlReport>,
+    /// Questions to a person that requests of it wait for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<ApprovalId>,
 }
 
 /// A page of executions, newest first.

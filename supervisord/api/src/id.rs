@@ -132,6 +132,11 @@ id!(
     SessionId,
     "se"
 );
+id!(
+    /// A question to a person: `ap-` and 26 characters.
+    ApprovalId,
+    "ap"
+);
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,13 @@
 
 #![forbid(unsafe_code)]
 
+mod approval;
 mod artifact;
 mod audit;
+mod budget;
 mod content;
 mod control;
+mod credential;
 mod error;
 mod execution;
 mod file;
@@ -20,7 +23,9 @@ mod output;
 mod reload;
 mod session;
 mod submit;
+mod top;
 
+pub use approval::{AnswerRequest, Approval, ApprovalList, ApprovalState, RequestAsked};
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
 pub use audit::{
     Administration, AuditEvent, AuditFilter, AuditKey, AuditPage, AuditRecord, BadKey, Chain,
@@ -29,8 +34,10 @@ pub use audit::{
     Sealed, Start, Subject, Submission, Suspension, Traffic, Verdict, Verifier, What, kinds,
     sign_checkpoint, sign_head,
 };
+pub use budget::{Budget, BudgetList, BudgetMeter};
 pub use content::Content;
 pub use control::{ControlReport, ControlStatus, Doctor, Mode};
+pub use credential::{Credential, CredentialList, CredentialState};
 pub use error::{ApiError, ErrorCode};
 pub use execution::{
     Execution, ExecutionList, Outcome, OutputSummary, PolicyReference, State, StreamSummary, Usage,
@@ -38,7 +45,7 @@ pub use execution::{
 pub use file::{
     FileEntry, FileKind, FileList, MakeDirectory, MoveFile, SkippedEntry, UnpackReport,
 };
-pub use id::{ExecutionId, InvalidId, SessionId};
+pub use id::{ApprovalId, ExecutionId, InvalidId, SessionId};
 pub use limits::{Limit, Limits, LimitsRequest};
 pub use map::UniqueMap;
 pub use openapi::document as openapi_document;
@@ -47,9 +54,13 @@ pub use output::{OutputChunk, Stream};
 pub use reload::Reloaded;
 pub use session::{CreateSession, ExtendSession, Session, SessionList, SessionState, SessionUsage};
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};
+pub use top::{Pressure, Stall, Top, TopLine};
 
 /// Media type of error answers (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Media type of metrics (OpenMetrics 1.0).
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Media type of output with both streams: one [`OutputChunk`] a line.
 pub const NDJSON: &str = "application/x-ndjson";

@@ -5,9 +5,11 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ApiError, ArtifactList, CreateSession, Doctor, Execution, ExecutionList, ExtendSession,
-    FileEntry, FileList, MakeDirectory, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON,
-    Parameter, Place, RAW_BODY, Reloaded, Session, SessionList, State, SubmitRequest, UnpackReport,
+    AnswerRequest, ApiError, ApprovalList, ArtifactList, AuditKey, AuditPage, BudgetList,
+    CreateSession, CredentialList, Doctor, Execution, ExecutionList, ExtendSession, FileEntry,
+    FileList, MakeDirectory, Method, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON,
+    Parameter, Place, RAW_BODY, Reloaded, Session, SessionList, State, SubmitRequest, Top,
+    UnpackReport, Verdict,
 };
 
 /// The document, for this version of the interface.
@@ -44,14 +46,22 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 18] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 26] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
     SchemaGenerator::subschema_for::<ArtifactList>,
     SchemaGenerator::subschema_for::<OutputChunk>,
+    SchemaGenerator::subschema_for::<AuditPage>,
+    SchemaGenerator::subschema_for::<BudgetList>,
+    SchemaGenerator::subschema_for::<ApprovalList>,
+    SchemaGenerator::subschema_for::<AnswerRequest>,
+    SchemaGenerator::subschema_for::<AuditKey>,
+    SchemaGenerator::subschema_for::<Verdict>,
     SchemaGenerator::subschema_for::<Doctor>,
+    SchemaGenerator::subschema_for::<Top>,
     SchemaGenerator::subschema_for::<Reloaded>,
+    SchemaGenerator::subschema_for::<CredentialList>,
     SchemaGenerator::subschema_for::<State>,
     SchemaGenerator::subschema_for::<ApiError>,
     SchemaGenerator::subschema_for::<CreateSession>,

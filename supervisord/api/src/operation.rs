@@ -3,6 +3,8 @@
 
 mod session;
 
+use crate::{NDJSON, OPENMETRICS};
+
 /// An HTTP method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -83,6 +85,39 @@ const ID: Parameter = Parameter {
     place: Place::Path,
     schema: r##"{"$ref": "#/components/schemas/ExecutionId"}"##,
     description: "The execution's id.",
+};
+
+const APPROVAL: Parameter = Parameter {
+    name: "id",
+    place: Place::Path,
+    schema: r##"{"$ref": "#/components/schemas/ApprovalId"}"##,
+    description: "The question's id.",
+};
+
+const AFTER_RECORD: Parameter = Parameter {
+    name: "after",
+    place: Place::Query,
+    schema: r#"{"type": "integer", "minimum": 0, "default": 0}"#,
+    description: "Only records after this number.",
+};
+
+const RECORDS: Parameter = Parameter {
+    name: "limit",
+    place: Place::Query,
+    schema: r#"{"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}"#,
+    description: "Records a page.",
+};
+
+/// A condition that a list's entries have to meet.
+const fn about(name: &'static str, schema: &'static str, description: &'static str) -> Parameter {
+    Parameter { name, place: Place::Query, schema, description }
+}
+
+const NAME: Parameter = Parameter {
+    name: "name",
+    place: Place::Path,
+    schema: r#"{"type": "string", "pattern": "^[a-z0-9-]{1,64}$"}"#,
+    description: "The credential's name.",
 };
 
 /// Every operation of the interface.
@@ -241,6 +276,127 @@ pub const OPERATIONS: &[Operation] = &[
     session::PACK,
     session::UNPACK,
     Operation {
+        id: "decisions",
+        method: Method::Get,
+        path: "/v1/executions/{id}/decisions",
+        summary: "What was decided about an execution, by which rule, and what would have changed it.",
+        parameters: &[ID, AFTER_RECORD, RECORDS],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("AuditPage"),
+    },
+    Operation {
+        id: "audit",
+        method: Method::Get,
+        path: "/v1/audit",
+        summary: "Records of the audit log, oldest first; administrators see all, others their own.",
+        parameters: &[
+            about(
+                "session",
+                r##"{"$ref": "#/components/schemas/SessionId"}"##,
+                "About this session.",
+            ),
+            about(
+                "execution",
+                r##"{"$ref": "#/components/schemas/ExecutionId"}"##,
+                "About this execution.",
+            ),
+            about("uid", r#"{"type": "integer", "minimum": 0}"#, "About what this uid owns."),
+            about("kind", r#"{"type": "string"}"#, "Of this kind."),
+            about("verdict", r##"{"$ref": "#/components/schemas/Verdict"}"##, "With this verdict."),
+            about(
+                "rule",
+                r#"{"type": "string"}"#,
+                "By a rule whose text holds this, percent-encoded.",
+            ),
+            about("host", r#"{"type": "string"}"#, "About this host."),
+            about(
+                "since",
+                r#"{"type": "string"}"#,
+                "Not before this time: RFC 3339, or its beginning.",
+            ),
+            about("until", r#"{"type": "string"}"#, "Before this time."),
+            AFTER_RECORD,
+            RECORDS,
+        ],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("AuditPage"),
+    },
+    Operation {
+        id: "audit_key",
+        method: Method::Get,
+        path: "/v1/audit/key",
+        summary: "The key that the audit log's checkpoints are checked with.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("AuditKey"),
+    },
+    Operation {
+        id: "budgets",
+        method: Method::Get,
+        path: "/v1/budgets",
+        summary: "What is spent and left of the budgets that the caller's requests are charged to.",
+        parameters: &[Parameter {
+            name: "all",
+            place: Place::Query,
+            schema: r#"{"type": "boolean", "default": false}"#,
+            description: "Everybody's budgets, and those of credentials; administrators only.",
+        }],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("BudgetList"),
+    },
+    Operation {
+        id: "approvals",
+        method: Method::Get,
+        path: "/v1/approvals",
+        summary: "Questions to a person, of executions that have not finished.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("ApprovalList"),
+    },
+    Operation {
+        id: "approvals_follow",
+        method: Method::Get,
+        path: "/v1/approvals/events",
+        summary: "The same and then every change to them, as NDJSON of Approval, until the caller goes.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: NDJSON,
+        response: None,
+    },
+    Operation {
+        id: "approval",
+        method: Method::Get,
+        path: "/v1/approvals/{id}",
+        summary: "One question.",
+        parameters: &[APPROVAL],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("Approval"),
+    },
+    Operation {
+        id: "answer",
+        method: Method::Post,
+        path: "/v1/approvals/{id}/answer",
+        summary: "Answer a question; administrators and operators only, and nobody its own.",
+        parameters: &[APPROVAL],
+        request: Some("AnswerRequest"),
+        success: 200,
+        media_type: JSON,
+        response: Some("Approval"),
+    },
+    Operation {
         id: "doctor",
         method: Method::Get,
         path: "/v1/doctor",
@@ -252,6 +408,28 @@ pub const OPERATIONS: &[Operation] = &[
         response: Some("Doctor"),
     },
     Operation {
+        id: "top",
+        method: Method::Get,
+        path: "/v1/top",
+        summary: "What runs just now and what it uses; an agent's own, everybody's for administrators.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("Top"),
+    },
+    Operation {
+        id: "metrics",
+        method: Method::Get,
+        path: "/metrics",
+        summary: "What the daemon counts, as text for Prometheus; administrators only.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: OPENMETRICS,
+        response: None,
+    },
+    Operation {
         id: "reload",
         method: Method::Post,
         path: "/v1/reload",
@@ -261,6 +439,39 @@ pub const OPERATIONS: &[Operation] = &[
         success: 200,
         media_type: JSON,
         response: Some("Reloaded"),
+    },
+    Operation {
+        id: "credentials",
+        method: Method::Get,
+        path: "/v1/credentials",
+        summary: "All credentials, without their values; administrators only.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("CredentialList"),
+    },
+    Operation {
+        id: "rotate_credential",
+        method: Method::Post,
+        path: "/v1/credentials/{name}/rotate",
+        summary: "Read one credential's value anew, also a revoked one's; administrators only.",
+        parameters: &[NAME],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("Credential"),
+    },
+    Operation {
+        id: "revoke_credential",
+        method: Method::Post,
+        path: "/v1/credentials/{name}/revoke",
+        summary: "Let no request have a credential any more; administrators only.",
+        parameters: &[NAME],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("Credential"),
     },
     Operation {
         id: "openapi",

@@ -1,8 +1,38 @@
 //! One sandbox's traffic: what the payload wants, what the policy permits, and then the dialling,
 //! the injecting of credentials and the relaying.
+//!
+//! A connection or a look-up comes in on one of the sandbox's own sockets ([`Traffic`]). What it wants
+//! is found out (`front`, `dns`), the policy decides, and only what that permits is resolved
+//! (`resolve`), dialled (`upstream`) and passed on, unseen (`relay`) or request by request (`http`).
+//! Every bound stands in `limits`.
 
 #![forbid(unsafe_code)]
 
 pub mod credential;
+mod dns;
+mod event;
+mod front;
+mod http;
 mod limits;
+mod refused;
+mod relay;
+mod resolve;
+mod running;
+mod seam;
+mod session;
+mod shared;
 mod tls;
+mod traffic;
+mod upstream;
+
+pub use event::{Decided, Ended, Event, Recorder, Subject};
+pub use limits::Limits;
+pub use refused::Refused;
+pub use relay::Reservation;
+pub use resolve::Names;
+pub use seam::{Approvals, Claim, Declined, Identity, Ledger, Overspent, Question, Seams};
+pub use session::UnusableBinding;
+pub use shared::{Settings, Shared};
+pub use tls::authority::{Authority, AuthorityError};
+pub use tls::upstream::{Roots, RootsError};
+pub use traffic::{Listeners, Traffic};

@@ -18,6 +18,12 @@ pub const MAX_TARGET: usize = 16 * 1024;
 /// Bytes that hyper may buffer of one connection each way. It has to hold a whole head.
 pub const MAX_BUFFER: usize = MAX_HEAD + 16 * 1024;
 
+/// Bytes that a client may send ahead on one HTTP/2 stream, and on all of a connection: an upload over
+/// loopback needs no more, and 100 streams that nobody reads cost their session 1 MiB.
+pub const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
+/// See [`HTTP2_STREAM_WINDOW`].
+pub const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
 /// Bytes of trailers of one body; they are metadata, not a second body. At it: the body is cut.
 pub const MAX_TRAILERS: usize = 8 * 1024;
 
@@ -83,6 +89,9 @@ pub const RELAY_CHUNK: usize = 1024 * 1024;
 
 /// Bytes of a relay's buffer where bytes can't be spliced (TLS on one side).
 pub const RELAY_BUFFER: usize = 64 * 1024;
+
+/// Bytes of a WebSocket that are read at once, either way. An idle one keeps this much twice.
+pub const UPGRADED_BUFFER: usize = 4 * 1024;
 
 /// Pipes that are kept for relays, of all sessions together; a relay holds one only while bytes are
 /// under way. At it: bytes are copied instead. Owner: the daemon.

@@ -1,4 +1,4 @@
-//! The descriptors that the launcher left open for us, by the numbers on our command line.
+//! The descriptors that the launcher gave for this sandbox.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
 
-use supervisor_launch::{Report, Setup, Step};
-use supervisor_sys::{close_on_exec_from, take_inherited, write_at_once};
+use supervisor_launch::{COPY_DESCRIPTORS, Report, Setup, Step};
+use supervisor_sys::write_at_once;
 
 use crate::failure::{Failed, at};
 
@@ -32,18 +32,12 @@ pub struct ForPayload {
 }
 
 impl Inherited {
-    /// Takes the descriptors over, and marks whatever else came along to be closed at exec.
-    pub fn take() -> io::Result<Self> {
-        let mut numbers =
-            std::env::args().skip(1).map(|word| word.parse().map_err(io::Error::other));
-        let mut next = || {
-            let number = numbers.next().ok_or(io::ErrorKind::InvalidInput)??;
-            take_inherited(number)
-        };
-        let (setup, report, start) = (next()?, next()?, next()?);
-        let streams = [next()?, next()?, next()?];
-        let workspace = next()?;
-        close_on_exec_from(3)?;
+    /// Sorts the descriptors, which came in the order of the launcher's message.
+    pub fn new(fds: Vec<OwnedFd>) -> io::Result<Self> {
+        let fds = <[OwnedFd; COPY_DESCRIPTORS]>::try_from(fds);
+        let [setup, report, start, stdin, stdout, stderr, workspace] =
+            fds.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let streams = [stdin, stdout, stderr];
         let for_payload = RefCell::new(Some(ForPayload { start, streams }));
         Ok(Self { setup, report, for_payload, workspace })
     }

@@ -1,6 +1,7 @@
-//! PID 1 of one sandbox. It is executed by the launcher in fresh user and pid namespaces, finishes
-//! the confinement from inside in the steps of [`finish`], makes the payload's process, gives up
-//! everything, and then only reaps, reports and ends. When it ends, the kernel ends all that is left.
+//! PID 1 of one sandbox. The launcher executes it once, and for each sandbox that process makes a copy
+//! of itself in fresh user and pid namespaces ([`seed`]). The copy finishes the confinement from inside
+//! in the steps of [`finish`], makes the payload's process, gives up everything, and then only reaps,
+//! reports and ends. When it ends, the kernel ends all that is left.
 
 #![forbid(unsafe_code)]
 
@@ -8,12 +9,15 @@ mod failure;
 mod filters;
 mod inherited;
 mod limits;
+mod listen;
 mod mask;
 mod mounts;
+mod network;
 mod payload;
 mod privilege;
 mod reap;
 mod rights;
+mod seed;
 mod trust;
 
 use std::os::fd::AsFd;
@@ -28,13 +32,15 @@ use supervisor_sys::{Cloned, SingleThreaded, fork, write_at_once};
 
 use crate::failure::{Failed, at};
 use crate::inherited::Inherited;
+use crate::seed::Seed;
 
 fn main() -> ExitCode {
-    let Ok(inherited) = Inherited::take() else {
+    let (Ok(proof), Ok(seed)) = (SingleThreaded::prove(), Seed::take()) else {
         eprintln!("supervisor-init is started by supervisor-launcher");
         return ExitCode::FAILURE;
     };
-    match finish(&inherited) {
+    let Some(inherited) = seed.serve(&proof) else { return ExitCode::SUCCESS };
+    match finish(&inherited, &proof) {
         Ok(payload) => reap::reap(&inherited.report, payload),
         Err(failed) => {
             inherited.report_failure(failed);
@@ -44,16 +50,16 @@ fn main() -> ExitCode {
 }
 
 /// The namespaces that init makes for itself. User and pid came with the clone; the network came from
-/// the launcher and belongs to its user namespace, so that not even root in here can configure it.
+/// the seed and belongs to the launcher's user namespace, so that not even root in here can configure it.
 const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNS
     .union(CloneFlags::CLONE_NEWIPC)
     .union(CloneFlags::CLONE_NEWUTS)
     .union(CloneFlags::CLONE_NEWCGROUP);
 
 /// The steps, in order; the first that fails is reported by its name and is the last.
-fn finish(inherited: &Inherited) -> Result<u32, Failed> {
-    let proof = at(Step::ReadSetup, SingleThreaded::prove())?;
-    let setup = inherited.read_setup()?;
+fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<u32, Failed> {
+    let setup = inherited.read_setup()?; // comes when our ids are mapped
+    privilege::become_init(&setup)?; // until then we are the launcher's user in the kernel's eyes
     privilege::die_with_launcher(inherited)?; // before anything that must not outlive it
     privilege::reset_process()?; // the launcher's signal mask and umask are not the payload's
     at(Step::Unshare, unshare(NAMESPACES))?; // in the sandbox's own cgroup, so it is the root of its view
@@ -72,7 +78,7 @@ fn finish(inherited: &Inherited) -> Result<u32, Failed> {
     privilege::forbid_gain()?; // a condition of Landlock and seccomp without privilege
     privilege::close_the_way_back()?; // for both processes; what is held now is dropped below
     let (confined, tell) = at(Step::Fork, pipe2(OFlag::O_CLOEXEC))?;
-    match at(Step::Fork, fork(&proof))? {
+    match at(Step::Fork, fork(proof))? {
         Cloned::Child => {
             drop(tell);
             payload::become_payload(inherited, &setup, confined)

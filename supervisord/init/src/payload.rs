@@ -55,9 +55,10 @@ fn park_and_execute(
     privilege::empty_all_sets()?;
     let landlock = rights::restrict(setup)?;
     if setup.limit_memory {
-        rights::forbid_memfd()?; // its pages show in no process, so nobody would see them
+        rights::filter_without_memfd(setup.profile)?; // its pages show in no process: nobody sees them
+    } else {
+        rights::filter(setup.profile)?;
     }
-    rights::filter(setup.profile)?;
     wait_for_init(confined)?;
     let ready = Report::Ready { landlock };
     at(Step::ReadStart, write_at_once(inherited.report.as_fd(), &ready.encode()))?;

@@ -8,11 +8,27 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::{get_no_new_privs, set_dumpable, set_no_new_privs, set_pdeathsig};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
-use supervisor_launch::Step;
-use supervisor_sys::{empty_bounding_set, no_capabilities_left, set_securebits};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid};
+use supervisor_launch::{INIT_ID, Setup, Step};
+use supervisor_sys::{
+    empty_bounding_set, empty_capability_sets, no_capabilities_left, set_securebits,
+};
 
 use crate::failure::{Failed, at, ensure};
 use crate::inherited::Inherited;
+
+/// Root of this sandbox's user namespace, and no host id or group that the launcher has; a session of
+/// its own, away from any terminal of whoever started the launcher.
+pub fn become_init(setup: &Setup) -> Result<(), Failed> {
+    if !setup.single_id {
+        // Without privilege the kernel doesn't let a caller's groups go.
+        at(Step::BecomeInit, setgroups(&[]))?;
+    }
+    let (user, group) = (Uid::from_raw(INIT_ID), Gid::from_raw(INIT_ID));
+    at(Step::BecomeInit, setresgid(group, group, group))?;
+    at(Step::BecomeInit, setresuid(user, user, user))?;
+    at(Step::BecomeInit, setsid()).map(drop)
+}
 
 /// Asks the kernel to kill us when the launcher dies, and looks whether it has died before we
 /// asked: then nobody holds the other end of the setup pipe any more. No change of ids comes after
@@ -43,16 +59,15 @@ pub fn forbid_gain() -> Result<(), Failed> {
 /// Empties the bounding set and makes uid 0 mean nothing; while we still have CAP_SETPCAP.
 pub fn close_the_way_back() -> Result<(), Failed> {
     at(Step::DropCapabilities, set_securebits())?;
-    at(Step::DropCapabilities, empty_bounding_set())
+    at(Step::DropCapabilities, empty_bounding_set())?;
+    let bounding = caps::read(None, CapSet::Bounding).map_err(io::Error::other);
+    ensure(Step::DropCapabilities, at(Step::DropCapabilities, bounding)?.is_empty())
 }
 
-/// Empties every other set, and reads back.
+/// Empties every other set, and reads back. What isn't permitted or inheritable can't be ambient
+/// (capabilities(7)).
 pub fn empty_all_sets() -> Result<(), Failed> {
-    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
-        at(Step::DropCapabilities, caps::clear(None, set).map_err(io::Error::other))?;
-    }
-    let bounding = caps::read(None, CapSet::Bounding).map_err(io::Error::other);
-    ensure(Step::DropCapabilities, at(Step::DropCapabilities, bounding)?.is_empty())?;
+    at(Step::DropCapabilities, empty_capability_sets())?;
     ensure(Step::DropCapabilities, at(Step::DropCapabilities, no_capabilities_left())?)
 }
 

@@ -1,13 +1,14 @@
 //! Landlock and system call filters: what the payload may do with what it sees.
 
-use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{Setup, Step};
 use supervisor_sys::{Instruction, install_filter, landlock_abi};
@@ -86,15 +87,17 @@ fn apply(abi: ABI, setup: &Setup) -> Result<(), Box<dyn std::error::Error + Send
     Err(format!("not fully enforced: {status:?}").into())
 }
 
-/// Allows access beneath each of the paths that the image has. `Path::exists` is no race here:
-/// nothing but us runs yet, and a path that is left out is denied.
+/// Allows access beneath each of the paths that the image has; one that is left out is denied.
 fn allow(
     mut ruleset: RulesetCreated,
     paths: &[&str],
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, Box<dyn std::error::Error + Send + Sync>> {
-    for path in paths.iter().map(Path::new).filter(|path| path.exists()) {
-        ruleset = ruleset.add_rule(PathBeneath::new(File::open(path)?, access))?;
+    for path in paths {
+        match open(*path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
+            Err(Errno::ENOENT) => {}
+            other => ruleset = ruleset.add_rule(PathBeneath::new(other?, access))?,
+        }
     }
     Ok(ruleset)
 }
@@ -105,21 +108,20 @@ pub fn filter(profile: Profile) -> Result<(), Failed> {
     at(Step::Seccomp, install_filter(program))
 }
 
-/// Lets memfd_create(2) be a call that this kernel doesn't have. Only where memory is watched by looking
-/// at processes: what is written to such a file and not mapped belongs to none of them.
-pub fn forbid_memfd() -> Result<(), Failed> {
+/// The same, and memfd_create(2) is a call that this kernel doesn't have. Only where memory is watched by
+/// looking at processes: what is written to such a file and not mapped belongs to none of them.
+pub fn filter_without_memfd(profile: Profile) -> Result<(), Failed> {
     const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS, at offset 0 of seccomp_data
     const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
     const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-    const ALLOW: u32 = 0x7fff_0000; // SECCOMP_RET_ALLOW; the filter after this one looks closer
     const ERRNO: u32 = 0x0005_0000; // SECCOMP_RET_ERRNO
     let number = nix::libc::SYS_memfd_create as u32;
     let missing = ERRNO | nix::libc::ENOSYS as u32;
-    let program = [
+    let before = [
         Instruction { code: LOAD_NUMBER, jt: 0, jf: 0, k: 0 },
-        Instruction { code: JUMP_EQUAL, jt: 1, jf: 0, k: number },
-        Instruction { code: RETURN, jt: 0, jf: 0, k: ALLOW },
+        Instruction { code: JUMP_EQUAL, jt: 0, jf: 1, k: number },
         Instruction { code: RETURN, jt: 0, jf: 0, k: missing },
     ];
-    at(Step::Seccomp, install_filter(&program))
+    let program = program(profile).ok_or(Failed { step: Step::Seccomp, errno: 0 })?;
+    at(Step::Seccomp, install_filter(&[&before, program].concat()))
 }

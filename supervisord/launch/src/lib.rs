@@ -11,7 +11,8 @@
 //! | [`Request::RemoveWorkspace`] → [`Reply::WorkspaceRemoved`] or [`Reply::Failed`] | M → P → M | no sandbox has it | once a workspace |
 //! | [`Request::ListWorkspaces`] → [`Reply::Workspaces`] | M → P → M | any time | any number |
 //! | [`Request::Grant`] → [`Reply::Granted`] or [`Reply::Failed`] | M → P → M | after it was made | any number |
-//! | [`Setup`] | P → I | first thing after exec | once |
+//! | [`Wanted`] → [`Copied`] | P → seed of I → P | within prepare | once |
+//! | [`Setup`] | P → I | first thing | once |
 //! | [`Report`] | I → M | ready or failed; later ended | at most two |
 //! | [`Start`] | M → payload's stub | after ready | once |
 //!
@@ -20,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod copied;
 mod identity;
 mod report;
 mod request;
@@ -30,6 +32,7 @@ mod step;
 mod wire;
 mod workspace;
 
+pub use copied::{COPY_DESCRIPTORS, Copied, Wanted};
 pub use identity::{
     BLOCK_LOCKS, BLOCKS, FIRST_ID, IDS_PER_BLOCK, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES,
     PAYLOAD_ID, first_id,

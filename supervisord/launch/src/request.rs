@@ -168,6 +168,19 @@ impl Listeners {
         Some(listeners)
     }
 
+    /// Where the sockets go among a sandbox's descriptors, in the order in which they are made.
+    pub fn places(&self) -> impl Iterator<Item = Descriptor> {
+        let given = [
+            Descriptor::Proxy,
+            Descriptor::Http,
+            Descriptor::Tls,
+            Descriptor::Dns,
+            Descriptor::DnsTcp,
+        ];
+        let named = Descriptor::PORTS.into_iter().zip(self.ports()).map(|(place, _)| place);
+        given.into_iter().chain(named)
+    }
+
     /// The ports, in the order of their descriptors.
     pub fn ports(&self) -> impl Iterator<Item = u16> {
         self.ports.into_iter().take_while(|port| *port != 0)
@@ -468,10 +481,7 @@ impl Prepare {
         writer.u8(self.owner.is_some().into());
         writer.u32(self.owner.unwrap_or_default());
         self.workspace.write(writer);
-        writer.u8(self.listeners.is_some().into());
-        for port in self.listeners.unwrap_or_default().ports {
-            writer.u16(port);
-        }
+        write_listeners(self.listeners, writer);
         Ok(())
     }
 
@@ -617,7 +627,14 @@ const SANDBOXES: usize = crate::MAX_SANDBOXES as usize;
 
 const UNSAYABLE: Malformed = Malformed("not to be said in this version");
 
-fn read_listeners(reader: &mut Reader<'_>) -> Result<Option<Listeners>, Malformed> {
+pub(crate) fn write_listeners(listeners: Option<Listeners>, writer: &mut Writer) {
+    writer.u8(listeners.is_some().into());
+    for port in listeners.unwrap_or_default().ports {
+        writer.u16(port);
+    }
+}
+
+pub(crate) fn read_listeners(reader: &mut Reader<'_>) -> Result<Option<Listeners>, Malformed> {
     let wanted = reader.bool()?;
     let mut ports = [0; MAX_PORTS];
     for port in &mut ports {

@@ -82,6 +82,8 @@ steps! {
     Unshare = 35 "unshare",
     /// The sandbox's host name.
     SetHostname = 36 "set_hostname",
+    /// Root of its own user namespace, and nobody in any other.
+    BecomeInit = 37 "become_init",
     /// The image, read-only.
     MountImage = 38 "mount_image",
     /// Process information of this pid namespace.

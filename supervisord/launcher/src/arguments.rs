@@ -9,6 +9,7 @@ use supervisor_launch::SandboxLimits;
 use supervisor_launch::seccomp::Profile;
 
 use crate::failure::{Fatal, fatal};
+use crate::owners::Ceilings;
 
 /// What the command line says.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Arguments {
     pub profiles: Vec<Profile>,
     /// A path on the file system whose disk `io.max` is about, besides that of /usr.
     pub disk: PathBuf,
+    /// No uid gets more than this for all its sandboxes together.
+    pub ceilings: Ceilings,
     /// Where workspaces on disk are; there can be none if left out.
     pub workspaces: Option<PathBuf>,
 }
@@ -76,12 +79,16 @@ const CEILING: SandboxLimits = SandboxLimits {
     io_write_iops: 0,
 };
 
+/// The largest share that the kernel knows (cgroup-v2.rst, cpu.weight).
+const MOST_WEIGHT: u64 = 10_000;
+
 const USAGE: &str = "usage: supervisor-launcher (--daemon-fd N | --listen PATH | --listen-fd N) \
     (--daemon-uid N [--daemon-gid N] | --daemon-user NAME) [--cgroup own|private] [--first-id N] [--init PATH] [--disk PATH] \
     [--workspaces DIRECTORY] \
     [--landlock-min ABI] [--exec yes|no] [--profiles NAME,NAME] \
     [--io-read-bps N] [--io-write-bps N] [--io-read-iops N] [--io-write-iops N] \
     [--memory-max BYTES] [--pids-max N] [--cpu-max PERCENT] [--cpu-time MS] [--open-files N] \
+    [--uid-memory-max BYTES] [--uid-pids-max N] [--uid-cpu-max PERCENT] [--uid-cpu-weight N] \
     [--workspace-bytes N] [--workspace-inodes N] [--tmp-bytes N] [--tmp-inodes N]";
 
 impl Arguments {
@@ -100,6 +107,7 @@ impl Arguments {
             exec: true,
             profiles: Profile::PAYLOAD.to_vec(),
             disk: PathBuf::from("/"),
+            ceilings: Ceilings::DEFAULT,
             workspaces: None,
         };
         let mut words = words.skip(1);
@@ -139,6 +147,15 @@ impl Arguments {
                 }
                 "--init" => read.init = Some(PathBuf::from(value)),
                 "--disk" => read.disk = PathBuf::from(value),
+                "--uid-memory-max" => read.ceilings.memory_max = number()?,
+                "--uid-pids-max" => read.ceilings.pids_max = number()?,
+                "--uid-cpu-max" => read.ceilings.cpu_max = number()?,
+                "--uid-cpu-weight" => {
+                    read.ceilings.cpu_weight = number()?;
+                    if read.ceilings.cpu_weight > MOST_WEIGHT {
+                        return Err(Fatal::refuse(USAGE));
+                    }
+                }
                 "--workspaces" => read.workspaces = Some(PathBuf::from(value)),
                 "--landlock-min" => read.landlock = small(number()?)?,
                 "--memory-max" => read.ceiling.memory_max = number()?,
@@ -228,7 +245,12 @@ mod tests {
 
     #[test]
     fn unknown_words_missing_values_and_wrong_numbers_are_refused() {
-        for extra in [["--shell", "1"], ["--pids-max", "-1"], ["--daemon-uid", "4294967296"]] {
+        for extra in [
+            ["--shell", "1"],
+            ["--uid-cpu-weight", "10001"],
+            ["--pids-max", "-1"],
+            ["--daemon-uid", "4294967296"],
+        ] {
             assert!(read(&["--daemon-fd", "3", extra[0], extra[1]]).is_err(), "{extra:?}");
         }
         assert!(read(&["--daemon-fd"]).is_err());

@@ -21,7 +21,7 @@ use crate::arguments::{Arguments, CgroupPlace};
 use crate::failure::{Fatal, fatal};
 
 /// The controllers that hold limits, in the order of their bits.
-const CONTROLLERS: [(&str, u8); 4] = [
+pub const CONTROLLERS: [(&str, u8); 4] = [
     ("memory", Applied::MEMORY),
     ("pids", Applied::PIDS),
     ("cpu", Applied::CPU),
@@ -29,7 +29,7 @@ const CONTROLLERS: [(&str, u8); 4] = [
 ];
 
 /// The period of `cpu.max` in microseconds, the kernel's default. One percent is a hundredth of it.
-const CPU_PERIOD: u64 = 100_000;
+pub const CPU_PERIOD: u64 = 100_000;
 
 /// How often and how long a leaf may refuse to go once its last process was waited for. The kernel
 /// needs an instant to take the last thread off; five seconds is far beyond that.
@@ -107,17 +107,9 @@ impl Base {
         self.controllers
     }
 
-    /// Makes a leaf without limits.
-    pub fn leaf(&self, name: String) -> io::Result<Leaf> {
-        mkdirat(&self.directory, name.as_str(), Mode::from_bits_truncate(0o755))?;
-        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        match openat(&self.directory, name.as_str(), flags, Mode::empty()) {
-            Ok(directory) => Ok(Leaf { directory, name }),
-            Err(error) => {
-                unlinkat(&self.directory, name.as_str(), UnlinkatFlags::RemoveDir)?;
-                Err(error.into())
-            }
-        }
+    /// Beneath which sandboxes have their leaves, if their owner has no directory of its own.
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
     }
 
     /// Writes a leaf's limits and reads each of them back.
@@ -145,18 +137,6 @@ impl Base {
         Ok(())
     }
 
-    /// Removes a leaf in which nothing lives any more.
-    pub fn remove(&self, leaf: &Leaf) -> io::Result<()> {
-        for _ in 0..REMOVE_TRIES {
-            match unlinkat(&self.directory, leaf.name.as_str(), UnlinkatFlags::RemoveDir) {
-                Ok(()) | Err(nix::Error::ENOENT) => return Ok(()),
-                Err(nix::Error::EBUSY) => wait_for_event(leaf)?,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(nix::Error::EBUSY.into())
-    }
-
     /// Removes the directory itself, if we made it.
     pub fn end(&self) -> io::Result<()> {
         let Some((parent, name)) = &self.private else { return Ok(()) };
@@ -164,13 +144,38 @@ impl Base {
     }
 }
 
-/// The cgroup of one sandbox.
+/// A cgroup of ours: of one sandbox, or of all of one uid.
 pub struct Leaf {
     directory: OwnedFd,
     name: String,
 }
 
 impl Leaf {
+    /// Makes one without limits.
+    pub fn make(parent: BorrowedFd<'_>, name: String) -> io::Result<Self> {
+        mkdirat(parent, name.as_str(), Mode::from_bits_truncate(0o755))?;
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        match openat(parent, name.as_str(), flags, Mode::empty()) {
+            Ok(directory) => Ok(Self { directory, name }),
+            Err(error) => {
+                unlinkat(parent, name.as_str(), UnlinkatFlags::RemoveDir)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Removes it, when nothing lives in it any more.
+    pub fn remove(&self, parent: BorrowedFd<'_>) -> io::Result<()> {
+        for _ in 0..REMOVE_TRIES {
+            match unlinkat(parent, self.name.as_str(), UnlinkatFlags::RemoveDir) {
+                Ok(()) | Err(nix::Error::ENOENT) => return Ok(()),
+                Err(nix::Error::EBUSY) => wait_for_event(self)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(nix::Error::EBUSY.into())
+    }
+
     /// Its directory, for CLONE_INTO_CGROUP and for reading.
     pub fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
@@ -188,7 +193,8 @@ impl Leaf {
         Ok(())
     }
 
-    fn set(&self, file: &str, value: &str) -> io::Result<()> {
+    /// Writes one of its files and reads it back.
+    pub fn set(&self, file: &str, value: &str) -> io::Result<()> {
         write(self.writer(file)?, value.as_bytes())?;
         let held = self.read(file)?;
         if held.trim() == value {
@@ -197,7 +203,8 @@ impl Leaf {
         Err(io::Error::other(format!("{file} holds {held:?} after {value:?} was written")))
     }
 
-    fn set_if_there(&self, file: &str, value: &str) -> io::Result<()> {
+    /// The same for a file that not every kernel has.
+    pub fn set_if_there(&self, file: &str, value: &str) -> io::Result<()> {
         match self.set(file, value) {
             Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => Ok(()),
             other => other,
@@ -267,12 +274,17 @@ fn sweep(parent: &Path) {
         };
         let is_ours = pid.parse() == Ok(getpid().as_raw()); // an earlier process had our pid
         if pid.parse::<i32>().is_ok() && (is_ours || !Path::new("/proc").join(pid).exists()) {
-            for leaf in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
-                drop(fs::remove_dir(leaf.path()));
-            }
-            drop(fs::remove_dir(entry.path()));
+            remove_beneath(&entry.path(), 2); // uids, and their sandboxes
         }
     }
+}
+
+fn remove_beneath(directory: &Path, depth: u32) {
+    let children = fs::read_dir(directory).into_iter().flatten().flatten();
+    for child in children.filter(|_| depth > 0) {
+        remove_beneath(&child.path(), depth - 1);
+    }
+    drop(fs::remove_dir(directory)); // a file, or one that is still in use, stays
 }
 
 fn controllers(directory: &Path, file: &str) -> u8 {

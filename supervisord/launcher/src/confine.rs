@@ -3,6 +3,7 @@
 use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use supervisor_launch::seccomp::{Architecture, Profile, compile};
@@ -15,7 +16,7 @@ const KEPT: [Capability; 5] = [
     Capability::CAP_SYS_ADMIN,        // mounts, id maps of mounts
     Capability::CAP_SETUID,           // user maps with ids that are not ours
     Capability::CAP_SETGID,           // group maps with ids that are not ours
-    Capability::CAP_NET_ADMIN,        // loopback and routes in network namespaces that we make
+    Capability::CAP_NET_ADMIN,        // loopback and routes in networks that the seed makes
     Capability::CAP_NET_BIND_SERVICE, // ports 53, 80 and 443 in them
 ];
 
@@ -34,6 +35,11 @@ pub fn confine(privileged: bool, own_cgroup: bool) -> Result<(), Fatal> {
         .map(|each| Instruction { code: each.code, jt: each.jt, jf: each.jf, k: each.k })
         .collect();
     fatal("install the system call filter", install_filter(&filter))
+}
+
+/// No network is ours: the seed makes those of sandboxes.
+pub fn leave_network() -> io::Result<()> {
+    Ok(unshare(CloneFlags::CLONE_NEWNET)?)
 }
 
 /// Each sandbox takes a dozen descriptors here, so the usual soft limit of 1,024 is not enough.

@@ -103,12 +103,7 @@ impl Disk {
         let mut disk = Self { directory, medium, kept: BTreeMap::new() };
         for name in disk.names()? {
             match parse(&name) {
-                Some(kept) => {
-                    if let Medium::Projects(projects) = &mut disk.medium {
-                        projects.learn(&name)?;
-                    }
-                    disk.kept.insert(kept.id, kept);
-                }
+                Some(kept) => drop(disk.kept.insert(kept.id, kept)),
                 None => disk.sweep(&name)?,
             }
         }

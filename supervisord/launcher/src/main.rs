@@ -12,13 +12,13 @@ mod disk;
 mod failure;
 mod ids;
 mod image;
-mod listen;
 mod loops;
 mod maps;
-mod network;
+mod owners;
 mod projects;
 mod root;
 mod sandbox;
+mod seed;
 mod serve;
 mod template;
 mod workspace;
@@ -64,6 +64,7 @@ fn run() -> Result<(), failure::Fatal> {
         _ => None, // without privilege there are no devices and no quota
     };
     root.enter()?;
+    failure::fatal("leave the host's network", confine::leave_network())?;
     confine::confine(root.privileged(), arguments.cgroup == arguments::CgroupPlace::Own)?;
     let disk = fatal("take over the workspaces on disk", found.map(disk::Disk::open).transpose())?;
     let made_from = sandbox::MadeFrom { proof, arguments, root, cgroup, disk, init };

@@ -10,7 +10,7 @@ use std::process::exit;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use supervisor_sys::{Cloned, Namespaces, SingleThreaded, clone_into, receive, send};
+use supervisor_sys::{Cloned, SingleThreaded, clone_user_namespace, receive, send};
 
 /// Maps for mounts, by the id in the file system and the uid it stands for; made at first use, valid
 /// for ever. There are three for a range of host ids at the most.
@@ -42,7 +42,7 @@ impl Maps {
 fn id_map(proof: &SingleThreaded, inside: u32, outside: (u32, u32)) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
-    match clone_into(proof, Namespaces::User, None)? {
+    match clone_user_namespace(proof)? {
         Cloned::Child => {
             drop(ours);
             exit(i32::from(hand_out_namespace(&theirs).is_err()))

@@ -2,7 +2,6 @@
 //! the file system holds it to its limits. Whatever is done in there is done as the files' owner, who
 //! is nobody anywhere else.
 
-use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,12 +11,18 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
-use supervisor_sys::{attach, limit_project, project_of, put_into_project};
+use supervisor_sys::{
+    attach, is_free_project, limit_project, project_of, put_into_project, random_bits,
+};
 
 use crate::template::as_owner;
 
-/// The first project of ours; administrators number theirs from 1.
-const FIRST: u32 = supervisor_launch::FIRST_ID;
+/// The first project of ours; administrators number theirs from 1. Others may have workspaces on the
+/// same file system, so ours are random numbers above it that nobody uses.
+const FIRST: u32 = 1 << 30;
+
+/// How often a random number may be one that somebody uses.
+const TRIES: u32 = 64;
 
 /// Where the directory is attached in our own root: only what is attached can be bound.
 const PLACE: &CStr = c"/workspaces";
@@ -30,14 +35,14 @@ const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag:
 /// A directory with workspaces in it, by name.
 pub struct Projects {
     directory: OwnedFd,
-    taken: BTreeSet<u32>,
 }
 
 impl Projects {
     /// Takes a mount of the directory, and attaches it in our own root.
-    pub fn open(directory: OwnedFd) -> io::Result<Self> {
-        attach(directory.as_fd(), PLACE)?;
-        Ok(Self { directory, taken: BTreeSet::new() })
+    pub fn open(mount: OwnedFd) -> io::Result<Self> {
+        attach(mount.as_fd(), PLACE)?;
+        let directory = as_owner(|| Ok(openat(&mount, ".", DIRECTORY, Mode::empty())?))?;
+        Ok(Self { directory })
     }
 
     /// The names that are there.
@@ -54,17 +59,9 @@ impl Projects {
         &self.directory
     }
 
-    /// Learns the project of a workspace that was there before us.
-    pub fn learn(&mut self, name: &str) -> io::Result<()> {
-        let project = as_owner(|| project_of(self.enter(name)?.as_fd()))?;
-        self.taken.insert(project);
-        Ok(())
-    }
-
     /// Makes an empty workspace. It has its name only once its limits hold and it is on disk.
-    pub fn make(&mut self, name: &str, bytes: u64, inodes: u64) -> io::Result<()> {
-        let free = (FIRST..u32::MAX).find(|project| !self.taken.contains(project));
-        let project = free.ok_or(Errno::ENOSPC)?;
+    pub fn make(&self, name: &str, bytes: u64, inodes: u64) -> io::Result<()> {
+        let project = self.choose()?;
         let new = format!("new-{project}");
         let made = as_owner(|| {
             mkdirat(&self.directory, new.as_str(), Mode::from_bits_truncate(0o700))?;
@@ -76,9 +73,8 @@ impl Projects {
             renameat2(&self.directory, new.as_str(), &self.directory, name, no_other)?;
             Ok(fsync(&self.directory)?)
         });
-        match made {
-            Ok(()) => drop(self.taken.insert(project)),
-            Err(_) => self.remove(&new)?,
+        if made.is_err() {
+            self.remove(&new)?;
         }
         made
     }
@@ -97,10 +93,10 @@ impl Projects {
     }
 
     /// Removes a workspace with all that is in it. What is not there is no error.
-    pub fn remove(&mut self, name: &str) -> io::Result<()> {
-        let removed = as_owner(|| {
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        as_owner(|| {
             let directory = match self.enter(name) {
-                Err(Errno::ENOENT) => return Ok(0),
+                Err(Errno::ENOENT) => return Ok(()),
                 other => other?,
             };
             let project = project_of(directory.as_fd())?;
@@ -109,11 +105,18 @@ impl Projects {
                 limit_project(directory.as_fd(), project, 0, 0)?;
             }
             unlinkat(&self.directory, name, UnlinkatFlags::RemoveDir)?;
-            fsync(&self.directory)?;
-            Ok(project)
-        })?;
-        self.taken.remove(&removed);
-        Ok(())
+            Ok(fsync(&self.directory)?)
+        })
+    }
+
+    fn choose(&self) -> io::Result<u32> {
+        for _ in 0..TRIES {
+            let project = FIRST | (random_bits()? as u32 >> 1);
+            if is_free_project(self.directory.as_fd(), project)? {
+                return Ok(project);
+            }
+        }
+        Err(Errno::EBUSY.into())
     }
 }
 

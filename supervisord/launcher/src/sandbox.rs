@@ -1,27 +1,20 @@
 //! Sandboxes: made in the steps of [`Sandboxes::prepare`], kept until [`Sandboxes::destroy`].
 
+mod workspaces;
+
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::process::exit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{
-    Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setgroups, setresgid, setresuid, setsid,
-};
 use supervisor_launch::{
-    Applied, Descriptor, INIT_ID, Image, Kept, PAYLOAD_ID, Prepare, Report, Setup, Step, Workspace,
+    Applied, Descriptor, INIT_ID, Image, Listeners, PAYLOAD_ID, Prepare, Setup, Step, Wanted,
+    Workspace,
 };
-use supervisor_sys::{
-    Cloned, Namespaces, SingleThreaded, clone_into, execute, keep_on_exec, kill, landlock_abi,
-    write_at_once,
-};
+use supervisor_sys::{SingleThreaded, kill, landlock_abi, write_at_once};
 
 use crate::arguments::Arguments;
 use crate::cgroup::{Base, Leaf};
@@ -29,11 +22,10 @@ use crate::descriptors::{Inside, Outside, pipes};
 use crate::disk::Disk;
 use crate::failure::{Failed, Fatal, at, fatal, tell};
 use crate::ids::{Ids, Range};
-use crate::listen;
 use crate::maps::{Maps, write_maps};
-use crate::network::Network;
+use crate::owners::Owners;
 use crate::root::Root;
-use crate::workspace::{Source, View};
+use crate::seed::Seed;
 
 /// How long a killed sandbox may take to be gone. Giving back gigabytes takes the kernel a second
 /// or two; a process that is stuck in the kernel is reported, and its ids are not used again.
@@ -60,9 +52,11 @@ pub struct Sandboxes {
     made_from: MadeFrom,
     /// What stands for standard streams until init has the payload's.
     null: OwnedFd,
+    /// What every init is a copy of.
+    seed: Seed,
     ids: Ids,
-    network: Network,
     maps: Maps,
+    owners: Owners,
     /// The kernel can't translate the ids of a tmpfs (before Linux 6.3).
     old_tmpfs: bool,
     live: HashMap<u128, Sandbox>,
@@ -71,6 +65,8 @@ pub struct Sandboxes {
 /// One sandbox.
 struct Sandbox {
     ids: Option<Range>,
+    /// Whose cgroup its leaf is in.
+    owner: Option<u32>,
     leaf: Option<Leaf>,
     workspace: Workspace,
     outside: Outside,
@@ -85,8 +81,10 @@ impl Sandboxes {
     pub fn new(made_from: MadeFrom, ids: Ids) -> Result<Self, Fatal> {
         let null = File::options().read(true).write(true).open("/images/0/dev/null");
         let null = fatal("open the null device", null)?.into();
-        let (network, maps) = (Network::default(), Maps::default());
-        Ok(Self { made_from, null, ids, network, maps, old_tmpfs: false, live: HashMap::new() })
+        let seed = Seed::start(&made_from.proof, made_from.init.as_fd(), &null);
+        let seed = fatal("start supervisor-init", seed)?;
+        let (maps, owners, live) = (Maps::default(), Owners::default(), HashMap::new());
+        Ok(Self { made_from, null, seed, ids, maps, owners, old_tmpfs: false, live })
     }
 
     /// The executions that have a sandbox.
@@ -113,6 +111,7 @@ impl Sandboxes {
         };
         let mut sandbox = Sandbox {
             ids: Some(ids),
+            owner: None,
             leaf: None,
             workspace: request.workspace,
             outside: Outside::default(),
@@ -131,13 +130,6 @@ impl Sandboxes {
                 }
                 Err(failed)
             }
-        }
-    }
-
-    /// Gets ready for the next launch while nobody waits for it. If it fails, that launch fails.
-    pub fn get_ready(&mut self) {
-        if let Err(error) = self.network.refresh() {
-            tell(format_args!("can't make a network namespace: {error}"));
         }
     }
 
@@ -166,6 +158,7 @@ impl Sandboxes {
                 tell(format_args!("a sandbox does not end: errno {}", failed.errno));
             }
         }
+        self.seed.end()?;
         self.made_from.cgroup.as_ref().map_or(Ok(()), Base::end)
     }
 
@@ -195,10 +188,17 @@ impl Sandboxes {
         Ok(())
     }
 
-    fn make_cgroup(&self, request: &Prepare, sandbox: &mut Sandbox) -> Result<(), Failed> {
+    fn make_cgroup(&mut self, request: &Prepare, sandbox: &mut Sandbox) -> Result<(), Failed> {
         let Some(base) = &self.made_from.cgroup else { return Ok(()) };
         let name = format!("ex-{:032x}", request.execution);
-        let leaf = sandbox.leaf.insert(at(Step::MakeCgroup, base.leaf(name))?);
+        let ceilings = &self.made_from.arguments.ceilings;
+        if let Some(owner) = request.owner {
+            at(Step::LimitOwner, self.owners.enter(base, owner, ceilings))?;
+            sandbox.owner = Some(owner);
+        }
+        let parent = sandbox.owner.and_then(|owner| self.owners.directory(owner));
+        let made = Leaf::make(parent.unwrap_or(base.directory()), name);
+        let leaf = sandbox.leaf.insert(at(Step::MakeCgroup, made)?);
         at(Step::WriteLimits, base.limit(leaf, &request.limits))?;
         sandbox.applied.controllers = base.controllers();
         let directory = at(Step::MakeCgroup, leaf.directory().try_clone_to_owned())?;
@@ -208,119 +208,12 @@ impl Sandboxes {
         {
             sandbox.outside.put(place, at(Step::MakeCgroup, leaf.writer(file))?);
         }
-        if let Ok(reclaim) = leaf.writer("memory.reclaim") {
-            sandbox.outside.put(Descriptor::Reclaim, reclaim); // Linux 5.19, memory controller
+        if base.controllers() & Applied::MEMORY != 0
+            && let Ok(reclaim) = leaf.writer("memory.reclaim")
+        {
+            sandbox.outside.put(Descriptor::Reclaim, reclaim); // Linux 5.19
         }
         Ok(())
-    }
-
-    fn make_workspace(
-        &mut self,
-        request: &Prepare,
-        sandbox: &mut Sandbox,
-    ) -> Result<OwnedFd, Failed> {
-        let Some(ids) = &sandbox.ids else { return Err(Failed::refused(Step::TakeIds)) };
-        let payload = ids.payload();
-        let memory = request.workspace == Workspace::Memory;
-        if memory && !self.old_tmpfs {
-            let owner = if self.made_from.root.privileged() { payload } else { INIT_ID };
-            let source = at(Step::MakeWorkspace, Source::memory(&request.limits, owner))?;
-            match self.hand_out(request, sandbox, source, payload) {
-                // The kernel says that this type of file system can't be mapped.
-                Err(Failed { step: Step::GrantWorkspace, errno })
-                    if errno == Errno::EINVAL as i32 && self.made_from.disk.is_some() =>
-                {
-                    self.old_tmpfs = true;
-                }
-                other => return other,
-            }
-        }
-        let made_from = &mut self.made_from;
-        let disk = made_from.disk.as_mut().ok_or(Failed::refused(Step::MakeDisk))?;
-        let source = match request.workspace {
-            Workspace::Kept(id) => {
-                // The daemon may be wrong about whose it is.
-                let owner = disk.kept(id)?.owner;
-                if request.owner != Some(owner) {
-                    return Err(Failed::refused(Step::FindWorkspace));
-                }
-                disk.open_kept(id)?
-            }
-            Workspace::Memory | Workspace::Disk => {
-                sandbox.workspace = Workspace::Disk;
-                let limits = &request.limits;
-                let (bytes, inodes) = (limits.workspace_bytes, limits.workspace_inodes);
-                disk.fresh(&made_from.proof, request.execution, bytes, inodes)?
-            }
-        };
-        sandbox.applied.workspace = disk.storage();
-        self.hand_out(request, sandbox, source, payload)
-    }
-
-    /// Makes the sandbox's view of a workspace, and the daemon's.
-    fn hand_out(
-        &mut self,
-        request: &Prepare,
-        sandbox: &mut Sandbox,
-        source: Source,
-        payload: u32,
-    ) -> Result<OwnedFd, Failed> {
-        let arguments = &self.made_from.arguments;
-        let (uid, gid) = (arguments.daemon_uid, arguments.daemon_gid);
-        let (mut inside, mut grant) = (None, None); // without privilege all have the same host id
-        if self.made_from.root.privileged() {
-            let (proof, owner) = (&self.made_from.proof, source.owner);
-            at(Step::GrantWorkspace, self.maps.need(proof, owner, (uid, gid)))?;
-            if owner != payload {
-                at(Step::MakeWorkspace, self.maps.need(proof, owner, (payload, payload)))?;
-            }
-            (inside, grant) = (self.maps.get(owner, payload), self.maps.get(owner, uid));
-        }
-        let inside = View { exec: request.exec, map: inside, step: Step::MakeWorkspace };
-        let grant = View { exec: false, map: grant, step: Step::GrantWorkspace };
-        let [inside, grant] = source.views([inside, grant])?;
-        sandbox.outside.put(Descriptor::Workspace, grant);
-        Ok(inside)
-    }
-
-    /// Makes a workspace that is kept.
-    pub fn make_kept(&mut self, kept: Kept) -> Result<(), Failed> {
-        let refused = Failed::refused(Step::MakeDisk);
-        let MadeFrom { arguments, disk, proof, .. } = &mut self.made_from;
-        let ceiling = &arguments.ceiling;
-        let within = (1..=ceiling.workspace_bytes).contains(&kept.bytes)
-            && (1..=ceiling.workspace_inodes).contains(&kept.inodes);
-        if !within {
-            return Err(refused);
-        }
-        disk.as_mut().ok_or(refused)?.make(proof, kept)
-    }
-
-    /// Removes a kept workspace that no sandbox has.
-    pub fn remove_kept(&mut self, id: u128) -> Result<(), Failed> {
-        if self.live.values().any(|sandbox| sandbox.workspace == Workspace::Kept(id)) {
-            return Err(Failed { step: Step::RemoveWorkspace, errno: Errno::EBUSY as i32 });
-        }
-        let disk = self.made_from.disk.as_mut();
-        disk.ok_or(Failed::refused(Step::FindWorkspace))?.remove(id)
-    }
-
-    /// Kept workspaces from an id on.
-    pub fn list_kept(&self, from: u128) -> Vec<Kept> {
-        self.made_from.disk.as_ref().map(|disk| disk.list(from)).unwrap_or_default()
-    }
-
-    /// The daemon's view of a kept workspace.
-    pub fn grant_kept(&mut self, id: u128) -> Result<OwnedFd, Failed> {
-        let disk = self.made_from.disk.as_ref().ok_or(Failed::refused(Step::FindWorkspace))?;
-        let source = disk.open_kept(id)?;
-        let arguments = &self.made_from.arguments;
-        let (uid, gid) = (arguments.daemon_uid, arguments.daemon_gid);
-        let map = self.maps.need(&self.made_from.proof, source.owner, (uid, gid));
-        at(Step::GrantWorkspace, map)?;
-        let map = self.maps.get(source.owner, uid);
-        let [grant] = source.views([View { exec: false, map, step: Step::GrantWorkspace }])?;
-        Ok(grant)
     }
 
     fn clone(
@@ -331,20 +224,21 @@ impl Sandboxes {
         workspace: &OwnedFd,
         setup: &OwnedFd,
     ) -> Result<(), Failed> {
-        at(Step::MakeNetwork, self.network.refresh())?;
-        self.network.hand_over(); // whatever comes of the clone
-        if let Some(listeners) = &request.listeners {
-            for (place, socket) in at(Step::Listen, listen::make(listeners))? {
-                sandbox.outside.put(place, socket);
-            }
-        }
         let cgroup = sandbox.leaf.as_ref().map(Leaf::directory);
-        let cloned = clone_into(&self.made_from.proof, Namespaces::UserAndPid, cgroup);
-        let (process, pid) = match at(Step::Clone, cloned)? {
-            Cloned::Child => self.become_init(inside, workspace),
-            Cloned::Parent { process, pid } => (process, pid),
+        let fds = inside.each().into_iter().chain([workspace.as_fd()]).chain(cgroup);
+        let wanted = Wanted { listeners: request.listeners };
+        let (process, pid, sockets) = match self.seed.copy(wanted, &fds.collect::<Vec<_>>()) {
+            Ok(copied) => copied?,
+            Err(error) => {
+                self.renew_seed();
+                return at(Step::Clone, Err(error));
+            }
         };
         sandbox.outside.put(Descriptor::Process, process);
+        let places = request.listeners.iter().flat_map(Listeners::places);
+        for (place, socket) in places.zip(sockets) {
+            sandbox.outside.put(place, socket);
+        }
         let pairs = match &sandbox.ids {
             Some(ids) if self.made_from.root.privileged() => {
                 vec![(INIT_ID, ids.init()), (PAYLOAD_ID, ids.payload())]
@@ -368,20 +262,31 @@ impl Sandboxes {
 
     /// Kills, waits, removes, gives back: each only after the one before has succeeded.
     fn end(&mut self, execution: u128, sandbox: &mut Sandbox) -> io::Result<()> {
-        let by_leaf = sandbox.leaf.as_ref().map_or(Ok(()), Leaf::kill);
+        let mut by_leaf = Ok(());
         if let Some(process) = sandbox.outside.get(Descriptor::Process) {
-            kill(process)?; // takes every process of its pid namespace along
             let mut fds = [PollFd::new(process, PollFlags::POLLIN)];
-            if poll(&mut fds, PollTimeout::from(DEATH_MS))? == 0 {
-                return Err(Errno::ETIMEDOUT.into());
+            // With init every process of its pid namespace has ended, and most end by themselves.
+            if poll(&mut fds, PollTimeout::ZERO)? == 0 {
+                by_leaf = sandbox.leaf.as_ref().map_or(Ok(()), Leaf::kill);
+                kill(process)?;
+                if poll(&mut fds, PollTimeout::from(DEATH_MS))? == 0 {
+                    return Err(Errno::ETIMEDOUT.into());
+                }
             }
             waitid(Id::PIDFd(process), WaitPidFlag::WEXITED)?;
             sandbox.outside.forget(Descriptor::Process);
         }
         by_leaf?;
-        if let (Some(base), Some(leaf)) = (&self.made_from.cgroup, &sandbox.leaf) {
-            base.remove(leaf)?;
-            sandbox.leaf = None;
+        if let Some(base) = &self.made_from.cgroup {
+            if let Some(leaf) = &sandbox.leaf {
+                let parent = sandbox.owner.and_then(|owner| self.owners.directory(owner));
+                leaf.remove(parent.unwrap_or(base.directory()))?;
+                sandbox.leaf = None;
+            }
+            if let Some(owner) = sandbox.owner {
+                self.owners.leave(base, owner)?;
+                sandbox.owner = None;
+            }
         }
         if let (Some(disk), Workspace::Disk) = (&mut self.made_from.disk, sandbox.workspace) {
             sandbox.outside.forget(Descriptor::Workspace);
@@ -393,40 +298,15 @@ impl Sandboxes {
         Ok(())
     }
 
-    /// The clone: waits until its ids are mapped, becomes root of its own user namespace and executes
-    /// init. Nothing here may return.
-    fn become_init(&self, inside: &Inside, workspace: &OwnedFd) -> ! {
-        let error = match self.try_become_init(inside, workspace) {
-            Ok(argv) => execute(self.made_from.init.as_fd(), &argv),
-            Err(error) => error,
-        };
-        let errno = error.raw_os_error().unwrap_or_default();
-        let report = Report::Failed { step: Step::Clone, errno };
-        if write_at_once(inside.report.as_fd(), &report.encode()).is_err() {
-            exit(2);
+    /// A seed that is gone, or doesn't answer as it should, makes one launch fail and not the next.
+    fn renew_seed(&mut self) {
+        let init = self.made_from.init.as_fd();
+        let renewed = self.seed.end().and_then(|()| {
+            self.seed = Seed::start(&self.made_from.proof, init, &self.null)?;
+            Ok(())
+        });
+        if let Err(error) = renewed {
+            tell(format_args!("can't start supervisor-init again: {error}"));
         }
-        exit(1)
-    }
-
-    fn try_become_init(&self, inside: &Inside, workspace: &OwnedFd) -> io::Result<Vec<CString>> {
-        set_pdeathsig(Signal::SIGKILL)?; // until init asks for it itself
-        let mut fds = [PollFd::new(inside.setup.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::NONE)?;
-        if self.made_from.root.privileged() {
-            setgroups(&[])?; // without privilege the kernel doesn't let a caller's groups go
-        }
-        let (user, group) = (Uid::from_raw(INIT_ID), Gid::from_raw(INIT_ID));
-        setresgid(group, group, group)?;
-        setresuid(user, user, user)?;
-        setsid()?; // away from any terminal of whoever started us
-        dup2_stdin(&self.null)?;
-        dup2_stdout(&self.null)?;
-        dup2_stderr(&self.null)?;
-        let mut argv = vec![c"supervisor-init".to_owned()];
-        for fd in inside.each().into_iter().chain([workspace.as_fd()]) {
-            keep_on_exec(fd)?;
-            argv.push(CString::new(fd.as_raw_fd().to_string()).map_err(io::Error::other)?);
-        }
-        Ok(argv)
     }
 }

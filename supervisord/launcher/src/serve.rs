@@ -96,7 +96,6 @@ enum Event {
 
 /// Serves until the daemon is gone for good or we are told to stop; then ends every sandbox.
 pub fn serve(mut daemon: Daemon, mut sandboxes: Sandboxes) -> Result<(), Fatal> {
-    sandboxes.get_ready();
     loop {
         match fatal("wait for a request", next(&daemon))? {
             Event::Stop => break,
@@ -227,7 +226,6 @@ fn hand_out(
         Ok((applied, fds)) => {
             peer.tell(execution, Ok(Reply::Prepared { execution, applied }), &fds)?;
             sandboxes.forget_stdin(execution);
-            sandboxes.get_ready();
             Ok(())
         }
         Err(failed) => peer.tell(execution, Err(failed), &[]),

@@ -11,8 +11,8 @@ use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree_beneath, mou
 use crate::failure::{Failed, at};
 use crate::template::WORKSPACE;
 
-/// Where a file system is attached for as long as it takes to copy its mount, in our own root. Kernels
-/// before 6.15 copy attached mounts only.
+/// Where a file system is attached for as long as it takes to copy its mount, in our own root, on kernels
+/// before 6.15, which copy attached mounts only.
 const WORKBENCH: &CStr = c"/workbench";
 
 /// A workspace that views can be made of.
@@ -55,16 +55,20 @@ impl Source {
 
     /// Makes a mount for each view, attached nowhere.
     pub fn views<const N: usize>(&self, views: [View<'_>; N]) -> Result<[OwnedFd; N], Failed> {
-        if self.loose {
-            at(Step::MakeWorkspace, attach(self.fd.as_fd(), WORKBENCH))?;
-        }
-        let mut made = Vec::with_capacity(N);
-        let result = views.iter().try_for_each(|view| self.view(view).map(|view| made.push(view)));
-        if self.loose {
-            at(Step::MakeWorkspace, umount2(WORKBENCH, MntFlags::MNT_DETACH))?;
-        }
-        result?;
+        let made = match self.copies(&views) {
+            Err(_) if self.loose => {
+                at(Step::MakeWorkspace, attach(self.fd.as_fd(), WORKBENCH))?;
+                let made = self.copies(&views);
+                at(Step::MakeWorkspace, umount2(WORKBENCH, MntFlags::MNT_DETACH))?;
+                made?
+            }
+            made => made?,
+        };
         made.try_into().map_err(|_| Failed::refused(Step::MakeWorkspace))
+    }
+
+    fn copies(&self, views: &[View<'_>]) -> Result<Vec<OwnedFd>, Failed> {
+        views.iter().map(|view| self.view(view)).collect()
     }
 
     fn view(&self, view: &View<'_>) -> Result<OwnedFd, Failed> {

@@ -11,7 +11,7 @@ use crate::control::Control;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Document, Origin, Sourced};
 use crate::environment::{check_environment_name, check_environment_value};
-use crate::example::{Example, Verdict};
+use crate::example::{Example, SubmissionExample, Verdict};
 use crate::limit::{InvalidLimit, Limit, LimitsAsked, PerLimit};
 use crate::name::{NAME_RULE, is_name};
 use crate::place::WorkspacePlace;
@@ -189,7 +189,25 @@ impl Checker {
     }
 
     fn example(&mut self, raw: &RawExpect) -> Option<Example> {
-        let asked = self.asked(&raw.submit);
+        if let Some(request) = &raw.request {
+            return self.request_example(raw, request).map(Example::Request);
+        }
+        let Some(submit) = &raw.submit else {
+            let hint = "add `submit = { … }` or `request = \"…\"`";
+            self.refuse(raw.verdict.span(), "this example asks nothing", hint);
+            return None;
+        };
+        let spans = [
+            raw.rule.as_ref().map(Spanned::span),
+            raw.reason.as_ref().map(Spanned::span),
+            raw.credential.as_ref().map(Spanned::span),
+            raw.body.as_ref().map(Spanned::span),
+            raw.websocket.as_ref().map(Spanned::span),
+        ];
+        for span in spans.into_iter().flatten() {
+            self.refuse(span, "this is for examples of requests", "add `request`, or leave it out");
+        }
+        let asked = self.asked(submit);
         let limit = raw.limit.as_ref().map(|name| (name, Limit::from_name(name.get_ref())));
         let verdict = match (raw.verdict.get_ref().as_str(), limit) {
             ("accepted", None) => Verdict::Accepted,
@@ -213,7 +231,8 @@ impl Checker {
                 return None;
             }
         };
-        Some(Example { asked, verdict, origin: self.document.origin(raw.verdict.span()) })
+        let origin = self.document.origin(raw.verdict.span());
+        Some(Example::Submission(SubmissionExample { asked, verdict, origin }))
     }
 
     /// Limits that an example's submission asks for. Values no policy could set are let through:

@@ -22,6 +22,7 @@ pub struct Diagnostic {
     file: String,
     message: String,
     hint: Option<String>,
+    warning: bool,
     excerpt: Option<Excerpt>,
 }
 
@@ -46,7 +47,7 @@ impl Diagnostic {
     /// Something about a file as a whole.
     pub(crate) fn whole(file: &str, message: impl AsRef<str>) -> Self {
         let (file, message) = (printable(file), printable(message.as_ref()));
-        Self { file, message, hint: None, excerpt: None }
+        Self { file, message, hint: None, warning: false, excerpt: None }
     }
 
     /// Something about this span of bytes of a file's text.
@@ -57,6 +58,16 @@ impl Diagnostic {
     /// The same with what to do about it.
     pub(crate) fn with_hint(self, hint: impl AsRef<str>) -> Self {
         Self { hint: Some(printable(hint.as_ref())), ..self }
+    }
+
+    /// The same as a warning: nothing is wrong, and yet it is probably not meant.
+    pub(crate) fn warning(self) -> Self {
+        Self { warning: true, ..self }
+    }
+
+    /// Whether it only warns.
+    pub fn is_warning(&self) -> bool {
+        self.warning
     }
 
     /// The file's name as it was handed in.
@@ -114,7 +125,8 @@ impl Excerpt {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
+        let kind = if self.warning { "warning" } else { "error" };
+        write!(f, "{kind}: {}", self.message)?;
         let Some(Excerpt { line, column, text, caret, width }) = &self.excerpt else {
             write!(f, "\n --> {}", self.file)?;
             return match &self.hint {

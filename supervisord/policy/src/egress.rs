@@ -12,15 +12,29 @@ mod binding;
 mod budget;
 pub(crate) mod check;
 mod client;
+pub(crate) mod compose;
 mod decision;
+mod diff;
+pub(crate) mod example;
+mod explain;
 mod host;
 mod index;
+mod learn;
+mod lint;
 mod path;
 mod pattern;
+mod question;
 pub(crate) mod raw;
+mod record;
 mod rule;
 pub(crate) mod text;
+mod witness;
 mod words;
+
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod properties;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,9 +45,14 @@ pub use self::binding::{Binding, Location};
 pub use self::budget::Budgets;
 pub use self::client::{Client, ClientOrigins};
 pub use self::decision::{CheckedAddress, Decision, Grant, Permit, Reason, Refusal, Treatment};
+pub use self::diff::{Change, Difference};
+pub use self::explain::{Considered, Explanation};
 pub use self::host::{Destination, Host, HostName, InvalidHost};
+pub use self::learn::Learnt;
 pub use self::path::{InvalidTarget, PathPattern, canonical_path};
 pub use self::pattern::{HostPattern, InvalidHostPattern};
+pub use self::question::{InvalidQuestion, Question};
+pub use self::record::{Recorded, Replay, Reversal};
 pub use self::rule::{Mismatch, Protocol, Rule, RuleSource, Tls, Verdict};
 
 use self::decision::Outcome;

@@ -1,9 +1,14 @@
 //! Examples in policy files (`[[expect]]`): a submission and what the policy is to say to it. They
 //! are run at load; a file whose examples fail does not load.
 
+use std::fmt;
+
 use crate::diagnostic::Diagnostic;
 use crate::document::Origin;
+use crate::egress::ClientOrigins;
+use crate::egress::example::RequestExample;
 use crate::limit::{Limit, Limits, LimitsAsked};
+use crate::resolved::Resolved;
 
 /// What an example expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +19,14 @@ pub(crate) enum Verdict {
 
 /// One example, checked.
 #[derive(Debug, Clone)]
-pub(crate) struct Example {
+pub(crate) enum Example {
+    Submission(SubmissionExample),
+    Request(RequestExample),
+}
+
+/// What a submission asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct SubmissionExample {
     pub asked: LimitsAsked,
     pub verdict: Verdict,
     pub origin: Origin,
@@ -30,6 +42,41 @@ pub enum RefusalReason {
 }
 
 impl Example {
+    /// Where it stands.
+    pub fn origin(&self) -> &Origin {
+        match self {
+            Self::Submission(example) => &example.origin,
+            Self::Request(example) => &example.origin,
+        }
+    }
+
+    /// Runs the example against a policy; says how it fails, if it does.
+    pub fn failure(&self, policy: &Resolved, clients: &ClientOrigins) -> Option<Diagnostic> {
+        match self {
+            Self::Submission(example) => example.failure(&policy.maximum()),
+            Self::Request(example) => example.failure(policy.egress(), clients),
+        }
+    }
+}
+
+impl fmt::Display for Example {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(example) => f.write_str(&example.text),
+            Self::Submission(example) => {
+                f.write_str("submit")?;
+                for limit in Limit::ALL {
+                    if let Some(value) = example.asked.get(*limit) {
+                        write!(f, " {limit} {}", limit.show(value))?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl SubmissionExample {
     /// Runs the example against the most that may be asked for; says how it fails, if it does.
     pub fn failure(&self, maximum: &Limits) -> Option<Diagnostic> {
         let said = refused(&self.asked, maximum);

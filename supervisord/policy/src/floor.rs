@@ -180,7 +180,14 @@ impl FloorFile {
             budgets: self.budgets,
         };
         let maximum = floor.maximum();
-        let failures = self.examples.iter().filter_map(|example| example.failure(&maximum));
+        let failures = self.examples.iter().filter_map(|example| match example {
+            Example::Submission(example) => example.failure(&maximum),
+            Example::Request(example) => {
+                let hint = "the floor allows nothing by itself; write the example into a policy";
+                let message = "the floor's examples are submissions";
+                Some(example.origin.diagnostic(message).with_hint(hint))
+            }
+        });
         let failed: Vec<_> = failures.collect();
         if failed.is_empty() { Ok(floor) } else { Err(failed) }
     }

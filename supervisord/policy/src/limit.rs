@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::quantity::{InvalidQuantity, Unit};
@@ -111,7 +112,7 @@ macro_rules! limits {
         }
 
         /// One `T` for each limit.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, expecting = "a table of limits")]
         pub struct PerLimit<T> {
             $($(#[$doc])* pub $field: T,)*

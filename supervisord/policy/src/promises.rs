@@ -40,7 +40,22 @@ fn asking(limit: Limit, value: u64) -> LimitsAsked {
 fn the_policies_of_the_program_load() {
     let set = PolicySet::builtin().unwrap_or_else(|wrong| panic!("{wrong}"));
     let names: Vec<_> = set.iter().map(|policy| policy.name().to_owned()).collect();
-    assert_eq!(names, ["default", "offline-analysis", "untrusted-strict"]);
+    let known = [
+        "default",
+        "forge-read",
+        "git-fetch",
+        "llm-api",
+        "offline-analysis",
+        "package-install",
+        "rest-oauth",
+        "untrusted-strict",
+    ];
+    assert_eq!(names, known);
+    for policy in set.iter() {
+        let expected = if policy.name() == "package-install" { 3 } else { 0 };
+        let warnings = policy.warnings();
+        assert_eq!(warnings.len(), expected, "{}: {warnings:?}", policy.name());
+    }
     assert!(set.resolve("floor").is_none() && set.resolve("").is_none());
     assert_eq!(set.nearest("defualt"), Some("default"));
 }

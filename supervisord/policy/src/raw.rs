@@ -17,42 +17,77 @@ use crate::limit::{PerLimit, limit_table};
 use crate::suggest;
 
 /// A policy file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a policy")]
+#[schemars(rename = "Policy")]
 pub(crate) struct RawPolicy {
+    /// The name, which is the file's without its ending.
+    #[schemars(with = "String")]
     pub name: Spanned<String>,
+    /// What it is for, in a sentence.
+    #[schemars(with = "Option<String>")]
     pub description: Option<Spanned<String>>,
+    /// The policy whose values and rules hold where this one says nothing.
+    #[schemars(with = "Option<String>")]
     pub extends: Option<Spanned<String>>,
+    /// What an execution gets unasked, and the most that it may ask for.
     pub limits: Option<RawLimits>,
+    /// The image, and whether written files can be executed.
     pub filesystem: Option<RawFilesystem>,
+    /// The payload's variables.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
     pub environment: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// The allow-list of system calls.
     pub syscalls: Option<RawSyscalls>,
+    /// The controls that a strict daemon must have.
     pub requires: Option<RawRequires>,
+    /// Rules about what may leave the sandbox; nothing may where there are none.
     #[serde(default)]
+    #[schemars(with = "Vec<RawRule>")]
     pub egress: Vec<Spanned<RawRule>>,
+    /// Which requests credentials go into, and where.
     #[serde(default)]
+    #[schemars(with = "Vec<RawBinding>")]
     pub credential: Vec<Spanned<RawBinding>>,
+    /// What one session may use.
     pub budgets: Option<RawBudgets>,
+    /// Examples, which are run at load.
     #[serde(default)]
+    #[schemars(with = "Vec<RawExpect>")]
     pub expect: Vec<Spanned<RawExpect>>,
 }
 
 /// The floor's file: bounds only, no defaults.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a floor")]
+#[schemars(rename = "Floor")]
 pub(crate) struct RawFloor {
+    /// The name, which is the file's without its ending.
+    #[schemars(with = "String")]
     pub name: Spanned<String>,
+    /// What it is for, in a sentence.
+    #[schemars(with = "Option<String>")]
     pub description: Option<Spanned<String>>,
+    /// What an execution gets unasked, and the most that it may ask for.
     pub limits: Option<RawFloorLimits>,
+    /// The image, and whether written files can be executed.
     pub filesystem: Option<RawFloorFilesystem>,
+    /// The allow-list of system calls.
     pub syscalls: Option<RawFloorSyscalls>,
+    /// The controls that a strict daemon must have.
     pub requires: Option<RawRequires>,
+    /// Rules about what may leave the sandbox; nothing may where there are none.
     #[serde(default)]
+    #[schemars(with = "Vec<RawRule>")]
     pub egress: Vec<Spanned<RawRule>>,
+    /// Addresses that policies may open.
     pub addresses: Option<RawAddresses>,
+    /// What one session may use.
     pub budgets: Option<RawBudgets>,
+    /// Examples, which are run at load.
     #[serde(default)]
+    #[schemars(with = "Vec<RawExpect>")]
     pub expect: Vec<Spanned<RawExpect>>,
 }
 
@@ -62,10 +97,12 @@ pub(crate) type RawAmounts = PerLimit<Option<Spanned<Amount>>>;
 macro_rules! raw_limits {
     ($($(#[$doc:meta])* $field:ident: $variant:ident = $name:literal, $unit:ident, $ceiling:ident;)*) => {
         /// `[limits]`, which holds `[limits.max]` as well.
-        #[derive(Debug, Deserialize)]
+        #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, expecting = "a table of limits")]
+        #[schemars(rename = "Limits")]
         pub(crate) struct RawLimits {
-            $($field: Option<Spanned<Amount>>,)*
+            $($(#[$doc])* #[schemars(with = "Option<Amount>")] $field: Option<Spanned<Amount>>,)*
+            #[schemars(with = "Option<PerLimit<Option<Amount>>>")]
             max: Option<RawAmounts>,
         }
 
@@ -81,9 +118,11 @@ macro_rules! raw_limits {
 limit_table!(raw_limits);
 
 /// `[limits]` of the floor.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table with `max`")]
+#[schemars(rename = "FloorLimits")]
 pub(crate) struct RawFloorLimits {
+    #[schemars(with = "Option<PerLimit<Option<Amount>>>")]
     pub max: Option<RawAmounts>,
 }
 
@@ -95,50 +134,96 @@ pub(crate) enum Amount {
 }
 
 /// `[filesystem]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
+#[schemars(rename = "Filesystem")]
 pub(crate) struct RawFilesystem {
+    /// The image's name.
+    #[schemars(with = "Option<String>")]
     pub image: Option<Spanned<String>>,
+    /// Whether files of the workspace and /tmp can be executed.
+    #[schemars(with = "Option<bool>")]
     pub exec: Option<Spanned<bool>>,
+    /// Where a workspace that goes with its execution is: `memory` or `disk`.
+    #[schemars(with = "Option<String>")]
     pub workspace: Option<Spanned<String>>,
 }
 
 /// `[filesystem]` of the floor.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
+#[schemars(rename = "FloorFilesystem")]
 pub(crate) struct RawFloorFilesystem {
+    /// Whether files of the workspace and /tmp can be executed.
+    #[schemars(with = "Option<bool>")]
     pub exec: Option<Spanned<bool>>,
+    /// Where workspaces that go with their executions may be: `memory`, `disk`.
+    #[schemars(with = "Option<Vec<String>>")]
     pub allowed_workspaces: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// `[syscalls]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
+#[schemars(rename = "Syscalls")]
 pub(crate) struct RawSyscalls {
+    /// `no-network`, `default` or `unix-sockets`.
+    #[schemars(with = "Option<String>")]
     pub profile: Option<Spanned<String>>,
 }
 
 /// `[syscalls]` of the floor.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
+#[schemars(rename = "FloorSyscalls")]
 pub(crate) struct RawFloorSyscalls {
+    /// The profiles that policies may name.
+    #[schemars(with = "Option<Vec<String>>")]
     pub allowed_profiles: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// `[requires]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
+#[schemars(rename = "Requires")]
 pub(crate) struct RawRequires {
+    /// Their names.
+    #[schemars(with = "Option<Vec<String>>")]
     pub controls: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// One `[[expect]]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "an example")]
+#[schemars(rename = "Expect")]
 pub(crate) struct RawExpect {
-    pub submit: RawAmounts,
+    /// Limits that a submission asks for.
+    #[schemars(with = "Option<PerLimit<Option<Amount>>>")]
+    pub submit: Option<RawAmounts>,
+    /// A request, such as "GET https://api.example.com/v1/items", "tcp host:22" or "dns host".
+    #[schemars(with = "Option<String>")]
+    pub request: Option<Spanned<String>>,
+    /// For a submission `accepted` or `refused`; for a request `allow`, `ask` or `deny`.
+    #[schemars(with = "String")]
     pub verdict: Spanned<String>,
+    /// The limit that the submission is refused for.
+    #[schemars(with = "Option<String>")]
     pub limit: Option<Spanned<String>>,
+    /// The egress rule that decides.
+    #[schemars(with = "Option<String>")]
+    pub rule: Option<Spanned<String>>,
+    /// The code of the reason, such as "method_not_allowed".
+    #[schemars(with = "Option<String>")]
+    pub reason: Option<Spanned<String>>,
+    /// The credential that goes into the request.
+    #[schemars(with = "Option<String>")]
+    pub credential: Option<Spanned<String>>,
+    /// Bytes of the request's body, such as "2 MiB".
+    #[schemars(with = "Option<Amount>")]
+    pub body: Option<Spanned<Amount>>,
+    /// Whether the request wants to become a WebSocket.
+    #[schemars(with = "Option<bool>")]
+    pub websocket: Option<Spanned<bool>>,
 }
 
 impl<'de> Deserialize<'de> for Amount {

@@ -11,8 +11,9 @@ use crate::check::{Amounts, complete};
 use crate::control::Control;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Sourced};
-use crate::egress::check::{self, BudgetsGiven};
-use crate::egress::{AddressClass, ClientOrigins, Egress, HostPattern, Rule, RuleSource, Verdict};
+use crate::egress::check;
+use crate::egress::compose::{bounded_budgets, rules, unopenable};
+use crate::egress::{ClientOrigins, Egress, RuleSource};
 use crate::floor::Floor;
 use crate::limit::{Limit, PerLimit};
 use crate::place::WorkspacePlace;
@@ -28,7 +29,7 @@ const MAX_PARENTS: usize = 8;
 /// which starts a payload can hold. Every child gets a copy of its parent's.
 const MAX_ENVIRONMENT: usize = 64 << 10;
 
-/// Resolves one of `policies`.
+/// Resolves one of `policies`. Its examples are still to be run.
 pub(crate) fn resolve(
     policy: &Policy,
     policies: &BTreeMap<String, Policy>,
@@ -36,11 +37,7 @@ pub(crate) fn resolve(
     clients: &ClientOrigins,
 ) -> Result<Resolved, Vec<Diagnostic>> {
     let merged = merge(policy, &parents(policy, policies)?)?;
-    let resolved = bound(merged, floor, clients)?;
-    let maximum = resolved.maximum();
-    let failures = policy.examples.iter().filter_map(|example| example.failure(&maximum));
-    let failed: Vec<_> = failures.collect();
-    if failed.is_empty() { Ok(resolved) } else { Err(failed) }
+    bound(merged, floor, clients)
 }
 
 /// The policies that this one extends, the eldest last.
@@ -290,78 +287,4 @@ fn too_much_environment(
     let bytes: usize = environment.iter().map(|(name, text)| name.len() + text.value.len()).sum();
     let message = format!("the environment has {bytes} bytes and can have {MAX_ENVIRONMENT}");
     (bytes > MAX_ENVIRONMENT).then(|| name.origin.diagnostic(message))
-}
-
-/// Networks that a policy opens although the floor doesn't let any.
-fn unopenable(rules: &[Rule], floor: &Floor) -> Vec<Diagnostic> {
-    let mut wrong = Vec::new();
-    let openable = &floor.openable;
-    for rule in rules.iter().filter(|rule| rule.verdict() != Verdict::Deny) {
-        let opened = |pattern: &HostPattern| match pattern {
-            HostPattern::Network(network) => Some((*network, "hosts")),
-            _ => None,
-        };
-        let hosts = rule.hosts().iter().filter_map(opened);
-        for (network, key) in rule.addresses.iter().map(|known| (*known, "addresses")).chain(hosts)
-        {
-            let (first, last) = (network.network(), network.broadcast());
-            let class = AddressClass::of(first);
-            let open = class == AddressClass::Public || openable.value.contains(&class);
-            // A wider network holds others as well; those of a closed class stay closed in it.
-            if open || AddressClass::of(last) != class {
-                continue;
-            }
-            let origin = rule.places.get(key).unwrap_or(&rule.source.origin);
-            let message = format!("{network} is {class}, which the floor opens to no policy");
-            let hint = if class.can_be_opened() {
-                format!(
-                    "root can add \"{class}\" to `openable` of `[addresses]` in the floor ({})",
-                    openable.origin
-                )
-            } else {
-                "nothing can be sent there".to_owned()
-            };
-            wrong.push(origin.diagnostic(message).with_hint(hint));
-        }
-    }
-    wrong
-}
-
-/// The floor's rules and the policy's, with the hosts of clients filled in.
-fn rules(
-    own: Vec<Rule>,
-    floor: &Floor,
-    clients: &ClientOrigins,
-) -> Result<Vec<Rule>, Vec<Diagnostic>> {
-    let mut rules: Vec<Rule> = floor.rules.clone();
-    let mut names: BTreeMap<String, usize> =
-        rules.iter().enumerate().map(|(at, rule)| (rule.name().to_owned(), at)).collect();
-    let mut wrong = Vec::new();
-    for rule in own {
-        match names.get(rule.name()).and_then(|at| rules.get(*at)) {
-            // The resolved form of a policy holds the floor's rules too, and loads again.
-            Some(known) if known.source.holder() == "the floor" && known.text() == rule.text() => {}
-            Some(known) => {
-                let message = format!("there is another rule of this name: {}", known.source);
-                let hint = "a rule can't be replaced; give this one a name of its own";
-                wrong.push(rule.source.origin.diagnostic(message).with_hint(hint));
-            }
-            None => {
-                names.insert(rule.name().to_owned(), rules.len());
-                rules.extend(rule.expand(clients));
-            }
-        }
-    }
-    if wrong.is_empty() { Ok(rules) } else { Err(wrong) }
-}
-
-/// Budgets as the policy gives them, and the floor's where those are smaller.
-fn bounded_budgets(mut own: BudgetsGiven, floor: &BudgetsGiven) -> BudgetsGiven {
-    for (name, bound) in floor {
-        let known = own.entry(name).or_insert_with(|| bound.clone());
-        if known.value > bound.value {
-            *known = bound.clone();
-        }
-    }
-    own
 }

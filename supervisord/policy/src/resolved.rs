@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::control::Control;
+use crate::diagnostic::Diagnostic;
 use crate::document::{Origin, Sourced};
 use crate::egress::Egress;
 use crate::egress::check::BudgetsGiven;
@@ -113,6 +114,19 @@ impl Resolved {
     /// Where a workspace that goes with its execution is.
     pub fn workspace(&self) -> WorkspacePlace {
         self.workspace.value
+    }
+
+    /// What in it is probably not meant: broad rules, rules that change nothing, credentials that
+    /// nothing can use.
+    pub fn warnings(&self) -> Vec<Diagnostic> {
+        let mut warnings = self.egress.warnings();
+        if self.profile() == SyscallProfile::NoNetwork && !self.egress.is_empty() {
+            let message = "this profile makes no sockets, so that no egress rule is ever asked";
+            let hint = "name the profile `default`, or leave the rules out";
+            let diagnostic = self.profile.origin.diagnostic(message).with_hint(hint);
+            warnings.push(diagnostic.warning());
+        }
+        warnings
     }
 
     /// The payload's variables besides the built-in ones, by name.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::builtin;
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, printable};
 use crate::document::Document;
 use crate::egress::ClientOrigins;
 use crate::floor::{FLOOR, Floor};
@@ -34,14 +34,31 @@ pub struct PolicySet {
     floor: Floor,
 }
 
+/// An example of a policy's file, and whether it holds.
+#[derive(Debug, Clone)]
+pub struct Tested {
+    /// The policy's name.
+    pub policy: String,
+    /// What is asked.
+    pub example: String,
+    /// File and line, as `FILE:LINE`.
+    pub place: String,
+    /// What is wrong with it, if anything is.
+    pub failure: Option<Diagnostic>,
+}
+
 impl PolicySet {
     /// The policies that are part of the program, above the built-in floor.
     ///
     /// # Errors
     /// When one of them doesn't load, which the tests of this crate rule out.
     pub fn builtin() -> Result<Self, Diagnostics> {
-        let files = builtin::POLICIES.map(|(file, text)| (file.to_owned(), text.to_owned()));
-        Self::load(files, Floor::builtin()?)
+        Self::load(Self::builtin_files(), Floor::builtin()?)
+    }
+
+    /// The files of the policies that are part of the program: names and texts.
+    pub fn builtin_files() -> impl Iterator<Item = (String, String)> {
+        builtin::POLICIES.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned()))
     }
 
     /// Loads files, each given as its name (a path will do) and its text. The floor's own file isn't
@@ -66,12 +83,41 @@ impl PolicySet {
         floor: Floor,
         clients: &ClientOrigins,
     ) -> Result<Self, Diagnostics> {
+        let (set, examples) = Self::resolve_all(files, floor, clients)?;
+        let failures = examples.into_iter().filter_map(|tested| tested.failure);
+        let wrong: Vec<_> = failures.collect();
+        if wrong.is_empty() { Ok(set) } else { Err(wrong.into()) }
+    }
+
+    /// Runs the examples of files, and tells of each whether it holds.
+    ///
+    /// # Errors
+    /// Everything else that is wrong with the files.
+    pub fn test(
+        files: impl IntoIterator<Item = (String, String)>,
+        floor: Floor,
+        clients: &ClientOrigins,
+    ) -> Result<Vec<Tested>, Diagnostics> {
+        Ok(Self::resolve_all(files, floor, clients)?.1)
+    }
+
+    fn resolve_all(
+        files: impl IntoIterator<Item = (String, String)>,
+        floor: Floor,
+        clients: &ClientOrigins,
+    ) -> Result<(Self, Vec<Tested>), Diagnostics> {
         let read = read(files)?;
         let mut policies = BTreeMap::new();
-        let mut wrong = Vec::new();
+        let (mut wrong, mut examples) = (Vec::new(), Vec::new());
         for (name, policy) in &read {
             match resolve(policy, &read, &floor, clients) {
                 Ok(resolved) => {
+                    examples.extend(policy.examples.iter().map(|example| Tested {
+                        policy: name.clone(),
+                        example: printable(&example.to_string()),
+                        place: example.origin().to_string(),
+                        failure: example.failure(&resolved, clients),
+                    }));
                     policies.insert(name.clone(), Arc::new(resolved));
                 }
                 Err(found) => wrong.extend(found),
@@ -80,7 +126,7 @@ impl PolicySet {
                 break;
             }
         }
-        if wrong.is_empty() { Ok(Self { policies, floor }) } else { Err(wrong.into()) }
+        if wrong.is_empty() { Ok((Self { policies, floor }, examples)) } else { Err(wrong.into()) }
     }
 
     /// The policy of this name. It stays as it is for who holds it, whatever is loaded later.

@@ -67,7 +67,7 @@ async fn the_chain_goes_on_over_restarts() {
         audit.close().await;
         let report = verify(&state);
         assert!(report.is_whole(), "{report:?}");
-        assert_eq!((report.records, report.signed), (6 * (round as u64 + 1), report.last));
+        assert_eq!((report.records, report.signed), (6 * (round as u64 + 1) + 1, report.last));
     }
 }
 
@@ -101,7 +101,7 @@ async fn a_torn_end_is_cut_off_kept_and_recorded() {
     let found = audit.search(filter, 0, 10).await.unwrap().records;
     let [record] = found.as_slice() else { panic!("{found:?}") };
     let What::Repair(repair) = &record.event.what else { panic!("{record:?}") };
-    assert_eq!((record.seq, repair.bytes), (5, torn.len() as u64));
+    assert_eq!((record.seq, repair.bytes), (6, torn.len() as u64));
     assert_eq!(fs::read(directory(&state).join(&repair.kept)).unwrap(), torn);
     audit.close().await;
     assert!(verify(&state).is_whole());
@@ -122,10 +122,10 @@ async fn what_no_crash_does_is_refused_at_the_start() {
     let shorter: Vec<u8> =
         whole.split_inclusive(|byte| *byte == b'\n').take(4).flatten().copied().collect();
     fs::write(&path, &shorter).unwrap();
-    assert_eq!(refusal(&state), "ends at record 4, and 10 were on disk");
+    assert_eq!(refusal(&state), "ends at record 4, and 11 were on disk");
     assert_eq!(fs::read(&path).unwrap(), shorter, "left as it was");
     fs::remove_file(&path).unwrap();
-    assert_eq!(refusal(&state), "ends at record 0, and 10 were on disk");
+    assert_eq!(refusal(&state), "ends at record 0, and 11 were on disk");
     fs::write(&path, &shorter).unwrap();
     fs::remove_file(directory(&state).join("head")).unwrap();
     let audit = open(&state);

@@ -5,19 +5,20 @@ use std::io;
 use std::mem;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use supervisor_api::{AuditEvent, Chain, Checkpoint, Head, Removal, Suspension, What};
+use supervisor_api::{AuditEvent, Chain, Checkpoint, Head, HeadState, Removal, Suspension, What};
 
 use super::directory::{Directory, LogFile};
 use super::error::{AuditError, Unaudited};
+use super::journal::tell_journal;
 use super::key::SigningKey;
+use super::room::Room;
 use super::tail::{HEAD, Left};
 use super::{Reply, Settings, show};
 
@@ -72,14 +73,6 @@ pub enum Need {
     OnDisk(Reply),
 }
 
-/// Whether there is room for more; what the writer knows and everybody else asks.
-#[derive(Debug, Default)]
-pub struct Room {
-    /// Zero if there is, else one more than the number of refusals since there isn't.
-    refused: AtomicU64,
-    state: Mutex<Option<(Unaudited, Timestamp)>>,
-}
-
 /// What the thread owns.
 pub struct Writer {
     directory: Directory,
@@ -89,7 +82,8 @@ pub struct Writer {
     chain: Chain,
     file: LogFile,
     handle: File,
-    head: File,
+    /// Where the log ended at its last checkpoint; overwritten in place, which takes no room.
+    head: Option<File>,
     /// Bytes of whole records in the file.
     end: u64,
     /// Up to where room is set aside.
@@ -103,41 +97,6 @@ pub struct Writer {
     /// The kernel could not write what it had taken, and does not say so twice: until the next start
     /// reads what is there, nothing is known to be on disk.
     broken: bool,
-}
-
-impl Room {
-    /// Refuses, and counts it, if there is none.
-    pub fn admit(&self) -> Result<(), Unaudited> {
-        if self.refused.load(Ordering::Acquire) == 0 {
-            return Ok(());
-        }
-        let state = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((why, _)) = state else { return Ok(()) };
-        self.refused.fetch_add(1, Ordering::AcqRel);
-        Err(why)
-    }
-
-    fn close(&self, why: Unaudited) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.is_none() {
-            tracing::error!("{why}");
-            self.refused.store(1, Ordering::Release);
-        }
-        let since = state.map_or_else(Timestamp::now, |(_, since)| since);
-        *state = Some((why, since));
-    }
-
-    fn is_closed(&self) -> bool {
-        self.refused.load(Ordering::Acquire) > 0
-    }
-
-    /// Lets work in again; how many were refused and since when, if it was closed.
-    fn open(&self) -> Option<Suspension> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, since) = state.take()?;
-        let refused = self.refused.swap(0, Ordering::AcqRel).saturating_sub(1);
-        Some(Suspension { refused, since: show(since) })
-    }
 }
 
 impl Writer {
@@ -159,7 +118,10 @@ impl Writer {
                 (file, handle, 0)
             }
         };
-        let head = directory.overwrite(HEAD)?;
+        let head = match left.head {
+            HeadState::Reached => Some(directory.overwrite(HEAD)?),
+            HeadState::New | HeadState::Missing => None, // it comes whole, with the first checkpoint
+        };
         let file_bytes = settings.file_bytes.max(LEAST_FILE);
         let total_bytes = settings.total_bytes.max(file_bytes * LEAST_FILES);
         let mut writer = Self {
@@ -184,6 +146,11 @@ impl Writer {
             writer.pend(What::Repair(repair));
         }
         writer.set_aside();
+        if writer.head.is_none() {
+            // From here on there is something to hold the end of the log against.
+            let path = writer.file.path.clone();
+            writer.checkpoint(false).map_err(AuditError::at("begin", &path))?;
+        }
         Ok(writer)
     }
 
@@ -353,7 +320,15 @@ impl Writer {
         }
         self.sync().map_err(io::Error::other)?;
         let head = Head::sign(&self.chain, self.key.pair());
-        self.head.write_all_at(head.to_string().as_bytes(), 0)?;
+        let head = head.to_string();
+        match &self.head {
+            Some(file) => file.write_all_at(head.as_bytes(), 0)?,
+            None => {
+                let made = self.directory.replace(HEAD, head.as_bytes(), 0o600);
+                let opened = made.and_then(|()| self.directory.overwrite(HEAD));
+                self.head = Some(opened.map_err(io::Error::other)?);
+            }
+        }
         self.set_aside();
         Ok(())
     }
@@ -456,8 +431,7 @@ impl Writer {
     }
 
     fn reason(&self) -> Unaudited {
-        let state = self.room.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.map_or(Unaudited::Failing, |(why, _)| why)
+        self.room.reason().unwrap_or(Unaudited::Failing)
     }
 }
 
@@ -481,25 +455,4 @@ fn last_of(path: &PathBuf) -> io::Result<Chain> {
         Some(_) => Ok(chain),
         None => Err(io::Error::new(io::ErrorKind::InvalidData, "its last record is not whole")),
     }
-}
-
-/// The same record for journald: its fields for the journal's own filters, its line to the byte.
-fn tell_journal(line: &[u8], event: &AuditEvent) {
-    let (what, subject) = (&event.what, &event.subject);
-    let ruling = what.ruling();
-    let rule = ruling.and_then(|ruling| ruling.rule.as_deref()).unwrap_or_default();
-    let reason = ruling.map(|ruling| ruling.reason.as_str()).unwrap_or_default();
-    let text = |id: Option<String>| id.unwrap_or_default();
-    tracing::info!(
-        target: "supervisord::audit::journal",
-        kind = what.kind(),
-        session = text(subject.session.map(|id| id.to_string())),
-        execution = text(subject.execution.map(|id| id.to_string())),
-        uid = subject.uid,
-        host = what.host().unwrap_or_default(),
-        rule,
-        reason,
-        "{}",
-        String::from_utf8_lossy(line).trim_end(),
-    );
 }

@@ -21,10 +21,13 @@ pub(super) enum Part {
     Index,
 }
 
+/// Opens the directory of the files, making it if need be.
+pub type MakeDirectory = Box<dyn Fn() -> io::Result<OwnedFd> + Send + Sync>;
+
 /// The files that there are so far. Nothing is made for an execution without output.
-#[derive(Debug)]
 pub(super) struct Files {
-    directory: OwnedFd,
+    directory: OnceLock<OwnedFd>,
+    make_directory: Option<MakeDirectory>,
     stdout: OnceLock<File>,
     stderr: OnceLock<File>,
     index: OnceLock<File>,
@@ -55,6 +58,14 @@ impl Part {
     }
 }
 
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let there: Vec<_> =
+            Part::ALL.into_iter().filter(|part| self.get(*part).is_some()).collect();
+        f.debug_struct("Files").field("directory", &self.directory).field("there", &there).finish()
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "could not {} `{}` of the captured output", self.operation, self.name)
@@ -68,9 +79,20 @@ impl Error for Failure {
 }
 
 impl Files {
-    /// No file yet.
-    pub(super) const fn new(directory: OwnedFd) -> Self {
-        Self { directory, stdout: OnceLock::new(), stderr: OnceLock::new(), index: OnceLock::new() }
+    /// No file yet, in a directory that is there.
+    pub(super) fn new(directory: OwnedFd) -> Self {
+        Self { directory: OnceLock::from(directory), ..Self::without_directory(None) }
+    }
+
+    /// No file yet, nor a directory; without a way to make one there never is any.
+    pub(super) const fn without_directory(make_directory: Option<MakeDirectory>) -> Self {
+        Self {
+            directory: OnceLock::new(),
+            make_directory,
+            stdout: OnceLock::new(),
+            stderr: OnceLock::new(),
+            index: OnceLock::new(),
+        }
     }
 
     /// Opens a file if it is there; gives its length, 0 if it isn't.
@@ -113,15 +135,25 @@ impl Files {
                 file.sync_data().map_err(|error| part.failed("sync", error))?;
             }
         }
-        fsync(&self.directory).map_err(io::Error::from)
+        fsync(self.directory()?).map_err(io::Error::from)
     }
 
     fn open(&self, part: Part, how: OFlag) -> io::Result<File> {
         // Not O_APPEND, which splice refuses. O_NONBLOCK is for a FIFO that has no business here.
         let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        openat(&self.directory, part.name(), flags | how, Mode::S_IRUSR | Mode::S_IWUSR)
+        let directory = self.directory().map_err(|error| part.failed("open", error))?;
+        openat(directory, part.name(), flags | how, Mode::S_IRUSR | Mode::S_IWUSR)
             .map(File::from)
             .map_err(|error| part.failed("open", error.into()))
+    }
+
+    fn directory(&self) -> io::Result<&OwnedFd> {
+        if let Some(directory) = self.directory.get() {
+            return Ok(directory);
+        }
+        let make = self.make_directory.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let made = make()?;
+        Ok(self.directory.get_or_init(|| made))
     }
 
     const fn slot(&self, part: Part) -> &OnceLock<File> {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use supervisor_api::{OutputSummary, Stream, StreamSummary};
 use tempfile::TempDir;
 
-use crate::capture::{Capture, CaptureReader};
+use crate::capture::{Capture, CaptureReader, MakeDirectory};
 
 /// The streams of an execution whose payload is the test.
 struct Payload {
@@ -51,6 +51,12 @@ impl Payload {
 
 fn open(directory: &Path) -> OwnedFd {
     File::open(directory).unwrap().into()
+}
+
+/// The directory of an execution, which is opened with the first byte.
+fn made(directory: &Path) -> MakeDirectory {
+    let directory = directory.to_owned();
+    Box::new(move || Ok(File::open(&directory)?.into()))
 }
 
 /// Starts to pump; the task ends with the streams.
@@ -98,7 +104,7 @@ fn files(directory: &Path) -> Vec<String> {
 #[tokio::test]
 async fn an_execution_without_output_leaves_no_file() {
     let directory = TempDir::new().unwrap();
-    let capture = Capture::create(open(directory.path()), 100).unwrap();
+    let capture = Capture::create(made(directory.path()), 100);
     let (payload, pipes) = Payload::start();
     drop(payload);
     start(&capture, pipes).await.unwrap().unwrap();
@@ -116,7 +122,7 @@ async fn an_execution_without_output_leaves_no_file() {
 #[tokio::test]
 async fn output_on_one_stream_takes_one_file_that_only_the_daemon_can_read() {
     let directory = TempDir::new().unwrap();
-    let capture = Capture::create(open(directory.path()), 100).unwrap();
+    let capture = Capture::create(made(directory.path()), 100);
     let (mut payload, pipes) = Payload::start();
     payload.write(Stream::Stdout, b"hello\n");
     drop(payload);
@@ -134,7 +140,7 @@ async fn output_on_one_stream_takes_one_file_that_only_the_daemon_can_read() {
 async fn both_streams_are_read_back_in_the_order_in_which_they_came() {
     for first in [Stream::Stdout, Stream::Stderr] {
         let directory = TempDir::new().unwrap();
-        let capture = Capture::create(open(directory.path()), 1 << 20).unwrap();
+        let capture = Capture::create(made(directory.path()), 1 << 20);
         let (mut payload, pipes) = Payload::start();
         let pump = start(&capture, pipes);
         let mut expected = String::new();
@@ -159,7 +165,7 @@ async fn both_streams_are_read_back_in_the_order_in_which_they_came() {
 #[tokio::test]
 async fn readers_that_follow_get_every_byte_once_however_slow_they_are() {
     let directory = TempDir::new().unwrap();
-    let capture = Capture::create(open(directory.path()), 1 << 20).unwrap();
+    let capture = Capture::create(made(directory.path()), 1 << 20);
     let (mut payload, pipes) = Payload::start();
     let pump = start(&capture, pipes);
     let readers: Vec<_> = [None, Some(Stream::Stdout), Some(Stream::Stderr)]
@@ -191,7 +197,7 @@ async fn readers_that_follow_get_every_byte_once_however_slow_they_are() {
 #[tokio::test]
 async fn a_reader_that_does_not_follow_stops_at_what_there_is() {
     let directory = TempDir::new().unwrap();
-    let capture = Capture::create(open(directory.path()), 3).unwrap();
+    let capture = Capture::create(made(directory.path()), 3);
     let (mut payload, pipes) = Payload::start();
     let pump = start(&capture, pipes);
     payload.say(&capture, Stream::Stdout, b"abcdef").await;

@@ -78,6 +78,11 @@ impl Front {
         Ok(Call { message, sender, uid })
     }
 
+    /// Notes that a call was answered, and with which error, if any.
+    pub fn note(&self, operation: &'static str, code: Option<ErrorCode>) {
+        self.supervisor.inner().metrics.call("bus", operation, code);
+    }
+
     /// Whether a connection has not left the bus.
     pub async fn is_there(&self, name: &str) -> bool {
         let asked =

@@ -190,6 +190,8 @@ async fn answer(front: &Front, message: Message, sender: String, place: Place) -
         Ok(call) => match front.calls.take(&call.weight(), 1) {
             Some(share) => {
                 let done = dispatch::act(front, &call).await;
+                let code = done.as_ref().err().map(Failure::code);
+                front.note(dispatch::operation(call.message()), code);
                 drop(share);
                 done
             }

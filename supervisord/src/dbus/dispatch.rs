@@ -10,6 +10,7 @@ use crate::dbus::names::{
     EXECUTION, INTROSPECTABLE, MANAGER, OBJECT_MANAGER, Object, PEER, PROPERTIES,
 };
 use crate::dbus::{execution, manager, objects, properties};
+use crate::metrics::OTHER;
 use supervisor_api::{ApiError, ErrorCode};
 
 /// Whether a message may be as large as it is; asked before anything of it is read.
@@ -50,6 +51,26 @@ pub async fn act(front: &Front, call: &Call) -> Result<Message, Failure> {
         (Object::Manager, MANAGER) => manager::act(front, call, member).await,
         (Object::Execution(id), EXECUTION) => execution::act(front, call, id, member).await,
         _ => Err(Failure::unknown_interface()),
+    }
+}
+
+/// The operation behind a call, by the name that the socket has for it.
+pub fn operation(message: &Message) -> &'static str {
+    let header = message.header();
+    match header.member().map(|member| member.as_str()).unwrap_or_default() {
+        "Submit" | "SubmitJson" => "submit",
+        "Status" | "StatusJson" | "Get" | "GetAll" => "status",
+        "List" | "ListJson" | "GetManagedObjects" => "list",
+        "Cancel" => "cancel",
+        "Output" => "output",
+        "Artifacts" => "artifacts",
+        "Artifact" => "artifact",
+        "Doctor" => "doctor",
+        "Policies" => "policies",
+        "Reload" => "reload",
+        "Subscribe" | "Unsubscribe" => "subscribe",
+        "Introspect" => "introspect",
+        _ => OTHER,
     }
 }
 

@@ -75,6 +75,15 @@ impl Failure {
         Self::Operation(ApiError::new(ErrorCode::Internal, words))
     }
 
+    /// The code that stands for it where errors are counted.
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Operation(error) => error.code,
+            Self::Call(..) => ErrorCode::InvalidArgument,
+            Self::NobodyToAsk => ErrorCode::PermissionDenied,
+        }
+    }
+
     /// The answer to a call.
     ///
     /// # Errors

@@ -45,6 +45,7 @@ pub async fn act(front: &Front, call: &Call, member: &str) -> Result<Message, Fa
         }
         "Doctor" => doctor(front, call),
         "Policies" => policies(front, call),
+        "Reload" => reload(front, call).await,
         "Subscribe" => subscribe(front, call).await,
         "Unsubscribe" => {
             call.arguments::<()>()?;
@@ -172,6 +173,13 @@ fn policies(front: &Front, call: &Call) -> Result<Message, Failure> {
         .map(|policy| (policy.reference.name, policy.description, policy.reference.digest))
         .collect();
     call.answer(&(lines,))
+}
+
+async fn reload(front: &Front, call: &Call) -> Result<Message, Failure> {
+    call.arguments::<()>()?;
+    let caller = front.administrator(call, Action::Reload).await?;
+    let reloaded = front.supervisor.reload(&caller).await?;
+    call.answer(&(reloaded.generation, values::word(&reloaded.mode), reloaded.policies))
 }
 
 async fn subscribe(front: &Front, call: &Call) -> Result<Message, Failure> {

@@ -22,6 +22,8 @@ pub enum Action {
     SeeAll,
     /// End others' executions.
     CancelOthers,
+    /// Read configuration and policies anew.
+    Reload,
 }
 
 impl Action {
@@ -30,6 +32,7 @@ impl Action {
         match self {
             Self::SeeAll => "org.supervisord.Supervisor1.see-all",
             Self::CancelOthers => "org.supervisord.Supervisor1.cancel-others",
+            Self::Reload => "org.supervisord.Supervisor1.reload",
         }
     }
 }

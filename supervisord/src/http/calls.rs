@@ -2,7 +2,6 @@
 //! answer.
 
 use std::future::Future;
-use std::mem;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +12,14 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 use supervisor_api::{
-    ApiError, ErrorCode, Execution, ExecutionId, NDJSON, State, Stream, SubmitRequest,
+    AnswerRequest, ApiError, ApprovalId, AuditFilter, ErrorCode, Execution, ExecutionId, NDJSON,
+    OPENMETRICS, State, Stream, SubmitRequest, Verdict,
 };
 use tokio::time::Instant;
 
 use super::answer::{JSON, Problem, json, with_type};
 use super::operations::Operations;
-use super::parameters::Query;
+use super::parameters::{Encoded, Query};
 use super::routes::Front;
 use super::{body, download, streaming};
 use crate::supervisor::{Caller, ListQuery, OutputQuery};
@@ -52,11 +52,27 @@ impl FromStr for StateWord {
     }
 }
 
+/// The verdict of a decision, read from a query.
+struct VerdictWord(Verdict);
+
+impl FromStr for VerdictWord {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        Verdict::deserialize(text.into_deserializer()).map(Self)
+    }
+}
+
 impl<O> Call<O> {
     /// The execution that the path names. What can't be an id is looked up as the one id that is
     /// never given out, so that it gets the very answer that any unknown or foreign one gets.
     fn execution(&self) -> ExecutionId {
         self.parameter("id").parse().unwrap_or(ExecutionId::from_bits(0))
+    }
+
+    /// The question that the path names, in the same way.
+    fn approval(&self) -> ApprovalId {
+        self.parameter("id").parse().unwrap_or(ApprovalId::from_bits(0))
     }
 
     /// A parameter of the path, decoded; empty if the path has none of that name.
@@ -70,9 +86,8 @@ impl<O> Call<O> {
 pub async fn submit<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     let Call { front, caller, request, .. } = call;
     let received = body::receive(request, &caller, &front.bodies, front.bounds.body).await?;
-    let (mut request, share): (SubmitRequest, _) =
-        super::json::read(received, &front.readers).await?;
-    let wait = mem::take(&mut request.wait);
+    let (request, share): (SubmitRequest, _) = super::json::read(received, &front.readers).await?;
+    let wait = request.wait;
     let shared = front.clone();
     let mut execution = to_the_end(async move {
         let result = shared.operations.submit(&caller, request).await;
@@ -144,9 +159,88 @@ pub async fn artifact<O: Operations>(call: Call<O>) -> Result<Response<Body>, Pr
     download::answer(&found.0, found.1, call.request.headers())
 }
 
+/// `GET /v1/executions/{id}/decisions`
+pub async fn decisions<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let (after, limit) = (call.query.number("after")?, limit_of(&call.query)?);
+    let id = call.execution();
+    json(StatusCode::OK, &call.front.operations.decisions(&call.caller, id, after, limit).await?)
+}
+
+/// `GET /v1/audit`
+pub async fn audit<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let query = &call.query;
+    let text = |name| Ok::<_, ApiError>(query.value::<Encoded>(name)?.map(|Encoded(text)| text));
+    let filter = AuditFilter {
+        session: query.value("session")?,
+        execution: query.value("execution")?,
+        uid: query.value("uid")?,
+        kind: text("kind")?,
+        rule: text("rule")?,
+        host: text("host")?,
+        verdict: query.value("verdict")?.map(|VerdictWord(verdict)| verdict),
+        since: text("since")?,
+        until: text("until")?,
+    };
+    let (after, limit) = (query.number("after")?, limit_of(query)?);
+    json(StatusCode::OK, &call.front.operations.audit(&call.caller, filter, after, limit).await?)
+}
+
+/// `GET /v1/audit/key`
+pub async fn audit_key<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.audit_key())
+}
+
+fn limit_of(query: &Query) -> Result<usize, ApiError> {
+    Ok(usize::try_from(query.number("limit")?).unwrap_or(usize::MAX))
+}
+
+/// `GET /v1/budgets`
+pub async fn budgets<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let all = call.query.flag("all")?;
+    json(StatusCode::OK, &call.front.operations.budgets(&call.caller, all)?)
+}
+
+/// `GET /v1/approvals`
+pub async fn approvals<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.approvals(&call.caller))
+}
+
+/// `GET /v1/approvals/events`
+pub async fn approvals_follow<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let changes = call.front.operations.approval_changes(&call.caller);
+    Ok(with_type(StatusCode::OK, NDJSON, streaming::questions(changes)))
+}
+
+/// `GET /v1/approvals/{id}`
+pub async fn approval<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.approval(&call.caller, call.approval())?)
+}
+
+/// `POST /v1/approvals/{id}/answer`
+pub async fn answer<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let id = call.approval();
+    let Call { front, caller, request, .. } = call;
+    let received = body::receive(request, &caller, &front.bodies, front.bounds.body).await?;
+    let (answer, share): (AnswerRequest, _) = super::json::read(received, &front.readers).await?;
+    drop(share);
+    let given = async move { front.operations.answer(&caller, id, answer).await };
+    json(StatusCode::OK, &to_the_end(given).await?)
+}
+
 /// `GET /v1/doctor`
 pub async fn doctor<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     json(StatusCode::OK, &call.front.operations.doctor()?)
+}
+
+/// `GET /v1/top`
+pub async fn top<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.top(&call.caller).await?)
+}
+
+/// `GET /metrics`
+pub async fn metrics<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let text = call.front.operations.metrics(&call.caller)?;
+    Ok(with_type(StatusCode::OK, OPENMETRICS, Body::from(text)))
 }
 
 /// `POST /v1/reload`
@@ -154,6 +248,27 @@ pub async fn reload<O: Operations>(call: Call<O>) -> Result<Response<Body>, Prob
     let (front, caller) = (call.front.clone(), call.caller);
     let reloaded = to_the_end(async move { front.operations.reload(&caller).await }).await?;
     json(StatusCode::OK, &reloaded)
+}
+
+/// `GET /v1/credentials`
+pub async fn credentials<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.credentials(&call.caller)?)
+}
+
+/// `POST /v1/credentials/{name}/rotate`
+pub async fn rotate_credential<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let (front, caller) = (call.front.clone(), call.caller);
+    let name = call.parameter("name").to_owned();
+    let rotate = async move { front.operations.rotate_credential(&caller, &name).await };
+    json(StatusCode::OK, &to_the_end(rotate).await?)
+}
+
+/// `POST /v1/credentials/{name}/revoke`
+pub async fn revoke_credential<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let (front, caller) = (call.front.clone(), call.caller);
+    let name = call.parameter("name").to_owned();
+    let revoke = async move { front.operations.revoke_credential(&caller, &name).await };
+    json(StatusCode::OK, &to_the_end(revoke).await?)
 }
 
 /// `GET /v1/openapi.json`

@@ -8,12 +8,15 @@ use std::io;
 use std::time::Duration;
 
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, CreateSession, Doctor, Execution, ExecutionId, ExecutionList,
-    ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session,
-    SessionId, SessionList, SubmitRequest, UnpackReport,
+    AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
+    AuditFilter, AuditKey, AuditPage, BudgetList, CreateSession, Credential, CredentialList,
+    Doctor, ErrorCode, Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList,
+    MakeDirectory, MoveFile, OutputChunk, Reloaded, Session, SessionId, SessionList, SubmitRequest,
+    Top, UnpackReport,
 };
 use tokio::sync::mpsc;
 
+use crate::approval::Changes;
 use crate::session::{Unpacking, Upload};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, OutputReader, Supervisor};
 
@@ -60,6 +63,12 @@ impl Receiver for Unpacking {
     }
 }
 
+/// Questions to a person, one change after the other.
+pub trait Questions: Send + 'static {
+    /// The next, or `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Option<Approval>> + Send;
+}
+
 /// The operations of the interface. Each checks what the caller may do.
 pub trait Operations: Send + Sync + 'static {
     /// Reads output.
@@ -69,8 +78,13 @@ pub trait Operations: Send + Sync + 'static {
     /// Takes an archive.
     type Unpacking: Receiver<Outcome = UnpackReport>;
 
-    /// Runs a payload in a fresh sandbox. `request.wait` is never set: the front end waits by
-    /// [`Operations::status`], so that a caller who goes away leaves nothing behind.
+    /// Tells of questions.
+    type Changes: Questions;
+
+    /// Runs a payload in a fresh sandbox; returns once it is recorded. `request.wait` says that nobody
+    /// is told of it before its end: then it may be recorded with its end, if that comes soon. For an
+    /// end that doesn't the front end waits by [`Operations::status`], so that a caller who goes away
+    /// leaves nothing behind.
     fn submit(
         &self,
         caller: &Caller,
@@ -229,6 +243,55 @@ pub trait Operations: Send + Sync + 'static {
         caller: &Caller,
         id: SessionId,
     ) -> impl Future<Output = Result<Self::Unpacking, ApiError>> + Send;
+    /// What was decided about an execution, oldest first: records after this number, so many at the
+    /// most.
+    fn decisions(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        after: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<AuditPage, ApiError>> + Send;
+
+    /// Records of the audit log, oldest first: those after this number that match, so many at the most.
+    fn audit(
+        &self,
+        caller: &Caller,
+        filter: AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<AuditPage, ApiError>> + Send;
+
+    /// The key that the audit log's checkpoints are checked with.
+    fn audit_key(&self) -> AuditKey;
+
+    /// What is left of the caller's budgets, or of all.
+    ///
+    /// # Errors
+    ///
+    /// When a caller who is no administrator asks for all.
+    fn budgets(&self, caller: &Caller, all: bool) -> Result<BudgetList, ApiError>;
+
+    /// Questions to a person.
+    fn approvals(&self, caller: &Caller) -> ApprovalList;
+
+    /// The same and then every change to them.
+    fn approval_changes(&self, caller: &Caller) -> Self::Changes;
+
+    /// One question.
+    ///
+    /// # Errors
+    ///
+    /// When there is none that the caller may see.
+    fn approval(&self, caller: &Caller, id: ApprovalId) -> Result<Approval, ApiError>;
+
+    /// Answers a question.
+    fn answer(
+        &self,
+        caller: &Caller,
+        id: ApprovalId,
+        answer: AnswerRequest,
+    ) -> impl Future<Output = Result<Approval, ApiError>> + Send;
 
     /// What this host can enforce.
     ///
@@ -237,8 +300,42 @@ pub trait Operations: Send + Sync + 'static {
     /// When the daemon can't tell.
     fn doctor(&self) -> Result<Doctor, ApiError>;
 
+    /// What runs just now and what it uses.
+    fn top(&self, caller: &Caller) -> impl Future<Output = Result<Top, ApiError>> + Send;
+
+    /// What the daemon counts, as text.
+    ///
+    /// # Errors
+    ///
+    /// [`supervisor_api::ErrorCode::PermissionDenied`] for who is no administrator.
+    fn metrics(&self, caller: &Caller) -> Result<String, ApiError>;
+
+    /// Notes that an operation was answered, and with which error, if any.
+    fn note(&self, operation: &'static str, code: Option<ErrorCode>);
+
     /// Reads configuration and policies anew, all or nothing.
     fn reload(&self, caller: &Caller) -> impl Future<Output = Result<Reloaded, ApiError>> + Send;
+
+    /// All credentials, without their values.
+    ///
+    /// # Errors
+    ///
+    /// For callers who are no administrators.
+    fn credentials(&self, caller: &Caller) -> Result<CredentialList, ApiError>;
+
+    /// Reads one credential's value anew.
+    fn rotate_credential(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> impl Future<Output = Result<Credential, ApiError>> + Send;
+
+    /// Lets no request have a credential any more.
+    fn revoke_credential(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> impl Future<Output = Result<Credential, ApiError>> + Send;
 }
 
 impl Chunks for OutputReader {
@@ -247,10 +344,17 @@ impl Chunks for OutputReader {
     }
 }
 
+impl Questions for Changes {
+    async fn next(&mut self) -> Option<Approval> {
+        Changes::next(self).await
+    }
+}
+
 impl Operations for Supervisor {
     type Output = OutputReader;
     type Upload = Upload;
     type Unpacking = Unpacking;
+    type Changes = Changes;
 
     async fn submit(&self, caller: &Caller, request: SubmitRequest) -> Result<Execution, ApiError> {
         Supervisor::submit(self, caller, request).await
@@ -401,11 +505,84 @@ impl Operations for Supervisor {
         Supervisor::begin_unpacking(self, caller, id).await
     }
 
+    async fn decisions(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        Supervisor::decisions(self, caller, id, after, limit).await
+    }
+
+    async fn audit(
+        &self,
+        caller: &Caller,
+        filter: AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        Supervisor::audit(self, caller, filter, after, limit).await
+    }
+
+    fn audit_key(&self) -> AuditKey {
+        self.inner().audit.key()
+    }
+
+    fn budgets(&self, caller: &Caller, all: bool) -> Result<BudgetList, ApiError> {
+        Supervisor::budgets(self, caller, all)
+    }
+
+    fn approvals(&self, caller: &Caller) -> ApprovalList {
+        self.inner().approvals.list(caller)
+    }
+
+    fn approval_changes(&self, caller: &Caller) -> Changes {
+        self.inner().approvals.follow(caller)
+    }
+
+    fn approval(&self, caller: &Caller, id: ApprovalId) -> Result<Approval, ApiError> {
+        self.inner().approvals.show(caller, id)
+    }
+
+    async fn answer(
+        &self,
+        caller: &Caller,
+        id: ApprovalId,
+        answer: AnswerRequest,
+    ) -> Result<Approval, ApiError> {
+        self.inner().approvals.answer(caller, id, answer).await
+    }
+
     fn doctor(&self) -> Result<Doctor, ApiError> {
         Supervisor::doctor(self)
     }
 
+    async fn top(&self, caller: &Caller) -> Result<Top, ApiError> {
+        Supervisor::top(self, caller).await
+    }
+
+    fn metrics(&self, caller: &Caller) -> Result<String, ApiError> {
+        Supervisor::metrics(self, caller)
+    }
+
+    fn note(&self, operation: &'static str, code: Option<ErrorCode>) {
+        self.inner().metrics.call("socket", operation, code);
+    }
+
     async fn reload(&self, caller: &Caller) -> Result<Reloaded, ApiError> {
         Supervisor::reload(self, caller).await
+    }
+
+    fn credentials(&self, caller: &Caller) -> Result<CredentialList, ApiError> {
+        Supervisor::credentials(self, caller)
+    }
+
+    async fn rotate_credential(&self, caller: &Caller, name: &str) -> Result<Credential, ApiError> {
+        Supervisor::rotate_credential(self, caller, name).await
+    }
+
+    async fn revoke_credential(&self, caller: &Caller, name: &str) -> Result<Credential, ApiError> {
+        Supervisor::revoke_credential(self, caller, name).await
     }
 }

@@ -26,6 +26,31 @@ pub struct Query {
     given: Vec<(&'static str, String)>,
 }
 
+/// Text that may be percent-encoded (RFC 3986 §2.1).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Encoded(pub String);
+
+impl FromStr for Encoded {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.bytes();
+        while let Some(byte) = rest.next() {
+            let decoded = match byte {
+                b'%' => {
+                    let mut digit = || char::from(rest.next()?).to_digit(16);
+                    let pair = digit().zip(digit()).map(|(high, low)| high * 16 + low);
+                    pair.and_then(|value| u8::try_from(value).ok())
+                }
+                plain => Some(plain),
+            };
+            bytes.push(decoded.ok_or("percent signs come with two hexadecimal digits")?);
+        }
+        String::from_utf8(bytes).map(Self).map_err(|_| "what is percent-encoded is UTF-8")
+    }
+}
+
 impl Rules {
     /// Those of this operation.
     pub fn of(operation: &Operation) -> Self {
@@ -237,6 +262,15 @@ mod tests {
         for text in ["STDOUT", "stdin", ""] {
             let query = rules("output").read(Some(&format!("stream={text}")));
             assert!(query.is_ok_and(|query| query.word("stream").is_err()), "{text}");
+        }
+    }
+
+    #[test]
+    fn encoded_text_is_decoded_or_refused() {
+        let decoded = |text: &str| text.parse().map(|Encoded(text)| text);
+        assert_eq!(decoded("a.toml%3A12%20b"), Ok("a.toml:12 b".to_owned()));
+        for text in ["%", "%4", "%zz", "%ff"] {
+            assert!(decoded(text).is_err(), "{text}");
         }
     }
 

@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, Router, delete, get, post, put};
 use hyper::body::Incoming;
-use supervisor_api::{ApiError, ErrorCode, Method, OPERATIONS, Operation, openapi_document};
+use supervisor_api::{ApiError, ErrorCode, Method, Operation, openapi_document};
 use tokio::sync::Semaphore;
 use tower::Service;
 
@@ -43,8 +43,12 @@ pub struct Front<O> {
 pub struct Routes(Router);
 
 impl Routes {
-    /// The routes to these operations.
-    pub fn new<O: Operations>(operations: Arc<O>, bounds: Bounds) -> Self {
+    /// The routes to these operations, as far as the table has them.
+    pub fn new<O: Operations>(
+        operations: Arc<O>,
+        bounds: Bounds,
+        table: impl Iterator<Item = &'static Operation>,
+    ) -> Self {
         let front = Front {
             operations,
             bodies: Pool::new(BODIES, BODIES_PER_UID, ADMIN_BODIES),
@@ -53,7 +57,7 @@ impl Routes {
             document: openapi_document(env!("CARGO_PKG_VERSION")).to_string().into(),
         };
         let mut router = Router::new();
-        for operation in OPERATIONS {
+        for operation in table {
             if let Some(route) = route_of::<O>(operation) {
                 router = router.route(operation.path, route);
             }
@@ -100,8 +104,21 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "move_file" => route(operation, sessions::move_file),
         "download_archive" => route(operation, sessions::pack),
         "upload_archive" => route(operation, sessions::unpack),
+        "decisions" => route(operation, calls::decisions),
+        "audit" => route(operation, calls::audit),
+        "audit_key" => route(operation, calls::audit_key),
+        "budgets" => route(operation, calls::budgets),
+        "approvals" => route(operation, calls::approvals),
+        "approvals_follow" => route(operation, calls::approvals_follow),
+        "approval" => route(operation, calls::approval),
+        "answer" => route(operation, calls::answer),
         "doctor" => route(operation, calls::doctor),
+        "top" => route(operation, calls::top),
+        "metrics" => route(operation, calls::metrics),
         "reload" => route(operation, calls::reload),
+        "credentials" => route(operation, calls::credentials),
+        "rotate_credential" => route(operation, calls::rotate_credential),
+        "revoke_credential" => route(operation, calls::revoke_credential),
         "openapi" => route(operation, calls::openapi),
         _ => return None,
     })
@@ -115,19 +132,26 @@ where
     T: Future<Output = Result<Response<Body>, Problem>> + Send + 'static,
 {
     let rules = Rules::of(operation);
-    let takes_body = operation.request.is_some();
+    let (id, takes_body) = (operation.id, operation.request.is_some());
     let answer = async move |State(front): State<Arc<Front<O>>>,
                              Extension(caller): Extension<Caller>,
                              path: Result<RawPathParams, RawPathParamsRejection>,
                              request: Request<Body>|
                 -> Result<Response<Body>, Problem> {
-        let query = rules.read(request.uri().query())?;
-        if !takes_body {
-            body::expect_none(request.headers())?;
-        }
-        let path = path.map_err(|_| not_found())?;
-        let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        act(Call { front, caller, path, query, request }).await
+        let shared = front.clone();
+        let answered = async {
+            let query = rules.read(request.uri().query())?;
+            if !takes_body {
+                body::expect_none(request.headers())?;
+            }
+            let path = path.map_err(|_| not_found())?;
+            let path =
+                path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            act(Call { front, caller, path, query, request }).await
+        };
+        let answered = answered.await;
+        shared.operations.note(id, answered.as_ref().err().map(|problem| problem.0.code));
+        answered
     };
     match operation.method {
         Method::Get => get(answer),

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use supervisor_api::{ApiError, ErrorCode};
+use supervisor_api::{ApiError, ErrorCode, OPERATIONS};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -37,6 +37,14 @@ impl Server {
         Self::with(operations, roles, Bounds::default(), Arc::new(Peer::of))
     }
 
+    /// A front end to the metrics alone, for whoever can connect: the socket's mode says who may.
+    pub fn of_metrics<O: Operations>(operations: Arc<O>) -> Self {
+        let all =
+            Self::with(operations.clone(), Roles::any(), Bounds::default(), Arc::new(Peer::of));
+        let table = OPERATIONS.iter().filter(|operation| operation.id == "metrics");
+        Self { routes: Routes::new(operations, all.bounds, table), ..all }
+    }
+
     pub(super) fn with<O: Operations>(
         operations: Arc<O>,
         roles: Roles,
@@ -45,7 +53,7 @@ impl Server {
     ) -> Self {
         let per_uid = CONNECTIONS_PER_UID as u64;
         Self {
-            routes: Routes::new(operations, bounds),
+            routes: Routes::new(operations, bounds, OPERATIONS.iter()),
             roles,
             bounds,
             connections: Pool::new(CONNECTIONS as u64, per_uid, ADMIN_CONNECTIONS as u64),

@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::Frame;
 use supervisor_api::OutputChunk;
 
-use super::operations::Chunks;
+use super::operations::{Chunks, Questions};
 
 type Turn<S> = Pin<Box<dyn Future<Output = io::Result<Option<(Bytes, S)>>> + Send>>;
 
@@ -76,6 +76,16 @@ pub fn lines(chunks: impl Chunks) -> Body {
         let mut line = serde_json::to_vec(&chunk).map_err(io::Error::other)?;
         line.push(b'\n');
         Ok(line)
+    })
+}
+
+/// Questions to a person and every change to them, one a line.
+pub fn questions(questions: impl Questions) -> Body {
+    unfold(questions, |mut questions| async move {
+        let Some(approval) = questions.next().await else { return Ok(None) };
+        let mut line = serde_json::to_vec(&approval).map_err(io::Error::other)?;
+        line.push(b'\n');
+        Ok(Some((Bytes::from(line), questions)))
     })
 }
 

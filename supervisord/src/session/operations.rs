@@ -49,7 +49,8 @@ impl Supervisor {
             expires: from_now(time_to_live),
             time_to_live,
         };
-        let session = Kept::new(record.clone());
+        let place = inner.admission.keep(caller.uid, record.workspace_bytes)?;
+        let session = Kept::new(record.clone(), place);
         let guard = session.enter()?; // not closed before it is whole
         inner.sessions.add(session.clone())?;
         let made = inner.launcher.make_workspace(kept(&record)).await;

@@ -13,7 +13,8 @@ pub async fn recover(inner: &Inner) -> Result<(), Failure> {
         inner.launcher.workspaces().await?.into_iter().map(|kept| kept.id).collect();
     for record in inner.store.sessions().await? {
         if unknown.remove(&record.id.bits()) {
-            inner.sessions.adopt(Kept::new(record));
+            let place = inner.admission.already_kept(record.owner_uid, record.workspace_bytes);
+            inner.sessions.adopt(Kept::new(record, place));
         } else {
             tracing::warn!(session = %record.id, "a session has no workspace; it was being closed");
             inner.store.remove_session(record.id).await?;

@@ -5,18 +5,15 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use supervisor_api::{ApiError, ErrorCode, SessionId};
+use supervisor_launch::MAX_WORKSPACES;
 use tokio::sync::{OnceCell, watch};
 
 use super::record::Record;
+use crate::admission::KeptPlace;
 
-/// How many sessions there may be.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Of all callers.
-    pub sessions: usize,
-    /// Of one uid.
-    pub sessions_per_uid: usize,
-}
+/// Sessions of all callers at the most, which is what the launcher keeps. Each uid has a bound of its own
+/// besides, on their number and their bytes.
+const MAX_SESSIONS: usize = MAX_WORKSPACES;
 
 /// One session.
 #[derive(Debug)]
@@ -26,6 +23,8 @@ pub struct Kept {
     uses: watch::Sender<Uses>,
     /// The daemon's view of its workspace, asked for once.
     pub grant: OnceCell<Arc<OwnedFd>>,
+    /// Its place among those that its owner may have.
+    _place: KeptPlace,
     /// Archives of this session at once: each occupies a thread for as long as the caller takes.
     pub archives: Arc<tokio::sync::Semaphore>,
 }
@@ -45,12 +44,13 @@ pub struct Use {
 }
 
 impl Kept {
-    /// A session of this record.
-    pub fn new(record: Record) -> Arc<Self> {
+    /// A session of this record, in the place that its owner was given for it.
+    pub fn new(record: Record, place: KeptPlace) -> Arc<Self> {
         Arc::new(Self {
             record: Mutex::new(record),
             uses: watch::Sender::default(),
             grant: OnceCell::new(),
+            _place: place,
             archives: Arc::new(tokio::sync::Semaphore::new(1)),
         })
     }
@@ -144,31 +144,22 @@ impl Drop for Use {
 }
 
 /// All sessions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SessionSet {
-    bounds: Bounds,
     all: RwLock<HashMap<SessionId, Arc<Kept>>>,
     /// Signalled when a session came or its end was moved.
     pub changed: tokio::sync::Notify,
 }
 
 impl SessionSet {
-    /// None yet.
-    pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, all: RwLock::default(), changed: tokio::sync::Notify::new() }
-    }
-
     /// Adds a session that is being made, unless there are enough.
     pub fn add(&self, session: Arc<Kept>) -> Result<(), ApiError> {
-        let record = session.record();
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        let own = all.values().filter(|each| each.record().owner_uid == record.owner_uid).count();
-        if own >= self.bounds.sessions_per_uid || all.len() >= self.bounds.sessions {
-            let problem = format!("uid {} has {own} sessions already", record.owner_uid);
-            return Err(ApiError::new(ErrorCode::Busy, problem)
-                .with_hint("close one, or have bounds.sessions_per_uid raised"));
+        if all.len() >= MAX_SESSIONS {
+            return Err(ApiError::new(ErrorCode::Busy, "there are too many sessions on this host")
+                .with_hint("close one, or wait until one has expired"));
         }
-        all.insert(record.id, session);
+        all.insert(session.record().id, session);
         drop(all);
         self.changed.notify_one();
         Ok(())

@@ -44,7 +44,8 @@ fn a_reload_puts_all_files_in_force_at_once() {
     host.write("policies/own.toml", &POLICY.replace("NAME", "own"));
     host.configure("default_policy = \"own\"\nmode = \"best-effort\"\nbounds = { running = 3 }");
     let mut applied = 0;
-    let new = settings.reload(|generation| applied = generation.bounds.running).unwrap();
+    let new =
+        settings.reload(|_| Ok(()), |generation| applied = generation.bounds.running).unwrap();
     assert_eq!((new.number, applied, new.mode), (2, 3, Mode::BestEffort));
     assert_eq!(new.policy_names(), ["default", "own"]);
     assert!(held.policies.resolve("own").is_none(), "whoever decides by the old one goes on");
@@ -65,14 +66,14 @@ fn anything_wrong_leaves_everything_as_it_was() {
     for (config, policy) in broken {
         host.configure(config);
         host.write("policies/own.toml", &policy);
-        let refused = settings.reload(|_| panic!("{config}")).unwrap_err();
+        let refused = settings.reload(|_| Ok(()), |_| panic!("{config}")).unwrap_err();
         let current = settings.current();
         assert_eq!((current.number, current.mode), (1, Mode::Strict), "{config}");
         assert!(!refused.in_full().is_empty());
     }
     host.configure("");
     host.write("policies/own.toml", &POLICY.replace("NAME", "own"));
-    assert_eq!(settings.reload(|_| ()).unwrap().number, 2);
+    assert_eq!(settings.reload(|_| Ok(()), |_| ()).unwrap().number, 2);
 }
 
 #[test]
@@ -80,12 +81,12 @@ fn a_refused_reload_names_the_file_and_the_place() {
     let host = Host::new();
     let settings = host.settings();
     host.write("policies/own.toml", "name = \"own\"\nmemory = 1\n");
-    let words = settings.reload(|_| ()).unwrap_err().in_full();
+    let words = settings.reload(|_| Ok(()), |_| ()).unwrap_err().in_full();
     assert!(words.contains("own.toml") && words.contains("memory"), "{words}");
 }
 
 #[test]
 fn a_standalone_supervisor_has_nothing_to_reload() {
     let settings = Settings::builtin(Mode::BestEffort).unwrap();
-    assert!(settings.reload(|_| ()).is_err());
+    assert!(settings.reload(|_| Ok(()), |_| ()).is_err());
 }

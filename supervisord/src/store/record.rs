@@ -102,15 +102,14 @@ pub(super) fn update(connection: &Connection, record: &Record) -> Result<(), Sto
     }
 }
 
-/// Makes a record final and adds its artifacts.
-pub(super) fn finish(
+/// Adds the artifacts of a record that was just made final.
+pub(super) fn add_artifacts(
     connection: &Connection,
     record: &Record,
     artifacts: &str,
 ) -> Result<(), StoreError> {
     const ADD: &str = "INSERT INTO artifacts (seq, list) \
                        SELECT seq, :list FROM execution WHERE id = :id";
-    update(connection, record)?;
     connection
         .prepare_cached(ADD)
         .and_then(|mut add| {

@@ -27,6 +27,7 @@ fn queued(number: u128) -> Execution {
         session: SessionId::from_bits(number),
         owner_uid: OWNER,
         state: State::Queued,
+        queue_position: None,
         outcome: None,
         argv: vec!["python3".into(), "-c".into(), format!("print({number})")],
         language: None,
@@ -41,6 +42,7 @@ fn queued(number: u128) -> Execution {
         artifact_count: 0,
         artifacts_truncated: false,
         controls: Vec::new(),
+        waits_for: Vec::new(),
     }
 }
 

@@ -33,8 +33,8 @@ pub(super) enum Write {
     Insert { record: Record, reply: Reply },
     /// A new state of an unfinished one; nobody waits for it.
     Update { record: Record },
-    /// The last state of one, and its artifacts as JSON.
-    Finish { record: Record, artifacts: String, reply: Reply },
+    /// The last state of one, which may be the first as well, and its artifacts as JSON.
+    Finish { record: Record, artifacts: String, is_new: bool, reply: Reply },
     /// Finished executions that are no longer kept.
     Remove { ids: Vec<ExecutionId>, reply: Reply },
     /// A session's record as JSON, new or changed.
@@ -58,7 +58,17 @@ impl Write {
         match self {
             Self::Insert { record, .. } => record::insert(connection, record),
             Self::Update { record } => record::update(connection, record),
-            Self::Finish { record, artifacts, .. } => record::finish(connection, record, artifacts),
+            Self::Finish { record, artifacts, is_new, .. } => {
+                match is_new.then(|| record::insert(connection, record)) {
+                    Some(Ok(())) => {}
+                    // Its first record was already on its way.
+                    Some(Err(StoreError::Duplicate(_))) | None => {
+                        record::update(connection, record)?;
+                    }
+                    Some(Err(error)) => return Err(error),
+                }
+                record::add_artifacts(connection, record, artifacts)
+            }
             Self::Remove { ids, .. } => record::remove(connection, ids),
             Self::PutSession { id, text, .. } => {
                 record::put_session(connection, &id.to_string(), text)

@@ -15,14 +15,27 @@ pub fn set_securebits() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0) }.into()).map(drop)
 }
 
+/// `struct __user_cap_header_struct` of linux/capability.h.
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: i32,
+}
+
+/// Version 3 of the calls (_LINUX_CAPABILITY_VERSION_3), about this thread.
+const OURSELVES: Header = Header { version: 0x2008_0522, pid: 0 };
+
+/// Empties the effective, permitted and inheritable sets of this thread, and with them the ambient one
+/// (capset(2)).
+pub fn empty_capability_sets() -> io::Result<()> {
+    let (mut header, sets) = (OURSELVES, [[0_u32; 3]; 2]);
+    // SAFETY: version 3 reads one header and two sets of three words, which is what we pass.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) }).map(drop)
+}
+
 /// Whether the effective, permitted and inheritable sets of this thread are empty (capget(2)).
 pub fn no_capabilities_left() -> io::Result<bool> {
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
-    }
-    let mut header = Header { version: 0x2008_0522, pid: 0 }; // _LINUX_CAPABILITY_VERSION_3, self
+    let mut header = OURSELVES;
     let mut sets = [[u32::MAX; 3]; 2];
     // SAFETY: version 3 reads one header and writes two sets of three words, which is what we pass.
     check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) })?;

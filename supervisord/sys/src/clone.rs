@@ -33,58 +33,45 @@ pub enum Cloned {
     },
 }
 
-/// Namespaces that a clone makes anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Namespaces {
-    /// User only: to hold an id map.
-    User,
-    /// User and pid: the rest is for the child to make.
-    UserAndPid,
-}
-
-/// clone3(2) with CLONE_PIDFD and, if a cgroup directory is given, CLONE_INTO_CGROUP. The parent is
-/// told of the end by the pidfd and SIGCHLD.
-pub fn clone_into(
+/// A copy of this process in fresh user and pid namespaces, into the cgroup of a directory if one is
+/// given (clone3(2), CLONE_PIDFD, CLONE_INTO_CGROUP). It is no child of ours but of our parent
+/// (CLONE_PARENT), which alone can wait for it.
+pub fn clone_sibling(
     _proof: &SingleThreaded,
-    namespaces: Namespaces,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Cloned> {
-    let mut pidfd: libc::c_int = -1;
-    let mut flags = libc::CLONE_PIDFD | libc::CLONE_NEWUSER;
-    if namespaces == Namespaces::UserAndPid {
-        flags |= libc::CLONE_NEWPID;
-    }
-    let mut flags = flags as u64;
+    let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
+    let mut flags = (libc::CLONE_PIDFD | libc::CLONE_PARENT | namespaces) as u64;
     if cgroup.is_some() {
         flags |= CLONE_INTO_CGROUP;
     }
-    let mut arguments = CloneArguments {
-        flags,
-        pidfd: (&raw mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
-        ..CloneArguments::default()
-    };
-    let size = size_of::<CloneArguments>();
-    // SAFETY: no CLONE_VM, so the child has memory and stack of its own like after fork; the proof
-    // says that no other thread's locks are copied; the kernel writes the pidfd into our variable.
-    match check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) })? {
-        0 => Ok(Cloned::Child),
-        pid => Ok(Cloned::Parent { process: check_fd(pidfd.into())?, pid: pid as u32 }),
-    }
+    let cgroup = cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
+    // With CLONE_PARENT the signal of its end is the one of ours, and none may be named.
+    clone(CloneArguments { flags, cgroup, ..CloneArguments::default() })
+}
+
+/// A copy of this process in a fresh user namespace, which can hold an id map. The parent is told of
+/// its end by the pidfd and SIGCHLD.
+pub fn clone_user_namespace(_proof: &SingleThreaded) -> io::Result<Cloned> {
+    let flags = (libc::CLONE_PIDFD | libc::CLONE_NEWUSER) as u64;
+    let exit_signal = libc::SIGCHLD as u64;
+    clone(CloneArguments { flags, exit_signal, ..CloneArguments::default() })
 }
 
 /// A plain copy of this process, without new namespaces (clone3(2), CLONE_PIDFD).
 pub fn fork(_proof: &SingleThreaded) -> io::Result<Cloned> {
+    let flags = libc::CLONE_PIDFD as u64;
+    let exit_signal = libc::SIGCHLD as u64;
+    clone(CloneArguments { flags, exit_signal, ..CloneArguments::default() })
+}
+
+/// The caller has proof that there is one thread, and no flag shares memory with the child.
+fn clone(arguments: CloneArguments) -> io::Result<Cloned> {
     let mut pidfd: libc::c_int = -1;
-    let mut arguments = CloneArguments {
-        flags: libc::CLONE_PIDFD as u64,
-        pidfd: (&raw mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        ..CloneArguments::default()
-    };
+    let mut arguments = CloneArguments { pidfd: (&raw mut pidfd) as u64, ..arguments };
     let size = size_of::<CloneArguments>();
-    // SAFETY: as in `clone_into`.
+    // SAFETY: no CLONE_VM, so the child has memory and stack of its own like after fork; the proof
+    // says that no other thread's locks are copied; the kernel writes the pidfd into our variable.
     match check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) })? {
         0 => Ok(Cloned::Child),
         pid => Ok(Cloned::Parent { process: check_fd(pidfd.into())?, pid: pid as u32 }),

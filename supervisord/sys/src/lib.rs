@@ -16,8 +16,10 @@ mod process;
 mod quota;
 mod random;
 
-pub use capability::{empty_bounding_set, no_capabilities_left, set_securebits};
-pub use clone::{Cloned, Namespaces, SingleThreaded, clone_into, fork};
+pub use capability::{
+    empty_bounding_set, empty_capability_sets, no_capabilities_left, set_securebits,
+};
+pub use clone::{Cloned, SingleThreaded, clone_sibling, clone_user_namespace, fork};
 pub use datagram::receive_from_any_address;
 pub use descriptor::{
     close_on_exec_from, inherited, keep_on_exec, sealed_memfd, take_inherited, write_at_once,
@@ -31,7 +33,7 @@ pub use mount::{
     FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath, mount_attributes,
 };
 pub use process::{default_sigpipe, execute, kill, wait_any};
-pub use quota::{has_project_quota, limit_project, project_of, put_into_project};
+pub use quota::{has_project_quota, is_free_project, limit_project, project_of, put_into_project};
 pub use random::random_bits;
 
 /// The last error of this thread, as a result.

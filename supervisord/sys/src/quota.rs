@@ -86,6 +86,21 @@ pub fn limit_project(
         .map(drop)
 }
 
+/// Whether nothing belongs to a project and nothing limits it (Q_XGETQUOTA). Needs CAP_SYS_ADMIN.
+pub fn is_free_project(directory: BorrowedFd<'_>, project: u32) -> io::Result<bool> {
+    // SAFETY: the structure holds integers only, for which all zeroes is a value.
+    let mut quota: DiskQuota = unsafe { std::mem::zeroed() };
+    let (fd, get_quota) = (directory.as_raw_fd(), command(3));
+    // SAFETY: the kernel writes a structure of the layout and size that the request names.
+    let asked =
+        unsafe { libc::syscall(libc::SYS_quotactl_fd, fd, get_quota, project, &raw mut quota) };
+    match check(asked) {
+        Ok(_) => Ok((quota.blocks_hard, quota.inodes_hard, quota.counted) == (0, 0, [0, 0])),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true), // never heard of
+        Err(error) => Err(error),
+    }
+}
+
 /// `struct fsxattr`.
 #[repr(C)]
 struct Attributes {

@@ -61,6 +61,7 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
         }
         "artifacts" => json_answer(200, &json!(shared.artifacts())),
         "artifact" => artifact_answer(&shared, &path),
+        "top" => json_answer(200, &top(&shared)),
         "reload" => match shared.script.lock().expect("whole").refusal.clone() {
             Some(error) => problem(error),
             None => json_answer(
@@ -68,6 +69,17 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
                 &json!({"generation": 2, "mode": "strict", "policies": ["default", "own"]}),
             ),
         },
+        "audit" | "decisions" => json_answer(200, &json!({"records": records()})),
+        "audit_key" => {
+            json_answer(200, &json!({"algorithm": "ed25519", "public_key": "ab".repeat(32)}))
+        }
+        "budgets" => json_answer(200, &budgets()),
+        "approvals" => json_answer(200, &json!({"approvals": [approval()]})),
+        "approvals_follow" => bytes_answer(200, NDJSON, format!("{}\n", approval()).into_bytes()),
+        "approval" | "answer" => json_answer(200, &approval()),
+        "credentials" => json_answer(200, &json!({"credentials": [credential("ready")]})),
+        "rotate_credential" => json_answer(200, &credential("ready")),
+        "revoke_credential" => json_answer(200, &credential("revoked")),
         _ => json_answer(200, &doctor()),
     })
 }
@@ -109,6 +121,10 @@ impl Shared {
         let truncated = script.execution.artifacts_truncated;
         ArtifactList { artifacts, refused: script.refused.clone(), truncated }
     }
+}
+
+fn credential(state: &str) -> Value {
+    json!({"name": "forge", "kind": "static", "hosts": ["api.example.com"], "state": state})
 }
 
 fn submit(shared: &Shared) -> Answer {
@@ -197,6 +213,18 @@ fn decoded(path: &str) -> String {
     String::from_utf8(bytes).expect("UTF-8")
 }
 
+/// Every look is a second after the last, and a quarter of it was spent on the CPU.
+fn top(shared: &Shared) -> Value {
+    let looks = shared.requests.lock().expect("whole");
+    let seconds = looks.iter().filter(|request| request.operation == "top").count();
+    let execution = execution(Outcome::Cancelled);
+    json!({"waiting": 3, "executions": [{
+        "id": execution.id, "session": execution.session, "owner_uid": 2001, "policy": "default",
+        "state": "running", "read_at_us": seconds * 1_000_000, "cpu_us": seconds * 250_000,
+        "memory": 5 << 20, "memory_max": 1 << 30, "pids": 2, "output_bytes": 7,
+        "pressure": {"memory": {"some": 1.5, "full": 0.5}}, "command": "sleep 300"}]})
+}
+
 fn doctor() -> Value {
     let controls = execution(Outcome::Cancelled).controls;
     json!({"version": "0.1.0", "mode": "best-effort", "kernel": "6.18", "healthy": false,
@@ -223,4 +251,35 @@ fn bytes_answer(status: u16, media_type: &str, bytes: Vec<u8>) -> Answer {
         .header("content-type", media_type)
         .body(Pieces(receiver))
         .expect("an answer")
+}
+
+/// A request that was allowed and one that wasn't.
+fn records() -> Value {
+    let record = |seq: u64, verdict: &str, host: &str| {
+        json!({
+            "seq": seq, "time": "2026-01-01T00:00:00.000000Z", "kind": "egress", "verdict": verdict,
+            "rule": "egress 2 (p.toml:9)", "reason": "not_allowed", "remedy": "add a rule",
+            "host": host, "port": 443, "protocol": "https", "method": "GET", "path": "/x",
+            "execution": super::ID, "prev": "ab".repeat(32), "hash": "cd".repeat(32),
+        })
+    };
+    json!([record(1, "allow", "ok.example"), record(2, "deny", "a.example")])
+}
+
+fn budgets() -> Value {
+    let meter = |name: &str, limit: u64, spent: u64| json!({"meter": name, "limit": limit, "spent": spent, "left": limit - spent});
+    let meters = [meter("requests", 10, 3), meter("bytes_out", 4096, 2048)];
+    json!({"budgets": [{"account": "uid:1000", "owner_uid": 1000, "meters": meters}]})
+}
+
+fn approval() -> Value {
+    json!({
+        "id": "ap-faaaaaaaaaaaaaaaaaaaaaaaaa", "state": "waiting", "execution": super::ID,
+        "session": "se-aaaaaaaaaaaaaaaaaaaaaaaaaa", "owner_uid": 1000, "policy": "p",
+        "rule": "egress 1 (p.toml:3)",
+        "request": {"protocol": "https", "host": "a.example", "port": 443, "method": "POST",
+            "path": "/x", "body": 3},
+        "digest": "ab".repeat(32), "asked_at": "2026-01-01T00:00:00Z",
+        "deadline": "2026-01-01T00:01:00Z", "left": 0,
+    })
 }

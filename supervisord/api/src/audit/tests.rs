@@ -104,7 +104,7 @@ fn every_way_to_take_lines_away_or_about_is_told_apart() {
     assert_eq!(with(&|lines| lines.truncate(10)), [(Fault::Truncated, 11, 12)]);
     assert_eq!(with(&|lines| lines.truncate(5)), [(Fault::Truncated, 6, 12)]);
     assert_eq!(with(&|lines| lines.clear()), [(Fault::Truncated, 1, 12)]);
-    let cut = with(&|lines| drop(lines[11].pop()));
+    let cut = with(&|lines| lines[11].truncate(40));
     assert_eq!(cut, [(Fault::Torn, 12, 12), (Fault::Truncated, 12, 12)]);
 }
 

@@ -190,6 +190,12 @@ impl Verifier {
 
     /// A record with a number that has passed.
     fn late(&mut self, seq: u64) {
+        if seq < self.report.first {
+            // It belongs before the first that stands there.
+            self.report.first = seq;
+            self.before = self.before.filter(|_| seq > 1);
+            return self.find(Fault::Reordered, seq, seq);
+        }
         let gap = self.missing.iter().position(|(first, last, ..)| (*first..=*last).contains(&seq));
         let Some(gap) = gap else { return self.find(Fault::Duplicated, seq, seq) };
         let (first, last, file, line) = self.missing.swap_remove(gap);

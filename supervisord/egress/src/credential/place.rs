@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::HeaderName;
 use http::header;
+use supervisor_policy::egress;
 
 use super::name::CredentialName;
 
@@ -14,6 +15,8 @@ pub struct Binding {
     pub credential: CredentialName,
     /// Where it goes.
     pub place: Place,
+    /// Whether it goes there only if the payload has put its placeholder there.
+    pub needs_placeholder: bool,
 }
 
 /// A place in a request.
@@ -35,13 +38,6 @@ pub enum Place {
     Basic {
         /// The user; without a colon.
         user: String,
-    },
-    /// Wherever the payload has put its placeholder: within a header field, within the user and
-    /// password of `Authorization: Basic`, or within a query parameter's value.
-    Placeholder {
-        /// What stands before the placeholder in the payload's variable and goes with it, for clients
-        /// that want a key to begin in a certain way; mostly empty.
-        prefix: String,
     },
     /// AWS Signature Version 4 in `Authorization`.
     SigV4 {
@@ -101,6 +97,25 @@ const FORBIDDEN: &[HeaderName] = &[
 /// The same, for those that [`http::header`] has no constant for.
 const FORBIDDEN_NAMES: &[&str] = &["keep-alive", "proxy-connection", "http2-settings"];
 
+impl TryFrom<&egress::Binding> for Binding {
+    type Error = InvalidPlace;
+
+    /// What a policy says, checked once more: it is the last look before a secret goes out.
+    fn try_from(binding: &egress::Binding) -> Result<Self, InvalidPlace> {
+        let invalid = |_| InvalidPlace::Text(binding.credential().to_owned());
+        let credential = binding.credential().parse().map_err(invalid)?;
+        let place = match binding.location() {
+            egress::Location::Header { name, before, after } => {
+                Place::header(name, &format!("{before}{{}}{after}"))?
+            }
+            egress::Location::Query { name } => Place::query(name)?,
+            egress::Location::Basic { user } => Place::basic(user)?,
+            egress::Location::SigV4 { service, region } => Place::sigv4(region, service)?,
+        };
+        Ok(Self { credential, place, needs_placeholder: binding.placeholder().is_some() })
+    }
+}
+
 impl Place {
     /// A header field of this name, with a template such as `Bearer {}`.
     ///
@@ -140,18 +155,6 @@ impl Place {
     /// The user is empty, holds a colon or a character other than visible US-ASCII.
     pub fn basic(user: &str) -> Result<Self, InvalidPlace> {
         Ok(Self::Basic { user: graphic(user, ":")?.to_owned() })
-    }
-
-    /// A placeholder with this before it, which may be nothing.
-    ///
-    /// # Errors
-    /// The prefix has a character other than letters, digits, `-` and `_`.
-    pub fn placeholder(prefix: &str) -> Result<Self, InvalidPlace> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        match prefix.bytes().all(fits) {
-            true => Ok(Self::Placeholder { prefix: prefix.to_owned() }),
-            false => Err(InvalidPlace::Text(prefix.to_owned())),
-        }
     }
 
     /// AWS Signature Version 4 for this region and service.

@@ -23,6 +23,8 @@ pub struct Prepared {
     /// The credentials in it, each with the number of its value.
     pub(super) injected: Vec<(CredentialName, u64)>,
     pub(super) watches: Vec<Arc<Watch>>,
+    /// Whether the response was asked for in a form that can be searched, so that another is refused.
+    pub(super) is_readable: bool,
     /// The head as it was, if a newer value can be had after a 401.
     pub(super) original: Option<Box<request::Parts>>,
     pub(super) unwelcome: Arc<Unwelcome>,
@@ -69,7 +71,7 @@ impl Prepared {
         }
         let codings = head.headers.get_all(header::CONTENT_ENCODING);
         let plain = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-        if !codings.iter().all(plain) {
+        if self.is_readable && !codings.iter().all(plain) {
             return Err(self.compressed());
         }
         head.headers.remove(header::SET_COOKIE);

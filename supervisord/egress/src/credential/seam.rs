@@ -11,6 +11,9 @@
 //! 5. [`Prepared::screen`] on the response's head, then [`Prepared::inbound`] around its body, or
 //!    [`Prepared::stream`] over the bytes of an upgraded connection.
 //!
+//! A head that was prepared holds secrets: its fields are marked, so that printing one shows none, but
+//! its target may have one in the query and is not to be logged.
+//!
 //! A redirect is a response like any other: what the payload sends next is decided anew.
 
 use std::future::Future;

@@ -15,7 +15,7 @@ use crate::limits::RESUMABLE_SESSIONS;
 #[derive(Clone)]
 pub struct Roots {
     provider: Arc<CryptoProvider>,
-    verifier: Arc<WebPkiServerVerifier>,
+    template: Arc<ClientConfig>,
     usable: usize,
     unreadable: usize,
 }
@@ -25,7 +25,7 @@ pub struct Roots {
 pub struct RootsError(Box<dyn std::error::Error + Send + Sync>);
 
 /// The protocols that an upstream is offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Offer {
     /// HTTP/2, or HTTP/1.1 where the upstream doesn't have it.
     Http2First,
@@ -84,18 +84,14 @@ impl Roots {
 
     /// A configuration for one session. Tickets to resume sessions are kept per session, so that an
     /// upstream can't tell that two sandboxes share a host by them.
-    pub(crate) fn client(&self, offer: Offer) -> Result<Arc<ClientConfig>, RootsError> {
-        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| RootsError(Box::new(error)))?
-            .with_webpki_verifier(self.verifier.clone())
-            .with_no_client_auth();
+    pub(crate) fn client(&self, offer: Offer) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.template);
         config.resumption = Resumption::in_memory_sessions(RESUMABLE_SESSIONS);
         config.alpn_protocols = match offer {
             Offer::Http2First => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Offer::Http1Only => vec![b"http/1.1".to_vec()],
         };
-        Ok(Arc::new(config))
+        Arc::new(config)
     }
 
     fn build(
@@ -114,6 +110,11 @@ impl Roots {
             WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
                 .build()
                 .map_err(|error| RootsError(Box::new(error)))?;
-        Ok(Self { provider, verifier, usable, unreadable })
+        let template = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| RootsError(Box::new(error)))?
+            .with_webpki_verifier(verifier)
+            .with_no_client_auth();
+        Ok(Self { provider, template: Arc::new(template), usable, unreadable })
     }
 }

@@ -11,6 +11,8 @@ use crate::document::{Origin, Sourced};
 use crate::egress::address::AddressClass;
 use crate::egress::binding::{Binding, Location};
 use crate::egress::client::Client;
+use crate::egress::decision::Reason;
+use crate::egress::example::RequestExample;
 use crate::egress::path::{InvalidPattern, PathPattern};
 use crate::egress::pattern::{HostPattern, InvalidHostPattern, parse_network};
 use crate::egress::raw::{RawBinding, RawBudgets, RawHosts, RawRule};
@@ -18,7 +20,7 @@ use crate::egress::rule::{Protocol, Rule, RuleSource, Tls, Verdict};
 use crate::egress::{Budgets, is_method};
 use crate::name::{NAME_RULE, is_name};
 use crate::quantity::Unit;
-use crate::raw::Amount;
+use crate::raw::{Amount, RawExpect};
 
 /// Rules in a file: far more than anybody reads, few enough to be loaded in well under a second.
 const MAX_RULES: usize = 20_000;
@@ -323,6 +325,37 @@ impl Checker {
         ];
         let given = keys.into_iter().filter_map(|(key, span)| Some((key, span?)));
         given.map(|(key, span)| (key, self.document().origin(span))).collect()
+    }
+
+    /// An example of a request.
+    pub fn request_example(
+        &mut self,
+        raw: &RawExpect,
+        request: &Spanned<String>,
+    ) -> Option<RequestExample> {
+        if let Some(limit) = &raw.limit {
+            self.refuse_plainly(limit.span(), "a request isn't refused for a limit");
+        }
+        let verdict = Some(raw.verdict.clone());
+        let verdict = self.word(&verdict, "verdict", Verdict::ALL, Verdict::as_str)?;
+        let reason = self.word(&raw.reason, "reason", Reason::ALL, Reason::as_str);
+        let text = |raw: &Option<Spanned<String>>| raw.as_ref().map(|text| text.get_ref().clone());
+        let body = raw.body.as_ref().and_then(|raw| self.count("body", Unit::Bytes, raw));
+        let example = RequestExample {
+            text: request.get_ref().clone(),
+            websocket: raw.websocket.as_ref().is_some_and(|flag| *flag.get_ref()),
+            body,
+            verdict,
+            rule: text(&raw.rule),
+            reason,
+            credential: text(&raw.credential),
+            origin: self.document().origin(request.span()),
+        };
+        if let Err(invalid) = example.check() {
+            self.refuse(request.span(), invalid.to_string(), invalid.hint());
+            return None;
+        }
+        Some(example)
     }
 
     /// The credential bindings of a file.

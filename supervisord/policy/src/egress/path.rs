@@ -45,8 +45,9 @@ pub struct PathPattern {
     segments: Vec<Segment>,
 }
 
+/// A part of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
+pub(super) enum Segment {
     /// These characters.
     Literal(Box<str>),
     /// Text with `*` in it, for one segment that isn't empty.
@@ -221,9 +222,27 @@ impl PathPattern {
         matches_segments(&self.segments, &path)
     }
 
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
     /// Whether every path is meant.
     pub(crate) fn is_everything(&self) -> bool {
         matches!(self.segments.as_slice(), [Segment::One, Segment::Deep])
+    }
+
+    /// Whether every path of another pattern surely is one of this. It may miss some; it is right
+    /// where it says yes.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let Some((Segment::Deep, head)) = self.segments.split_last() else {
+            return self.segments == other.segments;
+        };
+        let Some((Segment::One, head)) = head.split_last() else { return self == other };
+        // Below a directory: the same directory, and at least a slash after it.
+        other.segments.len() > head.len()
+            && other.segments.starts_with(head)
+            && !matches!(other.segments.get(head.len()), Some(Segment::Deep))
+            || self.segments == other.segments
     }
 
     /// The literal segments that every match begins with, `most` of them at the most.
@@ -266,7 +285,8 @@ fn matches_segments(pattern: &[Segment], path: &[&str]) -> bool {
 }
 
 impl Segment {
-    fn takes(&self, segment: &str) -> bool {
+    /// Whether one segment of a path is meant.
+    pub(super) fn takes(&self, segment: &str) -> bool {
         match self {
             Segment::Literal(text) => &**text == segment,
             Segment::Glob(glob) => {

@@ -29,6 +29,8 @@ pub enum InvalidHostPattern {
     Host(InvalidHost),
     /// A star stands where none can.
     Star,
+    /// It is a URL.
+    Url,
     /// A network's prefix is none, or bits behind it are set.
     Network,
 }
@@ -48,6 +50,9 @@ impl HostPattern {
         }
         if let Some(parent) = text.strip_prefix("*.") {
             return name(parent).map(Self::Child);
+        }
+        if text.contains("://") {
+            return Err(InvalidHostPattern::Url);
         }
         if text.contains('*') {
             return Err(InvalidHostPattern::Star);
@@ -115,6 +120,7 @@ impl InvalidHostPattern {
             InvalidHostPattern::Star => {
                 "write `*.` for one more label before a name, `**.` for one or several, or `**`"
             }
+            InvalidHostPattern::Url => "write the host only; protocols, ports and paths have keys",
             InvalidHostPattern::Network => {
                 "write a network as its first address and the length of its prefix: 192.0.2.0/24"
             }
@@ -127,6 +133,7 @@ impl fmt::Display for InvalidHostPattern {
         match self {
             InvalidHostPattern::Host(invalid) => invalid.fmt(f),
             InvalidHostPattern::Star => f.write_str("a star can't stand here"),
+            InvalidHostPattern::Url => f.write_str("this is a URL"),
             InvalidHostPattern::Network => f.write_str("this is not a network"),
         }
     }

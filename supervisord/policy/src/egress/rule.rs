@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::document::Origin;
 use crate::egress::ask::Ask;
 use crate::egress::client::{Client, ClientOrigins};
-use crate::egress::host::{Destination, Host};
+use crate::egress::host::Host;
 use crate::egress::path::PathPattern;
 use crate::egress::pattern::HostPattern;
 
@@ -272,13 +272,6 @@ impl Rule {
     /// Whether a host is meant.
     pub(crate) fn names(&self, host: &Host) -> bool {
         self.hosts.iter().any(|pattern| pattern.matches(host))
-    }
-
-    /// Whether a destination and a protocol are meant.
-    pub(crate) fn reaches(&self, destination: &Destination, protocol: Protocol) -> bool {
-        self.ports.contains(&destination.port)
-            && self.protocols.contains(&protocol)
-            && self.names(&destination.host)
     }
 
     /// Whether an address may be dialled for a host of the rule though it isn't public. A host that is

@@ -8,7 +8,7 @@ use nix::mount::{MsFlags, mount};
 use supervisor_api::Stream;
 use tempfile::TempDir;
 
-use super::{Payload, files, open, read_all, start, summary, text};
+use super::{Payload, files, made, open, read_all, start, summary, text};
 use crate::capture::Capture;
 
 /// Where a child process does its part.
@@ -45,7 +45,7 @@ async fn a_flood() {
     const FLOOD: u64 = 200 << 20;
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let directory = Path::new(&directory);
-    let capture = Capture::create(open(directory), LIMIT).unwrap();
+    let capture = Capture::create(made(directory), LIMIT);
     let (mut payload, pipes) = Payload::start();
     let mut stdout = payload.stdout.take().unwrap();
     let mut stderr = payload.stderr.take().unwrap();
@@ -84,7 +84,7 @@ async fn a_flood() {
 async fn a_payload_that_changes_streams_with_every_byte_does_not_fill_the_disk() {
     const BYTES: u64 = 20_000;
     let directory = TempDir::new().unwrap();
-    let capture = Capture::create(open(directory.path()), LIMIT).unwrap();
+    let capture = Capture::create(made(directory.path()), LIMIT);
     let (mut payload, pipes) = Payload::start();
     let pump = start(&capture, pipes);
     let payload = std::thread::spawn(move || {
@@ -118,7 +118,7 @@ async fn a_capture_on_a_small_disk() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let directory = Path::new(&directory);
     mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), Some("size=128k")).unwrap();
-    let capture = Capture::create(open(directory), LIMIT).unwrap();
+    let capture = Capture::create(made(directory), LIMIT);
     let (mut payload, pipes) = Payload::start();
     let pump = start(&capture, pipes);
     payload.say(&capture, Stream::Stderr, b"first\n").await;

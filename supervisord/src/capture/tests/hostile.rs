@@ -11,13 +11,13 @@ use nix::unistd::{Pid, gettid};
 use supervisor_api::Stream;
 use tempfile::TempDir;
 
-use super::{Payload, open, read_all, start, summary, text};
+use super::{Payload, made, read_all, start, summary, text};
 use crate::capture::Capture;
 
 #[tokio::test]
 async fn a_pipe_held_open_by_a_grandchild_does_not_hold_up_the_end() {
     let directory = TempDir::new().unwrap();
-    let capture = Capture::create(open(directory.path()), 100).unwrap();
+    let capture = Capture::create(made(directory.path()), 100);
     let (payload, pipes) = Payload::start();
     let pump = start(&capture, pipes);
     let mut child = Command::new("sh")
@@ -42,7 +42,7 @@ async fn a_pipe_held_open_by_a_grandchild_does_not_hold_up_the_end() {
 async fn the_rest_is_taken_even_if_it_was_written_just_before() {
     for bytes in [0, 1, 65536] {
         let directory = TempDir::new().unwrap();
-        let capture = Capture::create(open(directory.path()), 1 << 20).unwrap();
+        let capture = Capture::create(made(directory.path()), 1 << 20);
         let (mut payload, pipes) = Payload::start();
         payload.write(Stream::Stdout, &vec![b'x'; bytes]);
         payload.write(Stream::Stderr, &vec![b'y'; bytes]);
@@ -57,7 +57,7 @@ async fn the_rest_is_taken_even_if_it_was_written_just_before() {
 #[tokio::test]
 async fn a_payload_that_holds_the_lock_of_its_pipe_does_not_stop_the_daemon() {
     let directory = TempDir::new().unwrap();
-    let capture = Capture::create(open(directory.path()), 100).unwrap();
+    let capture = Capture::create(made(directory.path()), 100);
     let (mut payload, pipes) = Payload::start();
     payload.write(Stream::Stdout, b"before ");
     let (quiet, mut voice) = UnixStream::pair().unwrap();
@@ -78,7 +78,7 @@ async fn a_payload_that_holds_the_lock_of_its_pipe_does_not_stop_the_daemon() {
     // This runtime has one thread: whatever blocks it blocks the test.
     let pump = start(&capture, pipes);
     let other_directory = TempDir::new().unwrap();
-    let other = Capture::create(open(other_directory.path()), 100).unwrap();
+    let other = Capture::create(made(other_directory.path()), 100);
     let (mut other_payload, other_pipes) = Payload::start();
     other_payload.write(Stream::Stdout, b"not held up");
     drop(other_payload);

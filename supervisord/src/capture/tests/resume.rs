@@ -8,7 +8,7 @@ use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use supervisor_api::Stream;
 use tempfile::TempDir;
 
-use super::{Payload, open, read_all, rest, start};
+use super::{Payload, made, open, read_all, rest, start};
 use crate::capture::Capture;
 use crate::capture::files::{Files, Part};
 use crate::capture::order::{self, Both};
@@ -19,7 +19,7 @@ fn stream() -> impl Strategy<Value = Stream> {
 
 async fn check(writes: Vec<(Stream, Vec<u8>)>, limit: u64) {
     let directory = TempDir::new().unwrap();
-    let capture = Capture::create(open(directory.path()), limit).unwrap();
+    let capture = Capture::create(made(directory.path()), limit);
     let (mut payload, pipes) = Payload::start();
     let pump = start(&capture, pipes);
     let mut kept = Both { stdout: 0, stderr: 0 };

@@ -11,17 +11,19 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, Content, ControlReport, ControlStatus, CreateSession, Doctor,
-    ErrorCode, Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Limit,
-    Limits, MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, PolicyReference,
-    RefusedArtifact, Reloaded, Session, SessionId, SessionList, State, Stream, SubmitRequest,
+    AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
+    AuditFilter, AuditKey, AuditPage, AuditRecord, BudgetList, Content, ControlReport,
+    ControlStatus, CreateSession, Credential, CredentialList, CredentialState, Doctor, ErrorCode,
+    Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Limit, Limits,
+    MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, PolicyReference,
+    RefusedArtifact, Reloaded, Session, SessionId, SessionList, State, Stream, SubmitRequest, Top,
     UniqueMap, Usage,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use self::sessions::{FakeUnpacking, FakeUpload};
 use super::OWNER;
-use crate::http::operations::{Chunks, Operations};
+use crate::http::operations::{Chunks, Operations, Questions};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, Role};
 
 /// The one execution there is.
@@ -111,10 +113,20 @@ impl Fake {
     }
 }
 
+/// One question, once.
+pub struct FakeQuestions(Option<Approval>);
+
+impl Questions for FakeQuestions {
+    async fn next(&mut self) -> Option<Approval> {
+        self.0.take()
+    }
+}
+
 impl Operations for Fake {
     type Output = FakeOutput;
     type Upload = FakeUpload;
     type Unpacking = FakeUnpacking;
+    type Changes = FakeQuestions;
 
     async fn submit(&self, caller: &Caller, request: SubmitRequest) -> Result<Execution, ApiError> {
         let hold = self.hold_submissions.lock().expect("no panic").clone();
@@ -293,6 +305,60 @@ impl Operations for Fake {
         sessions::find(caller, id).map(|_| FakeUnpacking::default())
     }
 
+    async fn decisions(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        _: u64,
+        _: usize,
+    ) -> Result<AuditPage, ApiError> {
+        self.find(caller, id)?;
+        Ok(AuditPage { records: vec![record()], next: None })
+    }
+
+    async fn audit(
+        &self,
+        _: &Caller,
+        _: AuditFilter,
+        _: u64,
+        _: usize,
+    ) -> Result<AuditPage, ApiError> {
+        Ok(AuditPage { records: vec![record()], next: Some(7) })
+    }
+
+    fn audit_key(&self) -> AuditKey {
+        AuditKey { algorithm: "ed25519".into(), public_key: "ab".repeat(32) }
+    }
+
+    fn budgets(&self, _: &Caller, _: bool) -> Result<BudgetList, ApiError> {
+        Ok(serde_json::from_value(
+            serde_json::json!({"budgets": [{"account": "uid:2001", "owner_uid": OWNER,
+            "meters": [{"meter": "requests", "limit": 10, "spent": 3, "left": 7}]}]}),
+        )
+        .expect("budgets"))
+    }
+
+    fn approvals(&self, _: &Caller) -> ApprovalList {
+        ApprovalList { approvals: vec![approval()] }
+    }
+
+    fn approval_changes(&self, _: &Caller) -> FakeQuestions {
+        FakeQuestions(Some(approval()))
+    }
+
+    fn approval(&self, _: &Caller, _: ApprovalId) -> Result<Approval, ApiError> {
+        Ok(approval())
+    }
+
+    async fn answer(
+        &self,
+        _: &Caller,
+        _: ApprovalId,
+        answer: AnswerRequest,
+    ) -> Result<Approval, ApiError> {
+        Ok(Approval { left: answer.times.unwrap_or(1), ..approval() })
+    }
+
     fn doctor(&self) -> Result<Doctor, ApiError> {
         Ok(Doctor {
             version: "1".into(),
@@ -303,8 +369,36 @@ impl Operations for Fake {
         })
     }
 
+    async fn top(&self, _: &Caller) -> Result<Top, ApiError> {
+        Ok(Top { executions: Vec::new(), waiting: 1 })
+    }
+
+    fn metrics(&self, _: &Caller) -> Result<String, ApiError> {
+        Ok("# EOF\n".to_owned())
+    }
+
+    fn note(&self, _: &'static str, _: Option<ErrorCode>) {}
+
     async fn reload(&self, _caller: &Caller) -> Result<Reloaded, ApiError> {
         Ok(Reloaded { generation: 2, mode: Mode::Strict, policies: vec!["default".into()] })
+    }
+
+    fn credentials(&self, caller: &Caller) -> Result<CredentialList, ApiError> {
+        if caller.role != Role::Admin {
+            return Err(ApiError::new(ErrorCode::PermissionDenied, "administrators only"));
+        }
+        Ok(CredentialList { credentials: vec![credential()] })
+    }
+
+    async fn rotate_credential(&self, _: &Caller, name: &str) -> Result<Credential, ApiError> {
+        if name != credential().name {
+            return Err(ApiError::new(ErrorCode::NotFound, "there is no such credential"));
+        }
+        Ok(credential())
+    }
+
+    async fn revoke_credential(&self, caller: &Caller, name: &str) -> Result<Credential, ApiError> {
+        self.rotate_credential(caller, name).await
     }
 }
 
@@ -314,6 +408,38 @@ pub fn chunk(offset: u64, stream: Stream, data: impl Into<Vec<u8>>) -> OutputChu
 
 pub fn two_chunks() -> [OutputChunk; 2] {
     [chunk(0, Stream::Stdout, "héllo\n"), chunk(7, Stream::Stderr, [0xff, 0x00])]
+}
+
+fn approval() -> Approval {
+    serde_json::from_value(serde_json::json!({
+        "id": ApprovalId::from_bits(5), "state": "waiting", "execution": KNOWN,
+        "session": SessionId::from_bits(8), "owner_uid": OWNER, "policy": "p", "rule": "r (p.toml:3)",
+        "request": {"protocol": "https", "host": "a.example", "port": 443, "method": "POST",
+            "path": "/", "body": 3},
+        "digest": "ab".repeat(32), "asked_at": "2026-01-01T00:00:00Z",
+        "deadline": "2026-01-01T00:01:00Z", "left": 0,
+    }))
+    .expect("an approval")
+}
+
+fn record() -> AuditRecord {
+    serde_json::from_value(serde_json::json!({
+        "seq": 7, "time": "2026-01-01T00:00:00.000000Z", "kind": "limit", "verdict": "deny",
+        "reason": "wall_time", "limit": "wall_time", "value": 1, "execution": KNOWN,
+        "prev": "ab".repeat(32), "hash": "cd".repeat(32),
+    }))
+    .expect("a record")
+}
+
+fn credential() -> Credential {
+    Credential {
+        name: "forge".into(),
+        kind: "oauth2".into(),
+        hosts: vec!["api.example.com".into()],
+        state: CredentialState::Failed,
+        reason: Some("no answer".into()),
+        expires_in_seconds: None,
+    }
 }
 
 fn artifact() -> Artifact {
@@ -350,6 +476,7 @@ fn execution(state: State) -> Execution {
         session: SessionId::from_bits(8),
         owner_uid: OWNER,
         state,
+        queue_position: None,
         outcome: finished.then_some(Outcome::Exited { code: 3 }),
         argv: vec!["true".into()],
         language: None,
@@ -364,5 +491,6 @@ fn execution(state: State) -> Execution {
         artifact_count: 1,
         artifacts_truncated: false,
         controls: vec![control()],
+        waits_for: Vec::new(),
     }
 }

@@ -69,11 +69,6 @@ impl Unescaper {
         self.kind
     }
 
-    /// Whether an escape has begun.
-    pub fn is_pending(&self) -> bool {
-        self.length > 0
-    }
-
     /// How many bytes of an escape have been read that has not ended.
     pub fn pending(&self) -> usize {
         self.length

@@ -1,0 +1,232 @@
+//! `policy hosts`: where the package clients of this host fetch from, by their own account. Policies
+//! name a client (`hosts = { from = "pip" }`); what that means here stands in its configuration and
+//! nowhere else.
+//!
+//! The programs run as whoever asks, without a shell, for a bounded time.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use supervisor_policy::egress::{Client, ClientOrigins, Destination, Protocol};
+
+use crate::cli::{GlobalOptions, HostsOptions, PackageClient};
+use crate::console;
+use crate::failure::Failure;
+
+/// How long a client may take to tell its configuration. npm on a cold disk takes seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of an answer: apt names each of its lists, hundreds at the most.
+const MAX_ANSWER: u64 = 1 << 20;
+
+/// What pip says of the index and the file store that it has built in.
+const PIP_BUILT_IN: &str = "from pip._internal.models.index import PyPI\n\
+                            print(PyPI.url)\nprint('https://' + PyPI.file_storage_domain)";
+
+/// Keys of pip's configuration that hold places, apart from the index itself.
+const PIP_MORE: [&str; 2] = ["extra-index-url", "find-links"];
+
+/// `policy hosts`.
+pub fn hosts(options: &HostsOptions, global: &GlobalOptions) -> Result<(), Failure> {
+    let asked: Vec<Client> = match options.clients.as_slice() {
+        [] => Client::ALL.to_vec(),
+        some => some.iter().map(|client| of(*client)).collect(),
+    };
+    let mut origins = ClientOrigins::default();
+    for client in asked {
+        let urls = ask(client);
+        let found: Vec<_> = urls.iter().filter_map(|url| origin(url)).collect();
+        if found.is_empty() && !options.clients.is_empty() {
+            return Err(Failure::Negative(format!(
+                "{client} names no place that it fetches from{}",
+                hint(client)
+            )));
+        }
+        if found.is_empty() && !global.quiet {
+            console::notice(&format!("{client}: nothing{}\n", hint(client)));
+        }
+        for (protocol, destination) in found {
+            origins.insert(client, protocol, destination);
+        }
+    }
+    if global.json {
+        let each = Client::ALL.iter().map(|client| (client.to_string(), origins.urls(*client)));
+        return console::print_json(&each.collect::<BTreeMap<_, _>>());
+    }
+    console::print_bytes(origins.show().as_bytes())
+}
+
+fn of(client: PackageClient) -> Client {
+    match client {
+        PackageClient::Pip => Client::Pip,
+        PackageClient::Npm => Client::Npm,
+        PackageClient::Cargo => Client::Cargo,
+        PackageClient::Apt => Client::Apt,
+    }
+}
+
+fn hint(client: Client) -> &'static str {
+    match client {
+        Client::Cargo => "; cargo tells once it has fetched something here, or by its config.toml",
+        _ => "; is it installed?",
+    }
+}
+
+/// The places that a client names; none where it isn't there.
+fn ask(client: Client) -> Vec<String> {
+    match client {
+        Client::Pip => pip(),
+        Client::Npm => npm(),
+        Client::Cargo => cargo(),
+        Client::Apt => words(&run("apt-get", &["indextargets", "--format", "$(REPO_URI)"])),
+    }
+}
+
+fn pip() -> Vec<String> {
+    let settings = run("python3", &["-m", "pip", "config", "list"]);
+    let mut index = Vec::new();
+    let mut more = Vec::new();
+    for line in settings.lines() {
+        // A key is `global.index-url`, or `:env:.index-url` for a variable.
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let key = key.rsplit('.').next().unwrap_or_default();
+        let value = value.replace(['\'', '"', '[', ']', ','], " ").replace("\\n", " ");
+        if key == "index-url" {
+            index.extend(words(&value));
+        } else if PIP_MORE.contains(&key) {
+            more.extend(words(&value));
+        }
+    }
+    if index.is_empty() {
+        index = words(&run("python3", &["-c", PIP_BUILT_IN]));
+    }
+    index.extend(more);
+    index
+}
+
+fn npm() -> Vec<String> {
+    let settings = run("npm", &["config", "list", "--json"]);
+    let settings: serde_json::Value = serde_json::from_str(&settings).unwrap_or_default();
+    let entries = settings.as_object().into_iter().flatten();
+    let registry = |key: &str| key == "registry" || key.ends_with(":registry");
+    let named = entries.filter(|(key, _)| registry(key));
+    named.filter_map(|(_, value)| value.as_str().map(str::to_owned)).collect()
+}
+
+/// cargo has no command that tells. What it has fetched from stands in its cache, and what it is to
+/// fetch from in its configuration.
+fn cargo() -> Vec<String> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let Some(home) = home.or_else(|| Some(env::home_dir()?.join(".cargo"))) else {
+        return Vec::new();
+    };
+    let mut places = Vec::new();
+    for name in ["config.toml", "config"] {
+        places.extend(urls_in(&read(&home.join(name))));
+    }
+    let Ok(indexes) = fs::read_dir(home.join("registry/index")) else { return places };
+    for index in indexes.flatten() {
+        let name = index.file_name().to_string_lossy().into_owned();
+        // A directory is called HOST-HASH.
+        let Some((host, _)) = name.rsplit_once('-') else { continue };
+        places.push(format!("https://{host}"));
+        places.extend(urls_in(&read(&index.path().join("config.json"))));
+    }
+    places
+}
+
+/// The URLs in a text, each up to what ends it in TOML and JSON.
+fn urls_in(text: &str) -> Vec<String> {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '}');
+    let pieces = text.split(ends).filter(|piece| piece.contains("://"));
+    pieces.map(|piece| piece.trim_start_matches("sparse+").to_owned()).collect()
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Where a URL leads; none for files, other schemes and what isn't a URL.
+fn origin(url: &str) -> Option<(Protocol, Destination)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let protocol = match scheme {
+        "https" => Protocol::Https,
+        "http" => Protocol::Http,
+        _ => return None,
+    };
+    let authority = rest.split(['/', '?', '#']).next()?;
+    // A password in it is not ours to keep.
+    let host = authority.rsplit('@').next()?;
+    Some((protocol, Destination::parse(host, protocol.default_port()).ok()?))
+}
+
+fn read(path: &Path) -> String {
+    let text = fs::File::open(path).and_then(|file| {
+        let mut text = String::new();
+        file.take(MAX_ANSWER).read_to_string(&mut text).map(|_| text)
+    });
+    text.unwrap_or_default()
+}
+
+/// What a program writes to its standard output; nothing where there is none, it fails or takes too
+/// long.
+fn run(program: &str, arguments: &[&str]) -> String {
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    child.ok().and_then(answer).unwrap_or_default()
+}
+
+fn answer(mut child: Child) -> Option<String> {
+    let stdout = child.stdout.take()?;
+    let (sender, receiver) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        let mut text = String::new();
+        let read = stdout.take(MAX_ANSWER).read_to_string(&mut text);
+        // Nobody listens any more after the time is up.
+        sender.send(read.map(|_| text)).ok();
+    });
+    let text = receiver.recv_timeout(PATIENCE);
+    if text.is_err() {
+        child.kill().ok()?;
+    }
+    let status = child.wait().ok()?;
+    reader.join().ok()?;
+    text.ok()?.ok().filter(|_| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_leads_to_a_protocol_a_host_and_a_port() {
+        for (url, expected) in [
+            ("https://index.test/simple/", Some("https index.test:443")),
+            ("http://user:secret@mirror.test:8080/x", Some("http mirror.test:8080")),
+            ("http://10.1.2.3/x?y", Some("http 10.1.2.3:80")),
+            ("file:///srv/wheels", None),
+            ("/opt/wheels", None),
+            ("https://", None),
+        ] {
+            let found = origin(url).map(|(protocol, place)| format!("{protocol} {place}"));
+            assert_eq!(found.as_deref(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn urls_are_found_in_configurations() {
+        let text = "[source.mirror]\nregistry = \"sparse+https://mirror.test/index/\"\n";
+        assert_eq!(urls_in(text), ["https://mirror.test/index/"]);
+        let text = "{\"dl\":\"https://dl.test/crates\",\"api\":\"https://api.test\"}";
+        assert_eq!(urls_in(text), ["https://dl.test/crates", "https://api.test"]);
+    }
+}

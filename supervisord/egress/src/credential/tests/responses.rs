@@ -1,0 +1,102 @@
+//! What comes back.
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::ext::ReasonPhrase;
+
+use super::support::*;
+use crate::credential::*;
+
+async fn prepared() -> (Prepared, http::request::Parts, std::sync::Arc<Collected>) {
+    let (vault, notices) = simple_vault();
+    let fields = [
+        ("Accept-Encoding", "gzip, br"),
+        ("Range", "bytes=0-9"),
+        ("If-Range", "\"x\""),
+        ("Sec-WebSocket-Extensions", "permessage-deflate"),
+    ];
+    let mut head = head("/", &fields);
+    let prepared = prepare(&vault, &bind(Place::bearer()), &mut head).await.expect("prepared");
+    (prepared, head, notices)
+}
+
+fn response(fields: &[(&str, &str)]) -> Parts {
+    let mut response = Response::builder().status(StatusCode::OK);
+    for (name, value) in fields {
+        response = response.header(*name, *value);
+    }
+    response.body(()).expect("a response").into_parts().0
+}
+
+#[tokio::test]
+async fn a_response_is_asked_for_whole_and_uncompressed() {
+    let (_, head, _) = prepared().await;
+    assert_eq!(values(&head, "accept-encoding"), ["identity"]);
+    for name in ["range", "if-range", "sec-websocket-extensions"] {
+        assert!(!head.headers.contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_repeats_the_secret_is_not_passed_on() {
+    let (prepared, _, notices) = prepared().await;
+    for field in [
+        ("x-echo", SECRET),
+        ("location", "https://evil.example/?SVCANARY-0123%2B%2F%3DAb%26c%2541%22%3Cd%3E"),
+    ] {
+        let refusal = prepared.screen(&mut response(&[field])).expect_err("an echo");
+        assert_eq!((refusal.code, refusal.code.status()), (RefusalCode::Reflected, 502));
+    }
+    let mut with_reason = response(&[]);
+    let reason = ReasonPhrase::try_from(SECRET.as_bytes()).expect("a reason");
+    with_reason.extensions.insert(reason);
+    assert!(prepared.screen(&mut with_reason).is_err());
+    assert_eq!(notices.0.lock().expect("no panic").len(), 3);
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_can_read_is_not_passed_on() {
+    let (prepared, _, _) = prepared().await;
+    for coding in ["gzip", "br", "identity, gzip", "zstd"] {
+        let refusal =
+            prepared.screen(&mut response(&[("content-encoding", coding)])).expect_err(coding);
+        assert_eq!(refusal.code, RefusalCode::Compressed);
+    }
+    assert!(prepared.screen(&mut response(&[("content-encoding", "Identity")])).is_ok());
+}
+
+#[tokio::test]
+async fn a_cookie_that_was_set_for_the_credential_stays_here() {
+    let (prepared, _, _) = prepared().await;
+    let mut head = response(&[("set-cookie", "session=1"), ("set-cookie", "b=2"), ("x", "y")]);
+    prepared.screen(&mut head).expect("no echo");
+    assert!(!head.headers.contains_key("set-cookie") && head.headers.contains_key("x"));
+}
+
+#[tokio::test]
+async fn a_body_that_repeats_the_secret_is_cut_and_told_of() {
+    let (prepared, _, notices) = prepared().await;
+    let body = |text: String| prepared.inbound(Full::new(Bytes::from(text)));
+    assert!(body(format!("you sent {SECRET}.")).collect().await.is_err());
+    assert_eq!(body("fine".to_owned()).collect().await.expect("fine").to_bytes(), "fine");
+    let seen = notices.0.lock().expect("no panic").clone();
+    assert!(
+        matches!(&seen[..], [Notice::Refused { refusal, .. }] if refusal.code == RefusalCode::Reflected)
+    );
+    let mut stream = prepared.stream();
+    assert!(stream.pass(Bytes::from_static(b"\x81\x04fine")).is_ok());
+    assert!(stream.pass(Bytes::from(format!("\u{1}{SECRET}"))).is_err());
+}
+
+#[tokio::test]
+async fn a_response_to_a_request_without_a_credential_is_left_alone() {
+    let (vault, _) = simple_vault();
+    let prepared = prepare(&vault, &[], &mut head("/", &[])).await.expect("prepared");
+    let mut head = response(&[("set-cookie", "a=1"), ("content-encoding", "gzip"), ("x", SECRET)]);
+    prepared.screen(&mut head).expect("left alone");
+    assert_eq!(head.headers.len(), 3);
+    let body = prepared.inbound(Full::new(Bytes::from_static(SECRET.as_bytes())));
+    assert_eq!(body.collect().await.expect("left alone").to_bytes(), SECRET);
+}

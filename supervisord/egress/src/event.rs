@@ -1,0 +1,121 @@
+//! What a sandbox's traffic does, for the audit log. Every decision is an event when it is taken, and
+//! one that let bytes pass has another when it has ended, with the same number.
+
+use supervisor_policy::egress::{Decision, Destination, HostName, Protocol, Verdict};
+
+use crate::refused::Refused;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A decision, or a refusal that needed none.
+    Decided(Decided),
+    /// The end of what was allowed.
+    Ended(Ended),
+}
+
+/// A decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The number of this look-up, connection or request in its sandbox, counted from 1.
+    pub number: u64,
+    /// What was asked.
+    pub subject: Subject,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// The rule that says so, with policy, file and line; `None` where no rule was asked.
+    pub rule: Option<String>,
+    /// The stable code.
+    pub code: &'static str,
+    /// Why it was refused, in a sentence.
+    pub cause: Option<String>,
+    /// What would help, in a sentence.
+    pub remedy: Option<String>,
+    /// The credentials that the request gets.
+    pub credentials: Vec<String>,
+    /// Somebody should look at this now.
+    pub alarm: bool,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The address of a name.
+    LookUp(HostName),
+    /// A connection that is passed on.
+    Connection {
+        /// Where to, as far as it could be told.
+        destination: Option<Destination>,
+        /// What is spoken, as far as it could be told.
+        protocol: Option<Protocol>,
+    },
+    /// A request.
+    Request {
+        /// Where to.
+        destination: Destination,
+        /// HTTP or HTTPS.
+        protocol: Protocol,
+        /// The method.
+        method: String,
+        /// The path. Without the query, which may hold what nobody should read in a log.
+        path: String,
+        /// Whether it would become a WebSocket.
+        websocket: bool,
+        /// Bytes of the body where they are known.
+        body: Option<u64>,
+    },
+}
+
+/// The end of a connection or request that was allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The number of the decision.
+    pub number: u64,
+    /// The status of the response that was passed on or given.
+    pub status: Option<u16>,
+    /// Bytes sent to the upstream, heads included.
+    pub sent: u64,
+    /// Bytes received from it, heads included.
+    pub received: u64,
+    /// How it ended: `done`, or the code of what cut it short.
+    pub how: &'static str,
+}
+
+/// Takes events. It must not block; where it can't keep up it has to end what it can't record.
+pub trait Recorder: Send + Sync {
+    /// Takes one event of one sandbox.
+    fn record(&self, event: Event);
+}
+
+impl Decided {
+    /// What the rules decided.
+    pub fn by_rules(number: u64, subject: Subject, decision: &Decision) -> Self {
+        let refusal = decision.refusal();
+        Self {
+            number,
+            subject,
+            verdict: decision.verdict(),
+            rule: Some(decision.rule().to_string()),
+            code: decision.reason().as_str(),
+            cause: refusal.map(|refusal| refusal.cause().to_owned()),
+            remedy: refusal.map(|refusal| refusal.remedy().to_owned()),
+            credentials: Vec::new(),
+            alarm: false,
+        }
+    }
+
+    /// What was refused, by a rule or before one was asked.
+    pub fn refused(number: u64, subject: Subject, refused: &Refused) -> Self {
+        Self {
+            number,
+            subject,
+            verdict: Verdict::Deny,
+            rule: refused.rule.clone(),
+            code: refused.code,
+            cause: Some(refused.cause.clone()),
+            remedy: Some(refused.remedy.clone()),
+            credentials: Vec::new(),
+            alarm: refused.alarm,
+        }
+    }
+}

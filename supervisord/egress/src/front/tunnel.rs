@@ -1,0 +1,174 @@
+//! A connection to a destination, from when it is known what may be spoken with it to its end.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use supervisor_policy::egress::{Destination, Host, Protocol};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::plan::{Https, Passage, Plan};
+use super::refuse::{refuse, reset};
+use super::rewound::Rewound;
+use super::sniff::{Speech, sniff};
+use crate::event::Subject;
+use crate::http::{serve_http1, serve_http2};
+use crate::refused::Refused;
+use crate::relay::{Ended, relay_spliced};
+use crate::session::Session;
+use crate::tls::client_hello::ClientHello;
+
+/// Serves a payload's stream, of which `front` has been read. `upstream` is what was dialled already
+/// for a stream that may be passed on.
+pub async fn serve(
+    session: Arc<Session>,
+    mut stream: TcpStream,
+    mut front: BytesMut,
+    plan: Plan,
+    upstream: Option<TcpStream>,
+) {
+    if let Some(passage) = plan.tcp {
+        return pass(&session, stream, front.freeze(), passage, upstream).await;
+    }
+    let limits = &session.shared.limits;
+    let speech = match sniff(&mut stream, &mut front, limits.idle, limits.head).await {
+        Ok(speech) => speech,
+        Err(error) => {
+            tracing::debug!(%error, "a connection ended before it said anything");
+            return;
+        }
+    };
+    let (destination, front) = (plan.destination, front.freeze());
+    let refused = match (&speech, plan.https) {
+        (Speech::Tls(hello), Some(https)) => match agree(&destination, hello) {
+            Ok(()) => {
+                return match https {
+                    Https::Pass(passage) => {
+                        pass(&session, stream, front, passage, upstream).await;
+                    }
+                    Https::Inspect => {
+                        Box::pin(inspect(session, stream, front, destination)).await;
+                    }
+                };
+            }
+            Err(refused) => refused,
+        },
+        (Speech::Words, _) if plan.http => {
+            let stream = Rewound::new(front, stream);
+            return Box::pin(serve_http1(session, stream, destination, Protocol::Http)).await;
+        }
+        (Speech::Silence, _) => return,
+        _ => unexpected(&destination, &speech),
+    };
+    let subject = Subject::Connection { destination: Some(destination), protocol: None };
+    session.refuse(session.number(), subject, &refused);
+    refuse(stream, &speech, &refused, session.shared.limits.linger).await;
+}
+
+/// The server name has to be the one that the connection was opened to. Without one, the upstream is
+/// the one that was opened to all the same.
+fn agree(destination: &Destination, hello: &ClientHello) -> Result<(), Refused> {
+    let Some(name) = &hello.server_name else { return Ok(()) };
+    match Host::parse(name) {
+        Ok(named) if named == destination.host => Ok(()),
+        Ok(named) => Err(Refused::disagreement(destination, named)),
+        Err(invalid) => Err(Refused::bad_destination(name, invalid, invalid.hint())),
+    }
+}
+
+/// Passes bytes on, first those that were read already.
+async fn pass(
+    session: &Session,
+    stream: TcpStream,
+    front: Bytes,
+    passage: Passage,
+    upstream: Option<TcpStream>,
+) {
+    let upstream = match upstream {
+        Some(upstream) => Ok(upstream),
+        None => passage.dial(session).await,
+    };
+    let Ok(mut upstream) = upstream else { return reset(stream) };
+    let meter = passage.meter.clone();
+    if !front.is_empty() {
+        let sent = meter.send(front.len()).is_ok() && upstream.write_all(&front).await.is_ok();
+        if !sent {
+            session.ended(passage.number, None, &meter, "cut_off");
+            return reset(stream);
+        }
+    }
+    drop(front);
+    let (shared, patience) = (&session.shared, session.shared.limits.idle);
+    let ended = relay_spliced(&stream, &upstream, &meter, &shared.pipes, patience).await;
+    let how = match &ended {
+        Ended::Done => "done",
+        Ended::Idle => "idle",
+        Ended::Overdrawn => "budget_exhausted",
+        Ended::Reflected | Ended::Broken => "cut_off",
+    };
+    session.ended(passage.number, None, &meter, how);
+    if !matches!(ended, Ended::Done) {
+        // What was cut must not look complete.
+        reset(stream);
+    }
+}
+
+/// Ends TLS here and serves what is in it.
+async fn inspect(session: Arc<Session>, stream: TcpStream, front: Bytes, destination: Destination) {
+    let subject = || Subject::Connection {
+        destination: Some(destination.clone()),
+        protocol: Some(Protocol::Https),
+    };
+    let config = match session.fronts.of(&destination.host.to_string()) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "no certificate");
+            session.refuse(session.number(), subject(), &Refused::cannot_inspect());
+            return reset(stream);
+        }
+    };
+    let handshake = TlsAcceptor::from(config).accept(Rewound::new(front, stream));
+    let stream = match timeout(session.shared.limits.handshake, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            return session.refuse(session.number(), subject(), &handshake_failed(&error));
+        }
+        Err(_) => {
+            let late = "the TLS handshake took too long";
+            return session.refuse(session.number(), subject(), &handshake_failed(&late));
+        }
+    };
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => serve_http2(session, stream, destination).await,
+        _ => serve_http1(session, stream, destination, Protocol::Https).await,
+    }
+}
+
+fn handshake_failed(cause: &dyn std::fmt::Display) -> Refused {
+    Refused::new(
+        StatusCode::BAD_REQUEST,
+        "tls_protocol_error",
+        "client_tls",
+        format!("the program did not accept the inspected connection: {cause}"),
+        "Let the program use the sandbox's own trust store (SSL_CERT_FILE names it).",
+    )
+}
+
+fn unexpected(destination: &Destination, speech: &Speech) -> Refused {
+    let what = match speech {
+        Speech::Tls(_) => "TLS",
+        Speech::BrokenTls => "TLS that can't be read",
+        Speech::Words => "HTTP without TLS",
+        Speech::Unknown | Speech::Silence => "neither HTTP nor TLS",
+    };
+    Refused::new(
+        StatusCode::FORBIDDEN,
+        "http_request_denied",
+        "protocol_not_allowed",
+        format!("the connection to {destination} speaks {what}, which no rule allows there"),
+        "Use a protocol that a rule names, or ask for a rule with it.",
+    )
+}

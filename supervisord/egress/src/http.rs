@@ -1,0 +1,22 @@
+//! HTTP on the payload's side and on the upstream's: how requests are framed, which of them go out,
+//! and how they and their responses get through.
+
+mod body;
+mod exchange;
+mod fields;
+mod framing;
+mod head;
+mod intent;
+mod response;
+mod serve;
+mod upgrade;
+mod violation;
+mod websocket;
+mod wire;
+
+pub use body::Answer;
+pub use exchange::Conversation;
+pub use intent::parse as parse_destination;
+pub use serve::{serve_http1, serve_http2, serve_proxy};
+pub use violation::Violation;
+pub use wire::Wire;

@@ -1,0 +1,127 @@
+//! The fields of a message that are for one hop only (RFC 9110 §7.6.1), and those that this hop
+//! answers by itself. Everything else goes through as it came; there is no Via, because an inspected
+//! connection is one that its two ends believe to be direct, and servers change what they send to
+//! proxies.
+
+use http::header::{
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
+
+use crate::refused::{NAME, PROXY_STATUS};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields that a Connection field can't make go away: they say where the message goes or ends.
+const LASTING: [HeaderName; 2] = [HOST, CONTENT_LENGTH];
+
+/// Takes from a request what is not for its upstream.
+pub fn strip_request(fields: &mut HeaderMap) {
+    let trailers = wants_trailers(fields);
+    strip_hop(fields);
+    fields.remove(HTTP2_SETTINGS);
+    fields.remove(PROXY_AUTHORIZATION);
+    // The host was agreed on, and is written anew; 100 Continue is answered here, once the upstream
+    // takes the body.
+    fields.remove(HOST);
+    fields.remove(EXPECT);
+    if trailers {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Takes from a response what is not for the payload.
+pub fn strip_response(fields: &mut HeaderMap) {
+    strip_hop(fields);
+    fields.remove(PROXY_AUTHENTICATE);
+    // Other ways to the same service don't lead out of the sandbox.
+    fields.remove(ALT_SVC);
+    let ours = |value: &HeaderValue| {
+        value
+            .as_bytes()
+            .to_ascii_lowercase()
+            .windows(NAME.len())
+            .any(|part| part == NAME.as_bytes())
+    };
+    if fields.get_all(PROXY_STATUS).iter().any(ours) {
+        fields.remove(PROXY_STATUS);
+    }
+}
+
+/// Bytes of a head, near enough for a budget: names, values and what stands between them.
+pub fn size(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+fn strip_hop(fields: &mut HeaderMap) {
+    if fields.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = fields
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| !LASTING.contains(name))
+            .collect();
+        for name in named {
+            fields.remove(name);
+        }
+        fields.remove(CONNECTION);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+        fields.remove(name);
+    }
+}
+
+/// Whether the client takes trailers (RFC 9110 §10.1.4); gRPC servers insist on hearing it.
+fn wants_trailers(fields: &HeaderMap) -> bool {
+    fields.get_all(TE).iter().any(|value| {
+        let mut codings = value.as_bytes().split(|byte| *byte == b',');
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_is_for_one_hop_goes_no_further() {
+        let mut request = fields(&[
+            ("connection", "close, X-One , host, content-length"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "gzip, trailers"),
+            ("upgrade", "h2c"),
+            ("expect", "100-continue"),
+            ("content-length", "3"),
+            ("accept-encoding", "gzip"),
+        ]);
+        strip_request(&mut request);
+        let mut left: Vec<&str> = request.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept-encoding", "content-length", "te", "x-two"]);
+        assert_eq!(request["te"], "trailers");
+    }
+
+    #[test]
+    fn an_upstream_cannot_speak_in_our_name() {
+        let mut response = fields(&[("proxy-status", "Supervisord; error=x"), ("alt-svc", "h3=x")]);
+        strip_response(&mut response);
+        assert!(response.is_empty());
+        let mut response = fields(&[("proxy-status", "cache.example; hit")]);
+        strip_response(&mut response);
+        assert_eq!(response.len(), 1);
+    }
+}

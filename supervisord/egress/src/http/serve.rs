@@ -1,0 +1,179 @@
+//! A payload's connection that speaks HTTP, until it ends: what was read, hyper, and the answers.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use supervisor_policy::egress::{Destination, Protocol};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::sleep;
+
+use super::body::Answer;
+use super::exchange::Conversation;
+use super::intent::Via;
+use super::wire::{self, Wire};
+use crate::event::Subject;
+use crate::front::proxy;
+use crate::limits::{
+    HTTP2_CONNECTION_WINDOW, HTTP2_STREAM_WINDOW, MAX_BUFFER, MAX_FIELDS, MAX_HEAD,
+};
+use crate::refused::Refused;
+use crate::running::OfSession;
+use crate::session::Session;
+
+/// Serves HTTP/1.1 on a connection that was opened to the proxy.
+pub async fn serve_proxy<S>(session: Arc<Session>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let shared = Arc::new(wire::Shared::default());
+    let wire = Wire::new(stream, shared.clone(), &session.shared.limits);
+    let conversation = Arc::new(Conversation::new(session, Via::Proxy, shared));
+    let answering = conversation.clone();
+    converse(conversation, wire, move |request: Request<Incoming>| {
+        let conversation = answering.clone();
+        async move {
+            match request.method() {
+                &http::Method::CONNECT => proxy::connect(&conversation, request).await,
+                _ => conversation.answer(request).await,
+            }
+        }
+    })
+    .await;
+}
+
+/// Serves HTTP/1.1 on a connection that was opened to a destination.
+pub async fn serve_http1<S>(
+    session: Arc<Session>,
+    stream: S,
+    destination: Destination,
+    protocol: Protocol,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let shared = Arc::new(wire::Shared::default());
+    let wire = Wire::new(stream, shared.clone(), &session.shared.limits);
+    let via = Via::Fixed(destination, protocol);
+    let conversation = Arc::new(Conversation::new(session, via, shared));
+    let answering = conversation.clone();
+    converse(conversation, wire, move |request: Request<Incoming>| {
+        let conversation = answering.clone();
+        async move { conversation.answer(request).await }
+    })
+    .await;
+}
+
+/// Serves HTTP/2 on a connection that was opened to a destination.
+pub async fn serve_http2<S>(session: Arc<Session>, stream: S, destination: Destination)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = session.shared.limits.clone();
+    let via = Via::Fixed(destination, Protocol::Https);
+    let conversation = Arc::new(Conversation::new(session.clone(), via, Arc::default()));
+    let answering = conversation.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let conversation = answering.clone();
+        async move { Ok::<_, Infallible>(conversation.answer(request).await) }
+    });
+    let connection = http2::Builder::new(OfSession(session))
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(limits.resets)
+        .max_local_error_reset_streams(limits.resets)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let mut idle = pin!(idle(&conversation));
+    let mut is_last = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "an inspected connection ended early");
+                }
+                return;
+            }
+            () = conversation.enough.notified(), if !is_last => {
+                is_last = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = idle.as_mut(), if !is_last => {
+                is_last = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            // A peer that takes no notice is not waited for.
+            () = sleep(limits.stall), if is_last && !conversation.wire.is_busy() => return,
+        }
+    }
+}
+
+/// Ready when a connection has done nothing for the whole of its patience: no request, and no byte of
+/// an answer.
+async fn idle(conversation: &Conversation) {
+    let patience = conversation.session.shared.limits.idle;
+    let done = || {
+        let requests = conversation.requests.load(Ordering::Relaxed);
+        (requests, conversation.progress.load(Ordering::Relaxed))
+    };
+    loop {
+        let before = done();
+        sleep(patience).await;
+        // A request that waits for a person or its upstream has a deadline of its own.
+        if done() == before && !conversation.wire.is_busy() {
+            return;
+        }
+    }
+}
+
+async fn converse<S, F, A>(conversation: Arc<Conversation>, wire: Wire<S>, answer: F)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Request<Incoming>) -> A + Send + 'static,
+    A: Future<Output = Response<Answer>> + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http1::Builder::new()
+        .max_headers(MAX_FIELDS)
+        .max_buf_size(MAX_BUFFER)
+        .auto_date_header(false)
+        .header_read_timeout(None) // the wire has the deadlines
+        .serve_connection(TokioIo::new(wire), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                break;
+            }
+            () = conversation.enough.notified() => connection.as_mut().graceful_shutdown(),
+        }
+    }
+    if let Some(violation) = conversation.wire.violation() {
+        let session = &conversation.session;
+        let subject = match &conversation.via {
+            Via::Proxy => Subject::Connection { destination: None, protocol: None },
+            Via::Fixed(destination, protocol) => Subject::Connection {
+                destination: Some(destination.clone()),
+                protocol: Some(*protocol),
+            },
+        };
+        session.refuse(session.number(), subject, &Refused::from(violation));
+    }
+}

@@ -1,0 +1,378 @@
+//! A connection's bytes on their way to and from hyper. Only what [`Framing`] has cleared is read; the
+//! deadlines for an idle peer, a slow head, a stalled body and an unread answer stand here, because
+//! only here is it known which of them a byte ends; and here a connection is ended so that a peer
+//! that was refused gets to read why.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::framing::Framing;
+use super::violation::Violation;
+use crate::limits::{Limits, MAX_HEAD, MAX_SWALLOWED};
+use crate::refused::Refused;
+
+/// Bytes that are read at a time while a head isn't complete; heads have less than this.
+const PIECE: usize = 4096;
+
+/// What a connection's bytes and its requests know of each other.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Requests that are not completely answered.
+    unanswered: AtomicU32,
+    violation: Mutex<Option<Violation>>,
+}
+
+/// One request that is not completely answered; dropping it says that it is.
+#[derive(Debug)]
+pub struct Unanswered(Arc<Shared>);
+
+/// The bytes of one connection.
+pub struct Wire<S> {
+    stream: S,
+    shared: Arc<Shared>,
+    deadlines: Deadlines,
+    framing: Framing,
+    /// What was read and may not pass yet, or did not fit.
+    inbox: Vec<u8>,
+    /// Bytes at the front of the inbox that may pass.
+    cleared: usize,
+    /// No more is read: the peer has ended, or was refused.
+    ended: bool,
+    reading: Timer,
+    writing: Timer,
+    parting: Parting,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Deadlines {
+    idle: Duration,
+    head: Duration,
+    stall: Duration,
+    linger: Duration,
+}
+
+/// What the peer is given time for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    Request,
+    Head,
+    Body,
+    Reader,
+    Close,
+}
+
+#[derive(Default)]
+struct Timer {
+    armed: Option<Awaited>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// How far the end of a connection is.
+enum Parting {
+    NotYet,
+    Words(Vec<u8>, usize),
+    Closing,
+    /// The peer may read what it was told; what it still sends is not looked at.
+    Swallowing(u64),
+    Done,
+}
+
+impl Shared {
+    /// Counts a request until the result is dropped.
+    pub fn request(self: &Arc<Self>) -> Unanswered {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        Unanswered(self.clone())
+    }
+
+    /// Why the input was ended, if the peer is at fault.
+    pub fn violation(&self) -> Option<Violation> {
+        *self.violation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a request is not completely answered.
+    pub fn is_busy(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.unanswered.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<S> Wire<S> {
+    /// The bytes of this stream.
+    pub fn new(stream: S, shared: Arc<Shared>, limits: &Limits) -> Self {
+        let Limits { idle, head, stall, linger, .. } = *limits;
+        Self {
+            stream,
+            shared,
+            deadlines: Deadlines { idle, head, stall, linger },
+            framing: Framing::new(),
+            inbox: Vec::new(),
+            cleared: 0,
+            ended: false,
+            reading: Timer::default(),
+            writing: Timer::default(),
+            parting: Parting::NotYet,
+        }
+    }
+
+    /// The stream, and what was read from it and not passed on, once the bytes are not HTTP any more.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.inbox)
+    }
+
+    /// Ends the input for a fault of the peer's. Where a request is being answered its answer is
+    /// the last; else the connection's own last words say why.
+    fn refuse(&mut self, violation: Violation) {
+        *self.shared.violation.lock().unwrap_or_else(PoisonError::into_inner) = Some(violation);
+        self.ended = true;
+        self.inbox = Vec::new();
+        if !self.shared.is_busy() {
+            self.parting = Parting::Words(Refused::from(violation).last_words(), 0);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Reads straight to where the bytes are wanted, and takes back what may not pass.
+    fn poll_direct(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.reading.armed = None;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        if read.is_empty() {
+            self.ended = true;
+            return Poll::Ready(Ok(true));
+        }
+        match self.framing.clear(read) {
+            Ok(count) => {
+                self.inbox.extend_from_slice(read.get(count..).unwrap_or_default());
+                buffer.set_filled(before + count);
+                Poll::Ready(Ok(count > 0))
+            }
+            Err(violation) => {
+                buffer.set_filled(before);
+                self.refuse(violation);
+                Poll::Ready(Ok(true))
+            }
+        }
+    }
+
+    /// Reads more of an incomplete head.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut piece = [0u8; PIECE];
+        let mut buffer = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        if buffer.filled().is_empty() {
+            self.refuse(Violation::CutOff);
+            return Poll::Ready(Ok(()));
+        }
+        self.inbox.extend_from_slice(buffer.filled());
+        match self.framing.clear(&self.inbox) {
+            Ok(count) => self.cleared = count,
+            Err(violation) => self.refuse(violation),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the input when the peer's time is up.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (awaited, patience) = match self.framing.is_between() {
+            _ if self.framing.is_other() => return Poll::Pending,
+            true if !self.inbox.is_empty() => (Awaited::Head, self.deadlines.head),
+            // Who waits for an answer owes nothing.
+            true if self.shared.is_busy() => return Poll::Pending,
+            true => (Awaited::Request, self.deadlines.idle),
+            false => (Awaited::Body, self.deadlines.stall),
+        };
+        ready!(self.reading.poll(awaited, patience, cx));
+        match awaited {
+            Awaited::Head | Awaited::Body => self.refuse(Violation::TooSlow),
+            _ => self.ended = true,
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let wire = self.get_mut();
+        loop {
+            if wire.cleared > 0 {
+                let count = wire.cleared.min(buffer.remaining());
+                buffer.put_slice(wire.inbox.get(..count).unwrap_or_default());
+                wire.inbox.drain(..count);
+                wire.cleared -= count;
+                if wire.inbox.is_empty() {
+                    wire.inbox = Vec::new(); // heads come rarely in pieces, so nothing is kept
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if wire.ended {
+                return Poll::Ready(Ok(()));
+            }
+            let read = match wire.inbox.is_empty() {
+                true => wire.poll_direct(cx, buffer),
+                false => wire.poll_more(cx).map_ok(|()| false),
+            };
+            match read {
+                Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(false)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => ready!(wire.poll_deadline(cx)),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let wire = self.get_mut();
+        let written = Pin::new(&mut wire.stream).poll_write(cx, bytes);
+        wire.written(written, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wire = self.get_mut();
+        let written = Pin::new(&mut wire.stream).poll_write_vectored(cx, slices);
+        wire.written(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wire = self.get_mut();
+        let flushed = Pin::new(&mut wire.stream).poll_flush(cx);
+        wire.written(flushed, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wire = self.get_mut();
+        if !matches!(wire.parting, Parting::Done)
+            && wire.writing.poll(Awaited::Close, wire.deadlines.linger, cx).is_ready()
+        {
+            wire.parting = Parting::Done;
+        }
+        wire.poll_part(cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Gives up on a peer that takes nothing of its answer for too long.
+    fn written<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() || self.framing.is_other() {
+            self.writing.armed = None;
+            return written;
+        }
+        ready!(self.writing.poll(Awaited::Reader, self.deadlines.stall, cx));
+        let reason = "the peer takes no bytes of its answer";
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
+    }
+
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.parting = match std::mem::replace(&mut self.parting, Parting::Done) {
+                Parting::NotYet => Parting::Closing,
+                Parting::Words(words, sent) => {
+                    let rest = words.get(sent..).unwrap_or_default();
+                    match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                        Poll::Pending => {
+                            self.parting = Parting::Words(words, sent);
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(written) => match sent + written? {
+                            sent if sent < words.len() => Parting::Words(words, sent),
+                            _ => Parting::Closing,
+                        },
+                    }
+                }
+                Parting::Closing => match Pin::new(&mut self.stream).poll_shutdown(cx) {
+                    Poll::Pending => {
+                        self.parting = Parting::Closing;
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(closed) => {
+                        closed?;
+                        let complete = self.framing.is_between() && self.inbox.is_empty();
+                        match complete && self.shared.violation().is_none() {
+                            true => Parting::Done,
+                            false => Parting::Swallowing(MAX_SWALLOWED),
+                        }
+                    }
+                },
+                Parting::Swallowing(left) => {
+                    let mut piece = [0u8; PIECE];
+                    let mut buffer = ReadBuf::new(&mut piece);
+                    match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                        Poll::Pending => {
+                            self.parting = Parting::Swallowing(left);
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(read) => {
+                            read?;
+                            let count = u64::try_from(buffer.filled().len()).unwrap_or(left);
+                            match left.saturating_sub(count) {
+                                0 => Parting::Done,
+                                _ if count == 0 => Parting::Done,
+                                left => Parting::Swallowing(left),
+                            }
+                        }
+                    }
+                }
+                Parting::Done => return Poll::Ready(Ok(())),
+            };
+        }
+    }
+}
+
+impl Timer {
+    /// Ready when this has been awaited for so long.
+    fn poll(&mut self, awaited: Awaited, patience: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        if self.armed != Some(awaited) {
+            self.armed = Some(awaited);
+            match &mut self.sleep {
+                Some(sleep) => sleep.as_mut().reset(Instant::now() + patience),
+                None => self.sleep = Some(Box::pin(sleep(patience))),
+            }
+        }
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+// A head has to fit where hyper puts it, or hyper would answer in its own way.
+const _: () = assert!(MAX_HEAD < crate::limits::MAX_BUFFER);

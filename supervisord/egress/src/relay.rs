@@ -1,0 +1,41 @@
+//! Bytes both ways between two connections that nobody looks into: passed TLS, plain TCP, and what a
+//! WebSocket becomes.
+
+mod copied;
+mod meter;
+mod pipe;
+mod spliced;
+
+use std::time::Duration;
+
+pub use copied::relay_copied;
+pub use meter::{Meter, Reservation};
+pub use pipe::Pipes;
+pub use spliced::relay_spliced;
+use tokio::time::sleep;
+
+/// How a relay ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// Both sides had said that they were done.
+    Done,
+    /// No byte went either way for too long.
+    Idle,
+    /// The session's budget is used up.
+    Overdrawn,
+    /// The upstream sent a credential back.
+    Reflected,
+    /// One side broke off.
+    Broken,
+}
+
+/// Ready when no byte has passed the meter for the whole of this time.
+async fn idle(meter: &Meter, patience: Duration) {
+    loop {
+        let before = meter.total();
+        sleep(patience).await;
+        if meter.total() == before {
+            return;
+        }
+    }
+}

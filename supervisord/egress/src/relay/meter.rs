@@ -1,0 +1,93 @@
+//! What one request or connection has moved, and the budget that it is taken from.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of a budget that were set aside for one request or connection. Dropping it settles: what was
+/// spent stays spent, what was only set aside is given back.
+pub trait Reservation: Send + Sync {
+    /// Takes these bytes, sent and received, off the budgets.
+    ///
+    /// # Errors
+    ///
+    /// Which budget is used up, in a sentence; no more may be moved.
+    fn spend(&self, sent: u64, received: u64) -> Result<(), String>;
+}
+
+/// Counts the bytes of one request or connection.
+pub struct Meter {
+    sent: AtomicU64,
+    received: AtomicU64,
+    reservation: Option<Box<dyn Reservation>>,
+}
+
+/// The budget is used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdrawn(pub String);
+
+impl std::fmt::Display for Overdrawn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Overdrawn {}
+
+impl Meter {
+    /// A meter for what was reserved, if anything has to be.
+    pub fn new(reservation: Option<Box<dyn Reservation>>) -> Self {
+        Self { sent: AtomicU64::new(0), received: AtomicU64::new(0), reservation }
+    }
+
+    /// Counts bytes towards the upstream.
+    ///
+    /// # Errors
+    ///
+    /// When a budget is used up.
+    pub fn send(&self, bytes: usize) -> Result<(), Overdrawn> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+        self.spend(bytes, 0)
+    }
+
+    /// Counts bytes from the upstream.
+    ///
+    /// # Errors
+    ///
+    /// When a budget is used up.
+    pub fn receive(&self, bytes: usize) -> Result<(), Overdrawn> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+        self.spend(0, bytes)
+    }
+
+    /// Bytes sent to the upstream.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Bytes received from it.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Bytes both ways.
+    pub fn total(&self) -> u64 {
+        self.sent().wrapping_add(self.received())
+    }
+
+    fn spend(&self, sent: u64, received: u64) -> Result<(), Overdrawn> {
+        match &self.reservation {
+            Some(reservation) => reservation.spend(sent, received).map_err(Overdrawn),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Meter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meter")
+            .field("sent", &self.sent())
+            .field("received", &self.received())
+            .finish_non_exhaustive()
+    }
+}

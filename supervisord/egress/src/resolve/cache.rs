@@ -1,0 +1,80 @@
+//! What names resolved to, for as long as that may be believed.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use supervisor_policy::egress::HostName;
+
+use super::Unresolved;
+use crate::limits::{MAX_CACHED_NAMES, UNRESOLVED_FOR};
+
+/// Names with their addresses or the reason why they have none.
+#[derive(Debug, Default)]
+pub struct Cache {
+    entries: HashMap<HostName, (Instant, Result<Arc<[IpAddr]>, Unresolved>)>,
+}
+
+impl Cache {
+    /// What is known of a name at this time.
+    pub fn get(&self, name: &HostName, now: Instant) -> Option<Result<Arc<[IpAddr]>, Unresolved>> {
+        let (until, known) = self.entries.get(name)?;
+        (now < *until).then(|| known.clone())
+    }
+
+    /// Remembers what a name resolved to.
+    pub fn put(
+        &mut self,
+        name: &HostName,
+        found: &Result<(Arc<[IpAddr]>, Duration), Unresolved>,
+        now: Instant,
+    ) {
+        if self.entries.len() >= MAX_CACHED_NAMES {
+            self.entries.retain(|_, (until, _)| now < *until);
+        }
+        if self.entries.len() >= MAX_CACHED_NAMES {
+            self.entries.clear();
+        }
+        let entry = match found {
+            Ok((addresses, valid_for)) => (now + *valid_for, Ok(addresses.clone())),
+            Err(why) => (now + UNRESOLVED_FOR, Err(why.clone())),
+        };
+        self.entries.insert(name.clone(), entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use supervisor_policy::egress::Host;
+
+    use super::*;
+
+    fn name(text: &str) -> HostName {
+        Host::parse(text).unwrap().name().unwrap().clone()
+    }
+
+    #[test]
+    fn addresses_are_believed_for_their_time_and_failures_for_a_moment() {
+        let (mut cache, start) = (Cache::default(), Instant::now());
+        let addresses: Arc<[IpAddr]> = [IpAddr::V4(Ipv4Addr::LOCALHOST)].into();
+        let second = Duration::from_secs(1);
+        cache.put(&name("a.test"), &Ok((addresses.clone(), second * 9)), start);
+        cache.put(&name("b.test"), &Err(Unresolved::NoAnswer), start);
+        assert_eq!(cache.get(&name("a.test"), start + second * 8), Some(Ok(addresses)));
+        assert_eq!(cache.get(&name("a.test"), start + second * 9), None);
+        assert_eq!(cache.get(&name("b.test"), start), Some(Err(Unresolved::NoAnswer)));
+        assert_eq!(cache.get(&name("b.test"), start + UNRESOLVED_FOR), None);
+    }
+
+    #[test]
+    fn it_never_holds_more_names_than_its_bound() {
+        let (mut cache, start) = (Cache::default(), Instant::now());
+        for number in 0..2 * MAX_CACHED_NAMES {
+            cache.put(&name(&format!("h{number}.test")), &Err(Unresolved::NoAddress), start);
+            assert!(cache.entries.len() <= MAX_CACHED_NAMES);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! One sandbox's traffic: its policy, its names, its authority, what it has open, and the decisions
+//! that everything it does has to pass.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use supervisor_policy::Resolved;
+use supervisor_policy::egress::{
+    Binding, Decision, Destination, Egress, Host, HostName, Permit, Protocol, Verdict,
+};
+
+use crate::credential;
+use crate::dns::answer;
+use crate::dns::synthetic::{Dialled, Synthetic};
+use crate::event::{Decided, Ended, Event, Subject};
+use crate::refused::Refused;
+use crate::relay::Meter;
+use crate::running::Running;
+use crate::seam::{Claim, Identity, Overspent, Question, Seams};
+use crate::shared::{Count, Shared};
+use crate::tls::authority::Authority;
+use crate::tls::front::Fronts;
+use crate::upstream::Upstreams;
+
+/// Refused look-ups of one name are recorded once in this time: programs ask for both families, and
+/// again.
+const LOOK_UP_RECORDED_EVERY: Duration = Duration::from_secs(10);
+
+/// Names whose refusal is remembered for that. At it: all are forgotten, and recorded again.
+const LOOK_UPS_REMEMBERED: usize = 1024;
+
+/// Everything of one sandbox.
+pub struct Session {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) identity: Identity,
+    pub(crate) seams: Seams,
+    pub(crate) fronts: Fronts,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) running: Running,
+    pub(crate) connections: Count,
+    policy: Arc<Resolved>,
+    synthetic: Mutex<Synthetic>,
+    refused_names: Mutex<HashMap<HostName, Instant>>,
+    places: Vec<(Arc<Binding>, credential::Binding)>,
+    numbers: AtomicU64,
+}
+
+/// A binding of the policy that no request can carry.
+#[derive(Debug)]
+pub struct UnusableBinding {
+    place: String,
+    cause: credential::InvalidPlace,
+}
+
+impl std::fmt::Display for UnusableBinding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the credential binding at {} can't be used", self.place)
+    }
+}
+
+impl std::error::Error for UnusableBinding {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// Where a program wanted to go when it dialled.
+pub enum Aim {
+    /// A name, by its synthetic address, or an address.
+    Host(Host),
+    /// A synthetic address that no name has.
+    Nowhere,
+}
+
+impl Session {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        identity: Identity,
+        policy: Arc<Resolved>,
+        authority: Arc<Authority>,
+        seams: Seams,
+    ) -> Result<Self, UnusableBinding> {
+        let places = policy.egress().bindings().iter().map(place).collect::<Result<_, _>>()?;
+        Ok(Self {
+            fronts: Fronts::new(authority, shared.roots.provider()),
+            upstreams: Upstreams::new(&shared.roots),
+            shared,
+            identity,
+            seams,
+            running: Running::default(),
+            connections: Count::default(),
+            policy,
+            synthetic: Mutex::default(),
+            refused_names: Mutex::default(),
+            places,
+            numbers: AtomicU64::new(1),
+        })
+    }
+
+    /// The rules.
+    pub fn egress(&self) -> &Egress {
+        self.policy.egress()
+    }
+
+    /// A number for the next decision.
+    pub fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the sandbox is told about a name. The policy is asked, and nobody else.
+    pub fn look_up(&self, name: &HostName) -> answer::Verdict {
+        let decision = self.egress().look_up(name);
+        if decision.verdict() != Verdict::Allow {
+            let cause = decision.refusal().map_or("denied", |refusal| refusal.cause());
+            let text = format!("supervisord: {cause} ({})", decision.rule());
+            if self.is_news(name) {
+                self.record_look_up(name, &decision);
+            }
+            return answer::Verdict::Denied(text);
+        }
+        let mut synthetic = self.synthetic.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = synthetic.knows(name);
+        let addresses = synthetic.addresses(name);
+        drop(synthetic);
+        match addresses {
+            Ok((v4, v6)) => {
+                if !known {
+                    self.record_look_up(name, &decision);
+                }
+                answer::Verdict::Allowed(v4, v6)
+            }
+            Err(_) => answer::Verdict::NoAddressLeft,
+        }
+    }
+
+    /// What an address that was dialled in the sandbox stands for.
+    pub fn aim(&self, address: IpAddr) -> Aim {
+        let synthetic = self.synthetic.lock().unwrap_or_else(PoisonError::into_inner);
+        match synthetic.dialled(address) {
+            Dialled::Name(name) => Aim::Host(Host::Name(name)),
+            Dialled::Address(address) => Aim::Host(Host::Address(address)),
+            Dialled::Unassigned => Aim::Nowhere,
+        }
+    }
+
+    /// The permit for a decision, after asking a person where the rules want that. A refusal is
+    /// recorded; a permit is too, unless it only lets requests be decided one by one.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub async fn permit(
+        &self,
+        number: u64,
+        decision: Decision,
+        subject: Subject,
+        question: (&Destination, Protocol, &str, &str, Option<u64>),
+    ) -> Result<Permit, Refused> {
+        let mut event = Decided::by_rules(number, subject, &decision);
+        let permit = match decision.verdict() {
+            Verdict::Allow => decision.permit(),
+            Verdict::Deny => decision.permit(),
+            Verdict::Ask => {
+                let (destination, protocol, method, target, body) = question;
+                let identity = &self.identity;
+                let decision_asked = &decision;
+                let question = Question {
+                    identity,
+                    decision: decision_asked,
+                    destination,
+                    protocol,
+                    method,
+                    target,
+                    body,
+                };
+                self.seams.recorder.record(Event::Decided(event.clone()));
+                match self.seams.approvals.ask(&question).await {
+                    Ok(()) => {
+                        event.code = "approved";
+                        event.verdict = Verdict::Allow;
+                        decision.permit_after_approval()
+                    }
+                    Err(declined) => {
+                        let mut refused = Refused::new(
+                            StatusCode::FORBIDDEN,
+                            "http_request_denied",
+                            declined.code,
+                            declined.cause,
+                            declined.remedy,
+                        );
+                        refused.rule = event.rule.take();
+                        let event = Decided::refused(number, event.subject, &refused);
+                        self.seams.recorder.record(Event::Decided(event));
+                        return Err(refused);
+                    }
+                }
+            }
+        };
+        if let Ok(permit) = &permit {
+            event.credentials =
+                permit.bindings().iter().map(|binding| binding.credential().to_owned()).collect();
+        }
+        self.seams.recorder.record(Event::Decided(event));
+        permit.map_err(Refused::from)
+    }
+
+    /// Records what was refused without a rule, or after one had allowed it.
+    pub fn refuse(&self, number: u64, subject: Subject, refused: &Refused) {
+        let event = Decided::refused(number, subject, refused);
+        self.seams.recorder.record(Event::Decided(event));
+    }
+
+    /// Records the end of what was allowed.
+    pub fn ended(&self, number: u64, status: Option<StatusCode>, meter: &Meter, how: &'static str) {
+        self.seams.recorder.record(Event::Ended(Ended {
+            number,
+            status: status.map(|status| status.as_u16()),
+            sent: meter.sent(),
+            received: meter.received(),
+            how,
+        }));
+    }
+
+    /// Sets aside what a permitted request or connection will use of the budgets.
+    ///
+    /// # Errors
+    ///
+    /// The refusal with what is left.
+    pub fn reserve(
+        &self,
+        permit: &Permit,
+        destination: &Destination,
+        is_unsafe: bool,
+        bytes_out: u64,
+    ) -> Result<Meter, Refused> {
+        let claim = Claim {
+            identity: &self.identity,
+            budgets: self.egress().budgets(),
+            bindings: permit.bindings(),
+            destination,
+            is_unsafe,
+            bytes_out,
+        };
+        match self.seams.ledger.reserve(&claim) {
+            Ok(reservation) => Ok(Meter::new(reservation)),
+            Err(Overspent { cause, remedy }) => Err(Refused::overdrawn(cause, remedy)),
+        }
+    }
+
+    /// The places of a permit's credentials, as the credential side knows them.
+    pub fn places(&self, permit: &Permit) -> Vec<credential::Binding> {
+        let place = |binding: &Arc<Binding>| {
+            self.places.iter().find(|(known, _)| Arc::ptr_eq(known, binding))
+        };
+        permit.bindings().iter().filter_map(place).map(|(_, place)| place.clone()).collect()
+    }
+
+    fn is_news(&self, name: &HostName) -> bool {
+        let mut known = self.refused_names.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if known.get(name).is_some_and(|at| now.duration_since(*at) < LOOK_UP_RECORDED_EVERY) {
+            return false;
+        }
+        if known.len() >= LOOK_UPS_REMEMBERED {
+            known.clear();
+        }
+        known.insert(name.clone(), now);
+        true
+    }
+
+    fn record_look_up(&self, name: &HostName, decision: &Decision) {
+        let subject = Subject::LookUp(name.clone());
+        let event = Decided::by_rules(self.number(), subject, decision);
+        self.seams.recorder.record(Event::Decided(event));
+    }
+}
+
+/// A policy's binding in the credential side's terms.
+fn place(binding: &Arc<Binding>) -> Result<(Arc<Binding>, credential::Binding), UnusableBinding> {
+    match credential::Binding::try_from(binding.as_ref()) {
+        Ok(place) => Ok((binding.clone(), place)),
+        Err(cause) => Err(UnusableBinding { place: binding.source().to_string(), cause }),
+    }
+}

@@ -1,0 +1,78 @@
+//! What all sandboxes of a daemon share: roots, resolver, pipes, and the bound on connections.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::limits::Limits;
+use crate::relay::Pipes;
+use crate::resolve::{Names, Resolver};
+use crate::tls::upstream::Roots;
+
+/// What a daemon sets for all traffic.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What upstream certificates are verified against.
+    pub roots: Roots,
+    /// Name servers and the table of hosts.
+    pub names: Names,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// One per daemon.
+#[derive(Debug)]
+pub struct Shared {
+    pub(crate) roots: Roots,
+    pub(crate) resolver: Resolver,
+    pub(crate) limits: Limits,
+    pub(crate) pipes: Pipes,
+    pub(crate) connections: Count,
+}
+
+/// Things of a kind that there are at once.
+#[derive(Debug, Default)]
+pub struct Count(Arc<AtomicUsize>);
+
+/// One of them; dropping it says that it is gone.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Shared {
+    /// What these settings make.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            roots: settings.roots,
+            resolver: Resolver::new(settings.names),
+            limits: settings.limits,
+            pipes: Pipes::default(),
+            connections: Count::default(),
+        }
+    }
+
+    /// Connections that are being served, of all sandboxes.
+    pub fn connections(&self) -> usize {
+        self.connections.now()
+    }
+}
+
+impl Count {
+    /// Counts one more, unless there are as many as there may be.
+    pub fn one_more(&self, most: usize) -> Option<Counted> {
+        if self.0.fetch_add(1, Ordering::Relaxed) < most {
+            return Some(Counted(self.0.clone()));
+        }
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+
+    /// How many there are.
+    pub fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

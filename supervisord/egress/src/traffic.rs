@@ -1,0 +1,215 @@
+//! A sandbox's listeners and everything that comes in on them, until it ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use supervisor_policy::Resolved;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::dns::server::NameServer;
+use crate::front::accept::Acceptor;
+use crate::front::refuse::refuse_at_once;
+use crate::front::transparent;
+use crate::http::serve_proxy;
+use crate::refused::Refused;
+use crate::seam::{Identity, Seams};
+use crate::session::{Session, UnusableBinding};
+use crate::shared::Shared;
+use crate::tls::alert;
+use crate::tls::authority::Authority;
+
+/// Between two looks at which kept connections are past their time.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// The sockets of one sandbox, made in its network namespace. Whatever arrives on them is its own:
+/// nobody else can reach them, and no header or address says whose a request is.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The explicit proxy: TCP on 127.0.0.1:3128.
+    pub proxy: OwnedFd,
+    /// TCP on `[::]:80`, with IPV6_V6ONLY off.
+    pub http: OwnedFd,
+    /// TCP on `[::]:443`, the same.
+    pub tls: OwnedFd,
+    /// UDP on `[::]:53`, with IPV6_FREEBIND and IP_FREEBIND on besides, so that an answer can come
+    /// from the address that was asked.
+    pub dns: OwnedFd,
+    /// TCP on `[::]:53`.
+    pub dns_tcp: OwnedFd,
+    /// TCP on every other port that the policy names.
+    pub ports: Vec<(u16, OwnedFd)>,
+}
+
+/// One sandbox's traffic.
+pub struct Traffic {
+    session: Arc<Session>,
+}
+
+/// What a listener's connections are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Proxy,
+    Http,
+    Tls,
+    Port,
+    Names,
+}
+
+/// Ends what a session runs when its serving ends, by whatever way.
+struct EndWithServing(Arc<Session>);
+
+impl Drop for EndWithServing {
+    fn drop(&mut self) {
+        self.0.running.end();
+    }
+}
+
+impl std::fmt::Debug for Traffic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Traffic").field("identity", &self.session.identity).finish_non_exhaustive()
+    }
+}
+
+impl Traffic {
+    /// The traffic of one sandbox under one policy.
+    ///
+    /// # Errors
+    ///
+    /// When the policy binds a credential to a place that no request has.
+    pub fn new(
+        shared: Arc<Shared>,
+        identity: Identity,
+        policy: Arc<Resolved>,
+        authority: Arc<Authority>,
+        seams: Seams,
+    ) -> Result<Self, UnusableBinding> {
+        let session = Session::new(shared, identity, policy, authority, seams)?;
+        Ok(Self { session: Arc::new(session) })
+    }
+
+    /// Serves the sandbox's sockets until the future is dropped; everything that they led to ends
+    /// with it.
+    ///
+    /// # Errors
+    ///
+    /// When a socket can't be used. The sandbox has no way out then.
+    pub async fn serve(&self, listeners: Listeners) -> io::Result<()> {
+        let _end = EndWithServing(self.session.clone());
+        let session = &self.session;
+        let per_second = session.shared.limits.dns_queries_per_second;
+        let asked = session.clone();
+        let names = Arc::new(NameServer::new(per_second, move |name: &_| asked.look_up(name)));
+        let datagrams = UdpSocket::from_std(nonblocking(listeners.dns)?)?;
+        let mut doors = vec![
+            (Door::Proxy, 3128, listeners.proxy),
+            (Door::Http, 80, listeners.http),
+            (Door::Tls, 443, listeners.tls),
+            (Door::Names, 53, listeners.dns_tcp),
+        ];
+        doors.extend(listeners.ports.into_iter().map(|(port, fd)| (Door::Port, port, fd)));
+        for (door, port, fd) in doors {
+            let std: std::net::TcpListener = fd.into();
+            std.set_nonblocking(true)?;
+            let acceptor = Acceptor::new(TcpListener::from_std(std)?);
+            let (session, names) = (session.clone(), names.clone());
+            self.session.running.spawn(take(session, names, acceptor, door, port));
+        }
+        tokio::select! {
+            ended = names.serve_datagrams(datagrams) => ended,
+            () = self.sweep() => Ok(()),
+        }
+    }
+
+    /// Connections that are kept to upstreams and not in use.
+    pub fn kept_connections(&self) -> usize {
+        self.session.upstreams.kept_connections()
+    }
+
+    async fn sweep(&self) {
+        let mut ticks = interval(SWEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.session.upstreams.sweep(self.session.shared.limits.keep_alive);
+        }
+    }
+}
+
+async fn take<V>(
+    session: Arc<Session>,
+    names: Arc<NameServer<V>>,
+    mut acceptor: Acceptor,
+    door: Door,
+    port: u16,
+) where
+    V: Fn(&supervisor_policy::egress::HostName) -> crate::dns::answer::Verdict
+        + Send
+        + Sync
+        + 'static,
+{
+    let limits = session.shared.limits.clone();
+    loop {
+        let stream = acceptor.next().await;
+        let own = session.connections.one_more(limits.connections);
+        let all = session.shared.connections.one_more(limits.connections_of_all);
+        let (Some(own), Some(all)) = (own, all) else {
+            refuse_at_once(stream, &door.words());
+            continue;
+        };
+        let (session_of_it, names) = (session.clone(), names.clone());
+        session.running.spawn(async move {
+            let _counted = (own, all);
+            serve_one(session_of_it, &names, stream, door, port).await;
+        });
+    }
+}
+
+async fn serve_one<V>(
+    session: Arc<Session>,
+    names: &NameServer<V>,
+    stream: TcpStream,
+    door: Door,
+    port: u16,
+) where
+    V: Fn(&supervisor_policy::egress::HostName) -> crate::dns::answer::Verdict,
+{
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "small writes to the payload may wait");
+    }
+    match door {
+        Door::Proxy => serve_proxy(session, stream).await,
+        Door::Names => {
+            if let Err(error) = names.serve_stream(stream).await {
+                tracing::debug!(%error, "a DNS connection failed");
+            }
+        }
+        Door::Http | Door::Tls | Door::Port => match stream.local_addr() {
+            Ok(address) => {
+                let address: SocketAddr = address;
+                transparent::serve(session, stream, address.ip(), port).await;
+            }
+            Err(error) => tracing::debug!(%error, "a connection ended at once"),
+        },
+    }
+}
+
+impl Door {
+    /// What a connection hears that there is no place for.
+    fn words(self) -> Vec<u8> {
+        match self {
+            Self::Proxy | Self::Http => Refused::too_many("connections").last_words(),
+            Self::Tls => alert::INTERNAL_ERROR.to_vec(),
+            Self::Port | Self::Names => Vec::new(),
+        }
+    }
+}
+
+fn nonblocking(fd: OwnedFd) -> io::Result<std::net::UdpSocket> {
+    let socket: std::net::UdpSocket = fd.into();
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}

@@ -1,0 +1,24 @@
+//! What is promised of a sandbox's traffic, tried with real clients against real servers. Each test
+//! has two network namespaces: one is the sandbox, where programs dial whatever they like, one is the
+//! host, where the upstreams are. Root is needed to make them.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on has failed"
+)]
+
+mod agreement;
+mod bounds;
+mod framing;
+mod names;
+mod refusals;
+mod relayed;
+mod requests;
+mod seams;
+mod server;
+mod upstreams;
+mod wire;
+mod world;

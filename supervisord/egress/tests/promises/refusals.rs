@@ -1,0 +1,117 @@
+//! A refusal can be acted on, and is nobody else's.
+
+use crate::world::World;
+
+const RULES: &str = "[[egress]]\nname = \"up\"\nhosts = [\"up.test\"]\nmethods = [\"GET\", \"POST\"]\n\
+                     paths = [\"/ok\", \"/digest\", \"/public/**\"]\nprotocols = [\"http\", \"https\"]\n\
+                     addresses = [\"203.0.113.0/24\"]\nmax_body = \"1 KiB\"\n\
+                     [[egress]]\nname = \"people\"\nhosts = [\"other.test\"]\nverdict = \"ask\"\n\
+                     addresses = [\"203.0.113.0/24\"]\n";
+
+#[test]
+fn an_answer_says_which_line_of_which_policy_and_what_would_help() {
+    let world = World::new(RULES);
+    for (heard, place) in [
+        (world.curl_proxied(&["https://up.test/denied"]), "inside the tunnel"),
+        (world.curl(&["https://up.test/denied"]), "without a proxy"),
+        (world.curl_proxied(&["http://up.test/denied"]), "in the clear"),
+    ] {
+        assert_eq!(heard.code(), 403, "{place}: {heard:?}");
+        let head = heard.out.to_lowercase();
+        assert!(head.contains("proxy-status: supervisord; error=http_request_denied"), "{heard:?}");
+        assert!(head.contains("content-type: application/problem+json"), "{heard:?}");
+        let problem = heard.problem();
+        assert_eq!(problem["code"], "path_not_allowed", "{place}");
+        assert!(problem["rule"].as_str().is_some_and(|rule| rule.contains("child")), "{problem}");
+        for key in ["cause", "remedy"] {
+            assert!(problem[key].as_str().is_some_and(|text| text.len() > 10), "{problem}");
+        }
+    }
+    let heard = world.curl_proxied(&["https://evil.test/"]);
+    assert_eq!(heard.status, 56, "{heard:?}");
+    assert!(heard.err.contains("403"), "{heard:?}");
+    assert_eq!(world.seen.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn a_question_that_nobody_answers_is_a_refusal() {
+    let world = World::new(RULES);
+    let heard = world.curl_proxied(&["https://other.test/ok"]);
+    assert_eq!((heard.code(), heard.problem()["code"].as_str()), (403, Some("approval_timed_out")));
+    assert_eq!(world.seen.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn a_body_past_its_bound_is_refused_whether_its_length_is_given_or_not() {
+    let world = World::new(RULES);
+    let large = "x".repeat(2000);
+    let heard = world.curl_proxied(&["-d", &large, "https://up.test/digest"]);
+    assert_eq!((heard.code(), heard.problem()["code"].as_str()), (413, Some("body_too_large")));
+    let heard = world.curl_proxied(&[
+        "-H",
+        "Transfer-Encoding: chunked",
+        "-d",
+        &large,
+        "http://up.test/digest",
+    ]);
+    assert_eq!((heard.code(), heard.problem()["code"].as_str()), (413, Some("body_too_large")));
+    let heard = world.curl_proxied(&["-d", "x", "https://up.test/digest"]);
+    assert_eq!(heard.body(), "1 bytes");
+}
+
+#[test]
+fn paths_in_odd_spellings_get_to_nothing_that_a_rule_does_not_allow() {
+    let world = World::new(RULES);
+    for path in [
+        "/public/../secret",
+        "/public/%2e%2e/secret",
+        "/public/%2E%2e%2fsecret",
+        "//secret",
+        "/public//../secret",
+        "/public/..;/secret",
+        "/%73ecret",
+        "/secret%20",
+        "/secret/.",
+        "/public/%252e%252e/secret",
+        "/SECRET",
+        "/public?/../secret",
+        "/public/%c0%ae%c0%ae/secret",
+        "/public/%01",
+    ] {
+        let url = format!("https://up.test{path}");
+        let heard = world.curl_proxied(&["--path-as-is", &url]);
+        assert!([400, 403].contains(&heard.code()), "{path}: {heard:?}");
+    }
+    let heard =
+        world.curl_proxied(&["--path-as-is", "https://up.test/public/a/../b/./%7Ec?d=/../e"]);
+    assert_eq!(heard.code(), 200);
+    assert_eq!(world.seen.requests(), ["GET up.test /public/b/~c?d=/../e"]);
+}
+
+#[test]
+fn an_exhausted_budget_refuses_the_next_request_and_cuts_a_body() {
+    let world = World::new(&RULES.replace("\"/ok\"", "\"/ok\", \"/big\""));
+    world.purse.holds(100_000);
+    let heard = world.curl_proxied(&["-o", "/dev/null", "http://up.test/big"]);
+    assert_ne!(heard.status, 0, "{heard:?}");
+    world.purse.holds(0);
+    let heard = world.curl_proxied(&["http://up.test/ok"]);
+    assert_eq!((heard.code(), heard.problem()["code"].as_str()), (429, Some("budget_exhausted")));
+}
+
+#[test]
+fn an_upstream_whose_certificate_does_not_hold_gets_no_request() {
+    let world = World::new(
+        "[[egress]]\nname = \"bad\"\nhosts = [\"badcert.test\", \"wrongname.test\", \"expired.test\"]\n\
+         ports = [443, 8443]\ntls = \"inspect\"\naddresses = [\"203.0.113.0/24\"]\n",
+    );
+    for url in ["https://expired.test/", "https://wrongname.test/", "https://badcert.test:8443/"] {
+        let heard = world.curl_proxied(&[url]);
+        assert_eq!(
+            (heard.code(), heard.problem()["code"].as_str()),
+            (502, Some("upstream_tls")),
+            "{url}"
+        );
+    }
+    assert_eq!(world.seen.requests(), Vec::<String>::new());
+}

@@ -1,0 +1,82 @@
+//! Bytes that are passed on unseen.
+
+use std::io::{Read, Write};
+
+use crate::wire::{connect, head, status};
+use crate::world::World;
+
+const RULES: &str = "[[egress]]\nname = \"echo\"\nhosts = [\"up.test\"]\nprotocols = [\"tcp\"]\nports = [7]\n\
+                     addresses = [\"203.0.113.0/24\"]\n\
+                     [[egress]]\nname = \"up\"\nhosts = [\"up.test\"]\nprotocols = [\"http\", \"https\"]\n\
+                     addresses = [\"203.0.113.0/24\"]\n";
+
+#[test]
+fn plain_tcp_passes_where_a_rule_names_it_and_the_server_may_speak_first() {
+    let world = World::new(RULES);
+    let heard = world.run("getent", &["ahostsv4", "up.test"]);
+    let address = heard.out.split_whitespace().next().unwrap_or_else(|| panic!("{heard:?}"));
+    let mut direct = connect(&format!("{address}:7"));
+    let mut tunnel = connect("127.0.0.1:3128");
+    tunnel.write_all(b"CONNECT up.test:7 HTTP/1.1\r\nHost: up.test:7\r\n\r\n").unwrap();
+    assert_eq!(status(&head(&mut tunnel)), 200);
+    for stream in [&mut direct, &mut tunnel] {
+        let mut greeting = [0; 6];
+        stream.read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"hello\n");
+        let sent = vec![b'a'; 3_000_000];
+        let mut writer = stream.try_clone().unwrap();
+        let copy = sent.clone();
+        let writing = std::thread::spawn(move || {
+            writer.write_all(&copy).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let mut back = Vec::new();
+        stream.read_to_end(&mut back).unwrap();
+        writing.join().unwrap();
+        assert!(back == sent, "{} bytes came back", back.len());
+    }
+}
+
+#[test]
+fn tls_that_needs_no_look_inside_shows_the_upstream_s_own_certificate() {
+    let world = World::new(RULES);
+    for heard in [world.curl(&["https://up.test/ok"]), world.curl_proxied(&["https://up.test/ok"])]
+    {
+        assert_eq!(heard.status, 60, "the sandbox's authority has not signed it: {heard:?}");
+    }
+    let heard = world.curl_proxied(&[
+        "-k",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{size_download}",
+        "https://up.test/big",
+    ]);
+    assert!(heard.out.ends_with("67108864"), "{heard:?}");
+}
+
+#[test]
+fn a_tunnel_to_port_80_carries_requests_that_are_each_decided() {
+    let world = World::new(&format!("{RULES}paths = [\"/ok\"]\n"));
+    let heard = world.curl_proxied(&["-p", "http://up.test/ok"]);
+    assert_eq!(heard.code(), 200, "{heard:?}");
+    let heard = world.curl_proxied(&["-p", "http://up.test/denied"]);
+    assert_eq!(heard.code(), 403, "{heard:?}");
+}
+
+#[test]
+fn a_tunnel_speaks_only_what_a_rule_names() {
+    let world = World::new(&RULES.replace("[\"http\", \"https\"]", "[\"https\"]"));
+    for words in ["SSH-2.0-client\r\n", "GET / HTTP/1.1\r\nHost: up.test\r\n\r\n", "\x05\x01\0"] {
+        let mut stream = connect("127.0.0.1:3128");
+        stream.write_all(b"CONNECT up.test:443 HTTP/1.1\r\nHost: up.test:443\r\n\r\n").unwrap();
+        assert_eq!(status(&head(&mut stream)), 200);
+        stream.write_all(words.as_bytes()).unwrap();
+        let answer = crate::wire::hear(&mut stream);
+        assert!(answer.is_empty() || status(&answer) == 403, "{words:?}: {answer}");
+    }
+    let refused =
+        world.events.codes().iter().filter(|code| **code == "protocol_not_allowed").count();
+    assert_eq!(refused, 3, "{:?}", world.events.codes());
+    assert_eq!(world.seen.requests(), Vec::<String>::new());
+}

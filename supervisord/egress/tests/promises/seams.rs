@@ -1,0 +1,145 @@
+//! The daemon's side, as tests have it: events are kept, nothing is counted, nobody is asked.
+
+use std::sync::{Arc, Mutex};
+
+use supervisor_egress::credential::{
+    Binding, BodyDigest, CredentialRefusal, Credentials, Notice, Notices, Pending, PlaceholderKey,
+    Prepared, Vault, Wanted,
+};
+use supervisor_egress::{
+    Approvals, Claim, Declined, Event, Ledger, Overspent, Question, Recorder, Reservation, Seams,
+};
+use zeroize::Zeroizing;
+
+/// Keeps events.
+#[derive(Default)]
+pub struct Events(Mutex<Vec<Event>>);
+
+impl Events {
+    /// What has happened so far.
+    pub fn all(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// How many have ended so far.
+    pub fn ends(&self) -> usize {
+        self.all().iter().filter(|event| matches!(event, Event::Ended(_))).count()
+    }
+
+    /// The codes of all decisions so far.
+    pub fn codes(&self) -> Vec<&'static str> {
+        let decided = |event: &Event| match event {
+            Event::Decided(decided) => Some(decided.code),
+            Event::Ended(_) => None,
+        };
+        self.all().iter().filter_map(decided).collect()
+    }
+}
+
+impl Recorder for Events {
+    fn record(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+/// A budget of bytes, both ways together; none where it isn't set.
+#[derive(Default)]
+pub struct Purse(Mutex<Option<u64>>);
+
+impl Purse {
+    /// Sets what is left.
+    pub fn holds(&self, bytes: u64) {
+        *self.0.lock().unwrap() = Some(bytes);
+    }
+}
+
+struct Spending(Arc<Purse>);
+
+impl Reservation for Spending {
+    fn spend(&self, sent: u64, received: u64) -> Result<(), String> {
+        let mut left = self.0.0.lock().unwrap();
+        match left.as_mut() {
+            Some(bytes) => match bytes.checked_sub(sent + received) {
+                Some(rest) => {
+                    *bytes = rest;
+                    Ok(())
+                }
+                None => Err("the budget is used up".to_owned()),
+            },
+            None => Ok(()),
+        }
+    }
+}
+
+struct Book(Arc<Purse>);
+
+impl Ledger for Book {
+    fn reserve(&self, claim: &Claim<'_>) -> Result<Option<Box<dyn Reservation>>, Overspent> {
+        if self.0.0.lock().unwrap().is_some_and(|left| left < claim.bytes_out) {
+            let cause = "bytes_out: nothing is left".to_owned();
+            return Err(Overspent { cause, remedy: "Ask for more.".to_owned() });
+        }
+        Ok(Some(Box::new(Spending(self.0.clone()))))
+    }
+}
+
+struct Nobody;
+
+impl Approvals for Nobody {
+    fn ask<'a>(&'a self, _: &'a Question<'a>) -> Pending<'a, Result<(), Declined>> {
+        Box::pin(async {
+            Err(Declined {
+                code: "approval_timed_out",
+                cause: "nobody answered".to_owned(),
+                remedy: "Ask an administrator.".to_owned(),
+            })
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Silent;
+
+impl Notices for Silent {
+    fn notice(&self, _: &Notice) {}
+}
+
+/// The vault, which can be told to want all of a body.
+struct Store(Vault);
+
+impl Credentials for Store {
+    fn body_to_digest(&self, bindings: &[Binding], head: &http::request::Parts) -> Option<usize> {
+        match head.headers.contains_key("x-digest") {
+            true => Some(1024),
+            false => self.0.body_to_digest(bindings, head),
+        }
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        wanted: &'a Wanted<'a>,
+        head: &'a mut http::request::Parts,
+    ) -> Pending<'a, Result<Prepared, CredentialRefusal>> {
+        assert!(head.headers.remove("x-digest").is_none() || wanted.body != BodyDigest::Unknown);
+        self.0.prepare(wanted, head)
+    }
+
+    fn renew<'a>(
+        &'a self,
+        wanted: &'a Wanted<'a>,
+        prepared: &'a Prepared,
+    ) -> Pending<'a, Result<Option<(http::request::Parts, Prepared)>, CredentialRefusal>> {
+        self.0.renew(wanted, prepared)
+    }
+}
+
+/// Seams for a test.
+pub fn seams(events: Arc<Events>, purse: Arc<Purse>) -> Seams {
+    let vault = Vault::new(PlaceholderKey::new(&Zeroizing::new([7; 32])), Arc::new(Silent));
+    Seams {
+        recorder: events,
+        ledger: Arc::new(Book(purse)),
+        credentials: Arc::new(Store(vault)),
+        approvals: Arc::new(Nobody),
+    }
+}

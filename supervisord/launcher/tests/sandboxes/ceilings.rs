@@ -1,0 +1,69 @@
+//! What all sandboxes of one uid may have together.
+
+use supervisor_launch::{Applied, Descriptor, Prepare, Workspace};
+
+use crate::launcher::{Launcher, OWNER, prepare};
+use crate::payload::Payload;
+
+fn beneath(owner: Option<u32>) -> Prepare {
+    Prepare { owner, ..prepare(Workspace::Memory, 1 << 20, 33) }
+}
+
+fn cgroup_of(payload: &Payload<'_>) -> String {
+    let process = payload.pid();
+    std::fs::read_to_string(format!("/proc/{process}/cgroup")).expect("it lives")
+}
+
+#[test]
+fn all_sandboxes_of_a_uid_are_beneath_one_cgroup_that_goes_with_the_last() {
+    let launcher = Launcher::start();
+    let first = Payload::start(&launcher, beneath(Some(OWNER)), "sleep 300");
+    let second = Payload::start(&launcher, beneath(Some(OWNER)), "sleep 300");
+    let other = Payload::start(&launcher, beneath(Some(OWNER + 1)), "sleep 300");
+    let nobodys = Payload::start(&launcher, beneath(None), "sleep 300");
+    if first.applied.descriptors & Descriptor::Kill.bit() == 0 {
+        panic!("this test needs cgroup v2");
+    }
+    let name = |owner: u32| format!("/supervisor-{}/uid-{owner}/ex-", launcher.pid());
+    assert!(cgroup_of(&first).contains(&name(OWNER)), "{}", cgroup_of(&first));
+    assert!(cgroup_of(&second).contains(&name(OWNER)));
+    assert!(cgroup_of(&other).contains(&name(OWNER + 1)));
+    assert!(!cgroup_of(&nobodys).contains("/uid-"));
+    for payload in [first, other, nobodys, second] {
+        payload.destroy();
+    }
+    // The directory beneath which they were is empty, or the launcher could not remove it at its end.
+}
+
+#[test]
+fn a_uid_at_its_ceiling_of_processes_leaves_others_theirs() {
+    let launcher = Launcher::start_with(&["--uid-pids-max", "24"]);
+    let mut first = Payload::start(
+        &launcher,
+        beneath(Some(OWNER)),
+        "sleep 300 & sleep 300 & sleep 300 & echo up; wait",
+    );
+    assert_eq!(first.line(), "up");
+    if first.applied.controllers & Applied::PIDS == 0 {
+        // No controller, no ceiling: the daemon's sums are what holds, and the launcher's word says so.
+        return first.destroy();
+    }
+    let script = "python3 -c '
+import os, time
+number = 0
+try:
+    while number < 40:
+        if os.fork() == 0: time.sleep(300)
+        number += 1
+except BlockingIOError: pass
+print(number, flush=True); time.sleep(300)'";
+    let mut second = Payload::start(&launcher, beneath(Some(OWNER)), script);
+    let forked: u32 = second.line().parse().expect("a number");
+    assert!(forked < 20, "{forked} besides those of the first");
+    let mut other = Payload::start(&launcher, beneath(Some(OWNER + 1)), script);
+    let theirs: u32 = other.line().parse().expect("a number");
+    assert!(theirs > forked, "{theirs} and {forked}");
+    for payload in [first, second, other] {
+        payload.destroy();
+    }
+}

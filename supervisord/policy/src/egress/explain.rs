@@ -1,0 +1,127 @@
+//! Why a decision is as it is: every rule, and what of it the request doesn't fit. Rules are compared
+//! one by one here, so that an explanation is a second opinion on what the index finds.
+
+use std::sync::Arc;
+
+use crate::egress::Egress;
+use crate::egress::ask::Ask;
+use crate::egress::decision::{Decision, Treatment};
+use crate::egress::host::Host;
+#[cfg(test)]
+use crate::egress::index::Found;
+use crate::egress::path::{canonical_path, split};
+use crate::egress::question::Question;
+use crate::egress::rule::{Mismatch, Protocol, Rule, RuleSource, Verdict};
+
+/// A decision and what led to it.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The decision.
+    pub decision: Decision,
+    /// The path as it was compared; `None` where no path was.
+    pub path: Option<String>,
+    /// Every rule that was looked at, in order.
+    pub considered: Vec<Considered>,
+    /// Why TLS to the destination is inspected or passed; `None` where nothing of it is allowed.
+    pub treatment: Option<(Treatment, &'static str)>,
+}
+
+/// A rule that was looked at.
+#[derive(Debug, Clone)]
+pub struct Considered {
+    /// The rule.
+    pub rule: Arc<RuleSource>,
+    /// What it says to what it matches.
+    pub verdict: Verdict,
+    /// What of it doesn't fit; `Ok` where it matches.
+    pub matched: Result<(), Mismatch>,
+}
+
+impl Egress {
+    /// Decides and tells what led to the decision.
+    pub fn explain(&self, question: &Question) -> Explanation {
+        let path = question.ask().and_then(|ask| self.compared_path(&ask));
+        let compare = |rule: &Rule| match question {
+            Question::LookUp(_) if rule.names(&question.host()) => Ok(()),
+            Question::LookUp(_) => Err(Mismatch::Host),
+            Question::Connect(destination, protocol) => {
+                compare_connection(rule, &destination.host, destination.port, *protocol)
+            }
+            Question::Request { target, .. } => {
+                let compared = path.as_deref().or(target.split('?').next()).unwrap_or_default();
+                question.ask().map_or(Err(Mismatch::Host), |ask| rule.compare(&ask, compared))
+            }
+        };
+        let considered = self.rules.iter().map(|rule| Considered {
+            rule: Arc::clone(&rule.source),
+            verdict: rule.verdict,
+            matched: compare(rule),
+        });
+        Explanation {
+            considered: considered.collect(),
+            treatment: self.explain_treatment(question),
+            decision: question.put_to(self),
+            path,
+        }
+    }
+
+    /// The canonical path, where paths decide.
+    pub(crate) fn compared_path(&self, ask: &Ask<'_>) -> Option<String> {
+        if !self.compares_paths(ask.destination, ask.protocol) {
+            return None;
+        }
+        let (path, _) = split(ask.target).ok()?;
+        canonical_path(path).ok().map(|path| path.into_owned())
+    }
+
+    fn explain_treatment(&self, question: &Question) -> Option<(Treatment, &'static str)> {
+        let (Question::Connect(destination, Protocol::Https)
+        | Question::Request { destination, protocol: Protocol::Https, .. }) = question
+        else {
+            return None;
+        };
+        let treatment = self.connect(destination, Protocol::Https).treatment()?;
+        let summary = self.summary(destination, Protocol::Https);
+        let bound =
+            self.bindings.iter().any(|binding| binding.reaches(destination, Protocol::Https));
+        let why = match treatment {
+            Treatment::Pass => "a rule allows the host whatever is requested",
+            Treatment::Inspect if bound => "a credential goes to this host",
+            Treatment::Inspect if summary.deny_some.is_some() => "a rule denies some requests",
+            Treatment::Inspect if summary.ask.is_some() => "a rule asks about requests",
+            Treatment::Inspect if summary.inspect.is_some() => "a rule says so",
+            Treatment::Inspect if summary.allow_unseen.is_none() => {
+                "the rules allow only some requests"
+            }
+            Treatment::Inspect => "a budget counts requests",
+        };
+        Some((treatment, why))
+    }
+
+    /// What all rules say to a request, one after the other, without the index.
+    #[cfg(test)]
+    pub(crate) fn found_one_by_one(&self, ask: &Ask<'_>, canonical: &str) -> Found {
+        let mut found = Found::default();
+        for (number, rule) in (0u32..).zip(&self.rules) {
+            found.take(number, rule, rule.compare(ask, canonical), ask);
+        }
+        found
+    }
+}
+
+fn compare_connection(
+    rule: &Rule,
+    host: &Host,
+    port: u16,
+    protocol: Protocol,
+) -> Result<(), Mismatch> {
+    if !rule.names(host) {
+        Err(Mismatch::Host)
+    } else if !rule.ports.contains(&port) {
+        Err(Mismatch::Port)
+    } else if !rule.protocols.contains(&protocol) {
+        Err(Mismatch::Protocol)
+    } else {
+        Ok(())
+    }
+}

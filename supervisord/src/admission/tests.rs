@@ -1,0 +1,192 @@
+use super::*;
+
+const BOUNDS: Bounds = Bounds {
+    running: 3,
+    running_per_uid: 2,
+    waiting_per_uid: 4,
+    waiting: 6,
+    memory_per_uid: 0,
+    workspace_bytes_per_uid: 0,
+    kept_per_uid: 2,
+};
+
+const NOTHING: Need = Need { memory: 0, workspace: 0 };
+
+fn memory(memory: u64) -> Need {
+    Need { memory, ..NOTHING }
+}
+
+fn turn(receiver: &mut oneshot::Receiver<Turn>) -> Option<Turn> {
+    receiver.try_recv().ok()
+}
+
+fn id(number: u128) -> ExecutionId {
+    ExecutionId::from_bits(number)
+}
+
+/// An execution that needs nothing lines up.
+fn line_up(admission: &Arc<Admission>, uid: u32) -> Result<oneshot::Receiver<Turn>, ApiError> {
+    admission.line_up(uid, id(0), NOTHING)
+}
+
+#[test]
+fn a_caller_cannot_take_more_places_than_its_own() {
+    let admission = Admission::new(BOUNDS);
+    let mut lines: Vec<_> = (0..3).map(|_| line_up(&admission, 1).unwrap()).collect();
+    let turns: Vec<_> = lines.iter_mut().map(turn).collect();
+    assert_eq!(turns.iter().flatten().count(), 2);
+    assert!(turn(&mut line_up(&admission, 2).unwrap()).is_some());
+    drop(turns);
+    assert!(turn(&mut lines[2]).is_some());
+}
+
+#[test]
+fn callers_take_turns_however_long_their_lines_are() {
+    let admission = Admission::new(Bounds { running: 1, ..BOUNDS });
+    let first = turn(&mut line_up(&admission, 1).unwrap());
+    let mut ones: Vec<_> = (0..3).map(|_| line_up(&admission, 1).unwrap()).collect();
+    let mut two = line_up(&admission, 2).unwrap();
+    drop(first);
+    let one = turn(&mut ones[0]);
+    assert!(one.is_some() && turn(&mut two).is_none());
+    drop(one);
+    assert!(turn(&mut two).is_some());
+}
+
+#[test]
+fn a_line_that_is_full_refuses_with_busy() {
+    let admission = Admission::new(BOUNDS);
+    let _lines: Vec<_> = (0..6).map(|_| line_up(&admission, 1).unwrap()).collect();
+    assert_eq!(line_up(&admission, 1).err().map(|error| error.code), Some(ErrorCode::Busy));
+}
+
+#[test]
+fn a_caller_that_went_away_does_not_keep_its_place() {
+    let admission = Admission::new(Bounds { running: 1, ..BOUNDS });
+    let first = turn(&mut line_up(&admission, 1).unwrap());
+    drop(line_up(&admission, 1).unwrap());
+    let mut third = line_up(&admission, 1).unwrap();
+    drop(first);
+    assert!(turn(&mut third).is_some());
+    assert_eq!(admission.lock().running, 0);
+}
+
+#[test]
+fn a_uid_at_its_memory_waits_and_others_do_not() {
+    let admission = Admission::new(Bounds { memory_per_uid: 100, ..BOUNDS });
+    let first = turn(&mut admission.line_up(1, id(1), memory(60)).unwrap());
+    assert!(first.is_some());
+    let mut large = admission.line_up(1, id(2), memory(50)).unwrap();
+    let mut small = admission.line_up(1, id(3), memory(10)).unwrap();
+    assert!(turn(&mut large).is_none() && turn(&mut small).is_none(), "nobody overtakes");
+    assert!(turn(&mut admission.line_up(2, id(4), memory(100)).unwrap()).is_some());
+    drop(first);
+    let large = turn(&mut large);
+    assert!(large.is_some() && turn(&mut small).is_some());
+}
+
+#[test]
+fn what_can_never_have_a_turn_is_refused_with_what_can() {
+    let bounds = Bounds { memory_per_uid: 100, workspace_bytes_per_uid: 7, ..BOUNDS };
+    let admission = Admission::new(bounds);
+    let refused = admission.line_up(1, id(1), memory(101)).err().unwrap();
+    assert_eq!(refused.code, ErrorCode::PolicyDenied);
+    assert_eq!(refused.field.as_deref(), Some("limits.memory_max"));
+    assert!(refused.hint.is_some_and(|hint| hint.contains("100 at the most")));
+    let refused = admission.keep(1, 8).err().unwrap();
+    assert_eq!(refused.field.as_deref(), Some("limits.workspace_bytes"));
+    assert!(admission.lock().callers.is_empty());
+}
+
+#[test]
+fn kept_workspaces_count_with_those_of_what_runs() {
+    let admission = Admission::new(Bounds { workspace_bytes_per_uid: 100, ..BOUNDS });
+    let kept = admission.keep(1, 80).unwrap();
+    assert!(admission.keep(1, 30).is_err_and(|error| error.code == ErrorCode::Busy));
+    let need = Need { workspace: 30, ..NOTHING };
+    let mut waiting = admission.line_up(1, id(1), need).unwrap();
+    assert!(turn(&mut waiting).is_none());
+    let other = admission.keep(2, 100).unwrap();
+    drop(kept);
+    let turn = turn(&mut waiting);
+    assert!(turn.is_some());
+    drop((turn, other));
+    assert!(admission.lock().callers.is_empty());
+}
+
+#[test]
+fn so_many_workspaces_are_kept_for_a_uid_and_no_more() {
+    let admission = Admission::new(BOUNDS);
+    let kept: Vec<_> = (0..2).map(|_| admission.keep(1, 1).unwrap()).collect();
+    let refused = admission.keep(1, 1).err().unwrap();
+    assert_eq!(refused.code, ErrorCode::Busy);
+    assert!(refused.hint.is_some());
+    let over = admission.already_kept(1, 1); // those of before the bound was lowered
+    drop(kept);
+    assert!(admission.keep(1, 1).is_ok());
+    drop(over);
+    assert!(admission.lock().callers.is_empty());
+}
+
+/// The abusive one has everything in line that it may; the other two come one by one.
+#[test]
+fn an_abusive_uid_keeps_two_others_waiting_for_one_turn_at_the_most() {
+    let bounds =
+        Bounds { running: 2, running_per_uid: 2, waiting_per_uid: 50, waiting: 100, ..BOUNDS };
+    let admission = Admission::new(bounds);
+    let mut lines = VecDeque::new();
+    while let Ok(line) = admission.line_up(1, id(lines.len() as u128), NOTHING) {
+        lines.push_back((1, line));
+    }
+    assert_eq!(lines.len(), 52, "two run, fifty wait");
+    let mut running: VecDeque<_> = VecDeque::new();
+    let mut started = HashMap::new();
+    for round in 0..10 {
+        for uid in [2, 3] {
+            let number = id(1000 * u128::from(uid) + round);
+            lines.push_back((uid, admission.line_up(uid, number, NOTHING).unwrap()));
+            assert!(admission.position(uid, number).unwrap() <= 3, "ours, theirs, the abuser's");
+        }
+        for _ in 0..3 {
+            lines.retain_mut(|(uid, line)| match turn(line) {
+                Some(turn) => {
+                    *started.entry(*uid).or_insert(0) += 1;
+                    running.push_back(turn);
+                    false
+                }
+                None => true,
+            });
+            assert!(running.len() <= 2);
+            drop(running.pop_front()); // one ends
+        }
+    }
+    assert!(started[&2] >= 9 && started[&3] >= 9, "{started:?}");
+    assert!(admission.position(1, id(51)).unwrap() >= 30);
+    assert_eq!(admission.position(1, id(0)), None, "it has had its turn");
+}
+
+#[test]
+fn a_position_counts_the_turns_of_others() {
+    let admission =
+        Admission::new(Bounds { running: 1, waiting_per_uid: 10, waiting: 30, ..BOUNDS });
+    let first = turn(&mut line_up(&admission, 9).unwrap());
+    let ones: Vec<_> = (0..3).map(|n| admission.line_up(1, id(10 + n), NOTHING).unwrap()).collect();
+    let twos: Vec<_> = (0..2).map(|n| admission.line_up(2, id(20 + n), NOTHING).unwrap()).collect();
+    let place = |uid, number| admission.position(uid, id(number)).unwrap();
+    assert_eq!(
+        [place(1, 10), place(2, 20), place(1, 11), place(2, 21), place(1, 12)],
+        [1, 2, 3, 4, 5]
+    );
+    drop(first);
+    drop((ones, twos));
+}
+
+#[test]
+fn wider_bounds_let_those_in_who_wait() {
+    let admission = Admission::new(Bounds { running: 1, ..BOUNDS });
+    let _first = turn(&mut line_up(&admission, 1).unwrap());
+    let mut second = line_up(&admission, 1).unwrap();
+    assert!(turn(&mut second).is_none());
+    admission.bound(BOUNDS);
+    assert!(turn(&mut second).is_some());
+}

@@ -1,0 +1,217 @@
+//! Questions with and without somebody to answer them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use supervisor_api::{AuditFilter, RequestAsked, SessionId, Verdict};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::audit::Settings;
+
+const OWNER: Caller = Caller { uid: 7, role: Role::Agent };
+const STRANGER: Caller = Caller { uid: 8, role: Role::Agent };
+const OPERATOR: Caller = Caller { uid: 9, role: Role::Agent };
+const ADMIN: Caller = Caller { uid: 0, role: Role::Admin };
+
+const YES: AnswerRequest = AnswerRequest { approve: true, times: None };
+const NO: AnswerRequest = AnswerRequest { approve: false, times: None };
+
+struct House {
+    state: TempDir,
+    audit: Audit,
+    approvals: Approvals,
+}
+
+impl House {
+    fn open() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let audit = Audit::open(state.path(), Settings::default()).unwrap();
+        let approvals = Approvals::open(state.path(), audit.clone(), [7, 9]).unwrap();
+        Self { state, audit, approvals }
+    }
+
+    fn ask(&self, question: Question) -> JoinHandle<Answer> {
+        let approvals = self.approvals.clone();
+        tokio::spawn(async move { approvals.ask(&question, || true).await })
+    }
+
+    /// The next question that waits.
+    async fn waiting(&self) -> Approval {
+        let mut changes = self.approvals.follow(&ADMIN);
+        loop {
+            let approval = changes.next().await.unwrap();
+            if approval.state == ApprovalState::Waiting {
+                return approval;
+            }
+        }
+    }
+}
+
+fn question(path: &str) -> Question {
+    Question {
+        execution: ExecutionId::from_bits(1),
+        session: SessionId::from_bits(2),
+        uid: 7,
+        policy: "p".into(),
+        rule: "egress 1 (p.toml:3)".into(),
+        request: RequestAsked {
+            protocol: "https".into(),
+            host: "api.example".into(),
+            port: 443,
+            method: Some("POST".into()),
+            path: Some(path.into()),
+            websocket: false,
+            body: Some(3),
+            body_sha256: None,
+        },
+        deadline: Duration::from_secs(600),
+    }
+}
+
+fn is_refused(answer: &Answer, why: &str) -> bool {
+    matches!(answer, Answer::Refused { reason, .. } if *reason == why)
+}
+
+#[tokio::test]
+async fn a_request_waits_for_an_answer_that_is_good_for_it_alone() {
+    let house = House::open();
+    let asked = house.ask(question("/a"));
+    let waiting = house.waiting().await;
+    assert_eq!(house.approvals.waiting(waiting.execution), [waiting.id]);
+    house.approvals.answer(&OPERATOR, waiting.id, YES).await.unwrap();
+    assert_eq!(asked.await.unwrap(), Answer::Approved { id: waiting.id, by: 9 });
+    // Once was once, and another path is another request.
+    for path in ["/a", "/b"] {
+        let asked = house.ask(question(path));
+        let waiting = house.waiting().await;
+        house.approvals.answer(&ADMIN, waiting.id, NO).await.unwrap();
+        assert!(is_refused(&asked.await.unwrap(), "approval_denied"));
+    }
+    // A denial is good for the same request asked again: nobody is asked twice.
+    assert!(is_refused(&house.ask(question("/b")).await.unwrap(), "approval_denied"));
+    let kind = Some("approval".to_owned());
+    let found = house.audit.search(AuditFilter { kind, ..AuditFilter::default() }, 0, 100).await;
+    let rulings: Vec<Verdict> = found
+        .unwrap()
+        .records
+        .iter()
+        .map(|record| record.event.what.ruling().unwrap().verdict)
+        .collect();
+    use Verdict::{Allow, Ask, Deny};
+    assert_eq!(rulings, [Ask, Allow, Ask, Deny, Ask, Deny]);
+}
+
+#[tokio::test]
+async fn only_administrators_and_operators_answer_and_nobody_its_own_question() {
+    let house = House::open();
+    let asked = house.ask(question("/a"));
+    let id = house.waiting().await.id;
+    let code = |result: Result<Approval, ApiError>| result.err().map(|error| error.code);
+    let by = async |caller| code(house.approvals.answer(&caller, id, YES).await);
+    assert_eq!(by(STRANGER).await, Some(ErrorCode::NotFound));
+    assert_eq!(by(OWNER).await, Some(ErrorCode::PermissionDenied), "an operator, but its own");
+    let often = AnswerRequest { approve: true, times: Some(MAX_TIMES + 1) };
+    let refused = code(house.approvals.answer(&ADMIN, id, often).await);
+    assert_eq!(refused, Some(ErrorCode::InvalidArgument));
+    assert_eq!(by(ADMIN).await, None);
+    assert_eq!(by(ADMIN).await, Some(ErrorCode::Conflict));
+    assert!(matches!(asked.await.unwrap(), Answer::Approved { by: 0, .. }));
+}
+
+#[tokio::test]
+async fn nobody_there_is_a_no_at_the_deadline() {
+    let house = House::open();
+    let soon = Question { deadline: Duration::from_millis(50), ..question("/a") };
+    assert!(is_refused(&house.ask(soon.clone()).await.unwrap(), "approval_expired"));
+    assert_eq!(house.approvals.waiting(soon.execution), []);
+}
+
+#[tokio::test]
+async fn an_answer_for_several_times_is_good_for_so_many_and_over_a_restart() {
+    let house = House::open();
+    let asked = house.ask(question("/a"));
+    let id = house.waiting().await.id;
+    let three = AnswerRequest { approve: true, times: Some(3) };
+    house.approvals.answer(&ADMIN, id, three).await.unwrap();
+    assert_eq!(asked.await.unwrap(), Answer::Approved { id, by: 0 });
+    let House { state, audit, approvals } = house;
+    drop(approvals);
+    let approvals = Approvals::open(state.path(), audit.clone(), []).unwrap();
+    approvals.restore(&[ExecutionId::from_bits(1)].into()).await;
+    let again = House { state, audit, approvals };
+    for _ in 0..2 {
+        assert_eq!(again.ask(question("/a")).await.unwrap(), Answer::Approved { id, by: 0 });
+    }
+    let asked = again.ask(question("/a"));
+    assert_ne!(again.waiting().await.id, id, "asked anew");
+    asked.abort();
+}
+
+#[tokio::test]
+async fn a_question_that_was_waiting_can_be_answered_after_a_restart() {
+    let house = House::open();
+    let asked = house.ask(question("/a"));
+    let id = house.waiting().await.id;
+    asked.abort();
+    let approvals = Approvals::open(house.state.path(), house.audit.clone(), []).unwrap();
+    approvals.restore(&[ExecutionId::from_bits(1)].into()).await;
+    approvals.answer(&ADMIN, id, YES).await.unwrap();
+    assert_eq!(approvals.ask(&question("/a"), || true).await, Answer::Approved { id, by: 0 });
+    approvals.restore(&BTreeSet::new()).await;
+    assert_eq!(approvals.list(&ADMIN).approvals, []);
+}
+
+#[tokio::test]
+async fn an_answer_is_no_good_when_the_policy_has_changed_meanwhile() {
+    let house = House::open();
+    let (asks, approvals) = (Arc::new(AtomicBool::new(true)), house.approvals.clone());
+    let still = asks.clone();
+    let asked = tokio::spawn(async move {
+        approvals.ask(&question("/a"), || still.load(Ordering::SeqCst)).await
+    });
+    let id = house.waiting().await.id;
+    asks.store(false, Ordering::SeqCst);
+    house.approvals.answer(&ADMIN, id, YES).await.unwrap();
+    assert!(is_refused(&asked.await.unwrap(), "policy_changed"));
+}
+
+#[tokio::test]
+async fn a_payload_cannot_flood_people_with_questions() {
+    let house = House::open();
+    let soon =
+        |number: usize| Question { deadline: Duration::ZERO, ..question(&format!("/{number}")) };
+    for number in 0..MAX_QUESTIONS {
+        assert!(is_refused(&house.ask(soon(number)).await.unwrap(), "approval_expired"));
+    }
+    assert!(is_refused(&house.ask(soon(99)).await.unwrap(), "too_many_questions"));
+    house.approvals.end(ExecutionId::from_bits(1)).await;
+    assert!(is_refused(&house.ask(soon(99)).await.unwrap(), "approval_expired"));
+}
+
+#[test]
+fn every_part_of_a_request_is_in_its_digest() {
+    let base = question("/a");
+    let digest = |change: &dyn Fn(&mut Question)| {
+        let mut changed = base.clone();
+        change(&mut changed);
+        changed.digest().to_string()
+    };
+    let digests: BTreeSet<String> = [
+        digest(&|_| ()),
+        digest(&|it| it.execution = ExecutionId::from_bits(3)),
+        digest(&|it| it.policy = "q".into()),
+        digest(&|it| it.rule = "egress 2 (p.toml:9)".into()),
+        digest(&|it| it.request.protocol = "http".into()),
+        digest(&|it| it.request.host = "api.exampl".into()),
+        digest(&|it| it.request.port = 80),
+        digest(&|it| it.request.method = None),
+        digest(&|it| it.request.method = Some(String::new())),
+        digest(&|it| it.request.path = Some("/b".into())),
+        digest(&|it| it.request.websocket = true),
+        digest(&|it| it.request.body = None),
+        digest(&|it| it.request.body_sha256 = Some("ab".into())),
+    ]
+    .into();
+    assert_eq!(digests.len(), 13);
+}

@@ -1,0 +1,247 @@
+//! Budgets: how many requests, bytes and hosts a session, a credential or a user may spend. What a
+//! request may cost is reserved before it is sent, what it did cost is settled after.
+//!
+//! A reservation is decided in memory. Behind it stands a *grant*: an amount up to which spending is
+//! allowed, in the database before anything of it is spent, in blocks of a sixteenth of the limit so
+//! that hardly any request waits for the disk. A daemon that ends in order leaves what was spent. After
+//! one that was killed all of its grants count as spent: a budget may lose up to one block, and is
+//! never overdrawn. What was reserved and never settled counts as spent, too.
+//!
+//! ```text
+//! reserve ──▶ book (memory) ──grant ahead──▶ keeper thread ──commit──▶ budgets.db
+//!    ▲            │ spent ≤ granted ≤ limit          │
+//!    └── waits only if its grant isn't there yet ◀───┘
+//! ```
+
+mod account;
+mod book;
+mod keeper;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::pin::pin;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, thread};
+
+use jiff::Timestamp;
+use supervisor_api::{AuditEvent, Budget, BudgetList, Exhaustion, Ruling, Subject, Verdict, What};
+use tokio::sync::{Notify, oneshot};
+
+pub use account::{Account, BudgetLimits, Charge, Meter, Spending};
+pub use keeper::BudgetError;
+
+use crate::budget::book::{Book, Verdict as Answer};
+use crate::budget::keeper::{Keeper, Word};
+
+/// All budgets. Clones are the same ones.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+    keeper: Sender<Word>,
+}
+
+struct Shared {
+    book: Mutex<Book>,
+    /// Told whenever something was granted, or can't be.
+    changed: Notify,
+}
+
+/// A budget has less left than was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exhausted {
+    /// Whose.
+    pub account: Account,
+    /// What it counts.
+    pub meter: Meter,
+    /// The limit.
+    pub limit: u64,
+    /// What is left of it.
+    pub left: u64,
+    /// What was asked for.
+    pub asked: u64,
+}
+
+/// Nothing was reserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// A budget has less left.
+    Exhausted(Exhausted),
+    /// The database can't be written, and nothing is spent that is not in it.
+    Unkept,
+}
+
+/// What a request may cost, taken from its budgets. Dropped without being settled, it is spent.
+#[must_use = "what is not settled is spent"]
+pub struct Reservation {
+    ledger: Ledger,
+    charges: Arc<[Charge]>,
+    bytes_out: u64,
+    bytes_in: u64,
+}
+
+impl Ledger {
+    /// Opens the budgets in a state directory. Blocks.
+    ///
+    /// # Errors
+    /// When the database can't be opened or is not one of these.
+    pub fn open(state: &Path) -> Result<Self, BudgetError> {
+        let (keeper, book) = Keeper::open(state)?;
+        let shared = Arc::new(Shared { book: Mutex::new(book), changed: Notify::new() });
+        let (words, heard) = channel();
+        let told = shared.clone();
+        let run = move || {
+            keeper.run(&heard, |book| {
+                book(&mut told.lock());
+                told.changed.notify_waiters();
+            });
+        };
+        thread::Builder::new()
+            .name("budgets".to_owned())
+            .spawn(run)
+            .map_err(|source| BudgetError::io(state, source))?;
+        Ok(Self { shared, keeper: words })
+    }
+
+    /// Takes what a request may cost from every budget that it is charged to, or from none.
+    ///
+    /// # Errors
+    /// The first budget that has less left.
+    pub async fn reserve(
+        &self,
+        charges: &Arc<[Charge]>,
+        spending: &Spending<'_>,
+    ) -> Result<Reservation, Denied> {
+        self.take(charges, spending).await?;
+        Ok(Reservation {
+            ledger: self.clone(),
+            charges: charges.clone(),
+            bytes_out: spending.bytes_out,
+            bytes_in: spending.bytes_in,
+        })
+    }
+
+    /// What everybody has spent, or one user and its sessions.
+    pub fn list(&self, uid: Option<u32>) -> BudgetList {
+        let mut budgets: Vec<Budget> = self.shared.lock().report(uid, now());
+        budgets.sort_by(|one, other| one.account.cmp(&other.account));
+        BudgetList { budgets }
+    }
+
+    /// Forgets an account, such as that of a session which is removed.
+    pub fn forget(&self, account: &Account) {
+        self.shared.lock().forget(account);
+        self.say(Word::Forget(account.clone()));
+    }
+
+    /// Writes what was spent in place of what was granted, and ends.
+    pub async fn close(&self) {
+        let spent = self.shared.lock().close();
+        let (reply, closed) = oneshot::channel();
+        self.say(Word::Close(spent, reply));
+        if closed.await.is_err() {
+            tracing::error!("the budgets were not closed: what was granted counts as spent");
+        }
+    }
+
+    async fn take(&self, charges: &[Charge], spending: &Spending<'_>) -> Result<(), Denied> {
+        loop {
+            let changed = self.shared.changed.notified();
+            let mut changed = pin!(changed);
+            changed.as_mut().enable(); // before the look, so that nothing is missed after it
+            let answer = self.shared.lock().reserve(charges, spending, now());
+            match answer {
+                Answer::Taken(ahead) => {
+                    ahead.into_iter().for_each(|word| self.say(word));
+                    return Ok(());
+                }
+                Answer::Exhausted(exhausted, ahead) => {
+                    ahead.into_iter().for_each(|word| self.say(word));
+                    return Err(Denied::Exhausted(exhausted));
+                }
+                Answer::Unkept => return Err(Denied::Unkept),
+                Answer::Wait(words) => words.into_iter().for_each(|word| self.say(word)),
+            }
+            changed.await;
+        }
+    }
+
+    fn say(&self, word: Word) {
+        if self.keeper.send(word).is_err() {
+            self.shared.lock().unkept();
+            self.shared.changed.notify_waiters();
+        }
+    }
+}
+
+impl Reservation {
+    /// Takes more, as bytes go and come that nobody had announced.
+    ///
+    /// # Errors
+    /// The first budget that has less left; what was taken before stays taken.
+    pub async fn extend(&mut self, bytes_out: u64, bytes_in: u64) -> Result<(), Denied> {
+        let more = Spending { requests: 0, unsafe_method: false, bytes_out, bytes_in, host: None };
+        self.ledger.take(&self.charges, &more).await?;
+        self.bytes_out += bytes_out;
+        self.bytes_in += bytes_in;
+        Ok(())
+    }
+
+    /// Gives back what was taken and not used.
+    pub fn settle(self, bytes_out: u64, bytes_in: u64) {
+        let out = self.bytes_out.saturating_sub(bytes_out);
+        let back = self.bytes_in.saturating_sub(bytes_in);
+        self.ledger.shared.lock().give_back(&self.charges, out, back);
+    }
+}
+
+impl Shared {
+    /// Nothing between two changes of the book panics.
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Exhausted {
+    /// What the audit log says of it; `rule` is the line of the policy that set the limit.
+    pub fn event(&self, whom: Subject, rule: Option<String>, host: Option<String>) -> AuditEvent {
+        let ruling = Ruling {
+            rule,
+            cause: Some(self.to_string()),
+            remedy: Some(format!("have {} raised in the policy's budgets", self.meter)),
+            ..Ruling::new(Verdict::Deny, "budget_exhausted")
+        };
+        let Self { account, meter, limit, left, asked } = self.clone();
+        let (account, meter) = (account.to_string(), meter.to_string());
+        What::Budget(Exhaustion { ruling, account, meter, limit, left, asked, host }).about(whom)
+    }
+}
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { account, meter, limit, left, asked } = self;
+        write!(
+            f,
+            "the budget of {account} has {left} of {limit} {meter} left, and {asked} were asked"
+        )
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exhausted(exhausted) => exhausted.fmt(f),
+            Self::Unkept => {
+                f.write_str("the budgets can't be kept, and nothing is spent uncounted")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Denied {}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    u64::try_from(Timestamp::now().as_second()).unwrap_or_default()
+}

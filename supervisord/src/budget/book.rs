@@ -1,0 +1,265 @@
+//! The arithmetic of budgets, in memory and without a clock or a file: for every account and meter,
+//! spent ≤ granted ≤ limit.
+
+use std::collections::{HashMap, HashSet};
+
+use supervisor_api::{Budget, BudgetMeter};
+
+use super::Exhausted;
+use super::account::{Account, BudgetLimits, Charge, Meter, Spending};
+use super::keeper::{Grant, Word};
+
+/// What is known of all accounts.
+#[derive(Debug, Default)]
+pub struct Book {
+    accounts: HashMap<Account, Entry>,
+    /// Nothing can be granted any more.
+    unkept: bool,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// The beginning of the window that it is about.
+    since: u64,
+    limits: BudgetLimits,
+    owner: Option<u32>,
+    sums: HashMap<Meter, Sum>,
+    hosts: HashSet<String>,
+    /// Hosts on their way into the database.
+    asked_hosts: HashSet<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Sum {
+    spent: u64,
+    granted: u64,
+    /// A grant on its way into the database.
+    asked: u64,
+}
+
+/// What comes of a request to spend.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is taken; these grants are for those who come next.
+    Taken(Vec<Word>),
+    /// There is less. What was asked to be granted on the way to it is for others.
+    Exhausted(Exhausted, Vec<Word>),
+    /// There is enough; these have to be granted first, where they are not on their way.
+    Wait(Vec<Word>),
+    /// Nothing can be granted.
+    Unkept,
+}
+
+impl Book {
+    /// Takes what is asked from all accounts, or from none.
+    pub fn reserve(&mut self, charges: &[Charge], spending: &Spending<'_>, now: u64) -> Verdict {
+        let (mut words, mut wait) = (Vec::new(), false);
+        for charge in charges {
+            let entry = self.accounts.entry(charge.account.clone()).or_default();
+            entry.begin(charge, now, &mut words);
+            match entry.check(charge, spending, &mut words) {
+                Err(exhausted) => return Verdict::Exhausted(exhausted, words),
+                Ok(ready) => wait |= !ready,
+            }
+        }
+        if wait {
+            return if self.unkept { Verdict::Unkept } else { Verdict::Wait(words) };
+        }
+        for charge in charges {
+            let Some(entry) = self.accounts.get_mut(&charge.account) else { continue };
+            for meter in Meter::SUMS {
+                if let Some(sum) = entry.sums.get_mut(&meter) {
+                    sum.spent += spending.of(meter);
+                }
+            }
+        }
+        Verdict::Taken(words)
+    }
+
+    /// Takes back what was not used.
+    pub fn give_back(&mut self, charges: &[Charge], bytes_out: u64, bytes_in: u64) {
+        for charge in charges {
+            let Some(entry) = self.accounts.get_mut(&charge.account) else { continue };
+            for (meter, bytes) in [(Meter::BytesOut, bytes_out), (Meter::BytesIn, bytes_in)] {
+                if let Some(sum) = entry.sums.get_mut(&meter) {
+                    sum.spent = sum.spent.saturating_sub(bytes); // a new window may have begun
+                }
+            }
+        }
+    }
+
+    /// A grant is in the database.
+    pub fn granted(&mut self, grant: &Grant) {
+        let Some(entry) = self.accounts.get_mut(&grant.account) else { return };
+        if entry.since != grant.since {
+            return; // of a window that is over
+        }
+        match &grant.host {
+            Some(host) => {
+                entry.asked_hosts.remove(host);
+                entry.hosts.insert(host.clone());
+            }
+            None => {
+                let sum = entry.sums.entry(grant.meter).or_default();
+                sum.granted = sum.granted.max(grant.upto);
+            }
+        }
+    }
+
+    /// What a grant that an earlier daemon left says: all of it counts as spent.
+    pub fn restore(&mut self, grant: Grant) {
+        let entry = self.accounts.entry(grant.account).or_default();
+        (entry.since, entry.owner) = (grant.since, grant.owner);
+        entry.limits.window = grant.window;
+        entry.limits.set(grant.meter, grant.limit);
+        match grant.host {
+            Some(host) => {
+                entry.hosts.insert(host);
+            }
+            None => {
+                let sum = Sum { spent: grant.upto, granted: grant.upto, asked: grant.upto };
+                entry.sums.insert(grant.meter, sum);
+            }
+        }
+    }
+
+    /// Nothing can be granted any more.
+    pub fn unkept(&mut self) {
+        self.unkept = true;
+    }
+
+    /// Forgets an account.
+    pub fn forget(&mut self, account: &Account) {
+        self.accounts.remove(account);
+    }
+
+    /// What was really spent, for the end. Nothing can be granted any more.
+    pub fn close(&mut self) -> Vec<Grant> {
+        self.unkept = true;
+        let mut spent = Vec::new();
+        for (account, entry) in &mut self.accounts {
+            for (meter, sum) in &mut entry.sums {
+                sum.granted = sum.spent;
+                let limit = entry.limits.of(*meter).unwrap_or_default();
+                spent.push(Grant {
+                    account: account.clone(),
+                    meter: *meter,
+                    upto: sum.spent,
+                    host: None,
+                    since: entry.since,
+                    owner: entry.owner,
+                    window: entry.limits.window,
+                    limit,
+                });
+            }
+        }
+        spent
+    }
+
+    /// What there is and what is left, of everybody or of one user.
+    pub fn report(&self, uid: Option<u32>, now: u64) -> Vec<Budget> {
+        let visible = self.accounts.iter().filter(|(_, entry)| uid.is_none() || entry.owner == uid);
+        visible
+            .map(|(account, entry)| Budget {
+                account: account.to_string(),
+                owner_uid: entry.owner,
+                window: entry.limits.window,
+                meters: entry.meters(entry.limits.since(now) == entry.since),
+            })
+            .collect()
+    }
+}
+
+impl Entry {
+    /// Begins a new window if it is time, and takes over what the policy says now.
+    fn begin(&mut self, charge: &Charge, now: u64, words: &mut Vec<Word>) {
+        let since = charge.limits.since(now);
+        if self.since != since {
+            let had = self.since != 0 || !self.sums.is_empty() || !self.hosts.is_empty();
+            *self = Self { since, ..Self::default() };
+            if had {
+                words.push(Word::Forget(charge.account.clone()));
+            }
+        }
+        (self.limits, self.owner) = (charge.limits, charge.owner);
+    }
+
+    /// Whether it is granted already; asks for what isn't, and for more when that runs low.
+    fn check(
+        &mut self,
+        charge: &Charge,
+        spending: &Spending<'_>,
+        words: &mut Vec<Word>,
+    ) -> Result<bool, Exhausted> {
+        let exhausted = |meter, limit, spent: u64, asked| Exhausted {
+            account: charge.account.clone(),
+            meter,
+            limit,
+            left: limit.saturating_sub(spent),
+            asked,
+        };
+        let grant = |meter, limit, upto, host| Grant {
+            account: charge.account.clone(),
+            meter,
+            upto,
+            host,
+            since: self.since,
+            owner: charge.owner,
+            window: charge.limits.window,
+            limit,
+        };
+        let mut ready = true;
+        for meter in Meter::SUMS {
+            let asked = spending.of(meter);
+            let (Some(limit), 1..) = (charge.limits.of(meter), asked) else { continue };
+            let sum = self.sums.entry(meter).or_default();
+            let needed = sum.spent.saturating_add(asked);
+            if needed > limit {
+                return Err(exhausted(meter, limit, sum.spent, asked));
+            }
+            let block = meter.block(limit);
+            ready &= needed <= sum.granted;
+            if needed.saturating_add(block / 2) > sum.granted && sum.asked < limit {
+                let upto = needed.saturating_add(block).min(limit);
+                if upto > sum.asked {
+                    sum.asked = upto;
+                    words.push(Word::Grant(grant(meter, limit, upto, None)));
+                }
+            }
+        }
+        if let (Some(limit), Some(host)) = (charge.limits.hosts, spending.host)
+            && !self.hosts.contains(host)
+        {
+            let known = (self.hosts.len() + self.asked_hosts.len()) as u64;
+            let waits = self.asked_hosts.contains(host);
+            if !waits && known >= limit {
+                return Err(exhausted(Meter::Hosts, limit, known, 1));
+            }
+            if !waits {
+                words.push(Word::Grant(grant(Meter::Hosts, limit, 0, Some(host.to_owned()))));
+                self.asked_hosts.insert(host.to_owned());
+            }
+            ready = false;
+        }
+        Ok(ready)
+    }
+
+    fn meters(&self, current: bool) -> Vec<BudgetMeter> {
+        let hosts = self.hosts.len() as u64;
+        let spent = |meter| match meter {
+            _ if !current => 0,
+            Meter::Hosts => hosts,
+            meter => self.sums.get(&meter).map_or(0, |sum| sum.spent),
+        };
+        let all = Meter::SUMS.into_iter().chain([Meter::Hosts]);
+        let limited = all.filter_map(|meter| Some((meter, self.limits.of(meter)?)));
+        limited
+            .map(|(meter, limit)| BudgetMeter {
+                meter: meter.name().to_owned(),
+                limit,
+                spent: spent(meter),
+                left: limit.saturating_sub(spent(meter)),
+            })
+            .collect()
+    }
+}

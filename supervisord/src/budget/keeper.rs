@@ -1,0 +1,221 @@
+//! The database behind the budgets, and the thread that writes it: everything that waits goes into one
+//! transaction, and is told to the book when that is on disk.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+
+use rusqlite::{Connection, OpenFlags, named_params};
+use tokio::sync::oneshot;
+
+use super::account::{Account, Meter};
+use super::book::Book;
+
+const DATABASE: &str = "budgets.db";
+
+/// The form of the table (`PRAGMA user_version`).
+const VERSION: i32 = 1;
+
+/// `host` is empty for a sum, whose grant is `upto`; a host of its own row is one that was reached.
+const SCHEMA: &str = "CREATE TABLE granted (account TEXT NOT NULL, meter TEXT NOT NULL, \
+    host TEXT NOT NULL, upto INTEGER NOT NULL, most INTEGER NOT NULL, since INTEGER NOT NULL, \
+    period INTEGER, owner INTEGER, PRIMARY KEY (account, meter, host)) STRICT, WITHOUT ROWID";
+
+const INSERT: &str = "INSERT INTO granted VALUES \
+    (:account, :meter, :host, :upto, :most, :since, :period, :owner) \
+    ON CONFLICT (account, meter, host) DO UPDATE SET upto = :upto, most = :most, since = :since, \
+    period = :period, owner = :owner";
+
+/// Words that are taken into one transaction at the most.
+const BATCH: usize = 1024;
+
+/// Something that an account may spend from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Whose.
+    pub account: Account,
+    /// What is counted.
+    pub meter: Meter,
+    /// Up to what sum, where it is one.
+    pub upto: u64,
+    /// The host, where it is one.
+    pub host: Option<String>,
+    /// The beginning of the window that it is for.
+    pub since: u64,
+    /// Who may look at it.
+    pub owner: Option<u32>,
+    /// Length of the window.
+    pub window: Option<u64>,
+    /// The limit at the time.
+    pub limit: u64,
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+pub enum Word {
+    /// Grant this.
+    Grant(Grant),
+    /// Forget all that was granted to an account.
+    Forget(Account),
+    /// Write these in place of what was granted, and end.
+    Close(Vec<Grant>, oneshot::Sender<()>),
+}
+
+/// The budgets can't be opened.
+#[derive(Debug)]
+pub struct BudgetError {
+    path: PathBuf,
+    cause: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// What the thread owns.
+pub struct Keeper {
+    connection: Connection,
+}
+
+impl BudgetError {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        Self { path: path.to_owned(), cause: source.into() }
+    }
+}
+
+impl fmt::Display for BudgetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "can't open the budgets in {}", self.path.display())
+    }
+}
+
+impl std::error::Error for BudgetError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.cause.as_ref())
+    }
+}
+
+impl Keeper {
+    /// Opens the database and reads all of it.
+    pub fn open(state: &Path) -> Result<(Self, Book), BudgetError> {
+        let failed = |cause: Box<dyn std::error::Error + Send + Sync>| BudgetError {
+            path: state.to_owned(),
+            cause,
+        };
+        // SQLite is told to follow no symbolic link, so those on the way here are resolved now.
+        let state = state.canonicalize().map_err(|error| failed(error.into()))?;
+        let connection = connect(&state.join(DATABASE)).map_err(|error| failed(error.into()))?;
+        let book = read(&connection).map_err(failed)?;
+        Ok((Self { connection }, book))
+    }
+
+    /// Writes what it hears until it is told to end. `tell` changes the book.
+    pub fn run(mut self, words: &Receiver<Word>, tell: impl Fn(Box<dyn FnOnce(&mut Book)>)) {
+        while let Ok(first) = words.recv() {
+            let batch: Vec<Word> =
+                [first].into_iter().chain(words.try_iter().take(BATCH)).collect();
+            let result = self.write(&batch);
+            if let Err(error) = &result {
+                tracing::error!(%error, "can't keep the budgets");
+                tell(Box::new(Book::unkept));
+            }
+            for word in batch {
+                match word {
+                    Word::Grant(grant) if result.is_ok() => {
+                        tell(Box::new(move |book| book.granted(&grant)));
+                    }
+                    Word::Grant(_) | Word::Forget(_) => {}
+                    Word::Close(_, reply) => {
+                        if result.is_err() || reply.send(()).is_err() {
+                            tracing::debug!("nobody waits for the budgets to close");
+                        }
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, words: &[Word]) -> Result<(), rusqlite::Error> {
+        let transaction = self.connection.transaction()?;
+        for word in words {
+            match word {
+                Word::Grant(grant) => insert(&transaction, grant)?,
+                Word::Forget(account) => {
+                    transaction
+                        .prepare_cached("DELETE FROM granted WHERE account = ?1")?
+                        .execute([account.to_string()])?;
+                }
+                Word::Close(spent, _) => {
+                    spent.iter().try_for_each(|grant| insert(&transaction, grant))?;
+                }
+            }
+        }
+        transaction.commit()
+    }
+}
+
+fn insert(connection: &Connection, grant: &Grant) -> Result<(), rusqlite::Error> {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    connection.prepare_cached(INSERT)?.execute(named_params! {
+        ":account": grant.account.to_string(),
+        ":meter": grant.meter.name(),
+        ":host": grant.host.as_deref().unwrap_or_default(),
+        ":upto": number(grant.upto),
+        ":most": number(grant.limit),
+        ":since": number(grant.since),
+        ":period": grant.window.map(number),
+        ":owner": grant.owner,
+    })?;
+    Ok(())
+}
+
+fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; \
+         PRAGMA cell_size_check = ON;",
+    )?;
+    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version == 0 {
+        connection
+            .execute_batch(&format!("BEGIN; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;"))?;
+    }
+    Ok(connection)
+}
+
+fn read(connection: &Connection) -> Result<Book, Box<dyn std::error::Error + Send + Sync>> {
+    let text: Option<String> = connection.query_row(
+        "SELECT max(sql) FROM sqlite_schema WHERE name = 'granted'",
+        [],
+        |row| row.get(0),
+    )?;
+    if text.as_deref() != Some(SCHEMA) {
+        return Err(format!("{DATABASE} has another form than this version knows").into());
+    }
+    let mut book = Book::default();
+    let mut select = connection.prepare("SELECT * FROM granted")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (account, meter, host): (String, String, String) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
+        let damaged = |()| format!("{DATABASE} is damaged: {account}");
+        let number =
+            |column| row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0));
+        let (upto, limit, since) = (number(3)?, number(4)?, number(5)?);
+        let window = row.get::<_, Option<i64>>(6)?.and_then(|value| u64::try_from(value).ok());
+        book.restore(Grant {
+            account: account.parse().map_err(damaged)?,
+            meter: meter.parse().map_err(damaged)?,
+            upto,
+            host: Some(host).filter(|host| !host.is_empty()),
+            since,
+            owner: row.get(7)?,
+            window,
+            limit,
+        });
+    }
+    Ok(book)
+}

@@ -1,0 +1,212 @@
+//! Budgets over a real database, killed and restarted.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use proptest::prelude::*;
+use supervisor_api::SessionId;
+use tempfile::TempDir;
+
+use super::book::{Book, Verdict};
+use super::keeper::Word;
+use super::*;
+
+fn charges(limits: BudgetLimits) -> Arc<[Charge]> {
+    let account = Account::Session(SessionId::from_bits(1));
+    [Charge { account, limits, owner: Some(7) }].into()
+}
+
+fn requests(limit: u64) -> Arc<[Charge]> {
+    charges(BudgetLimits { requests: Some(limit), ..BudgetLimits::default() })
+}
+
+const ONE: Spending<'static> =
+    Spending { requests: 1, unsafe_method: false, bytes_out: 0, bytes_in: 0, host: None };
+
+async fn spend(ledger: &Ledger, charges: &Arc<[Charge]>) -> Result<(), Denied> {
+    ledger.reserve(charges, &ONE).await.map(|reservation| reservation.settle(0, 0))
+}
+
+/// What is left when everything is spent that can be.
+async fn spend_all(ledger: &Ledger, charges: &Arc<[Charge]>) -> u64 {
+    let mut count = 0;
+    while spend(ledger, charges).await.is_ok() {
+        count += 1;
+    }
+    count
+}
+
+/// A copy of the state as a killed daemon leaves it.
+fn killed(state: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(state.path()).unwrap().flatten() {
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+#[tokio::test]
+async fn a_budget_gives_what_it_has_and_the_refusal_says_what_is_left() {
+    let state = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(state.path()).unwrap();
+    let bytes = charges(BudgetLimits { bytes_out: Some(1000), ..BudgetLimits::default() });
+    let ask = |bytes_out| Spending { bytes_out, ..ONE };
+    let first = ledger.reserve(&bytes, &ask(800)).await.unwrap();
+    let Err(Denied::Exhausted(refusal)) = ledger.reserve(&bytes, &ask(300)).await else { panic!() };
+    assert_eq!((refusal.meter, refusal.left, refusal.asked), (Meter::BytesOut, 200, 300));
+    assert!(refusal.to_string().contains("has 200 of 1000 bytes_out left"), "{refusal}");
+    first.settle(100, 0);
+    let mut second = ledger.reserve(&bytes, &ask(300)).await.unwrap();
+    second.extend(600, 0).await.unwrap();
+    assert!(second.extend(1, 0).await.is_err());
+    let left = ledger.list(Some(7)).budgets;
+    assert_eq!((left[0].meters[0].spent, left[0].meters[0].left), (1000, 0));
+    assert_eq!(ledger.list(Some(8)).budgets, []);
+}
+
+#[tokio::test]
+async fn what_is_spent_stays_spent_over_a_restart_in_order() {
+    let state = tempfile::tempdir().unwrap();
+    let charges = requests(1000);
+    for round in 0..4 {
+        let ledger = Ledger::open(state.path()).unwrap();
+        let spent = ledger.list(None).budgets.first().map_or(0, |budget| budget.meters[0].spent);
+        assert_eq!(spent, round * 100);
+        for _ in 0..100 {
+            spend(&ledger, &charges).await.unwrap();
+        }
+        ledger.close().await;
+    }
+    let ledger = Ledger::open(state.path()).unwrap();
+    assert_eq!(spend_all(&ledger, &charges).await, 600);
+}
+
+#[tokio::test]
+async fn a_killed_daemon_never_lets_more_be_spent_and_loses_a_block_at_the_most() {
+    for limit in [1, 3, 50, 5000] {
+        let mut state = tempfile::tempdir().unwrap();
+        let charges = requests(limit);
+        let mut total = 0;
+        for _ in 0..3 {
+            let ledger = Ledger::open(state.path()).unwrap();
+            for _ in 0..limit / 5 + 1 {
+                total += u64::from(spend(&ledger, &charges).await.is_ok());
+            }
+            state = killed(&state);
+        }
+        let ledger = Ledger::open(state.path()).unwrap();
+        total += spend_all(&ledger, &charges).await;
+        let block = Meter::Requests.block(limit);
+        assert!(
+            total <= limit && total + 3 * (block + block / 2 + 1) >= limit,
+            "{total} of {limit}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn hosts_are_counted_once_and_remembered() {
+    let state = tempfile::tempdir().unwrap();
+    let charges = charges(BudgetLimits { hosts: Some(2), ..BudgetLimits::default() });
+    let to = |host| Spending { host: Some(host), ..ONE };
+    let ledger = Ledger::open(state.path()).unwrap();
+    for host in ["a.example", "b.example", "a.example", "b.example"] {
+        ledger.reserve(&charges, &to(host)).await.unwrap().settle(0, 0);
+    }
+    let state = killed(&state);
+    let ledger = Ledger::open(state.path()).unwrap();
+    ledger.reserve(&charges, &to("a.example")).await.unwrap().settle(0, 0);
+    let Err(Denied::Exhausted(refusal)) = ledger.reserve(&charges, &to("c.example")).await else {
+        panic!()
+    };
+    assert_eq!((refusal.meter, refusal.left), (Meter::Hosts, 0));
+    ledger.forget(&Account::Session(SessionId::from_bits(1)));
+    ledger.reserve(&charges, &to("c.example")).await.unwrap().settle(0, 0);
+}
+
+#[tokio::test]
+async fn a_refusal_by_one_budget_does_not_block_the_others() {
+    let state = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(state.path()).unwrap();
+    let session = requests(10)[0].clone();
+    let limits = BudgetLimits { requests: Some(0), ..BudgetLimits::default() };
+    let uid = Charge { account: Account::Uid(7), limits, owner: Some(7) };
+    let both: Arc<[Charge]> = [session.clone(), uid].into();
+    assert!(spend(&ledger, &both).await.is_err());
+    spend(&ledger, &[session].into()).await.unwrap();
+}
+
+#[test]
+fn a_window_that_is_over_begins_anew() {
+    let mut book = Book::default();
+    let limits = BudgetLimits { requests: Some(1), window: Some(60), ..BudgetLimits::default() };
+    let charges = charges(limits);
+    let mut ask = |now| loop {
+        match book.reserve(&charges, &ONE, now) {
+            Verdict::Taken(_) => return true,
+            Verdict::Exhausted(..) => return false,
+            Verdict::Wait(words) => {
+                for word in words {
+                    if let Word::Grant(grant) = word {
+                        book.granted(&grant);
+                    }
+                }
+            }
+            Verdict::Unkept => panic!(),
+        }
+    };
+    assert_eq!([0, 59, 60, 119, 120].map(&mut ask), [true, false, true, false, true]);
+}
+
+#[tokio::test]
+async fn a_reservation_takes_microseconds() {
+    let state = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(state.path()).unwrap();
+    let limits = BudgetLimits {
+        requests: Some(10_000_000),
+        bytes_out: Some(1 << 40),
+        ..BudgetLimits::default()
+    };
+    let session = charges(limits)[0].clone();
+    let uid = Charge { account: Account::Uid(7), ..session.clone() };
+    let both: Arc<[Charge]> = [session, uid].into();
+    let begin = Instant::now();
+    for _ in 0..10_000 {
+        spend(&ledger, &both).await.unwrap();
+    }
+    let each = begin.elapsed() / 10_000;
+    eprintln!("a reservation on two budgets: {each:?}");
+    assert!(each.as_micros() < 500, "{each:?}"); // an unoptimised build on a busy machine
+}
+
+proptest! {
+    #[test]
+    fn no_order_of_asking_and_granting_spends_more_than_the_limit(
+        limit in 1u64..200,
+        steps in prop::collection::vec((0u64..20, any::<bool>()), 1..200),
+    ) {
+        let charges = requests(limit);
+        let (mut book, mut waiting, mut total, mut durable) = (Book::default(), Vec::new(), 0, 0);
+        for (asked, grant) in steps {
+            let spending = Spending { requests: asked, ..ONE };
+            match book.reserve(&charges, &spending, 0) {
+                Verdict::Taken(words) => { total += asked; waiting.extend(words); }
+                Verdict::Wait(words) => waiting.extend(words),
+                Verdict::Exhausted(refusal, words) => {
+                    prop_assert_eq!(refusal.left, limit - total);
+                    waiting.extend(words);
+                }
+                Verdict::Unkept => prop_assert!(false),
+            }
+            if grant {
+                for word in waiting.drain(..) {
+                    if let Word::Grant(grant) = word {
+                        durable = durable.max(grant.upto);
+                        book.granted(&grant);
+                    }
+                }
+            }
+            prop_assert!(total <= durable && durable <= limit || total == 0, "{total} {durable} {limit}");
+        }
+    }
+}

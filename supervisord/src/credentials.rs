@@ -1,0 +1,124 @@
+//! Credentials on the daemon's side: which there are, where their values are read, what is kept of them
+//! over a restart, and how administrators rotate and revoke them.
+//!
+//! Values are read when the daemon starts, when the configuration is read anew, and when a credential is
+//! rotated. They are in memory, and in two more places: where root has put them, and, for refresh tokens
+//! that a server has replaced, in `credentials/` in the state directory, readable for this daemon only.
+
+mod configured;
+mod endpoints;
+mod kept;
+mod loaded;
+mod operations;
+mod reading;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use supervisor_egress::credential::{
+    CredentialName, Dial, Listing, Notice, Notices, PlaceholderKey, Vault,
+};
+
+pub use configured::Configured;
+pub use endpoints::TokenEndpoints;
+pub use kept::Kept;
+pub use loaded::{CredentialError, Loaded};
+
+/// The credentials of a daemon.
+#[derive(Debug)]
+pub struct Credentials {
+    vault: Arc<Vault>,
+    kept: Arc<Kept>,
+    dial: Arc<dyn Dial>,
+}
+
+/// Tells the journal of what happens to credentials.
+#[derive(Debug)]
+struct Journal;
+
+impl Credentials {
+    /// The credentials that were read, with what is kept in the state directory.
+    ///
+    /// # Errors
+    /// What is kept can't be read or written.
+    pub fn open(
+        state: &Path,
+        loaded: Loaded,
+        dial: Arc<dyn Dial>,
+    ) -> Result<Self, CredentialError> {
+        let kept = Arc::new(Kept::open(state)?);
+        let key = PlaceholderKey::new(&kept.placeholder_key()?);
+        let vault = Arc::new(Vault::new(key, Arc::new(Journal)));
+        let credentials = Self { vault, kept, dial };
+        credentials.replace(loaded)?;
+        Ok(credentials)
+    }
+
+    /// What the proxy asks for credentials, and what says which placeholder a session has.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
+    /// Puts what was read in place of all that there was. What was revoked stays revoked.
+    ///
+    /// # Errors
+    /// What is kept can't be read; everything stays as it was.
+    pub fn replace(&self, loaded: Loaded) -> Result<(), CredentialError> {
+        let revoked = self.kept.revoked()?;
+        let (definitions, canaries) = loaded.definitions(&self.kept, &self.dial)?;
+        self.vault.load(definitions, &canaries);
+        for name in &revoked {
+            self.vault.revoke(name);
+        }
+        Ok(())
+    }
+
+    /// Puts one that was read in place of the one of its name, also if that was revoked.
+    ///
+    /// # Errors
+    /// There is none of this name among what was read, or what is kept can't be written.
+    fn rotate(&self, name: &CredentialName, loaded: Loaded) -> Result<(), CredentialError> {
+        let (definitions, _) = loaded.definitions(&self.kept, &self.dial)?;
+        let definition = definitions.into_iter().find(|definition| definition.name == *name);
+        let definition = definition.ok_or_else(|| CredentialError::unknown(name))?;
+        self.kept.set_revoked(name, false)?;
+        self.vault.rotate(definition);
+        Ok(())
+    }
+
+    /// Lets no request have a credential any more, over restarts too.
+    ///
+    /// # Errors
+    /// There is none of this name, or that it is revoked can't be kept; it is revoked even so.
+    fn revoke(&self, name: &CredentialName) -> Result<(), CredentialError> {
+        if !self.vault.revoke(name) {
+            return Err(CredentialError::unknown(name));
+        }
+        self.kept.set_revoked(name, true)
+    }
+
+    fn list(&self) -> Vec<Listing> {
+        self.vault.list()
+    }
+}
+
+impl Notices for Journal {
+    fn notice(&self, notice: &Notice) {
+        match notice {
+            Notice::Refused { session, refusal } => {
+                let (code, cause) = (refusal.code.as_str(), &refusal.cause);
+                let credential = refusal.credential.as_ref().map_or("", CredentialName::as_str);
+                tracing::warn!(%session, code, credential, %cause, "a message was cut");
+            }
+            Notice::Renewed { credential } => {
+                tracing::info!(%credential, "a credential has a new value");
+            }
+            Notice::Failed { credential, cause } => {
+                tracing::warn!(%credential, %cause, "a credential's source has failed");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
