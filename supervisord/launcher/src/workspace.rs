@@ -9,7 +9,7 @@ use supervisor_launch::{DISK_ID, SandboxLimits, Step};
 use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree_beneath, mount_attributes};
 
 use crate::failure::{Failed, at};
-use crate::template::WORKSPACE;
+use crate::template::{WORKSPACE, as_owner};
 
 /// Where a file system is attached for as long as it takes to copy its mount, in our own root, on kernels
 /// before 6.15, which copy attached mounts only.
@@ -74,7 +74,10 @@ impl Source {
     fn view(&self, view: &View<'_>) -> Result<OwnedFd, Failed> {
         let plain = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
         let attributes = if view.exec { plain } else { plain.and(MountAttributes::NO_EXEC) };
-        let mount = at(view.step, clone_tree_beneath(self.fd.as_fd(), &self.root))?;
+        let copy = || clone_tree_beneath(self.fd.as_fd(), &self.root);
+        // A directory of its owner's is nobody else's to look into, root without CAP_DAC_OVERRIDE included.
+        let mount = if self.owner == DISK_ID { as_owner(copy) } else { copy() };
+        let mount = at(view.step, mount)?;
         at(view.step, mount_attributes(mount.as_fd(), attributes, false, view.map))?;
         Ok(mount)
     }

@@ -1,0 +1,96 @@
+//! Configuration and policies that change under a running daemon: all or nothing, by administrators
+//! alone, and nothing that runs notices.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use supervisor_api::{Execution, Limit, Outcome, Reloaded, State, SubmitRequest};
+use supervisor_tests::{AGENT, Reply, Settings, World, bash, until_true};
+
+const POLICY: &str = "name = \"own\"\ndescription = \"A test's\"\n[limits]\n";
+
+fn world() -> World {
+    let default = include_str!("../../policies/default.toml").to_owned();
+    World::with(Settings {
+        policies: vec![("default.toml".to_owned(), default)],
+        ..Settings::default()
+    })
+}
+
+fn write_policy(world: &World, more: &str) {
+    let text = POLICY.replace("[limits]", "extends = \"default\"\n[limits]") + more;
+    fs::write(world.path().join("policies/own.toml"), text).unwrap();
+}
+
+fn reload(world: &World) -> Reply {
+    world.root().call("POST", "/v1/reload", None).expect("an answer")
+}
+
+fn under_own(payload: &str) -> SubmitRequest {
+    SubmitRequest { policy: Some("own".to_owned()), ..bash(payload) }
+}
+
+#[test]
+fn a_policy_is_in_force_from_the_reload_on_and_what_runs_keeps_its_own() {
+    let world = world();
+    let agent = world.agent(AGENT);
+    assert!(agent.submit(&under_own("true")).is_err(), "it is not there yet");
+    write_policy(&world, "pids_max = 50\n");
+    let reply = reload(&world);
+    let reloaded: Reloaded = serde_json::from_slice(&reply.body).expect("a reload");
+    assert_eq!((reloaded.generation, reply.status), (2, 200));
+    assert_eq!(reloaded.policies, ["default", "own"]);
+    let id = agent.start(&under_own("echo begun; read -t 2 < <(sleep 2); echo over"));
+    agent.wait_for_words(id, "begun");
+    write_policy(&world, "pids_max = 60\n");
+    assert_eq!(reload(&world).status, 200);
+    let Execution { limits, .. } = agent.ended(id).execution;
+    assert_eq!(limits.get(Limit::PidsMax), 50);
+    assert_eq!(agent.run(&under_own("true")).execution.limits.get(Limit::PidsMax), 60);
+}
+
+#[test]
+fn a_mistake_anywhere_leaves_everything_in_force_and_is_told() {
+    let mut world = world();
+    write_policy(&world, "");
+    assert_eq!(reload(&world).status, 200);
+    write_policy(&world, "mistake = 1\n");
+    let refused = reload(&world);
+    let problem = refused.problem();
+    assert_eq!(refused.status, 409);
+    assert!(problem.detail.contains("own.toml") && problem.detail.contains("mistake"), "{problem}");
+    let agent = world.agent(AGENT);
+    agent.run(&under_own("true")).expect_exit(0);
+    assert!(world.daemon().words().contains("stays in force"), "the log has it");
+    write_policy(&world, "");
+    let reloaded: Reloaded = serde_json::from_slice(&reload(&world).body).expect("a reload");
+    assert_eq!(reloaded.generation, 3, "a failed one has no number");
+}
+
+#[test]
+fn nobody_but_an_administrator_reloads() {
+    let world = world();
+    let reply = world.agent(AGENT).call("POST", "/v1/reload", None).expect("an answer");
+    assert_eq!((reply.status, reply.problem().code.name()), (403, "permission_denied"));
+}
+
+#[test]
+fn a_hangup_is_a_reload_and_ends_nothing() {
+    let mut world = world();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&bash("echo begun; sleep 100"));
+    agent.wait_for_words(id, "begun");
+    write_policy(&world, "");
+    kill(Pid::from_raw(world.daemon().pid().cast_signed()), Signal::SIGHUP).unwrap();
+    until_true("the policy is there", || agent.submit(&under_own("true")).is_ok());
+    assert_eq!(agent.status(id, 0).expect("it is ours").state, State::Running);
+    agent.cancel(id).expect("it is ours");
+    agent.ended(id).expect(&Outcome::Cancelled);
+}
