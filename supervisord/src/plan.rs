@@ -230,7 +230,7 @@ fn limits_in(
         }
     }
     // What the session was given once is not held against the policy of this moment again.
-    let others = LimitsRequest { workspace_bytes: None, workspace_inodes: None, ..asked.clone() };
+    let others = LimitsRequest { workspace_bytes: None, workspace_inodes: None, ..*asked };
     let mut granted = limits(&others, policy)?;
     for (limit, value) in held {
         granted.set(limit, value);

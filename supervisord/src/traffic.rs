@@ -125,7 +125,7 @@ impl Way {
             uid: Some(whose.uid),
         };
         let (told, unrecorded) = watch::channel(false);
-        let recorder = Recorder::new(inner.audit.clone(), subject.clone(), policy.name(), told);
+        let recorder = Recorder::new(inner.audit.clone(), subject, policy.name(), told);
         let seams = Seams {
             recorder: Arc::new(recorder),
             ledger: Arc::new(Ledger::new(inner.budgets.clone(), inner.audit.clone(), subject)),

@@ -64,7 +64,7 @@ impl Upstream {
              chmod 644 root.pem",
         );
         fs::write(path.join("secret"), SECRET).unwrap();
-        chown(&path.join("secret"), Some(DAEMON), Some(DAEMON)).unwrap();
+        chown(path.join("secret"), Some(DAEMON), Some(DAEMON)).unwrap();
         fs::set_permissions(path.join("secret"), fs::Permissions::from_mode(0o400)).unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/egress/upstream.py");
         let mut process = Command::new("/usr/bin/python3")

@@ -86,6 +86,7 @@ fn top_shows_what_is_used_since_the_last_look() {
     assert_eq!(page["executions"][0]["id"], ID.to_string());
 }
 
+#[test]
 fn credentials_are_listed_rotated_and_revoked_by_name() {
     let fake = Fake::new();
     let listed = fake.ctl(&["credentials", "list"]).stdout;

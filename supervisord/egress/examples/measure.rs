@@ -33,7 +33,7 @@ use supervisor_egress::credential::{Notice, Notices, Pending};
 use supervisor_egress::credential::{PlaceholderKey, Vault};
 use supervisor_egress::{
     Approvals, Authority, Claim, Declined, Event, Identity, Ledger, Limits, Listeners, Names,
-    Overspent, Question, Recorder, Reservation, Roots, Seams, Settings, Shared, Traffic,
+    Question, Recorder, Reserved, Roots, Seams, Settings, Shared, Traffic,
 };
 use supervisor_policy::{Floor, PolicySet};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -59,8 +59,8 @@ impl Recorder for Nothing {
 }
 
 impl Ledger for Nothing {
-    fn reserve(&self, _: &Claim<'_>) -> Result<Option<Box<dyn Reservation>>, Overspent> {
-        Ok(None)
+    fn reserve<'a>(&'a self, _: &'a Claim<'a>) -> Pending<'a, Reserved> {
+        Box::pin(async { Ok(None) })
     }
 }
 

@@ -75,7 +75,7 @@ impl supervisor_egress::Ledger for Ledger {
                 }
                 Err(denied) => {
                     if let Denied::Exhausted(exhausted) = &denied {
-                        self.audit.note(exhausted.event(self.whose.clone(), None, Some(host)));
+                        self.audit.note(exhausted.event(self.whose, None, Some(host)));
                     }
                     Err(Overspent { cause: denied.to_string(), remedy: remedy(&denied) })
                 }

@@ -140,12 +140,10 @@ impl supervisor_egress::Recorder for Recorder {
             // What has happened is recorded whatever the room.
             Event::Ended(ended) => {
                 let what = self.ended(&ended);
-                return what
-                    .into_iter()
-                    .for_each(|what| self.audit.note(what.about(self.whose.clone())));
+                return what.into_iter().for_each(|what| self.audit.note(what.about(self.whose)));
             }
         };
-        if let Err(error) = self.audit.record(what.about(self.whose.clone())) {
+        if let Err(error) = self.audit.record(what.about(self.whose)) {
             tracing::error!(%error, "a decision on traffic could not be recorded");
             self.unrecorded.send_replace(true);
         }

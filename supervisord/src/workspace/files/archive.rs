@@ -89,7 +89,7 @@ fn unpack_entry(
         Ok(path) => path,
         Err(rule) => return skip(report, name, rule.to_string()),
     };
-    let size = fields.size.map_or_else(|| entry.size(), |size| size);
+    let size = fields.size.unwrap_or_else(|| entry.size());
     match kind {
         _ if fields.is_sparse => skip(report, name, "a sparse file".to_owned()),
         EntryType::Regular if size != entry.size() => {
