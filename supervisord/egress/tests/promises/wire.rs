@@ -1,6 +1,6 @@
 //! Bytes as a hostile program sends them.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -29,8 +29,16 @@ pub fn connect(address: &str) -> TcpStream {
 /// What there is to read, until the end or a silence.
 pub fn hear(stream: &mut TcpStream) -> String {
     let (mut all, mut piece) = (Vec::new(), [0; 4096]);
-    while let Ok(count @ 1..) = stream.read(&mut piece) {
-        all.extend_from_slice(&piece[..count]);
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => all.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            // A reset after an answer is none of the reader's business; one instead of it is.
+            Err(error) if all.is_empty() => return format!("<{error}>"),
+            Err(_) => break,
+        }
         stream.set_read_timeout(Some(SILENCE)).unwrap();
     }
     String::from_utf8_lossy(&all).into_owned()
