@@ -80,6 +80,10 @@ impl Upstream {
     }
 
     fn world(&self) -> World {
+        self.world_with(include_str!("egress/policy.toml"))
+    }
+
+    fn world_with(&self, api: &str) -> World {
         let place = |name: &str| self.directory.path().join(name);
         let floor = include_str!("../../policies/floor.toml");
         let floor = floor.replace("openable = [", "openable = [\n    \"loopback\",");
@@ -88,7 +92,7 @@ impl Upstream {
             policies: vec![
                 policy("default.toml", include_str!("../../policies/default.toml")),
                 policy("floor.toml", &floor),
-                policy("api.toml", include_str!("egress/policy.toml")),
+                policy("api.toml", api),
             ],
             upstream_roots: vec![place("root.pem")],
             tables: format!(
@@ -176,4 +180,42 @@ fn a_policy_without_egress_has_no_way_out_at_all() {
         .run(&bash("curl -sS --max-time 20 https://api.example.com/v1/a; echo \"curl $?\"; env"));
     assert!(ended.stdout.contains("curl 6\n"), "{}{}", ended.stdout, ended.stderr);
     assert!(!ended.stdout.contains("PROXY"), "{}", ended.stdout);
+}
+
+/// Each says `key=True` if it got through, with and without the variables of the proxy.
+const CLIENTS: [(&str, &str); 4] = [
+    (
+        "python",
+        "python3 -c 'import os, urllib.request as u
+key = {\"Authorization\": \"Bearer \" + os.environ[\"API_KEY\"]}
+print(u.urlopen(u.Request(\"https://api.example.com/v1/a\", headers=key)).read().decode())'",
+    ),
+    (
+        "node",
+        "node -e 'fetch(\"https://api.example.com/v1/a\", {
+            headers: { Authorization: \"Bearer \" + process.env.API_KEY },
+        }).then(async (answer) => console.log(await answer.text()))'",
+    ),
+    ("curl over HTTP/1.1", "curl -sS --http1.1 -H \"Authorization: Bearer $API_KEY\" https://api.example.com/v1/a"),
+    (
+        "openssl",
+        "printf 'GET /v1/a HTTP/1.1\\r\\nHost: api.example.com\\r\\nConnection: close\\r\\nAuthorization: Bearer %s\\r\\n\\r\\n' $API_KEY |
+         openssl s_client -quiet -verify_return_error -connect api.example.com:443 \
+         -servername api.example.com 2>&1",
+    ),
+];
+
+#[test]
+fn ordinary_clients_work_unchanged_with_and_without_the_proxy_s_variables() {
+    let upstream = Upstream::start();
+    let policy = include_str!("egress/policy.toml").replace("requests = 4", "requests = 100");
+    let world = upstream.world_with(&policy);
+    for (name, line) in CLIENTS {
+        for (how, bare) in [("with", ""), ("without", BARE)] {
+            let script = format!("cat > line <<'END'\n{line}\nEND\n{bare} timeout 60 bash line");
+            let ended = world.agent(AGENT).run(&under_api(&script));
+            let output = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(ended.stdout.contains("key=True"), "{name} {how} variables: {output}");
+        }
+    }
 }
