@@ -192,7 +192,7 @@ impl Supervisor {
         let audit = &self.inner.audit;
         audit.admit()?;
         let generation = self.inner.settings.current();
-        let session = request.session.map(|id| self.own_session(caller, id)).transpose()?;
+        let session = request.session.map(|id| self.session_to_run_in(caller, id)).transpose()?;
         let name = policy_name(&request, session.as_deref(), &generation)?;
         let program = program(&request);
         match self.accept(caller, &generation, &name, request, session).await {

@@ -146,6 +146,26 @@ impl Supervisor {
         Ok(())
     }
 
+    /// A session of the caller's own, to run in. Administrators see everybody's, and run nothing in them:
+    /// what ran would be the owner's as much as theirs.
+    ///
+    /// # Errors
+    /// When there is none, or it is somebody else's.
+    pub(crate) fn session_to_run_in(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> Result<Arc<Kept>, ApiError> {
+        let session = self.own_session(caller, id)?;
+        if session.record().owner_uid == caller.uid {
+            return Ok(session);
+        }
+        let problem = "the session is somebody else's, and only its owner runs in it";
+        Err(ApiError::new(ErrorCode::PermissionDenied, problem)
+            .with_field("session")
+            .with_hint("make a session of your own"))
+    }
+
     /// A session of the caller's own; an administrator's are everybody's.
     pub(crate) fn own_session(
         &self,

@@ -1,0 +1,96 @@
+//! Sessions: a workspace that stays between executions, with files that callers put in and take out.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
+use supervisor_api::{ErrorCode, Session, SessionId, SubmitRequest};
+use supervisor_tests::{AGENT, Client, OTHER_AGENT, World, bash};
+
+fn open(client: &Client) -> SessionId {
+    let reply = client.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
+    assert!(reply.status < 300, "{}", String::from_utf8_lossy(&reply.body));
+    serde_json::from_slice::<Session>(&reply.body).expect("a session").id
+}
+
+fn status(client: &Client, method: &str, target: &str, body: Option<&[u8]>) -> (u16, String) {
+    let reply = client.call(method, target, body).expect("an answer");
+    (reply.status, String::from_utf8_lossy(&reply.body).into_owned())
+}
+
+fn within(session: SessionId, payload: &str) -> SubmitRequest {
+    SubmitRequest { session: Some(session), ..bash(payload) }
+}
+
+#[test]
+fn what_one_execution_leaves_the_next_finds_and_nothing_of_it_outlives_the_session() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    let file = format!("/v1/sessions/{id}/files/data/in.txt");
+    let made = status(
+        &agent,
+        "POST",
+        &format!("/v1/sessions/{id}/directories"),
+        Some(b"{\"path\":\"data\"}"),
+    );
+    assert!(made.0 < 300, "{made:?}");
+    let put = status(&agent, "PUT", &file, Some(b"forty-two"));
+    assert!(put.0 < 300, "{put:?}");
+    agent.run(&within(id, "tr a-z A-Z < data/in.txt > data/out.txt; echo first")).expect_exit(0);
+    let second = agent.run(&within(id, "cat data/out.txt"));
+    second.expect_exit(0);
+    assert_eq!(second.stdout, "FORTY-TWO");
+    let out = format!("/v1/sessions/{id}/files/data/out.txt");
+    assert_eq!(status(&agent, "GET", &out, None), (200, "FORTY-TWO".to_owned()));
+    let closed = status(&agent, "DELETE", &format!("/v1/sessions/{id}"), None);
+    assert!(closed.0 < 300, "{closed:?}");
+    let error = agent.submit(&within(id, "true")).expect_err("it is gone");
+    assert_eq!(error.code, ErrorCode::NotFound);
+}
+
+#[test]
+fn a_session_is_its_owner_s_and_outlives_the_daemon() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    agent.run(&within(id, "echo kept > file")).expect_exit(0);
+    let stranger = world.agent(OTHER_AGENT);
+    let target = format!("/v1/sessions/{id}");
+    assert_eq!(status(&stranger, "GET", &target, None).0, 404);
+    assert_eq!(status(&stranger, "GET", &format!("{target}/files/file"), None).0, 404);
+    assert_eq!(
+        stranger.submit(&within(id, "true")).expect_err("not theirs").code,
+        ErrorCode::NotFound
+    );
+    let refused = world.root().submit(&within(id, "true")).expect_err("not root's to run in");
+    assert_eq!(refused.code, ErrorCode::PermissionDenied);
+    assert!(refused.hint.is_some());
+    world.daemon().kill();
+    world.start_daemon();
+    let found = agent.run(&within(id, "cat file"));
+    assert_eq!(found.stdout, "kept\n", "{}", found.stderr);
+    assert!(status(&agent, "DELETE", &target, None).0 < 300);
+}
+
+#[test]
+fn links_in_a_workspace_lead_nowhere_and_paths_stay_inside() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    agent.run(&within(id, "ln -s /etc/passwd link; ln -s / root; mkfifo pipe")).expect_exit(0);
+    for path in
+        ["link", "root/etc/passwd", "pipe", "%2e%2e/escape", "a%00b", "..%2f..%2fetc/passwd"]
+    {
+        let (got, body) = status(&agent, "GET", &format!("/v1/sessions/{id}/files/{path}"), None);
+        assert!((400..500).contains(&got), "{path}: {got} {body}");
+        assert!(!body.contains("root:"), "{path}: {body}");
+        if path != "pipe" && path != "link" {
+            let put = status(&agent, "PUT", &format!("/v1/sessions/{id}/files/{path}"), Some(b"x"));
+            assert!((400..500).contains(&put.0), "{path}: {put:?}");
+        }
+    }
+    assert!(status(&agent, "DELETE", &format!("/v1/sessions/{id}"), None).0 < 300);
+}
