@@ -190,3 +190,30 @@ async fn records_are_found_by_what_they_are_about_and_in_pages() {
     assert!(later.records.iter().all(|record| record.time >= middle));
     audit.close().await;
 }
+
+#[tokio::test]
+async fn a_record_takes_microseconds() {
+    let state = tempfile::tempdir().unwrap();
+    let audit = open(&state);
+    let begin = std::time::Instant::now();
+    for number in 0..10_000 {
+        audit.record(event(number)).unwrap();
+    }
+    let queued = begin.elapsed() / 10_000;
+    audit.write(event(0)).await.unwrap();
+    let written = begin.elapsed() / 10_000;
+    let begin = std::time::Instant::now();
+    for number in 0..50 {
+        audit.write(event(number)).await.unwrap();
+    }
+    let waited = begin.elapsed() / 50;
+    let begin = std::time::Instant::now();
+    for number in 0..50 {
+        audit.write_durably(event(number)).await.unwrap();
+    }
+    let durable = begin.elapsed() / 50;
+    eprintln!(
+        "queued {queued:?}, written {written:?}; one in the file {waited:?}, on disk {durable:?}"
+    );
+    assert!(written.as_micros() < 1000, "{written:?}"); // an unoptimised build on a busy machine
+}

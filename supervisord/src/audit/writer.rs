@@ -29,6 +29,10 @@ const CHECKPOINT_RECORDS: u64 = 1024;
 /// is so much, and no outcome that was told.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 
+/// Events that wait in memory while nothing can be written: some for each execution that can be running
+/// or waiting at the time.
+const MOST_PENDING: usize = 16_384;
+
 /// How often is looked whether there is room again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -230,7 +234,12 @@ impl Writer {
         let why = |failed: bool, why| if failed { Err(why) } else { Ok(()) };
         for (time, event, need) in batch {
             match need {
-                Need::Nothing if result.is_err() => self.pending.push((time, event)),
+                Need::Nothing if result.is_err() && self.pending.len() < MOST_PENDING => {
+                    self.pending.push((time, event));
+                }
+                Need::Nothing if result.is_err() => {
+                    tracing::error!(kind = event.what.kind(), "a record is lost for want of room");
+                }
                 Need::Nothing => {}
                 Need::Written(reply) => tell(reply, why(result.is_err(), self.reason())),
                 Need::OnDisk(reply) => {
