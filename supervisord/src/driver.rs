@@ -94,9 +94,8 @@ pub async fn drive(
         Told::AtOnce => drive_recorded(&inner, &live, &plan, turn, recorded).await,
         Told::AtTheEnd => drive_untold(&inner, &live, &plan, turn, recorded).await,
     }
-    if plan.way.is_some() && live.session.is_none() {
-        // A session of its own, which nobody else spends from.
-        inner.budgets.forget(&Account::Session(live.execution.borrow().session));
+    if plan.way.is_some() {
+        forget_budgets(&inner, &live);
     }
     inner.live.remove(live.id());
 }
@@ -262,13 +261,23 @@ pub async fn adopt(
     };
     conclude(&inner, &live, end, &mut None).await;
     drop(turn);
+    forget_budgets(&inner, &live);
     inner.live.remove(live.id());
+}
+
+/// Forgets what a session has spent that was this execution's own, which nobody else spends from.
+fn forget_budgets(inner: &Inner, live: &Live) {
+    let session = live.execution.borrow().session;
+    if inner.sessions.get(session).is_none() {
+        inner.budgets.forget(&Account::Session(session));
+    }
 }
 
 /// Ends an execution of which nothing is left but its record.
 pub async fn write_off(inner: Arc<Inner>, live: Arc<Live>, reason: &str) {
     let outcome = Outcome::Lost { reason: reason.to_owned() };
     conclude(&inner, &live, End::without_sandbox(outcome), &mut None).await;
+    forget_budgets(&inner, &live);
     inner.live.remove(live.id());
 }
 

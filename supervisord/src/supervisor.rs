@@ -192,10 +192,21 @@ impl Supervisor {
         let audit = &self.inner.audit;
         audit.admit()?;
         let generation = self.inner.settings.current();
-        let session = request.session.map(|id| self.session_to_run_in(caller, id)).transpose()?;
-        let name = policy_name(&request, session.as_deref(), &generation)?;
         let program = program(&request);
-        match self.accept(caller, &generation, &name, request, session).await {
+        let asked = request.policy.clone().unwrap_or_default();
+        let session = request.session.map(|id| self.session_to_run_in(caller, id)).transpose();
+        let named = session.and_then(|session| {
+            let name = policy_name(&request, session.as_deref(), &generation)?;
+            Ok((name, session))
+        });
+        let (name, accepted) = match named {
+            Ok((name, session)) => {
+                let accepted = self.accept(caller, &generation, &name, request, session).await;
+                (name, accepted)
+            }
+            Err(refusal) => (asked, Err(refusal)),
+        };
+        match accepted {
             Ok(live) => {
                 self.inner.metrics.submission(Ok(&live.execution.borrow()));
                 Ok(self.snapshot(&live))
@@ -287,6 +298,9 @@ impl Supervisor {
             meter: Mutex::default(),
         });
         inner.live.insert(id, live.clone());
+        if live.session.as_ref().is_some_and(|held| held.session().is_closing()) {
+            live.cancelled.send_replace(true); // whoever closes it has not seen this one
+        }
         let (recorded, record) = oneshot::channel();
         let told = if wait { Told::AtTheEnd } else { Told::AtOnce };
         tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, (told, recorded)));

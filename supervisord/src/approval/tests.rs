@@ -69,6 +69,11 @@ fn question(path: &str) -> Question {
     }
 }
 
+fn without_a_body(path: &str) -> Question {
+    let asked = question(path);
+    Question { request: RequestAsked { body: Some(0), ..asked.request }, ..asked }
+}
+
 fn is_refused(answer: &Answer, why: &str) -> bool {
     matches!(answer, Answer::Refused { reason, .. } if *reason == why)
 }
@@ -130,7 +135,7 @@ async fn nobody_there_is_a_no_at_the_deadline() {
 #[tokio::test]
 async fn an_answer_for_several_times_is_good_for_so_many_and_over_a_restart() {
     let house = House::open();
-    let asked = house.ask(question("/a"));
+    let asked = house.ask(without_a_body("/a"));
     let id = house.waiting().await.id;
     let three = AnswerRequest { approve: true, times: Some(3) };
     house.approvals.answer(&ADMIN, id, three).await.unwrap();
@@ -141,11 +146,24 @@ async fn an_answer_for_several_times_is_good_for_so_many_and_over_a_restart() {
     approvals.restore(&[ExecutionId::from_bits(1)].into()).await;
     let again = House { state, audit, approvals };
     for _ in 0..2 {
-        assert_eq!(again.ask(question("/a")).await.unwrap(), Answer::Approved { id, by: 0 });
+        assert_eq!(again.ask(without_a_body("/a")).await.unwrap(), Answer::Approved { id, by: 0 });
     }
-    let asked = again.ask(question("/a"));
+    let asked = again.ask(without_a_body("/a"));
     assert_ne!(again.waiting().await.id, id, "asked anew");
     asked.abort();
+}
+
+#[tokio::test]
+async fn a_request_whose_body_nobody_has_seen_is_approved_once_at_a_time() {
+    let house = House::open();
+    let asked = house.ask(question("/a"));
+    let id = house.waiting().await.id;
+    let twice = AnswerRequest { approve: true, times: Some(2) };
+    let refused = house.approvals.answer(&ADMIN, id, twice).await.unwrap_err();
+    assert_eq!(refused.field.as_deref(), Some("times"));
+    let once = AnswerRequest { approve: true, times: None };
+    house.approvals.answer(&ADMIN, id, once).await.unwrap();
+    assert_eq!(asked.await.unwrap(), Answer::Approved { id, by: 0 });
 }
 
 #[tokio::test]

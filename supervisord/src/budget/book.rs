@@ -89,7 +89,7 @@ impl Book {
             let Some(entry) = self.accounts.get_mut(&charge.account) else { continue };
             for meter in Meter::SUMS {
                 if let Some(sum) = entry.sums.get_mut(&meter) {
-                    sum.spent += spending.of(meter);
+                    sum.spent = sum.spent.saturating_add(spending.of(meter));
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::set::Kept;
+use crate::budget::Account;
 use crate::recovery::Failure;
 use crate::supervisor::Inner;
 
@@ -18,6 +19,7 @@ pub async fn recover(inner: &Inner) -> Result<(), Failure> {
         } else {
             tracing::warn!(session = %record.id, "a session has no workspace; it was being closed");
             inner.store.remove_session(record.id).await?;
+            inner.budgets.forget(&Account::Session(record.id));
         }
     }
     for id in unknown {

@@ -8,7 +8,7 @@ use supervisor_egress::{Claim, Overspent, Reservation, Reserved};
 use supervisor_policy::egress::Budgets;
 
 use crate::audit::Audit;
-use crate::budget::{self, Account, BudgetLimits, Charge, Denied, Spending};
+use crate::budget::{self, Account, BudgetLimits, Charge, Denied, Meter, Spending};
 
 /// Takes what one sandbox's traffic uses from its budgets.
 pub struct Ledger {
@@ -44,12 +44,17 @@ impl Ledger {
         let credentials = bindings.map(|binding| {
             (Account::Credential(binding.credential().into()), binding.budgets(), None)
         });
-        session
-            .into_iter()
-            .chain(credentials)
-            .filter(|(_, budgets, _)| !budgets.is_empty())
-            .map(|(account, budgets, owner)| Charge { account, limits: limits(budgets), owner })
-            .collect()
+        let all = session.into_iter().chain(credentials);
+        let mut charges: Vec<Charge> = Vec::new();
+        for (account, budgets, owner) in all.filter(|(_, budgets, _)| !budgets.is_empty()) {
+            let limits = limits(budgets);
+            match charges.iter_mut().find(|charge| charge.account == account) {
+                // Two bindings of one credential: it is charged once, within both.
+                Some(charge) => charge.limits = smaller(&charge.limits, &limits),
+                None => charges.push(Charge { account, limits, owner }),
+            }
+        }
+        charges.into()
     }
 }
 
@@ -117,6 +122,17 @@ fn limits(budgets: &Budgets) -> BudgetLimits {
         hosts: budgets.distinct_hosts,
         window: None,
     }
+}
+
+/// The smaller of each two limits.
+fn smaller(one: &BudgetLimits, other: &BudgetLimits) -> BudgetLimits {
+    let mut both = *one;
+    for meter in Meter::SUMS.into_iter().chain([Meter::Hosts]) {
+        if let Some(limit) = other.of(meter) {
+            both.set(meter, both.of(meter).map_or(limit, |own| own.min(limit)));
+        }
+    }
+    both
 }
 
 fn remedy(denied: &Denied) -> String {

@@ -14,6 +14,9 @@ use crate::audit::Audit;
 /// beyond it ends without a line of its own.
 const UNDER_WAY: usize = 25_600;
 
+/// Bytes of a path that are kept for the line at the end; the decision's own line has all of it.
+const PATH_KEPT: usize = 1024;
+
 /// Writes one sandbox's decisions, and says so if one could not be written.
 pub struct Recorder {
     audit: Audit,
@@ -43,13 +46,21 @@ impl Recorder {
         if name {
             return What::Dns(traffic);
         }
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if traffic.ruling.verdict == Verdict::Allow {
-            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             if under_way.len() >= UNDER_WAY {
                 under_way.pop_first();
             }
-            under_way.insert(number, traffic.clone());
+            let mut kept = traffic.clone();
+            if let Some(path) = kept.path.as_mut() {
+                path.truncate(path.floor_char_boundary(PATH_KEPT));
+                path.shrink_to_fit();
+            }
+            under_way.insert(number, kept);
+        } else {
+            under_way.remove(&number); // allowed by its rule, and refused by a budget after all
         }
+        drop(under_way);
         What::Egress(traffic)
     }
 

@@ -126,7 +126,7 @@ impl Plan {
         let meter = session
             .reserve(&permit, &self.destination, true, 0)
             .await
-            .map_err(|refused| self.refuse(session, protocol, refused))?;
+            .inspect_err(|refused| session.refuse(number, self.subject(protocol), refused))?;
         Ok(Passage { number, meter: Arc::new(meter), permit })
     }
 }

@@ -76,7 +76,13 @@ impl<W: Write> Packer<W> {
         let again = beneath::open_directory(opened, ".").map_err(read)?;
         let mut directory = Dir::from_fd(again).map_err(read)?;
         let names = directory.iter().map(|entry| entry.map(|entry| entry.file_name().to_owned()));
-        let mut names: Vec<CString> = names.collect::<Result<_, _>>().map_err(read)?;
+        let mut held = Vec::new();
+        for name in names {
+            // Counted before it is held: what is above may be waiting with all of its names, too.
+            self.left = self.left.checked_sub(1).ok_or(Stop::Entries)?;
+            held.push(name.map_err(read)?);
+        }
+        let mut names: Vec<CString> = held;
         names.sort_unstable();
         for name in names {
             let Ok(text) = name.to_str() else { continue };
@@ -84,7 +90,6 @@ impl<W: Write> Packer<W> {
             if WorkspacePath::try_from(path.as_str()).is_err() {
                 continue; // `.`, `..`, and names that nobody could ask for
             }
-            self.left = self.left.checked_sub(1).ok_or(Stop::Entries)?;
             self.entry(directory.as_fd(), text, &path, depth)?;
         }
         Ok(())

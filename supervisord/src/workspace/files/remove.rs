@@ -11,9 +11,13 @@ use super::error::{FileError, failed};
 use crate::workspace::beneath;
 use crate::workspace::path::{MAX_DEPTH, WorkspacePath};
 
-/// How often a directory is looked through again because something was put into it meanwhile. A payload
-/// that goes on for longer is told so.
-const ROUNDS: u32 = 16;
+/// Names of one directory that are held in memory at once: hard links make names without inodes, so no
+/// limit of the workspace bounds them.
+const AT_ONCE: usize = 1024;
+
+/// How often a directory is looked through again, because there were more or because something was put
+/// into it meanwhile: eight million names. Who goes on for longer is told so.
+const ROUNDS: u32 = 8192;
 
 /// Removes what stands at a path. A directory must be empty, unless all that it holds is to go too.
 /// Links are removed, never followed.
@@ -46,7 +50,7 @@ fn remove_directory(
         let mut directory = opened.and_then(Dir::from_fd).map_err(failed("remove from", path))?;
         let entries = directory.iter().map(|entry| entry.map(|entry| entry.file_name().to_owned()));
         let entries: Vec<CString> =
-            entries.collect::<Result<_, _>>().map_err(failed("remove from", path))?;
+            entries.take(AT_ONCE).collect::<Result<_, _>>().map_err(failed("remove from", path))?;
         for entry in entries.iter().filter(|entry| ![c".", c".."].contains(&entry.as_c_str())) {
             match unlinkat(directory.as_fd(), entry.as_c_str(), UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
