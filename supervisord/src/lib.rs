@@ -5,6 +5,8 @@
 pub mod accounting;
 pub mod accounts;
 pub mod admission;
+#[cfg(test)]
+mod alone;
 pub mod approval;
 pub mod attend;
 pub mod audit;

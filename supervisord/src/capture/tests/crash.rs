@@ -16,6 +16,7 @@ use supervisor_api::Stream;
 use tempfile::TempDir;
 
 use super::{open, read_all};
+use crate::alone::child;
 use crate::capture::Capture;
 
 /// Where the pipes are, which the child opens by name, and the files.
@@ -59,10 +60,9 @@ fn ends(directory: &Path) -> [OwnedFd; 2] {
         .map(|name| OwnedFd::from(pipe(directory, name, OpenOptions::new().read(true))))
 }
 
-#[tokio::test]
-#[ignore = "the other test runs it as a process of its own"]
-async fn a_daemon_to_be_killed() {
-    let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else { return };
+/// The daemon that is killed.
+async fn keep_what_comes() {
+    let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
     let [stdout, stderr] = ends(&directory);
     let files = directory.join("files");
     let capture = Capture::reopen(open(&files), u64::MAX).unwrap();
@@ -77,18 +77,9 @@ async fn a_daemon_to_be_killed() {
 }
 
 /// A daemon that is killed once it has kept so many bytes, while it may be keeping more.
-fn run_until_killed(directory: &Path, bytes: usize) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "capture::tests::crash::a_daemon_to_be_killed",
-            "--exact",
-            "--ignored",
-            "--nocapture",
-        ])
-        .env(DIRECTORY, directory)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+fn run_until_killed(daemon: &mut Command, directory: &Path, bytes: usize) {
+    daemon.env(DIRECTORY, directory).stdout(Stdio::piped());
+    let mut child = daemon.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut kept = lines
         .map_while(Result::ok)
@@ -100,6 +91,8 @@ fn run_until_killed(directory: &Path, bytes: usize) {
 
 #[tokio::test]
 async fn kill_9_at_any_moment_loses_and_repeats_no_byte() {
+    const OWN: &str = "capture::tests::crash::kill_9_at_any_moment_loses_and_repeats_no_byte";
+    let Some(mut daemon) = child(OWN) else { return keep_what_comes().await };
     let directory = TempDir::new().unwrap();
     let files = directory.path().join("files");
     std::fs::create_dir(&files).unwrap();
@@ -119,7 +112,8 @@ async fn kill_9_at_any_moment_loses_and_repeats_no_byte() {
     let mut merged = Vec::new();
     for kill in 0..KILLS {
         rounds.iter().for_each(|round| round.send(()).unwrap());
-        run_until_killed(directory.path(), 2 * ROUND * kill + 1 + kill * 77_777 % (2 * ROUND));
+        let bytes = 2 * ROUND * kill + 1 + kill * 77_777 % (2 * ROUND);
+        run_until_killed(&mut daemon, directory.path(), bytes);
         let capture = Capture::reopen(open(&files), u64::MAX).unwrap();
         let now = read_all(&capture, None).await;
         assert_eq!(now.get(..merged.len()), Some(&merged[..]), "what was read stays where it was");

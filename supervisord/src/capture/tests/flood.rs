@@ -2,32 +2,16 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
 use supervisor_api::Stream;
 use tempfile::TempDir;
 
 use super::{Payload, files, made, open, read_all, start, summary, text};
+use crate::alone::{in_a_mount_namespace_of_its_own, in_a_process_of_its_own};
 use crate::capture::Capture;
 
-/// Where a child process does its part.
-const DIRECTORY: &str = "CAPTURE_TEST_DIRECTORY";
-
 const LIMIT: u64 = 1 << 20;
-
-/// Runs an ignored test of this file in a process of its own.
-fn run_alone(test: &str, command: &mut Command) {
-    let directory = TempDir::new().unwrap();
-    let output = command
-        .args([&format!("capture::tests::flood::{test}"), "--exact", "--ignored"])
-        .env(DIRECTORY, directory.path())
-        .output()
-        .unwrap();
-    let words = String::from_utf8_lossy(&output.stdout);
-    // A name that no test has is a success with none passed.
-    assert!(output.status.success() && words.contains("1 passed"), "{words}");
-}
 
 /// The most memory that this process ever had, in KiB.
 fn peak_memory() -> u64 {
@@ -36,17 +20,13 @@ fn peak_memory() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-#[test]
-fn a_flood_is_cut_at_the_limit_counted_to_the_byte_and_takes_no_memory() {
-    run_alone("a_flood", &mut Command::new(std::env::current_exe().unwrap()));
-}
-
 #[tokio::test]
-#[ignore = "the other test runs it in a process of its own"]
-async fn a_flood() {
+async fn a_flood_is_cut_at_the_limit_counted_to_the_byte_and_takes_no_memory() {
+    const OWN: &str = "capture::tests::flood::a_flood_is_cut_at_the_limit_counted_to_the_byte_and_takes_no_memory";
     const FLOOD: u64 = 200 << 20;
-    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
-    let directory = Path::new(&directory);
+    // It looks at the memory of its process.
+    let Some(directory) = in_a_process_of_its_own(OWN) else { return };
+    let directory: &Path = &directory;
     let capture = Capture::create(made(directory), LIMIT);
     let (mut payload, pipes) = Payload::start();
     let mut stdout = payload.stdout.take().unwrap();
@@ -102,23 +82,13 @@ async fn a_payload_that_changes_streams_with_every_byte_does_not_fill_the_disk()
     assert!(index < 16 << 10, "{index} bytes of index for {} of output", 2 * BYTES);
 }
 
-#[test]
-fn output_that_a_full_disk_cannot_take_is_cut_and_the_payload_goes_on() {
-    // A mount namespace of its own; an ordinary user gets one through a user namespace.
-    let mut command = Command::new("unshare");
-    if !nix::unistd::getuid().is_root() {
-        command.arg("--map-root-user");
-    }
-    command.arg("--mount").arg(std::env::current_exe().unwrap());
-    run_alone("a_capture_on_a_small_disk", &mut command);
-}
-
 #[tokio::test]
-#[ignore = "the other test runs it in a mount namespace of its own"]
-async fn a_capture_on_a_small_disk() {
+async fn output_that_a_full_disk_cannot_take_is_cut_and_the_payload_goes_on() {
+    const OWN: &str =
+        "capture::tests::flood::output_that_a_full_disk_cannot_take_is_cut_and_the_payload_goes_on";
     const OUTPUT: usize = 300_000;
-    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
-    let directory = Path::new(&directory);
+    let Some(directory) = in_a_mount_namespace_of_its_own(OWN) else { return };
+    let directory: &Path = &directory;
     mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), Some("size=128k")).unwrap();
     let capture = Capture::create(made(directory), LIMIT);
     let (mut payload, pipes) = Payload::start();

@@ -1,6 +1,5 @@
 //! Many connections and many bodies: nobody is kept out by somebody else.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::client::{Client, post_head};
 use super::{House, OWNER, STRANGER};
+use crate::alone::in_a_process_of_its_own;
 use crate::http::bounds::{CONNECTIONS_PER_UID, MAX_BODY};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,20 +105,12 @@ async fn memory_stays_reserved_until_the_submission_is_recorded() {
     }
 }
 
-/// Descriptors are the process's, so this one is run in a process of its own.
-const ALONE: &str = "http::tests::crowd::alone_without_descriptors";
-
-#[test]
-fn a_server_without_descriptors_goes_on_when_there_are_some_again() {
-    let own = std::env::current_exe().expect("this test's binary");
-    let run = Command::new(own).args(["--exact", ALONE, "--ignored"]).output().expect("a run");
-    let text = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success() && text.contains("1 passed"), "{text}");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "lowers its process's limits; run by the test above"]
-async fn alone_without_descriptors() {
+async fn a_server_without_descriptors_goes_on_when_there_are_some_again() {
+    const OWN: &str =
+        "http::tests::crowd::a_server_without_descriptors_goes_on_when_there_are_some_again";
+    // It lowers the limits of its process.
+    let Some(_) = in_a_process_of_its_own(OWN) else { return };
     let house = House::open();
     house.assert_alive().await;
     setrlimit(Resource::RLIMIT_NOFILE, 64, 64).expect("a lower limit");

@@ -2,13 +2,14 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 use supervisor_api::ExecutionId;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::{all, artifacts, finished, run_one};
+use crate::alone::child;
 use crate::store::Store;
 
 /// Where the child keeps its state.
@@ -20,20 +21,9 @@ const FIRST: &str = "STORE_TEST_FIRST";
 /// Executions that the child has in flight.
 const WRITERS: usize = 4;
 
-fn start_child(directory: &TempDir, first: u128) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["store::tests::crash::a_daemon_to_be_killed", "--exact", "--ignored", "--nocapture"])
-        .env(DIRECTORY, directory.path())
-        .env(FIRST, first.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-#[tokio::test]
-#[ignore = "the other tests run it as a process of its own"]
-async fn a_daemon_to_be_killed() {
-    let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else { return };
+/// The daemon that is killed.
+async fn write_for_ever() {
+    let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
     let first: u128 = std::env::var(FIRST).unwrap().parse().unwrap();
     let store = Store::open(&directory).unwrap();
     let mut writers = JoinSet::new();
@@ -51,11 +41,14 @@ async fn a_daemon_to_be_killed() {
 
 #[tokio::test]
 async fn kill_9_at_any_moment_loses_no_finished_execution() {
+    const OWN: &str = "store::tests::crash::kill_9_at_any_moment_loses_no_finished_execution";
     const ROUNDS: u128 = 12;
+    let Some(mut daemon) = child(OWN) else { return write_for_ever().await };
     let directory = TempDir::new().unwrap();
     let mut reported = Vec::new();
     for round in 0..ROUNDS {
-        let mut child = start_child(&directory, round << 32);
+        daemon.env(DIRECTORY, directory.path()).env(FIRST, (round << 32).to_string());
+        let mut child = daemon.stdout(Stdio::piped()).spawn().unwrap();
         // Some lines more each round: the kills fall on other places of the log and its checkpoints.
         let patience = 1 + (round as usize * 37) % 300;
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();

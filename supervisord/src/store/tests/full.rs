@@ -3,47 +3,23 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
 use supervisor_api::{ErrorCode, ExecutionId};
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::{all, artifacts, finished, queued};
+use crate::alone::in_a_mount_namespace_of_its_own;
 use crate::store::{Store, StoreError};
-
-/// Where the child mounts the small file system.
-const DIRECTORY: &str = "STORE_TEST_FULL_DIRECTORY";
 
 /// Room for the first log and some records.
 const SIZE: &str = "size=2m";
 
-#[test]
-fn a_full_disk_is_reported_and_the_store_goes_on_when_there_is_space_again() {
-    let directory = TempDir::new().unwrap();
-    // A mount namespace of its own; an ordinary user gets one through a user namespace.
-    let output = Command::new("unshare")
-        .args(if nix::unistd::getuid().is_root() {
-            &["--mount"][..]
-        } else {
-            &["--map-root-user", "--mount"][..]
-        })
-        .arg(std::env::current_exe().unwrap())
-        .args(["store::tests::full::a_store_on_a_small_disk", "--exact", "--ignored"])
-        .env(DIRECTORY, directory.path())
-        .output()
-        .unwrap();
-    let words = String::from_utf8_lossy(&output.stdout);
-    // A name that no test has is a success with none passed.
-    assert!(output.status.success() && words.contains("1 passed"), "{words}");
-}
-
 #[tokio::test]
-#[ignore = "the other test runs it in a mount namespace of its own"]
-async fn a_store_on_a_small_disk() {
-    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
-    let directory = Path::new(&directory);
+async fn a_full_disk_is_reported_and_the_store_goes_on_when_there_is_space_again() {
+    const OWN: &str = "store::tests::full::a_full_disk_is_reported_and_the_store_goes_on_when_there_is_space_again";
+    let Some(directory) = in_a_mount_namespace_of_its_own(OWN) else { return };
+    let directory: &Path = &directory;
     mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), Some(SIZE)).unwrap();
     let store = Store::open(directory).unwrap();
     store.insert(&queued(0)).await.unwrap();

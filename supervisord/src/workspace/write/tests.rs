@@ -1,15 +1,14 @@
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::symlink;
-use std::process::Command;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::umask;
-use nix::unistd::geteuid;
 use proptest::prelude::*;
 use supervisor_api::Content;
 
 use super::*;
+use crate::alone::in_a_mount_namespace_of_its_own;
 use crate::workspace::testing::{Fixture, as_ordinary_user, names};
 
 fn input(path: &str, content: impl AsRef<[u8]>) -> InputFile {
@@ -117,20 +116,9 @@ fn a_directory_that_an_earlier_payload_left_unlisted_can_still_be_written_in() {
 
 #[test]
 fn a_full_workspace_is_reported_as_the_limit_that_is_reached() {
-    let mut command = Command::new("unshare");
-    if !geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let inner = "workspace::write::tests::inner_full_workspace";
-    command.arg("--mount").arg(std::env::current_exe().unwrap());
-    let output = command.args(["--exact", inner, "--ignored"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
-}
-
-#[test]
-#[ignore = "mounts; the test above runs it in a mount namespace of its own"]
-fn inner_full_workspace() {
+    const OWN: &str =
+        "workspace::write::tests::a_full_workspace_is_reported_as_the_limit_that_is_reached";
+    let Some(_) = in_a_mount_namespace_of_its_own(OWN) else { return };
     for (options, content, index, limit) in [
         ("size=64k", vec![b'x'; 60_000], 1, Limit::WorkspaceBytes),
         ("size=64k,nr_inodes=4", vec![], 3, Limit::WorkspaceInodes),
