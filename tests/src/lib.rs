@@ -29,6 +29,7 @@ mod peer;
 mod plant;
 mod process;
 mod settings;
+mod upstream;
 mod wait;
 mod world;
 
@@ -48,6 +49,7 @@ pub use peer::connect_as;
 pub use plant::Planted;
 pub use process::Process;
 pub use settings::Settings;
+pub use upstream::Upstream;
 pub use wait::{PATIENCE, until, until_true};
 pub use world::World;
 

@@ -8,101 +8,38 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use supervisor_api::{Outcome, SubmitRequest};
-use supervisor_tests::{AGENT, DAEMON, Settings, World, bash};
-use tempfile::TempDir;
+use supervisor_tests::{AGENT, DAEMON, Settings, Upstream, World, bash};
 
 const SECRET: &str = "sk-5f2a-never-in-the-sandbox-91c7";
 
-/// A server in a network that only this test's processes are in.
-struct Upstream {
-    process: Child,
-    directory: TempDir,
+/// An API in a network of the test's own.
+fn api() -> Upstream {
+    let mut upstream = Upstream::open(&["127.0.0.2 api.example.com other.example.com"]);
+    let secret = upstream.place("secret");
+    fs::write(&secret, SECRET).unwrap();
+    chown(&secret, Some(DAEMON), Some(DAEMON)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o400)).unwrap();
+    let source = include_str!("egress/upstream.py");
+    upstream.serve("/usr/bin/python3", source, &["leaf.pem", "leaf.key", SECRET]);
+    upstream
 }
 
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
+fn world(upstream: &Upstream) -> World {
+    world_with(upstream, include_str!("egress/policy.toml"))
 }
 
-fn run(directory: &Path, line: &str) {
-    let output = Command::new("/bin/sh").args(["-ec", line]).current_dir(directory).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-impl Upstream {
-    /// From here on this thread, and what it starts, has a network and a table of hosts of its own.
-    fn start() -> Self {
-        let directory = tempfile::Builder::new().prefix("supervisor-upstream-").tempdir().unwrap();
-        let path = directory.path();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-        unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).unwrap();
-        let nothing: Option<&str> = None;
-        mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
-        run(path, "ip link set lo up");
-        fs::write(path.join("hosts"), "127.0.0.2 api.example.com other.example.com\n").unwrap();
-        mount(Some(&path.join("hosts")), "/etc/hosts", nothing, MsFlags::MS_BIND, nothing).unwrap();
-        run(
-            path,
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
-               -subj '/CN=A root' -keyout root.key -out root.pem
-             openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
-               -subj /CN=api -keyout leaf.key -out leaf.csr
-             printf 'subjectAltName=DNS:api.example.com,DNS:other.example.com\n' > leaf.ext
-             openssl x509 -req -in leaf.csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 \
-               -extfile leaf.ext -out leaf.pem
-             chmod 644 root.pem",
-        );
-        fs::write(path.join("secret"), SECRET).unwrap();
-        chown(path.join("secret"), Some(DAEMON), Some(DAEMON)).unwrap();
-        fs::set_permissions(path.join("secret"), fs::Permissions::from_mode(0o400)).unwrap();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/egress/upstream.py");
-        let mut process = Command::new("/usr/bin/python3")
-            .args([script, "leaf.pem", "leaf.key", SECRET])
-            .current_dir(path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut ready = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        assert_eq!(ready, "ready\n");
-        Self { process, directory }
-    }
-
-    fn world(&self) -> World {
-        self.world_with(include_str!("egress/policy.toml"))
-    }
-
-    fn world_with(&self, api: &str) -> World {
-        let place = |name: &str| self.directory.path().join(name);
-        let floor = include_str!("../../policies/floor.toml");
-        let floor = floor.replace("openable = [", "openable = [\n    \"loopback\",");
-        let policy = |name: &str, text: &str| (name.to_owned(), text.to_owned());
-        World::with(Settings {
-            policies: vec![
-                policy("default.toml", include_str!("../../policies/default.toml")),
-                policy("floor.toml", &floor),
-                policy("api.toml", api),
-            ],
-            upstream_roots: vec![place("root.pem")],
-            tables: format!(
-                "[[credential]]\nname = \"api-key\"\nkind = \"static\"\nhosts = [\"api.example.com\"]\n\
-                 source = {{ file = {:?} }}\n",
-                place("secret")
-            ),
-            ..Settings::default()
-        })
-    }
+fn world_with(upstream: &Upstream, policy: &str) -> World {
+    World::with(Settings {
+        tables: format!(
+            "[[credential]]\nname = \"api-key\"\nkind = \"static\"\nhosts = [\"api.example.com\"]\n\
+             source = {{ file = {:?} }}\n",
+            upstream.place("secret")
+        ),
+        ..upstream.settings(&[("api", policy)])
+    })
 }
 
 fn under_api(payload: &str) -> SubmitRequest {
@@ -114,8 +51,8 @@ const BARE: &str = "env -u http_proxy -u https_proxy -u HTTP_PROXY -u HTTPS_PROX
 
 #[test]
 fn code_uses_an_api_whose_key_it_never_sees_with_and_without_the_proxy_s_variables() {
-    let upstream = Upstream::start();
-    let world = upstream.world();
+    let upstream = api();
+    let world = world(&upstream);
     let ended = world.agent(AGENT).run(&under_api(&format!(
         "echo \"placeholder ${{#API_KEY}}\"
          curl -sS -H \"Authorization: Bearer $API_KEY\" https://api.example.com/v1/a
@@ -132,8 +69,8 @@ fn code_uses_an_api_whose_key_it_never_sees_with_and_without_the_proxy_s_variabl
 
 #[test]
 fn what_the_policy_does_not_allow_is_refused_with_its_rule_and_recorded() {
-    let upstream = Upstream::start();
-    let world = upstream.world();
+    let upstream = api();
+    let world = world(&upstream);
     let agent = world.agent(AGENT);
     let ended = agent.run(&under_api(&format!(
         "curl -sS -X DELETE -w ' %{{http_code}}\\n' https://api.example.com/v1/a
@@ -158,8 +95,8 @@ fn what_the_policy_does_not_allow_is_refused_with_its_rule_and_recorded() {
 
 #[test]
 fn a_budget_that_is_used_up_refuses_and_says_what_is_left() {
-    let upstream = Upstream::start();
-    let world = upstream.world();
+    let upstream = api();
+    let world = world(&upstream);
     let ended = world.agent(AGENT).run(&under_api(
         "for each in 1 2 3 4 5; do
            curl -sS -w ' %{http_code}\\n' https://api.example.com/v1/$each
@@ -173,8 +110,8 @@ fn a_budget_that_is_used_up_refuses_and_says_what_is_left() {
 
 #[test]
 fn a_policy_without_egress_has_no_way_out_at_all() {
-    let upstream = Upstream::start();
-    let world = upstream.world();
+    let upstream = api();
+    let world = world(&upstream);
     let ended = world
         .agent(AGENT)
         .run(&bash("curl -sS --max-time 20 https://api.example.com/v1/a; echo \"curl $?\"; env"));
@@ -207,9 +144,9 @@ print(u.urlopen(u.Request(\"https://api.example.com/v1/a\", headers=key)).read()
 
 #[test]
 fn ordinary_clients_work_unchanged_with_and_without_the_proxy_s_variables() {
-    let upstream = Upstream::start();
+    let upstream = api();
     let policy = include_str!("egress/policy.toml").replace("requests = 4", "requests = 100");
-    let world = upstream.world_with(&policy);
+    let world = world_with(&upstream, &policy);
     for (name, line) in CLIENTS {
         for (how, bare) in [("with", ""), ("without", BARE)] {
             let script = format!("cat > line <<'END'\n{line}\nEND\n{bare} timeout 60 bash line");
