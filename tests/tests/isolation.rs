@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use supervisor_api::{ErrorCode, ExecutionId, LimitsRequest, State, SubmitRequest};
 use supervisor_tests::{
-    AGENT, Attempts, OTHER_AGENT, Selection, Settings, World, argv, attack, bash,
+    AGENT, Attempts, OTHER_AGENT, Selection, Settings, World, argv, attack, bash, unconfined,
 };
 
 /// IS-01. Somebody else's execution is not there: the same words as for an id that nobody has.
@@ -43,6 +43,35 @@ fn another_callers_executions_do_not_exist() {
     assert_eq!(after, unknown);
     assert_eq!(agent.status(running, 0).expect("it is its own").outcome, None);
     assert_eq!(agent.output(finished, Selection::Stdout, 0).expect("its own"), b"secret\n");
+}
+
+/// The image's files are the host's own, and the kernel tells a watcher of everybody's use of them. The
+/// attempts outside show that it would. Changes of one's own files can be watched.
+#[test]
+fn nobody_can_watch_which_files_of_the_image_others_use() {
+    let source = "
+libc = ctypes.CDLL(None, use_errno=True)
+def watch(path, mask):
+    if libc.inotify_add_watch(watcher, path.encode(), mask) == -1:
+        raise OSError(ctypes.get_errno(), '')
+watcher = libc.inotify_init1(os.O_NONBLOCK)
+for name, mask in (('open', 0x20), ('read', 1), ('close', 0x10), ('all', 0xfff)):
+    for path in ('/usr/bin', '/usr/bin/true', '/etc/passwd'):
+        attempt(f'{name} {path}', lambda: watch(path, mask))
+attempt('change', lambda: watch('.', 0xfce))
+open('made', 'x').close()
+attempt('told', lambda: os.read(watcher, 4096)[16:20])
+os.unlink('made')
+";
+    let outside = unconfined(source);
+    outside.expect_allowed("open /usr/bin");
+    outside.expect_allowed("all /usr/bin/true");
+    let attempts = World::open().agent(AGENT).run(&attack(source)).attempts();
+    for name in ["open", "read", "close", "all"] {
+        attempts.expect_denied(name, &["EPERM"]);
+    }
+    attempts.expect_allowed("change");
+    assert_eq!(attempts.expect_allowed("told"), "b'made'");
 }
 
 /// IS-02, in both directions: each looks when the other one is up and has left its marks.

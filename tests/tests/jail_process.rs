@@ -207,6 +207,21 @@ print('SESSION', os.getsid(0) == os.getpid())
     assert!(pushed >= 2, "TIOCSTI works for nobody here, so nothing was shown");
 }
 
+/// A host's collector of dumps runs as root, outside, on what the payload has made of itself. Only at this
+/// limit does the kernel not start it (core(5)), so it stays where it is.
+#[test]
+fn no_crash_of_a_payload_starts_anything_on_the_host() {
+    let source = "
+print(resource.getrlimit(resource.RLIMIT_CORE), flush=True)
+for soft, hard in ((0, 0), (0, 1), (1, 1), (0, resource.RLIM_INFINITY)):
+    attempt(f'{soft} of {hard}', lambda: resource.setrlimit(resource.RLIMIT_CORE, (soft, hard)))
+";
+    unconfined(source).expect_allowed("0 of 0");
+    let ended = World::open().agent(AGENT).run(&attack(source));
+    assert!(ended.stdout.starts_with("(1, 1)\n"), "{}", ended.stdout);
+    ended.attempts().expect_all_denied(&["ValueError"]);
+}
+
 /// What the result says of how it ended is all there is to know.
 #[test]
 fn a_signal_that_ends_the_payload_is_told_by_number_and_name() {

@@ -1,8 +1,8 @@
 //! Limits of single processes (setrlimit(2)). What bounds the whole sandbox is its cgroup; these
 //! are the second wall, and the only one for memory where the controller is missing.
 
-use nix::sys::resource::{Resource, setrlimit};
-use supervisor_launch::{Setup, Step};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use supervisor_launch::{NO_DUMP, Setup, Step};
 
 use crate::failure::{Failed, at};
 
@@ -24,8 +24,11 @@ pub fn set(setup: &Setup) -> Result<(), Failed> {
     let cpu_seconds = (limits.cpu_time.div_ceil(1000)).saturating_add(1);
     // Where the cgroup holds the number it is to be the one that refuses, because it counts that.
     let processes = limits.pids_max.saturating_add(u64::from(!setup.limit_memory));
+    // A caller without privilege who had 0 can't have more.
+    let (_, hard) = at(Step::SetRlimits, getrlimit(Resource::RLIMIT_CORE))?;
+    let core = hard.min(NO_DUMP);
     let mut set = vec![
-        (Resource::RLIMIT_CORE, 0), // a dump would hold what the payload was given
+        (Resource::RLIMIT_CORE, core),
         (Resource::RLIMIT_CPU, cpu_seconds),
         (Resource::RLIMIT_NOFILE, limits.open_files),
         (Resource::RLIMIT_NPROC, processes),

@@ -26,6 +26,11 @@ pub const fn first_id(block: u32) -> u32 {
     FIRST_ID + block * IDS_PER_BLOCK
 }
 
+/// The `RLIMIT_CORE` of everything in a sandbox. 0 forbids files only: where the host collects dumps
+/// (`core_pattern` begins with `|`), the kernel would start the collector, as root and outside, and let it
+/// read what the payload has made of its memory. At 1 it starts nothing and writes nothing.
+pub const NO_DUMP: u64 = 1;
+
 /// What init is called inside the sandbox.
 pub const INIT_ID: u32 = 0;
 

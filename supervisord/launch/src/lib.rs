@@ -34,7 +34,7 @@ mod workspace;
 
 pub use copied::{COPY_DESCRIPTORS, Copied, Wanted};
 pub use identity::{
-    BLOCK_LOCKS, BLOCKS, FIRST_ID, IDS_PER_BLOCK, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES,
+    BLOCK_LOCKS, BLOCKS, FIRST_ID, IDS_PER_BLOCK, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES, NO_DUMP,
     PAYLOAD_ID, first_id,
 };
 pub use report::{Ended, Report};

@@ -6,6 +6,7 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use supervisor_launch::NO_DUMP;
 use supervisor_launch::seccomp::{Architecture, Profile, compile};
 use supervisor_sys::{Instruction, install_filter};
 
@@ -46,6 +47,12 @@ pub fn leave_network() -> io::Result<()> {
 pub fn raise_descriptors() -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}
+
+/// Of ours, and of what we start: sandboxes can't raise what we have not got. Without privilege we have
+/// what the caller had.
+pub fn forbid_dumps(privileged: bool) -> io::Result<()> {
+    if privileged { Ok(setrlimit(Resource::RLIMIT_CORE, NO_DUMP, NO_DUMP)?) } else { Ok(()) }
 }
 
 fn keep_only(own_cgroup: bool) -> io::Result<()> {

@@ -54,6 +54,7 @@ fn run() -> Result<(), failure::Fatal> {
     fatal("raise the descriptor limit", confine::raise_descriptors())?;
     let init = image::load_init(&arguments)?;
     let root = root::Root::begin()?;
+    fatal("forbid core dumps", confine::forbid_dumps(root.privileged()))?;
     let ids = match arguments.first_id {
         None if root.privileged() => fatal("claim host ids", ids::Ids::claim())?,
         first => ids::Ids::of(first.unwrap_or(FIRST_ID)), // without privilege none is used

@@ -13,8 +13,14 @@ use crate::seccomp::machine::Data;
 use crate::seccomp::verdict::{Clause, Test, Verdict};
 use crate::seccomp::{Action, Architecture, Errno, Profile, describe, table};
 
-const PROFILES: [Profile; 5] =
-    [Profile::Init, Profile::Launcher, Profile::Default, Profile::NoNetwork, Profile::UnixSockets];
+const PROFILES: [Profile; 6] = [
+    Profile::Init,
+    Profile::Launcher,
+    Profile::Daemon,
+    Profile::Default,
+    Profile::NoNetwork,
+    Profile::UnixSockets,
+];
 const ARCHITECTURES: [Architecture; 2] = [Architecture::X86_64, Architecture::Aarch64];
 
 /// What the tables say of a call, by walking through them.

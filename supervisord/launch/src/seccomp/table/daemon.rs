@@ -6,7 +6,8 @@ use crate::seccomp::verdict::{
 };
 
 const CLONE_FLAGS: Argument = argument(0, "flags");
-const NEW_NAMESPACES: Constant = constant("CLONE_NEW*", 0x7E02_0000);
+const NEW_NAMESPACES: Constant = constant("CLONE_NEW*", 0x7E02_0000 | 0x80);
+const THREAD: Constant = constant("CLONE_THREAD", 0x1_0000);
 
 const REQUEST: Argument = argument(1, "request");
 
@@ -28,12 +29,18 @@ pub const GROUPS: &[Group] = &[
         calls: &[call("execve", 59, 221), call("execveat", 322, 281)],
     },
     Group {
-        reason: "threads, not namespaces: those bring capabilities over all that is new in them",
+        reason: "threads: a process of its own would outlive it, and namespaces bring capabilities over \
+                 all that is new in them",
         verdict: Verdict::AllowIf(
-            &[&[Test::NoneOfBits(CLONE_FLAGS, NEW_NAMESPACES)]],
+            &[&[Test::NoneOfBits(CLONE_FLAGS, NEW_NAMESPACES), Test::AllBits(CLONE_FLAGS, THREAD)]],
             Errno::EPERM,
         ),
         calls: &[call("clone", 56, 220)],
+    },
+    Group {
+        reason: "no process, again",
+        verdict: Verdict::Deny(Errno::EPERM),
+        calls: &[x86_64("fork", 57), x86_64("vfork", 58)],
     },
     Group {
         reason: "its flags are behind a pointer; the C library takes clone instead",
@@ -59,9 +66,10 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        reason: "the limits of workspaces on disk",
+        reason: "the limits of workspaces on disk; by attributes (Linux 6.17), as by requests below, the \
+                 owner of a file would take it out of its quota's project",
         verdict: Verdict::Deny(Errno::EPERM),
-        calls: &[recent("quotactl_fd", 443)],
+        calls: &[recent("quotactl_fd", 443), recent("file_setattr", 469)],
     },
     Group {
         reason: "every device and file system adds requests, and with one of them the owner of a \

@@ -19,6 +19,10 @@ const PLAIN_KINDS: &[Constant] = &[
 const MKNOD_MODE: Argument = argument(1, "mode");
 const MKNODAT_MODE: Argument = argument(2, "mode");
 const FCNTL_COMMAND: Argument = argument(1, "cmd");
+const MEMFD_FLAGS: Argument = argument(1, "flags");
+const HUGE_FILE: Constant = constant("MFD_HUGETLB", 4);
+const WATCH_MASK: Argument = argument(2, "mask");
+const USE: Constant = constant("IN_ACCESS|IN_CLOSE_NOWRITE|IN_OPEN", 0x31);
 
 const FCNTL_COMMANDS: &[Constant] = &[
     constant("F_DUPFD", 0),
@@ -96,8 +100,13 @@ pub const GROUPS: &[Group] = &[
             call("dup3", 292, 24),
             x86_64("pipe", 22),
             call("pipe2", 293, 59),
-            call("memfd_create", 319, 279),
         ],
+    },
+    Group {
+        reason: "files in memory, which is charged to the sandbox; huge pages come from a pool of the \
+                 host's that no limit of the sandbox counts, so it seems to have none",
+        verdict: Verdict::AllowIf(&[&[Test::NoneOfBits(MEMFD_FLAGS, HUGE_FILE)]], Errno::EINVAL),
+        calls: &[call("memfd_create", 319, 279)],
     },
     Group {
         reason: "leases, directory notices and write hints are left out: leases and notices on \
@@ -181,14 +190,14 @@ pub const GROUPS: &[Group] = &[
             call("fsync", 74, 82),
             call("fdatasync", 75, 83),
             call("sync_file_range", 277, 84),
-            call("syncfs", 306, 267),
         ],
     },
     Group {
-        reason: "writes back every file system of the host, work that no limit of the sandbox is \
-                 charged with; the C library's sync() has no result, so programs don't notice",
+        reason: "write back file systems of the host, one of which a read-only file of the image is \
+                 on: work that no limit of the sandbox is charged with; the C library's sync() has no \
+                 result, so programs don't notice",
         verdict: Verdict::Deny(Errno::EPERM),
-        calls: &[call("sync", 162, 81)],
+        calls: &[call("sync", 162, 81), call("syncfs", 306, 267)],
     },
     Group {
         reason: "modes, owners and times of its own files; there is one id to own them, no \
@@ -255,9 +264,15 @@ pub const GROUPS: &[Group] = &[
         calls: &[
             x86_64("inotify_init", 253),
             call("inotify_init1", 294, 26),
-            call("inotify_add_watch", 254, 27),
             call("inotify_rm_watch", 255, 28),
         ],
+    },
+    Group {
+        reason: "changes, as build tools and editors watch them, and not who opens and reads: the \
+                 image's files are the host's own, and the kernel tells of everybody's use of them, \
+                 so that a watch would show which programs the host and its neighbours start, and when",
+        verdict: Verdict::AllowIf(&[&[Test::NoneOfBits(WATCH_MASK, USE)]], Errno::EPERM),
+        calls: &[call("inotify_add_watch", 254, 27)],
     },
     Group {
         reason: "asynchronous I/O has its own way around every check of the ordinary calls and a \

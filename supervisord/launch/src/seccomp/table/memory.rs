@@ -1,18 +1,53 @@
 //! Memory of the process itself, shared memory, and what reaches into other processes' memory.
 
-use crate::seccomp::verdict::{Errno, Group, Verdict, call, recent, x86_64};
+use crate::seccomp::verdict::{
+    Argument, Constant, Errno, Group, Test, Verdict, argument, call, constant, recent, x86_64,
+};
+
+const MAP_FLAGS: Argument = argument(3, "flags");
+const HUGE_MAPPING: Constant = constant("MAP_HUGETLB", 0x4_0000);
+const SEGMENT_FLAGS: Argument = argument(2, "shmflg");
+const HUGE_SEGMENT: Constant = constant("SHM_HUGETLB", 0x800);
+
+const ADVICE: Argument = argument(2, "advice");
+
+/// Not here: MADV_MERGEABLE; MADV_HWPOISON and MADV_SOFT_OFFLINE, which take a capability.
+const ADVICES: &[Constant] = &[
+    constant("MADV_NORMAL", 0),
+    constant("MADV_RANDOM", 1),
+    constant("MADV_SEQUENTIAL", 2),
+    constant("MADV_WILLNEED", 3),
+    constant("MADV_DONTNEED", 4),
+    constant("MADV_FREE", 8),
+    constant("MADV_REMOVE", 9),
+    constant("MADV_DONTFORK", 10),
+    constant("MADV_DOFORK", 11),
+    constant("MADV_UNMERGEABLE", 13),
+    constant("MADV_HUGEPAGE", 14),
+    constant("MADV_NOHUGEPAGE", 15),
+    constant("MADV_DONTDUMP", 16),
+    constant("MADV_DODUMP", 17),
+    constant("MADV_WIPEONFORK", 18),
+    constant("MADV_KEEPONFORK", 19),
+    constant("MADV_COLD", 20),
+    constant("MADV_PAGEOUT", 21),
+    constant("MADV_POPULATE_READ", 22),
+    constant("MADV_POPULATE_WRITE", 23),
+    constant("MADV_DONTNEED_LOCKED", 24),
+    constant("MADV_COLLAPSE", 25),
+    constant("MADV_GUARD_INSTALL", 102),
+    constant("MADV_GUARD_REMOVE", 103),
+];
 
 pub const GROUPS: &[Group] = &[
     Group {
         reason: "its own address space; executable memory too: just-in-time compilers make it",
         verdict: Verdict::Allow,
         calls: &[
-            call("mmap", 9, 222),
             call("munmap", 11, 215),
             call("mprotect", 10, 226),
             call("mremap", 25, 216),
             call("brk", 12, 214),
-            call("madvise", 28, 233),
             call("mincore", 27, 232),
             call("msync", 26, 227),
             call("pkey_mprotect", 329, 288),
@@ -22,6 +57,19 @@ pub const GROUPS: &[Group] = &[
             recent("map_shadow_stack", 453),
             recent("mseal", 462),
         ],
+    },
+    Group {
+        reason: "the same, but of pages that memory.max counts: huge ones come from a pool of the host's \
+                 (for its databases and virtual machines), so it seems to have none",
+        verdict: Verdict::AllowIf(&[&[Test::NoneOfBits(MAP_FLAGS, HUGE_MAPPING)]], Errno::EINVAL),
+        calls: &[call("mmap", 9, 222)],
+    },
+    Group {
+        reason: "what it will do with its memory, but not that it may be merged with equal pages of \
+                 others: how long a write to one takes tells what they hold; a kernel that can't \
+                 merge says EINVAL",
+        verdict: Verdict::AllowIf(&[&[Test::OneOf(ADVICE, ADVICES)]], Errno::EINVAL),
+        calls: &[call("madvise", 28, 233)],
     },
     Group {
         reason: "bounded by RLIMIT_MEMLOCK; key stores and audio libraries lock a few pages",
@@ -39,7 +87,6 @@ pub const GROUPS: &[Group] = &[
                  of the sandbox's own and charged to its memory",
         verdict: Verdict::Allow,
         calls: &[
-            call("shmget", 29, 194),
             call("shmat", 30, 196),
             call("shmctl", 31, 195),
             call("shmdt", 67, 197),
@@ -48,6 +95,14 @@ pub const GROUPS: &[Group] = &[
             call("semctl", 66, 191),
             call("semtimedop", 220, 192),
         ],
+    },
+    Group {
+        reason: "the same, but no huge pages of the host's",
+        verdict: Verdict::AllowIf(
+            &[&[Test::NoneOfBits(SEGMENT_FLAGS, HUGE_SEGMENT)]],
+            Errno::EINVAL,
+        ),
+        calls: &[call("shmget", 29, 194)],
     },
     Group {
         reason: "message queues: next to nobody uses them, and their messages are the kernel \

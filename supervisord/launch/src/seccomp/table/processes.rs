@@ -15,6 +15,28 @@ const RESET_ON_FORK: Constant = constant("SCHED_RESET_ON_FORK", 0x4000_0000);
 const FAIR_POLICIES: &[Constant] =
     &[constant("SCHED_OTHER", 0), constant("SCHED_BATCH", 3), constant("SCHED_IDLE", 5)];
 
+const RESOURCE: Argument = argument(0, "resource");
+const PRLIMIT_RESOURCE: Argument = argument(1, "resource");
+const PRLIMIT_NEW_LIMIT: Argument = argument(2, "new_limit");
+const NOTHING: Constant = constant("0", 0);
+const RESOURCES: &[Constant] = &[
+    constant("RLIMIT_CPU", 0),
+    constant("RLIMIT_FSIZE", 1),
+    constant("RLIMIT_DATA", 2),
+    constant("RLIMIT_STACK", 3),
+    constant("RLIMIT_RSS", 5),
+    constant("RLIMIT_NPROC", 6),
+    constant("RLIMIT_NOFILE", 7),
+    constant("RLIMIT_MEMLOCK", 8),
+    constant("RLIMIT_AS", 9),
+    constant("RLIMIT_LOCKS", 10),
+    constant("RLIMIT_SIGPENDING", 11),
+    constant("RLIMIT_MSGQUEUE", 12),
+    constant("RLIMIT_NICE", 13),
+    constant("RLIMIT_RTPRIO", 14),
+    constant("RLIMIT_RTTIME", 15),
+];
+
 const PERSONA: Argument = argument(0, "persona");
 const PERSONAS: &[Constant] = &[constant("PER_LINUX", 0), constant("0xffffffff", 0xFFFF_FFFF)];
 
@@ -128,12 +150,28 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        reason: "limits and use of its own; hard limits only go down",
+        reason: "limits of its own, which only go down; but not RLIMIT_CORE, whose 1 alone keeps the \
+                 kernel from starting the host's collector of dumps, as root, for a crash in here. EINVAL, \
+                 on which programs that want no dump (gpg) go on",
+        verdict: Verdict::AllowIf(&[&[Test::OneOf(RESOURCE, RESOURCES)]], Errno::EINVAL),
+        calls: &[call("setrlimit", 160, 164)],
+    },
+    Group {
+        reason: "as setrlimit; without a new limit it only asks",
+        verdict: Verdict::AllowIf(
+            &[
+                &[Test::OneOf(PRLIMIT_RESOURCE, RESOURCES)],
+                &[Test::OnlyBits(PRLIMIT_NEW_LIMIT, NOTHING)],
+            ],
+            Errno::EINVAL,
+        ),
+        calls: &[call("prlimit64", 302, 261)],
+    },
+    Group {
+        reason: "asking what it may use and has used",
         verdict: Verdict::Allow,
         calls: &[
             call("getrlimit", 97, 163),
-            call("setrlimit", 160, 164),
-            call("prlimit64", 302, 261),
             call("getrusage", 98, 165),
             call("times", 100, 153),
             call("sysinfo", 99, 179),

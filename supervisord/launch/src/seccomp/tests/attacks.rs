@@ -8,6 +8,7 @@ use crate::seccomp::{assembler::answer_value, verdict::Verdict};
 const ALLOWED: Action = Action::Allow;
 const FORBIDDEN: Action = Action::Fail(Errno::EPERM);
 const UNKNOWN: Action = Action::Fail(Errno::ENOSYS);
+const IMPOSSIBLE: Action = Action::Fail(Errno::EINVAL);
 
 /// A bit that the kernel doesn't look at where it takes 32.
 const DIRTY: u64 = 1 << 32;
@@ -254,6 +255,69 @@ fn the_gates_of_known_escapes_are_shut_whatever_the_arguments() {
             let entry = entries.iter().find(|entry| entry.call.name == name).unwrap();
             assert_eq!(entry.verdict, Verdict::Deny(Errno::EPERM), "{name}");
         }
+    }
+}
+
+#[test]
+fn a_host_that_collects_dumps_is_never_told_of_a_crash() {
+    for profile in Profile::PAYLOAD {
+        let filter = Filter::of(profile);
+        for core in [4_u64, 4 | DIRTY] {
+            filter.expect(IMPOSSIBLE, "setrlimit", &[core, 0x1000]);
+            filter.expect(IMPOSSIBLE, "prlimit64", &[0, core, 0x1000, 0]);
+            filter.expect(IMPOSSIBLE, "prlimit64", &[7, core, DIRTY, 0]);
+            filter.expect(ALLOWED, "prlimit64", &[0, core, 0, 0x1000]);
+        }
+        for other in [0, 1, 2, 3, 5, 7, 9, 15] {
+            filter.expect(ALLOWED, "setrlimit", &[other, 0x1000]);
+            filter.expect(ALLOWED, "prlimit64", &[0, other, 0x1000, 0]);
+        }
+    }
+}
+
+#[test]
+fn memory_is_the_sandboxs_own_and_shared_with_nobody() {
+    for profile in Profile::PAYLOAD {
+        let filter = Filter::of(profile);
+        filter.expect(IMPOSSIBLE, "mmap", &[0, 2 << 20, 3, 0x4_0022]);
+        filter.expect(IMPOSSIBLE, "mmap", &[0, 2 << 20, 3, 0x4_0022 | 21 << 26 | DIRTY]);
+        filter.expect(IMPOSSIBLE, "memfd_create", &[0, 5]);
+        filter.expect(IMPOSSIBLE, "shmget", &[0, 2 << 20, 0x800 | 0o1600]);
+        filter.expect(ALLOWED, "mmap", &[0, 4096, 3, 0x22]);
+        filter.expect(ALLOWED, "memfd_create", &[0, 3]);
+        filter.expect(ALLOWED, "shmget", &[0, 4096, 0o1600]);
+        for advice in [12_u64, 12 | DIRTY, 100, 101, 104] {
+            filter.expect(IMPOSSIBLE, "madvise", &[0, 4096, advice]);
+        }
+        for advice in [0_u64, 4, 8, 14, 16, 25] {
+            filter.expect(ALLOWED, "madvise", &[0, 4096, advice]);
+        }
+    }
+}
+
+#[test]
+fn what_others_do_with_the_hosts_files_is_not_seen_and_those_are_not_written_back() {
+    for profile in Profile::PAYLOAD {
+        let filter = Filter::of(profile);
+        for used in [1_u64, 0x10, 0x20, 0xFFF, 0x20 | DIRTY] {
+            filter.expect(FORBIDDEN, "inotify_add_watch", &[3, 0, used]);
+        }
+        filter.expect(ALLOWED, "inotify_add_watch", &[3, 0, 0xFCE]);
+        filter.expect(FORBIDDEN, "syncfs", &[3]);
+        filter.expect(ALLOWED, "fsync", &[3]);
+    }
+}
+
+#[test]
+fn a_daemon_that_was_taken_over_stays_one_process_with_the_limits_it_was_given() {
+    const THREAD: u64 = 0x3D_0F00;
+    let filter = Filter::of(Profile::Daemon);
+    filter.expect(ALLOWED, "clone", &[THREAD]);
+    for flags in [17_u64, 0x120_0011, 0x4111, THREAD | 0x1000_0000, 17 | DIRTY << 16] {
+        filter.expect(FORBIDDEN, "clone", &[flags]);
+    }
+    for name in ["fork", "vfork", "execve", "quotactl_fd", "file_setattr"] {
+        filter.expect(FORBIDDEN, name, &[]);
     }
 }
 
