@@ -8,6 +8,7 @@
 //! The end is always the same way: nothing of the sandbox is left, the output and the artifacts are
 //! on disk, the record is on disk, and only then the end is told.
 
+use std::convert::Infallible;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,6 +37,7 @@ use crate::reports::{ended, feed};
 use crate::store::StoreError;
 use crate::supervisor::Inner;
 use crate::top::Meter;
+use crate::traffic::Way;
 use crate::watch::thaw;
 use crate::workspace::{self, CollectLimits, GlobSelection};
 
@@ -95,7 +97,7 @@ pub async fn drive(
         Told::AtTheEnd => drive_untold(&inner, &live, &plan, turn, recorded).await,
     }
     if plan.way.is_some() {
-        forget_budgets(&inner, &live);
+        forget_way(&inner, &live);
     }
     inner.live.remove(live.id());
 }
@@ -234,13 +236,14 @@ fn refuse(recorded: Option<Recorded>, error: Unrecorded) {
 }
 
 /// Goes on with an execution whose sandbox outlived the daemon that started it. `ran` is how long it has
-/// run by now, or why it can't go on.
+/// run by now, or why it can't go on. `way` is its way out, if it has one.
 pub async fn adopt(
     inner: Arc<Inner>,
     live: Arc<Live>,
-    sandbox: Sandbox,
+    mut sandbox: Sandbox,
     ran: Result<Duration, &str>,
     globs: GlobSelection,
+    way: Option<Way>,
 ) {
     let first = live.snapshot();
     let turn = inner.admission.already_running(first.owner_uid, plan::need(&first.limits));
@@ -252,7 +255,8 @@ pub async fn adopt(
                 execution.state = State::Running;
                 execution.started_at.get_or_insert_with(clock::now);
             });
-            attend(&inner, &live, sandbox, ran, &globs, async {}).await
+            let way = way.as_ref().map(|way| way.serve(way.doors(&mut sandbox)));
+            with_way(way, attend(&inner, &live, sandbox, ran, &globs, async {})).await
         }
         Err(reason) => {
             destroy(&inner, &live).await;
@@ -261,15 +265,33 @@ pub async fn adopt(
     };
     conclude(&inner, &live, end, &mut None).await;
     drop(turn);
-    forget_budgets(&inner, &live);
+    forget_way(&inner, &live);
     inner.live.remove(live.id());
 }
 
-/// Forgets what a session has spent that was this execution's own, which nobody else spends from.
-fn forget_budgets(inner: &Inner, live: &Live) {
+/// Forgets what was kept of an execution's way out, and what its session has spent where that was this
+/// execution's own, from which nobody else spends.
+fn forget_way(inner: &Inner, live: &Live) {
+    if let Err(error) = inner.places.forget_way(live.id()) {
+        tracing::warn!(%error, execution_id = %live.id(), "can't forget a way out");
+    }
     let session = live.execution.borrow().session;
     if inner.sessions.get(session).is_none() {
         inner.budgets.forget(&Account::Session(session));
+    }
+}
+
+/// Serves a sandbox's way out for as long as its execution is attended.
+async fn with_way(
+    way: Option<impl Future<Output = Infallible>>,
+    end: impl Future<Output = End>,
+) -> End {
+    match way {
+        None => end.await,
+        Some(way) => tokio::select! {
+            end = end => end,
+            never = Box::pin(way) => match never {},
+        },
     }
 }
 
@@ -277,7 +299,7 @@ fn forget_budgets(inner: &Inner, live: &Live) {
 pub async fn write_off(inner: Arc<Inner>, live: Arc<Live>, reason: &str) {
     let outcome = Outcome::Lost { reason: reason.to_owned() };
     conclude(&inner, &live, End::without_sandbox(outcome), &mut None).await;
-    forget_budgets(&inner, &live);
+    forget_way(&inner, &live);
     inner.live.remove(live.id());
 }
 
@@ -335,14 +357,7 @@ async fn run(inner: &Inner, live: &Live, mut sandbox: Sandbox, plan: &Plan, begu
             }
         }
     };
-    let end = attend(inner, live, sandbox, Duration::ZERO, &plan.globs, give);
-    match way {
-        None => end.await,
-        Some(way) => tokio::select! {
-            end = end => end,
-            never = Box::pin(way) => match never {},
-        },
-    }
+    with_way(way, attend(inner, live, sandbox, Duration::ZERO, &plan.globs, give)).await
 }
 
 async fn write_files(sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {

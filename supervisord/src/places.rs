@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use supervisor_api::ExecutionId;
@@ -29,6 +29,12 @@ const MAX_GLOBS_FILE: u64 = 1 << 20;
 
 /// Name of the file that is there as long as a payload is owed some of its standard input.
 const INPUT: &str = "input";
+
+/// Name of the file with what a daemon that comes back needs for an execution's traffic.
+const WAY: &str = "way";
+
+/// Bytes of that file at the most: a key of 138 bytes and eight ports, as JSON.
+const MAX_WAY_FILE: u64 = 4096;
 
 /// How deep a removal goes: an execution's directory, and the one in it.
 const REMOVE_DEPTH: u32 = 2;
@@ -66,14 +72,33 @@ impl Places {
 
     /// The globs of an execution's submission.
     pub fn globs(&self, id: ExecutionId) -> io::Result<Vec<String>> {
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let file = match openat(self.open_place(id)?, GLOBS, flags, Mode::empty()) {
-            Err(Errno::ENOENT) => return Ok(Vec::new()),
-            other => File::from(other?),
-        };
-        let mut bytes = Vec::new();
-        file.take(MAX_GLOBS_FILE).read_to_end(&mut bytes)?;
-        Ok(serde_json::from_slice(&bytes)?)
+        let globs = read(self.open_place(id)?.as_fd(), GLOBS, MAX_GLOBS_FILE)?;
+        globs.map_or_else(|| Ok(Vec::new()), |globs| Ok(serde_json::from_slice(&globs)?))
+    }
+
+    /// Keeps what is needed for an execution's traffic, in place of what was kept before.
+    pub fn keep_way(&self, id: ExecutionId, way: &[u8]) -> io::Result<()> {
+        let place = self.open_place(id)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+        let file = openat(&place, "way.new", flags, Mode::from_bits_truncate(0o600))?;
+        File::from(file).write_all(way)?;
+        Ok(renameat(&place, "way.new", &place, WAY)?)
+    }
+
+    /// What was kept for an execution's traffic.
+    pub fn way(&self, id: ExecutionId) -> io::Result<Option<Vec<u8>>> {
+        read(self.open_place(id)?.as_fd(), WAY, MAX_WAY_FILE)
+    }
+
+    /// Forgets it. What is not there is no error.
+    pub fn forget_way(&self, id: ExecutionId) -> io::Result<()> {
+        let gone = self
+            .open_place(id)
+            .and_then(|place| Ok(unlinkat(place, WAY, UnlinkatFlags::NoRemoveDir)?));
+        match gone {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     }
 
     /// Remembers that an execution is owed standard input, over our death.
@@ -125,6 +150,18 @@ impl Places {
         let names = names(openat(&self.root, ".", DIRECTORY, Mode::empty())?)?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
+}
+
+/// All of a file, which is no longer than this; nothing if it isn't there.
+fn read(place: BorrowedFd<'_>, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let file = match openat(place, name, flags, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(None),
+        other => File::from(other?),
+    };
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 fn make(parent: BorrowedFd<'_>, name: &str) -> io::Result<()> {

@@ -115,8 +115,8 @@ impl Plan {
             );
         }
         let environment = environment(policy, way.as_ref(), &request.env.0)?;
-        let authority = way.as_ref().map_or("", Way::certificate);
-        let start = start(&argv, &environment, &cwd.absolute(), authority)?;
+        let authority = way.as_ref().map(Way::certificate).unwrap_or_default();
+        let start = start(&argv, &environment, &cwd.absolute(), &authority)?;
         let profile = Profile::parse(policy.profile().as_str()).ok_or_else(|| {
             ApiError::new(ErrorCode::Internal, "a profile that launches don't know")
         })?;

@@ -26,6 +26,7 @@ use crate::live::Live;
 use crate::session;
 use crate::store::MAX_FINISHED_PER_OWNER;
 use crate::supervisor::Inner;
+use crate::traffic::Way;
 use crate::workspace::GlobSelection;
 
 /// Why something could not be taken over.
@@ -102,11 +103,19 @@ async fn take_over(
     } else {
         Ok(ran(&sandbox, started_at.as_deref()))
     };
-    match &ran {
-        Ok(_) => inner.audit.note(audit::recovery(subject, "adopted", None)),
-        Err(reason) => inner.audit.note(audit::recovery(subject, "written_off", Some(reason))),
-    }
-    tokio::spawn(driver::adopt(inner.clone(), live, sandbox, ran, globs));
+    let way = match &ran {
+        Ok(_) => {
+            let way = Way::take_over(inner, &live.snapshot());
+            let without = way.as_ref().err().map(|error| format!("without a way out: {error}"));
+            inner.audit.note(audit::recovery(subject, "adopted", without.as_deref()));
+            way.unwrap_or_default() // the log has why
+        }
+        Err(reason) => {
+            inner.audit.note(audit::recovery(subject, "written_off", Some(reason)));
+            None
+        }
+    };
+    tokio::spawn(driver::adopt(inner.clone(), live, sandbox, ran, globs, way));
     Ok(())
 }
 

@@ -284,6 +284,13 @@ impl Supervisor {
         if !plan.stdin.is_empty() {
             inner.places.owe_input(id).map_err(storage)?;
         }
+        if let Some(way) = &plan.way {
+            inner
+                .places
+                .make(id, &[])
+                .and_then(|_| way.keep(&inner.places, id))
+                .map_err(storage)?;
+        }
         let places = inner.places.clone();
         let make_place = Box::new(move || places.make(id, &[]));
         let capture = Capture::create(make_place, plan.limits.output_bytes);

@@ -5,6 +5,7 @@
 
 mod approvals;
 mod environment;
+mod kept;
 mod ledger;
 mod recorder;
 
@@ -12,21 +13,24 @@ use std::convert::Infallible;
 use std::fmt;
 use std::fs;
 use std::future::pending;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use supervisor_api::{ApiError, ErrorCode, ExecutionId, SessionId, Subject};
+use supervisor_api::{ApiError, ErrorCode, Execution, ExecutionId, SessionId, Subject};
 use supervisor_egress::{
     Authority, Identity, Limits, Listeners, Names, Roots, RootsError, Seams, Settings, Shared,
     Traffic,
 };
 use supervisor_launch::Descriptor;
-use supervisor_policy::Resolved;
+use supervisor_policy::{PolicySet, Resolved};
 use tokio::sync::watch;
 
 use crate::launcher::Sandbox;
+use crate::places::Places;
 use crate::supervisor::{Inner, internal};
 use crate::traffic::approvals::Approvals;
+use crate::traffic::kept::KeptWay;
 use crate::traffic::ledger::Ledger;
 use crate::traffic::recorder::Recorder;
 
@@ -44,9 +48,9 @@ pub struct Whose {
 /// The way out of one sandbox.
 pub struct Way {
     traffic: Traffic,
+    authority: Arc<Authority>,
     listeners: supervisor_launch::Listeners,
     environment: Vec<(String, String)>,
-    certificate: String,
     /// True once a decision could not be recorded.
     unrecorded: watch::Receiver<bool>,
 }
@@ -96,12 +100,6 @@ impl Way {
         if egress.is_empty() {
             return Ok(None);
         }
-        let shared = inner.traffic.clone().ok_or_else(|| {
-            let problem =
-                "the policy allows traffic, and no upstream's certificate can be verified";
-            ApiError::new(ErrorCode::Unavailable, problem)
-                .with_hint("install the host's root certificates and restart supervisord")
-        })?;
         let listeners = supervisor_launch::Listeners::new(&egress.ports()).ok_or_else(|| {
             let most = supervisor_launch::MAX_PORTS;
             let problem = format!(
@@ -111,14 +109,51 @@ impl Way {
             ApiError::new(ErrorCode::PolicyDenied, problem)
                 .with_hint("have the policy name fewer ports, and none that the sandbox needs")
         })?;
-        let authority = Arc::new(Authority::new().map_err(internal)?);
+        let authority = Authority::new().map_err(internal)?;
+        Self::through(inner, policy, whose, KeptWay { authority, listeners, taken_over: 0 })
+            .map(Some)
+    }
+
+    /// The way out of a sandbox that outlived the daemon it was made by, under the policy of its name that
+    /// is in force now; a policy that is gone lets nothing out. Nothing if it never had one.
+    ///
+    /// # Errors
+    /// When it can't be had again.
+    pub fn take_over(inner: &Arc<Inner>, execution: &Execution) -> Result<Option<Self>, ApiError> {
+        let Some(kept) = kept::take_over(&inner.places, execution.id).map_err(internal)? else {
+            return Ok(None);
+        };
+        let generation = inner.settings.current();
+        let policy = match generation.policies.resolve(&execution.policy.name) {
+            Some(policy) => policy.clone(),
+            None => nothing_leaves()?,
+        };
+        let whose =
+            Whose { session: execution.session, execution: execution.id, uid: execution.owner_uid };
+        Self::through(inner, &policy, whose, kept).map(Some)
+    }
+
+    fn through(
+        inner: &Arc<Inner>,
+        policy: &Arc<Resolved>,
+        whose: Whose,
+        kept: KeptWay,
+    ) -> Result<Self, ApiError> {
+        let shared = inner.traffic.clone().ok_or_else(|| {
+            let problem =
+                "the policy allows traffic, and no upstream's certificate can be verified";
+            ApiError::new(ErrorCode::Unavailable, problem)
+                .with_hint("install the host's root certificates and restart supervisord")
+        })?;
+        let KeptWay { authority, listeners, taken_over } = kept;
+        let authority = Arc::new(authority);
         let identity = Identity {
             session: whose.session.to_string().into(),
             execution: whose.execution.to_string().into(),
             uid: whose.uid,
         };
         let vault = inner.credentials.vault();
-        let environment = environment::environment(egress, vault, &identity.session)?;
+        let environment = environment::environment(policy.egress(), vault, &identity.session)?;
         let subject = Subject {
             session: Some(whose.session),
             execution: Some(whose.execution),
@@ -132,10 +167,18 @@ impl Way {
             credentials: vault.clone(),
             approvals: Arc::new(Approvals::new(inner.clone(), policy.name(), whose)),
         };
-        let certificate = authority.pem();
-        let traffic = Traffic::new(shared, identity, policy.clone(), authority, seams)
-            .map_err(|error| unusable(&error))?;
-        Ok(Some(Self { traffic, listeners, environment, certificate, unrecorded }))
+        let traffic =
+            Traffic::new(shared, identity, policy.clone(), authority.clone(), taken_over, seams)
+                .map_err(|error| unusable(&error))?;
+        Ok(Self { traffic, authority, listeners, environment, unrecorded })
+    }
+
+    /// Keeps what a daemon that comes back needs of it.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn keep(&self, places: &Places, id: ExecutionId) -> io::Result<()> {
+        kept::keep(places, id, &self.authority, self.listeners, 0)
     }
 
     /// The sockets that the sandbox is to have.
@@ -149,8 +192,8 @@ impl Way {
     }
 
     /// The certificate of the sandbox's own authority, in PEM.
-    pub fn certificate(&self) -> &str {
-        &self.certificate
+    pub fn certificate(&self) -> String {
+        self.authority.pem()
     }
 
     /// Takes the sandbox's sockets. `None` if the launcher has not given all of them.
@@ -193,6 +236,13 @@ impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Way").field("traffic", &self.traffic).finish_non_exhaustive()
     }
+}
+
+/// A policy without any rule for traffic, so that what is tried is answered and recorded.
+fn nothing_leaves() -> Result<Arc<Resolved>, ApiError> {
+    let policies = PolicySet::builtin().map_err(internal)?;
+    let strict = policies.resolve("untrusted-strict").filter(|policy| policy.egress().is_empty());
+    strict.cloned().ok_or_else(|| internal("the policy without traffic is not built in"))
 }
 
 /// A policy that binds a credential to a place that no request has.

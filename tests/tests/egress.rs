@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use supervisor_api::{Outcome, SubmitRequest};
-use supervisor_tests::{AGENT, DAEMON, Settings, Upstream, World, bash};
+use supervisor_tests::{AGENT, DAEMON, Selection, Settings, Upstream, World, bash};
 
 const SECRET: &str = "sk-5f2a-never-in-the-sandbox-91c7";
 
@@ -155,4 +155,49 @@ fn ordinary_clients_work_unchanged_with_and_without_the_proxy_s_variables() {
             assert!(ended.stdout.contains("key=True"), "{name} {how} variables: {output}");
         }
     }
+}
+
+/// FT-01. What was under way fails; what comes after it goes out by the same sockets, certificate,
+/// placeholder and policy, within the same budget.
+#[test]
+fn a_killed_daemon_s_successor_serves_the_way_out_of_what_still_runs() {
+    let upstream = api();
+    let policy = include_str!("egress/policy.toml").replace("requests = 4", "requests = 64");
+    let mut world = world_with(&upstream, &policy);
+    let agent = world.agent(AGENT);
+    let id = agent.start(&under_api(&format!(
+        "for round in $(seq 100); do
+           for bare in '' '{BARE}'; do
+             code=$($bare curl -sS -o answer -w '%{{http_code}}' -H \"Authorization: Bearer $API_KEY\" \
+               https://api.example.com/v1/a)
+             if [ \"$code\" = 429 ]; then cat answer; exit; fi
+             echo \"${{bare:+bare }}$code $(head -n 1 answer)\"
+           done
+           curl -sS -o answer -w 'private %{{http_code}}\\n' https://api.example.com/private
+           echo \"round $round\"
+         done"
+    )));
+    let mut offset = 0;
+    for _ in 0..3 {
+        let mut follow = agent.follow(id, Selection::Stdout, offset).expect("followed");
+        follow.until_it_says("round");
+        world.daemon().kill();
+        world.start_daemon();
+        offset = agent.output(id, Selection::Stdout, 0).expect("kept").len() as u64;
+        let mut follow = agent.follow(id, Selection::Stdout, offset).expect("followed");
+        follow.until_it_says("round"); // may have been torn
+        let whole = format!("\n{}", follow.until_it_says("round"));
+        for success in
+            ["\n200 GET /v1/a key=True\n", "\nbare 200 GET /v1/a key=True\n", "\nprivate 403\n"]
+        {
+            assert!(whole.contains(success), "{success:?}: {whole}");
+        }
+    }
+    let ended = agent.ended(id);
+    ended.expect(&Outcome::Exited { code: 0 });
+    assert!(ended.stdout.contains("0 of 64 requests left"), "{}", ended.stdout);
+    // Each death costs the block that was granted, a sixteenth, and what was under way.
+    let sent = ended.stdout.matches("200 GET /v1/a key=True").count();
+    assert!((64 - 3 * 5..=64).contains(&sent), "{sent}: {}", ended.stdout);
+    assert!(!world.state().join(format!("executions/{id}/way")).exists());
 }

@@ -389,7 +389,7 @@ fn proxy(upstream: Upstream, root: CertificateDer<'static>) -> Proxy {
                 approvals: Arc::new(Nothing),
             };
             let identity = Identity { session: "s".into(), execution: "e".into(), uid: 1 };
-            let traffic = Traffic::new(Arc::new(shared), identity, policy, authority, seams);
+            let traffic = Traffic::new(Arc::new(shared), identity, policy, authority, 0, seams);
             traffic.unwrap().serve(listeners).await.unwrap();
         });
     });

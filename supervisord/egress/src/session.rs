@@ -97,6 +97,7 @@ impl Session {
         identity: Identity,
         policy: Arc<Resolved>,
         authority: Arc<Authority>,
+        taken_over: u32,
         seams: Seams,
     ) -> Result<Self, UnusableBinding> {
         let places = policy.egress().bindings().iter().map(place).collect::<Result<_, _>>()?;
@@ -109,7 +110,7 @@ impl Session {
             running: Running::default(),
             connections: Count::default(),
             policy,
-            synthetic: Mutex::default(),
+            synthetic: Mutex::new(Synthetic::taken_over(taken_over)),
             refused_names: Mutex::default(),
             places,
             numbers: AtomicU64::new(1),

@@ -75,7 +75,8 @@ impl std::fmt::Debug for Traffic {
 }
 
 impl Traffic {
-    /// The traffic of one sandbox under one policy.
+    /// The traffic of one sandbox under one policy. `taken_over` is how often a daemon has taken the
+    /// sandbox over from one that was killed.
     ///
     /// # Errors
     ///
@@ -85,9 +86,10 @@ impl Traffic {
         identity: Identity,
         policy: Arc<Resolved>,
         authority: Arc<Authority>,
+        taken_over: u32,
         seams: Seams,
     ) -> Result<Self, UnusableBinding> {
-        let session = Session::new(shared, identity, policy, authority, seams)?;
+        let session = Session::new(shared, identity, policy, authority, taken_over, seams)?;
         Ok(Self { session: Arc::new(session) })
     }
 

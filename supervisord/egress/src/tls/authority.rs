@@ -1,5 +1,5 @@
 //! A sandbox's own certificate authority. Its certificate is trusted in that sandbox and nowhere
-//! else; its key exists in this process's memory only.
+//! else, so its key is worth nothing to anybody who has no such sandbox.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use rcgen::{
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::limits::{AUTHORITY_VALIDITY, CLOCK_TOLERANCE, LEAF_VALIDITY};
 
@@ -80,10 +80,27 @@ impl Authority {
     ///
     /// When the system gives no random bytes.
     pub fn new() -> Result<Self, AuthorityError> {
-        let failed = |cause| AuthorityError {
-            operation: "making a session's certificate authority",
-            cause: Some(cause),
-        };
+        Self::of(Key::generate().map_err(not_made)?)
+    }
+
+    /// The authority with this key once more, for a sandbox that outlived its daemon: what it signs is
+    /// trusted by whoever trusts its first certificate, which has the same name and key.
+    ///
+    /// # Errors
+    ///
+    /// When this is no key, or the system gives no random bytes.
+    pub fn with_key(pkcs8: &[u8]) -> Result<Self, AuthorityError> {
+        let der = PrivatePkcs8KeyDer::from(pkcs8);
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256);
+        Self::of(Key(key.map_err(not_made)?))
+    }
+
+    /// Its key, as PKCS #8.
+    pub fn key(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.issuer.key().0.serialize_der())
+    }
+
+    fn of(key: Key) -> Result<Self, AuthorityError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = named("supervisord session authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -92,9 +109,8 @@ impl Authority {
         params.not_before = (now - CLOCK_TOLERANCE).into();
         params.not_after = (now + AUTHORITY_VALIDITY).into();
         params.serial_number = Some(serial_number()?);
-        let issuer = CertifiedIssuer::self_signed(params, Key::generate().map_err(failed)?)
-            .map_err(failed)?;
-        Ok(Self { issuer, leaf: Key::generate().map_err(failed)? })
+        let issuer = CertifiedIssuer::self_signed(params, key).map_err(not_made)?;
+        Ok(Self { issuer, leaf: Key::generate().map_err(not_made)? })
     }
 
     /// The certificate for the sandbox's trust store.
@@ -142,6 +158,10 @@ impl Key {
     fn generate() -> Result<Self, rcgen::Error> {
         KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map(Self)
     }
+}
+
+fn not_made(cause: rcgen::Error) -> AuthorityError {
+    AuthorityError { operation: "making a session's certificate authority", cause: Some(cause) }
 }
 
 fn named(name: &str) -> DistinguishedName {

@@ -71,7 +71,7 @@ impl World {
                 let identity = Identity { session: "s-1".into(), execution: "e-1".into(), uid: 1 };
                 let seams = seams(events, purse);
                 let traffic =
-                    Traffic::new(Arc::new(shared), identity, policy, authority, seams).unwrap();
+                    Traffic::new(Arc::new(shared), identity, policy, authority, 0, seams).unwrap();
                 ready.send(()).unwrap();
                 tokio::select! {
                     ended = traffic.serve(listeners) => panic!("serving ended: {ended:?}"),
