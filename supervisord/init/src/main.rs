@@ -5,9 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod digest;
 mod failure;
 mod filters;
 mod inherited;
+mod keystore;
 mod limits;
 mod listen;
 mod mask;

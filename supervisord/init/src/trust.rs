@@ -2,11 +2,11 @@
 //! the daemon answers where a policy looks into requests. The session's is not known before the start,
 //! so its place is made here and its stub fills it in, which is the payload already but for the program.
 
-use std::fs::{File, OpenOptions};
+use std::ffi::CStr;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, fchown};
@@ -14,32 +14,41 @@ use supervisor_launch::{PAYLOAD_ID, Setup, Step};
 use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree_beneath};
 
 use crate::failure::{Failed, at};
+use crate::keystore;
 
 /// The image's own bundle, and what most programs are told or built to read.
 const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
 
-/// Bytes of the file system for both files: Debian's bundle has 220 KiB, and the session's authority less
-/// than one.
-const SIZE: &std::ffi::CStr = c"4m";
+/// The image's store for Java, to which Debian's Java packages link theirs.
+const JAVA: &str = "etc/ssl/certs/java/cacerts";
 
-/// The directory, the two files, and one to spare.
-const INODES: &std::ffi::CStr = c"4";
+/// Bytes of the file system: Debian's bundle has 220 KiB, its store for Java 160 KiB, and the session's
+/// authority less than one.
+const SIZE: &CStr = c"4m";
 
-/// Makes /run with both files; the bundle is a copy of the image's and stands in its place as well.
+/// The directory, the three files, and one to spare.
+const INODES: &CStr = c"5";
+
+/// Makes /run with its files; the bundle is a copy of the image's and stands in its place as well, and
+/// so does the store for Java where the image has one.
 pub fn mount(setup: &Setup) -> Result<(), Failed> {
     let run = at(Step::MountTrust, file_system())?;
     at(Step::MountTrust, attach(run.as_fd(), c"run"))?;
-    let bundle = at(Step::MountTrust, create(&run, "ca-certificates.crt", setup))?;
-    at(Step::MountTrust, create(&run, "authority.pem", setup))?;
-    match File::open(BUNDLE) {
-        Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => return Ok(()),
-        original => {
-            let mut original = at(Step::MountTrust, original)?;
-            at(Step::MountTrust, io::copy(&mut original, &mut File::from(bundle)))?;
-        }
+    at(Step::MountTrust, create(&run, c"authority.pem", setup))?;
+    let bundle = at(Step::MountTrust, create(&run, c"ca-certificates.crt", setup))?;
+    if let Some(original) = at(Step::MountTrust, original(BUNDLE))? {
+        at(Step::MountTrust, File::from(bundle).write_all(&original))?;
+        cover(&run, c"ca-certificates.crt", c"etc/ssl/certs/ca-certificates.crt")?;
     }
-    let copy = at(Step::MountTrust, clone_tree_beneath(run.as_fd(), c"ca-certificates.crt"))?;
-    at(Step::MountTrust, attach(copy.as_fd(), c"etc/ssl/certs/ca-certificates.crt"))
+    match at(Step::MountTrust, original(JAVA))? {
+        Some(original) if keystore::is_one(&original) => {
+            let store = at(Step::MountTrust, create(&run, c"cacerts", setup))?;
+            at(Step::MountTrust, File::from(store).write_all(&original))?;
+            cover(&run, c"cacerts", c"etc/ssl/certs/java/cacerts")
+        }
+        // In another format it stays as it is: Java then trusts less than others do, not more.
+        _ => Ok(()),
+    }
 }
 
 /// Writes the session's authority where [`mount`] made place for it.
@@ -48,7 +57,28 @@ pub fn write(authority: &[u8]) -> Result<(), Failed> {
         let opened = OpenOptions::new().append(true).open(file);
         at(Step::WriteTrust, opened.and_then(|mut file| file.write_all(authority)))?;
     }
-    Ok(())
+    at(Step::WriteTrust, write_for_java(authority))
+}
+
+fn write_for_java(authority: &[u8]) -> io::Result<()> {
+    const STORE: &str = "/run/cacerts";
+    let Some(store) = original(STORE)? else { return Ok(()) };
+    let whole = keystore::der(authority).and_then(|der| keystore::with(&store, &der));
+    fs::write(STORE, whole.ok_or(io::ErrorKind::InvalidData)?)
+}
+
+/// A file's content, if it is there.
+fn original(path: &str) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Mounts one of our files over one of the image's.
+fn cover(run: &OwnedFd, name: &CStr, over: &CStr) -> Result<(), Failed> {
+    let copy = at(Step::MountTrust, clone_tree_beneath(run.as_fd(), name))?;
+    at(Step::MountTrust, attach(copy.as_fd(), over))
 }
 
 fn file_system() -> io::Result<OwnedFd> {
@@ -62,7 +92,7 @@ fn file_system() -> io::Result<OwnedFd> {
 
 /// A file of the payload's in a directory that isn't. With one host id there is nothing to change: it is
 /// the payload's as it is.
-fn create(directory: &OwnedFd, name: &str, setup: &Setup) -> io::Result<OwnedFd> {
+fn create(directory: &OwnedFd, name: &CStr, setup: &Setup) -> io::Result<OwnedFd> {
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     let file = openat(directory, name, flags, Mode::from_bits_truncate(0o644))?;
     if !setup.single_id {
