@@ -19,6 +19,7 @@ mod payload;
 mod privilege;
 mod reap;
 mod rights;
+mod routes;
 mod seed;
 mod trust;
 

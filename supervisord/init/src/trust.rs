@@ -64,7 +64,9 @@ fn write_for_java(authority: &[u8]) -> io::Result<()> {
     const STORE: &str = "/run/cacerts";
     let Some(store) = original(STORE)? else { return Ok(()) };
     let whole = keystore::der(authority).and_then(|der| keystore::with(&store, &der));
-    fs::write(STORE, whole.ok_or(io::ErrorKind::InvalidData)?)
+    // It is longer than what it is written over: nothing has to be cut off, and nothing may be.
+    let mut file = OpenOptions::new().write(true).open(STORE)?;
+    file.write_all(&whole.ok_or(io::ErrorKind::InvalidData)?)
 }
 
 /// A file's content, if it is there.
