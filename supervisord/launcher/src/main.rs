@@ -16,6 +16,7 @@ mod loops;
 mod maps;
 mod owners;
 mod projects;
+mod restriction;
 mod root;
 mod sandbox;
 mod seed;

@@ -15,6 +15,7 @@ use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree, mount_attri
 
 use crate::failure::{Fatal, fatal};
 use crate::image;
+use crate::restriction;
 
 /// The launcher's root and what it means for ids.
 pub struct Root {
@@ -45,28 +46,6 @@ impl Root {
     }
 }
 
-/// The remedy that users of distributions with restricted user namespaces need.
-const RESTRICTED: &str = "this host restricts unprivileged user namespaces \
-    (kernel.apparmor_restrict_unprivileged_userns = 1); run as root, install the AppArmor profile \
-    of the package, or: sysctl kernel.apparmor_restrict_unprivileged_userns=0";
-
-/// Sysctls that switch unprivileged user namespaces off, the value that does, and the remedy.
-const SWITCHES: [(&str, &str, &str); 3] = [
-    ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", RESTRICTED),
-    (
-        "/proc/sys/kernel/unprivileged_userns_clone",
-        "0",
-        "unprivileged user namespaces are switched off (kernel.unprivileged_userns_clone = 0); \
-         run as root, or: sysctl kernel.unprivileged_userns_clone=1",
-    ),
-    (
-        "/proc/sys/user/max_user_namespaces",
-        "0",
-        "user namespaces are switched off (user.max_user_namespaces = 0); run as root, or: \
-         sysctl user.max_user_namespaces=15000",
-    ),
-];
-
 fn become_root_in_a_namespace() -> Result<(), Fatal> {
     let (user, group) = (geteuid(), getegid());
     let result = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
@@ -76,14 +55,9 @@ fn become_root_in_a_namespace() -> Result<(), Fatal> {
         .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {group} 1\n")))
         // Where the distribution takes the capabilities away, this is the first call to notice.
         .and_then(|()| make_private().map_err(io::Error::from));
-    if result.is_err() {
-        for (path, value, remedy) in SWITCHES {
-            if fs::read_to_string(path).is_ok_and(|text| text.trim() == value) {
-                return Err(Fatal::refuse(format!("control user_namespace: {remedy}")));
-            }
-        }
-    }
-    fatal("make a user namespace (control user_namespace)", result)
+    let restriction = result.as_ref().err().and_then(restriction::found);
+    let why = restriction.map(|restriction| format!(": {restriction}")).unwrap_or_default();
+    fatal(&format!("make a user namespace (control user_namespace{why})"), result)
 }
 
 fn make_private() -> nix::Result<()> {
