@@ -30,7 +30,9 @@ const CONTROLLER: &str = "boot with cgroup v2 only (systemd.unified_cgroup_hiera
 const DISK: &str = "run as root and give the launcher a directory of root's own \
     (--workspaces), on a file system with project quota or with e2fsprogs installed";
 const KERNEL_LANDLOCK: &str =
-    "boot a kernel with Landlock and name it in lsm= (Linux 6.12 for ABI 6)";
+    "boot a kernel with Landlock and name it in lsm= (Linux 6.1 or newer)";
+const KERNEL_TCP: &str = "boot Linux 6.7 or newer, whose Landlock knows TCP";
+const KERNEL_SCOPES: &str = "boot Linux 6.12 or newer, whose Landlock knows scopes";
 
 /// One line for each control, in the order of the documentation.
 pub fn matrix(held: &Held, limits: &Limits) -> Vec<ControlReport> {
@@ -125,23 +127,31 @@ fn workspace(held: &Held) -> Line {
 }
 
 fn landlock(control: Control, held: &Held) -> Line {
-    let old = Some("the kernel's Landlock is too old for it");
     let none = Some("the kernel has no Landlock, or it is switched off");
+    let old = match held.landlock {
+        0 => none,
+        _ => Some("the kernel's Landlock is too old for it"),
+    };
     match (control, held.landlock) {
         (Control::LandlockFiles, 3..) => (Enforced, "Landlock file rights", None, None),
-        (Control::LandlockFiles, 1..) => {
-            (Weaker, "Landlock file rights without truncate", old, Some(KERNEL_LANDLOCK))
+        // Linux 6.1. Wherever a rule does not allow to write, the mount is read-only or what is there
+        // has no content (/proc), so there is nothing that could be truncated.
+        (Control::LandlockFiles, 2) => {
+            (Enforced, "Landlock file rights; truncation by read-only mounts", None, None)
+        }
+        (Control::LandlockFiles, 1) => {
+            (Weaker, "Landlock file rights of its first ABI", old, Some(KERNEL_LANDLOCK))
         }
         (Control::LandlockFiles, _) => (Missing, "", none, Some(KERNEL_LANDLOCK)),
         (Control::LandlockNetwork, abi) if held.profile == Profile::NoNetwork => match abi {
             4.. => (Enforced, "Landlock TCP rights: none", None, None),
-            _ => (Weaker, "seccomp denies sockets", old, Some(KERNEL_LANDLOCK)),
+            _ => (Weaker, "seccomp denies sockets", old, Some(KERNEL_TCP)),
         },
         (Control::LandlockNetwork, _) => {
             (Enforced, "not restricted within the network namespace: policy", None, None)
         }
         (_, 6..) => (Enforced, "Landlock scopes: abstract sockets, signals", None, None),
-        _ => (Weaker, "network and pid namespaces", old, Some(KERNEL_LANDLOCK)),
+        _ => (Weaker, "network and pid namespaces", old, Some(KERNEL_SCOPES)),
     }
 }
 
