@@ -244,6 +244,17 @@ mod tests {
     }
 
     #[test]
+    fn every_option_is_in_the_manual() {
+        let manual = include_str!("../../../systemd/man/supervisor-launcher.8");
+        let options = USAGE.split([' ', '(', ')', '[', ']', '|']);
+        let options: Vec<_> = options.filter_map(|word| word.strip_prefix("--")).collect();
+        assert!(options.len() > 20);
+        for option in options {
+            assert!(manual.contains(&format!("Fl -{option} ")), "--{option}");
+        }
+    }
+
+    #[test]
     fn unknown_words_missing_values_and_wrong_numbers_are_refused() {
         for extra in [
             ["--shell", "1"],

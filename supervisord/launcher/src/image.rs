@@ -19,16 +19,8 @@ use supervisor_sys::{
 use crate::arguments::Arguments;
 use crate::failure::{Fatal, fatal};
 
-/// Directories at the root that hold programs and libraries; links on merged systems.
-const PROGRAMS: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr"];
-
-/// Empty directories for what each sandbox mounts or that programs expect to be there.
-const EMPTY: [&str; 9] = ["dev", "etc", "home", "proc", "run", "sys", "tmp", "var", "workspace"];
-
-/// The device nodes of a sandbox, with their minor numbers; their major number is [`MEMORY`]
-/// (Documentation/admin-guide/devices.txt).
-const DEVICES: [(&str, u64); 5] =
-    [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)];
+/// What it is made of, for people to read and for us to follow.
+const RECIPE: &str = include_str!("../../../rootfs/default/recipe");
 
 /// The major number of memory devices.
 const MEMORY: u64 = 1;
@@ -42,43 +34,14 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// What is copied from the host's /etc, and only as far as every account may read it. A `*` at the
-/// end stands for any ending.
-const ETC: [&str; 18] = [
-    "alternatives",    // where Debian's links for awk, cc, java and others lead
-    "fonts",           // fontconfig
-    "java-*",          // OpenJDK keeps its settings here
-    "ld.so.cache",     // the dynamic loader
-    "ld.so.conf",      // the same
-    "ld.so.conf.d",    // the same
-    "localtime",       // the time zone
-    "magic",           // file(1)
-    "magic.mime",      // file(1)
-    "matplotlibrc",    // matplotlib
-    "mime.types",      // mimetypes of many languages
-    "perl",            // perl's own settings
-    "protocols",       // getprotobyname(3)
-    "python3*",        // Debian's sitecustomize
-    "services",        // getservbyname(3)
-    "ssl/certs",       // public certificates of authorities
-    "ssl/openssl.cnf", // OpenSSL
-    "timezone",        // the time zone's name
-];
-
-/// Files of /etc that we write ourselves.
+/// Files of /etc that the recipe writes.
 const WRITTEN: [(&str, &str); 6] = [
-    (
-        "passwd",
-        "root:x:0:0:root:/:/usr/sbin/nologin\nsandbox:x:1000:1000:sandbox:/workspace:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-    ),
-    ("group", "root:x:0:\nsandbox:x:1000:\nnogroup:x:65534:\n"),
-    ("hostname", "sandbox\n"),
-    ("hosts", "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n"),
-    (
-        "nsswitch.conf",
-        "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
-    ),
-    ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"),
+    ("passwd", include_str!("../../../rootfs/default/etc/passwd")),
+    ("group", include_str!("../../../rootfs/default/etc/group")),
+    ("hostname", include_str!("../../../rootfs/default/etc/hostname")),
+    ("hosts", include_str!("../../../rootfs/default/etc/hosts")),
+    ("nsswitch.conf", include_str!("../../../rootfs/default/etc/nsswitch.conf")),
+    ("resolv.conf", include_str!("../../../rootfs/default/etc/resolv.conf")),
 ];
 
 /// Where OpenSSL looks a session's authority up in a directory: by the hash of its name, which is the
@@ -90,6 +53,14 @@ const MAX_COPY: u64 = 32 << 20;
 
 /// How deep directories of /etc are followed.
 const MAX_DEPTH: u32 = 8;
+
+/// The lines of the recipe with this verb: the place, and what stands behind it.
+fn recipe(verb: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    RECIPE.lines().filter_map(move |line| {
+        let rest = line.strip_prefix(verb)?.strip_prefix(' ')?;
+        Some(rest.split_once(' ').map_or((rest, ""), |(place, after)| (place, after.trim_start())))
+    })
+}
 
 /// Loads the program that becomes PID 1 of each sandbox into memory that nobody can change.
 pub fn load_init(arguments: &Arguments) -> Result<OwnedFd, Fatal> {
@@ -106,10 +77,10 @@ pub fn load_init(arguments: &Arguments) -> Result<OwnedFd, Fatal> {
 
 /// Lays the default image out in an empty directory.
 pub fn lay_out(target: &Path) -> io::Result<()> {
-    for name in EMPTY {
+    for (name, _) in recipe("make") {
         make_directory(&target.join(name))?;
     }
-    for name in PROGRAMS {
+    for (name, _) in recipe("show") {
         add_programs(name, target)?;
     }
     devices(&target.join("dev"))?;
@@ -119,7 +90,7 @@ pub fn lay_out(target: &Path) -> io::Result<()> {
     }
     make_directory(&target.join("etc/ssl"))?;
     let mut left = MAX_COPY;
-    for pattern in ETC {
+    for (pattern, _) in recipe("copy") {
         copy_matching(pattern, &target.join("etc"), &mut left)?;
     }
     let (name, leads_to) = AUTHORITY;
@@ -153,7 +124,8 @@ fn devices(target: &Path) -> io::Result<()> {
     let safe = MountAttributes::NO_SUID.and(MountAttributes::NO_EXEC);
     let dev = context.mount(safe)?;
     attach(dev.as_fd(), &c_path(target)?)?;
-    for (name, minor) in DEVICES {
+    for (name, minor) in recipe("device") {
+        let minor = minor.parse().map_err(io::Error::other)?;
         let inside = target.join(name);
         let mode = Mode::from_bits_truncate(0o666);
         match mknod(&inside, SFlag::S_IFCHR, mode, makedev(MEMORY, minor)) {
@@ -239,4 +211,26 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(PathBuf::from(path).into_os_string().as_bytes()).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_recipe_is_followed() {
+        let verbs = ["show", "make", "copy", "write", "device"];
+        for line in RECIPE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let followed = verbs.iter().any(|verb| {
+                recipe(verb).any(|(place, _)| line.starts_with(&format!("{verb} {place}")))
+            });
+            assert!(followed, "{line}");
+        }
+        let written: Vec<_> = recipe("write").map(|(name, _)| name).collect();
+        assert_eq!(written, WRITTEN.map(|(name, _)| name));
+        assert_eq!(
+            recipe("device").collect::<Vec<_>>(),
+            [("null", "3"), ("zero", "5"), ("full", "7"), ("random", "8"), ("urandom", "9"),]
+        );
+    }
 }
