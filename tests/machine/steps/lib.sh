@@ -3,6 +3,8 @@
 set -u
 export LC_ALL=C.UTF-8 NO_COLOR=1
 passed=0 failed=0
+# Which Debian this is: the number of its release.
+debian=$(. /etc/os-release && echo "$VERSION_ID")
 
 ok() {
     passed=$((passed + 1))
@@ -62,6 +64,8 @@ eventually() {
 field() {
     python3 -c 'import json, sys; d = json.load(sys.stdin); print(eval(sys.argv[1]))' "$1"
 }
+# not_enforced COMMAND...: the controls that this doctor does not find enforced.
+not_enforced() { "$@" --json | field '" ".join(c["control"] for c in d["controls"] if c["status"] != "enforced")'; }
 main_pid() { systemctl show -P MainPID "$1"; }
 # running ID TEXT: the execution runs and has said so.
 running() { [[ $(supervisorctl output "$1") == *"$2"* ]]; }
