@@ -40,8 +40,9 @@ use crate::store::writer::{Reply, Write, Writer};
 /// takes some tens of megabytes at the most.
 pub const MAX_FINISHED_PER_OWNER: u32 = 10_000;
 
-/// Executions removed by one call of [`Store::prune`], so that it doesn't hold up other writes.
-const PRUNED_AT_ONCE: u32 = 256;
+/// Executions removed by one call of [`Store::prune`], so that it doesn't hold up other writes:
+/// a millisecond or two.
+const PRUNED_AT_ONCE: u32 = 64;
 
 /// Writes that wait for the writer; whoever comes after waits for a place.
 const WRITE_QUEUE: usize = 1024;
@@ -161,7 +162,7 @@ impl Store {
     }
 
     /// Removes the records of finished executions that are older than the newest `keep` of their
-    /// owner, usually [`MAX_FINISHED_PER_OWNER`]; at most 256 a call. Gives their ids, so that the
+    /// owner, usually [`MAX_FINISHED_PER_OWNER`]; at most 64 a call. Gives their ids, so that the
     /// files can follow; an empty answer means that nothing is left to remove.
     pub async fn prune(&self, keep: u32) -> Result<Vec<ExecutionId>, StoreError> {
         let ids = self

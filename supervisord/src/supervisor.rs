@@ -141,7 +141,7 @@ pub struct Inner {
 
 /// After how many finished executions old records are retired. The bound on records is kept to
 /// within this number for each owner.
-const RETIRE_EVERY: u64 = 256;
+const RETIRE_EVERY: u64 = 64;
 
 /// The supervisor: one per daemon, shared by its front ends.
 #[derive(Clone)]

@@ -211,10 +211,16 @@ pub(super) fn superfluous(
     keep: u32,
     at_most: u32,
 ) -> Result<Vec<ExecutionId>, StoreError> {
-    // The inner select is answered from the index on owner alone; only rows beyond `keep` are read.
-    const SELECT: &str = "SELECT id FROM execution WHERE state = 'finished' AND seq IN \
-        (SELECT seq FROM (SELECT seq, row_number() OVER (PARTITION BY owner ORDER BY seq DESC) \
-        AS place FROM execution) WHERE place > :keep) ORDER BY seq LIMIT :at_most";
+    // Owner by owner from the index on owner alone, where the one at which the superfluous begin is
+    // found by walking over those that are kept; only rows beyond it are read.
+    const SELECT: &str = "WITH RECURSIVE named (one) AS (SELECT min(owner) FROM execution \
+        UNION ALL SELECT (SELECT min(owner) FROM execution WHERE owner > one) FROM named \
+        WHERE one IS NOT NULL) \
+        SELECT old.id FROM named CROSS JOIN execution AS old \
+        WHERE old.owner = named.one AND old.state = 'finished' \
+        AND old.seq <= (SELECT kept.seq FROM execution AS kept WHERE kept.owner = named.one \
+        ORDER BY kept.seq DESC LIMIT 1 OFFSET :keep) \
+        ORDER BY old.seq LIMIT :at_most";
     let failed = |source| database("look for old executions", source);
     let mut select = connection.prepare_cached(SELECT).map_err(failed)?;
     let rows = select
