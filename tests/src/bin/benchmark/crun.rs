@@ -17,6 +17,9 @@ use crate::peer::{Peer, command};
 /// gives to nobody by default.
 const IDS: (u32, u32) = (2_000_000_000, 65_536);
 
+/// It makes the cgroup itself, as ours does.
+const MANAGER: &str = "--cgroup-manager=cgroupfs";
+
 /// Makes the bundles in a scratch directory.
 ///
 /// # Errors
@@ -36,7 +39,8 @@ pub fn crun(scratch: &Path, environment: &Environment) -> Result<Peer, String> {
         let name = format!("benchmark-{}-{number}", std::process::id());
         let bundle = bundle(&scratch, program);
         let (root, bundle) = (state.to_string_lossy(), bundle.to_string_lossy());
-        let run = command(&["crun", "--root", &root, "run", "--bundle", &bundle, &name]);
+        let run = ["crun", MANAGER, "--root", &root, "run", "--bundle", &bundle, &name];
+        let run = command(&run);
         let end = command(&["crun", "--root", &root, "kill", &name, "KILL"]);
         (run, Some(end))
     });

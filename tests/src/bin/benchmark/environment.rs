@@ -29,7 +29,14 @@ impl Environment {
             |path: &str| fs::read_to_string(path).map_err(Failure::of(format!("read {path}")));
         let load = read("/proc/loadavg")?;
         let own = fs::metadata("/proc/self").map_err(Failure::of("look at /proc/self"))?;
-        let versions = ["bwrap", "crun", "/usr/bin/python3"];
+        let versions = [
+            ("bwrap", "--version"),
+            ("crun", "--version"),
+            ("/usr/bin/python3", "--version"),
+            ("squid", "--version"),
+            ("tinyproxy", "-v"),
+            ("mitmdump", "--version"),
+        ];
         Ok(Self {
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             cores: available_parallelism().map_err(Failure::of("count processors"))?.get(),
@@ -58,8 +65,8 @@ impl Environment {
     }
 }
 
-/// The first line of what a program says to `--version`.
-fn version(program: &str) -> Option<String> {
-    let output = Command::new(program).arg("--version").output().ok()?;
+/// The first line of what a program says to this option.
+fn version((program, option): (&str, &str)) -> Option<String> {
+    let output = Command::new(program).arg(option).output().ok()?;
     String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
 }

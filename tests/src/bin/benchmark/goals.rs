@@ -6,21 +6,29 @@ use crate::report::{Results, number};
 use crate::throughput::{Slice, rate};
 
 /// A number and its bound.
-struct Goal {
-    words: &'static str,
-    value: Option<f64>,
-    bound: Bound,
+#[derive(Debug)]
+pub struct Goal {
+    /// What it is about.
+    pub words: &'static str,
+    /// What was measured, if it was.
+    pub value: Option<f64>,
+    /// What it should be.
+    pub bound: Bound,
 }
 
-enum Bound {
+/// How large a number should be.
+#[derive(Debug)]
+pub enum Bound {
+    /// So large or smaller.
     AtMost(f64),
+    /// So large or larger.
     AtLeast(f64),
 }
 
 /// Prints a line for each goal.
-pub fn print(results: &Results) {
+pub fn print(goals: impl IntoIterator<Item = Goal>) {
     println!();
-    for goal in goals(results) {
+    for goal in goals {
         let (sign, bound, met) = match goal.bound {
             Bound::AtMost(bound) => ("at most", bound, goal.value.map(|value| value <= bound)),
             Bound::AtLeast(bound) => ("at least", bound, goal.value.map(|value| value >= bound)),
@@ -35,7 +43,8 @@ pub fn print(results: &Results) {
     }
 }
 
-fn goals(results: &Results) -> [Goal; 5] {
+/// The goals of executions.
+pub fn of_executions(results: &Results) -> [Goal; 5] {
     let p50 = |who| results.time(Program::True, who, 0.5);
     let rate_of = |who| results.rate(8, who);
     let ours = results.memory.get(&Who::Ours);

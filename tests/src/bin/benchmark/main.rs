@@ -1,7 +1,9 @@
-//! What a sandbox costs, against bubblewrap, crun and the bare program, measured in one run.
+//! What a sandbox costs, against bubblewrap, crun and the bare program, and what its way out costs,
+//! against squid, tinyproxy and mitmproxy, measured in one run.
 //!
 //! `cargo build --release`, then
-//! `cargo run --release -p supervisor-tests --bin benchmark -- [--quick] [--json FILE]`.
+//! `cargo run --release -p supervisor-tests --bin benchmark -- [--quick] [--only executions|egress]
+//! [--json FILE]`.
 //! It asserts nothing: goals are printed as met or not met. Contestants take turns in an order that
 //! changes every round, so that noise, and what one leaves to the kernel to clean up, hits all alike.
 
@@ -9,9 +11,11 @@ mod arguments;
 mod client;
 mod contestant;
 mod crun;
+mod egress;
 mod environment;
 mod failure;
 mod goals;
+mod hierarchy;
 mod latency;
 mod layout;
 mod memory;
@@ -26,6 +30,7 @@ mod turns;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::arguments::Arguments;
@@ -47,14 +52,43 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Failure> {
     let Some(arguments) = Arguments::read(std::env::args().skip(1))? else { return Ok(()) };
     let environment = Environment::look()?;
+    environment.print();
     // A container's root is another account on the host and has to get past this directory.
     let scratch = tempfile::Builder::new().permissions(Permissions::from_mode(0o711)).tempdir();
     let scratch = scratch.map_err(Failure::of("make a temporary directory"))?;
+    let egress = match arguments.egress {
+        true => Some(egress::measure(&arguments, &environment, scratch.path())?),
+        false => None,
+    };
+    let executions = match arguments.executions {
+        true => Some(measure_executions(&arguments, &environment, scratch.path())?),
+        false => None,
+    };
+    if let Some(results) = &executions {
+        report::print(results);
+    }
+    if let Some(results) = &egress {
+        egress::report::print(results);
+    }
+    goals::print(executions.iter().flat_map(goals::of_executions));
+    goals::print(egress.iter().flat_map(egress::report::goals));
+    if let Some(path) = &arguments.json {
+        raw::write(path, &environment, executions.as_ref(), egress.as_ref())?;
+    }
+    Ok(())
+}
+
+fn measure_executions(
+    arguments: &Arguments,
+    environment: &Environment,
+    scratch: &Path,
+) -> Result<Results, Failure> {
     let ours = supervisor::Supervisor::start()?;
+    hierarchy::show_version_2_alone(environment)?;
     let candidates = [
         (Who::Bare, Ok(peer::bare())),
         (Who::Bubblewrap, peer::bubblewrap()),
-        (Who::Crun, crun::crun(scratch.path(), &environment)),
+        (Who::Crun, crun::crun(scratch, environment)),
     ];
     let mut absent = Vec::new();
     let mut contestants: Vec<(Who, &dyn Contestant)> = Vec::new();
@@ -65,20 +99,15 @@ fn run() -> Result<(), Failure> {
         }
     }
     contestants.push((Who::Ours, &ours));
-    environment.print();
     // Memory first: a daemon that has been busy has room for a few more without growing.
-    let memory = memory::measure(&contestants, &environment)?;
+    let memory = memory::measure(&contestants, environment)?;
     let results = Results {
         absent,
         memory,
-        latency: latency::measure(&contestants, &arguments)?,
-        throughput: throughput::measure(&contestants, &arguments)?,
-        sustained: throughput::sustain(&ours, &arguments)?,
+        latency: latency::measure(&contestants, arguments)?,
+        throughput: throughput::measure(&contestants, arguments)?,
+        sustained: throughput::sustain(&ours, arguments)?,
     };
-    report::print(&results);
-    goals::print(&results);
-    if let Some(path) = &arguments.json {
-        raw::write(path, &environment, &results)?;
-    }
-    ours.end()
+    ours.end()?;
+    Ok(results)
 }

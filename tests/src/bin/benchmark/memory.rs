@@ -103,7 +103,7 @@ fn name(process: u32) -> Option<String> {
 }
 
 /// The sum of their sizes in KiB.
-fn sum(processes: &[u32]) -> Result<f64, Failure> {
+pub fn sum(processes: &[u32]) -> Result<f64, Failure> {
     let mut sum = 0.0;
     for process in processes {
         let path = format!("/proc/{process}/smaps_rollup");

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::egress;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::report::Results;
@@ -12,12 +13,28 @@ use crate::statistics::milliseconds;
 use crate::throughput::Slice;
 
 /// Writes the file.
-pub fn write(path: &Path, environment: &Environment, results: &Results) -> Result<(), Failure> {
-    let text = format!("{:#}\n", document(environment, results));
+pub fn write(
+    path: &Path,
+    environment: &Environment,
+    results: Option<&Results>,
+    egress: Option<&egress::Results>,
+) -> Result<(), Failure> {
+    let document = json!({
+        "environment": {
+            "kernel": environment.kernel,
+            "cores": environment.cores,
+            "load": environment.load,
+            "root": environment.is_root,
+            "versions": environment.versions,
+        },
+        "executions": results.map(executions),
+        "egress": egress.map(egress::report::raw),
+    });
+    let text = format!("{document:#}\n");
     fs::write(path, text).map_err(Failure::of(format!("write {}", path.display())))
 }
 
-fn document(environment: &Environment, results: &Results) -> Value {
+fn executions(results: &Results) -> Value {
     let absent = results.absent.iter().map(|(who, why)| (who.to_string(), json!(why)));
     let latency: Vec<Value> = results
         .latency
@@ -39,13 +56,6 @@ fn document(environment: &Environment, results: &Results) -> Value {
         (who.to_string(), cost)
     });
     json!({
-        "environment": {
-            "kernel": environment.kernel,
-            "cores": environment.cores,
-            "load": environment.load,
-            "root": environment.is_root,
-            "versions": environment.versions,
-        },
         "absent": absent.collect::<Map<_, _>>(),
         "latency": latency,
         "throughput": throughput,

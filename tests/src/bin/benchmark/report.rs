@@ -125,6 +125,7 @@ pub fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
 }
 
-fn ratio(own: Option<f64>, peer: Option<f64>) -> String {
+/// One number against another.
+pub fn ratio(own: Option<f64>, peer: Option<f64>) -> String {
     number(own.zip(peer).map(|(own, peer)| own / peer), 2)
 }
