@@ -165,7 +165,7 @@ pub struct SubmitOptions {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct StandaloneOptions {
     /// Start a private supervisor for this one call (SUPERVISORD_BIN, else the supervisord beside
-    /// this program); --socket is not used
+    /// this program); --socket is not used, and a policy for packages is told what `policy hosts` says
     #[arg(long)]
     pub standalone: bool,
     /// Have it refuse what this host can't enforce; without this it takes the nearest weaker control

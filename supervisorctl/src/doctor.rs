@@ -16,7 +16,7 @@ pub async fn doctor(options: &DoctorOptions, global: &GlobalOptions) -> Result<u
         return show(&Client::new(global.socket.clone()).doctor().await?, global);
     }
     let mut interrupts = Interrupts::install()?;
-    let private = Standalone::start(options.standalone, &mut interrupts).await?;
+    let private = Standalone::start(options.standalone, None, &mut interrupts).await?;
     let report = tokio::select! {
         report = private.client().doctor() => report,
         () = interrupts.next() => Err(Failure::Interrupted("interrupted".to_owned())),

@@ -1,6 +1,6 @@
 //! `policy`: the policy crate at work without the daemon, on the files that the operator names.
 
-mod clients;
+pub mod clients;
 mod diff;
 mod explain;
 mod files;

@@ -13,6 +13,7 @@ use crate::cli::{GlobalOptions, RunOptions, Selection};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
+use crate::policy::clients;
 use crate::reader::OutputReader;
 use crate::report::Report;
 use crate::save::Destination;
@@ -36,9 +37,13 @@ pub async fn run(options: &RunOptions, global: &GlobalOptions) -> Result<u8, Fai
     let directory = options.artifacts_to.clone();
     let destination =
         directory.map(|path| Destination::create_or_open(path, options.force)).transpose()?;
+    let clients = match options.standalone.standalone {
+        true => clients::of_builtin(request.policy.as_deref())?,
+        false => None, // a daemon has its own configuration
+    };
     let mut interrupts = Interrupts::install()?;
     let (report, ended) = if options.standalone.standalone {
-        let private = Standalone::start(options.standalone, &mut interrupts).await?;
+        let private = Standalone::start(options.standalone, clients, &mut interrupts).await?;
         let attendance = Attendance { client: private.client(), options, global };
         let report = attendance.attend(&request, destination.as_ref(), &mut interrupts).await;
         (report, private.end().await)

@@ -56,12 +56,14 @@ struct Running {
 }
 
 impl Standalone {
-    /// Starts it and waits until it listens.
+    /// Starts it and waits until it listens. `clients` is what this host's package clients have
+    /// answered, where the policy asks: it has no file of it, and they are asked as who we are.
     pub async fn start(
         options: StandaloneOptions,
+        clients: Option<String>,
         interrupts: &mut Interrupts,
     ) -> Result<Self, Failure> {
-        let mut running = Running::spawn(&program()?, options)?;
+        let mut running = Running::spawn(&program()?, options, clients)?;
         let ready = tokio::select! {
             line = time::timeout(START_PATIENCE, running.first_line()) => line,
             () = interrupts.next() => {
@@ -98,11 +100,16 @@ impl Standalone {
 }
 
 impl Running {
-    fn spawn(program: &Path, options: StandaloneOptions) -> Result<Self, Failure> {
+    fn spawn(
+        program: &Path,
+        options: StandaloneOptions,
+        clients: Option<String>,
+    ) -> Result<Self, Failure> {
         let shown = program.display();
         let mut child = Command::new(program)
             .arg("--standalone")
             .args(options.strict.then_some("--strict"))
+            .args(clients.map(|answers| format!("--clients={answers}")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

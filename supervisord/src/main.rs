@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use supervisord::{service, standalone};
 
-const USAGE: &str = "usage: supervisord --config FILE | supervisord --standalone [--strict]";
+const USAGE: &str =
+    "usage: supervisord --config FILE | supervisord --standalone [--strict] [--clients=TEXT]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -19,13 +20,9 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         ["--config", path] => service::run(Path::new(path)),
-        ["--standalone"] => return standalone(false),
-        ["--standalone", "--strict"] => return standalone(true),
+        ["--standalone", options @ ..] => return standalone(options),
         ["--standalone-daemon", arguments @ ..] => service::run_standalone(arguments),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(64); // EX_USAGE (sysexits.h)
-        }
+        _ => return misused(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,8 +33,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn standalone(strict: bool) -> ExitCode {
-    match standalone::run(strict) {
+fn misused() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(64) // EX_USAGE (sysexits.h)
+}
+
+fn standalone(options: &[&str]) -> ExitCode {
+    let (strict, options) = match options {
+        ["--strict", rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let clients = match options {
+        [] => Some(""),
+        [clients] => clients.strip_prefix("--clients="),
+        _ => None,
+    };
+    let Some(clients) = clients else { return misused() };
+    match standalone::run(strict, clients) {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE, // whoever failed has said why
         Err(error) => {

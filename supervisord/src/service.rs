@@ -118,9 +118,10 @@ pub fn run(path: &Path) -> Result<(), Failure> {
 }
 
 /// Runs the daemon of a standalone supervisor: `arguments` are the directory, the uid, whether the
-/// mode is strict, and the numbers of the two descriptors that were left open.
+/// mode is strict, what the host's package clients answered, and the numbers of the two descriptors that
+/// were left open.
 pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
-    let [directory, uid, strict, listener, launcher] = arguments else {
+    let [directory, uid, strict, clients, listener, launcher] = arguments else {
         return Err("this command line is supervisord's own".into());
     };
     let listener = UnixListener::from(supervisor_sys::take_inherited(listener.parse()?)?);
@@ -137,7 +138,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     confine::harden()?;
     confine::restrict()?;
     let mode = if strict.parse()? { Mode::Strict } else { Mode::BestEffort };
-    let settings = Settings::builtin(mode)?;
+    let settings = Settings::builtin(mode, clients)?;
     let state = PathBuf::from(confine::STATE);
     let ready = format!("ready {directory}/api.sock");
     let parts = Parts {

@@ -120,10 +120,14 @@ impl SettingsError {
 }
 
 impl Settings {
-    /// The settings of a standalone supervisor, which has no files.
-    pub fn builtin(mode: Mode) -> Result<Self, SettingsError> {
-        let policies = PolicySet::builtin()
-            .map_err(|error| SettingsError::because("can't use the built-in policies", error))?;
+    /// The settings of a standalone supervisor, which has no files; `clients` is what a file of that name
+    /// would say.
+    pub fn builtin(mode: Mode, clients: &str) -> Result<Self, SettingsError> {
+        let failed = |error| SettingsError::because("can't use the built-in policies", error);
+        let clients = ClientOrigins::load(CLIENTS, clients).map_err(failed)?;
+        let floor = Floor::builtin().map_err(failed)?;
+        let policies = PolicySet::load_for_clients(PolicySet::builtin_files(), floor, &clients)
+            .map_err(failed)?;
         let generation = generation(1, policies, &Config { mode, ..Config::default() })?;
         Ok(Self::of(None, generation))
     }

@@ -22,8 +22,9 @@ use nix::unistd::{getegid, geteuid, setsid};
 use supervisor_launch::{BLOCK_LOCKS, BLOCKS, first_id};
 use supervisor_sys::{close_on_exec_from, keep_on_exec, lock_first_free, random_bits};
 
-/// Runs the launcher and the daemon, and cleans up after them.
-pub fn run(strict: bool) -> io::Result<ExitStatus> {
+/// Runs the launcher and the daemon, and cleans up after them. `clients` are the answers of the host's
+/// package clients (`supervisorctl policy hosts`), for the daemon to read.
+pub fn run(strict: bool, clients: &str) -> io::Result<ExitStatus> {
     // Whatever else the caller had open is neither the launcher's nor the daemon's.
     close_on_exec_from(3)?;
     leave_the_terminal()?;
@@ -32,7 +33,7 @@ pub fn run(strict: bool) -> io::Result<ExitStatus> {
     // The launcher's alone. What is in it never has a name, so it is empty at the end too.
     let workspaces = directory.with_extension("workspaces");
     let made = DirBuilder::new().mode(0o700).create(&workspaces);
-    let status = made.and_then(|()| run_in(&directory, &workspaces, &ids, strict));
+    let status = made.and_then(|()| run_in(&directory, &workspaces, &ids, (strict, clients)));
     let removed = fs::remove_dir_all(&directory).and(fs::remove_dir_all(&workspaces));
     let status = status?;
     removed.map(|()| status)
@@ -88,14 +89,14 @@ fn run_in(
     directory: &Path,
     workspaces: &Path,
     ids: &DaemonIds,
-    strict: bool,
+    words: (bool, &str),
 ) -> io::Result<ExitStatus> {
     let socket = directory.join("api.sock");
     let listener = UnixListener::bind(&socket)?;
     lchown(socket, Some(ids.uid), Some(ids.gid))?;
     lchown(directory, Some(ids.uid), Some(ids.gid))?; // last: from here on it is the daemon's
     let (connection, mut launcher) = start_launcher(ids, directory, workspaces)?;
-    let daemon = start_daemon(directory, ids, strict, &listener, &connection);
+    let daemon = start_daemon(directory, ids, words, &listener, &connection);
     drop((listener, connection)); // or the launcher would not see the daemon go
     let status = daemon.and_then(|mut daemon| daemon.wait());
     let launcher = launcher.wait()?;
@@ -128,7 +129,7 @@ fn start_launcher(ids: &DaemonIds, disk: &Path, workspaces: &Path) -> io::Result
 fn start_daemon(
     directory: &Path,
     ids: &DaemonIds,
-    strict: bool,
+    (strict, clients): (bool, &str),
     listener: &UnixListener,
     launcher: &OwnedFd,
 ) -> io::Result<Child> {
@@ -137,7 +138,7 @@ fn start_daemon(
     Command::new(std::env::current_exe()?)
         .arg("--standalone-daemon")
         .arg(directory)
-        .args([ids.uid.to_string(), strict.to_string()])
+        .args([&ids.uid.to_string(), &strict.to_string(), clients])
         .args([listener.as_raw_fd().to_string(), launcher.as_raw_fd().to_string()])
         .env_clear()
         .current_dir("/")

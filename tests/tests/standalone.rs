@@ -161,3 +161,29 @@ fn without_user_namespaces_an_ordinary_user_is_told_the_control_and_the_remedy()
     }
     user.expect_nothing_left();
 }
+
+/// The one address that pip names here is documentation's, where nothing is; how far the proxy lets a
+/// program go towards it tells whether pip was asked.
+#[test]
+fn a_policy_for_packages_knows_what_the_package_clients_of_this_host_fetch_from() {
+    for user in CALLERS.map(Account::new) {
+        let script = "for last in 77 78; do
+                          exec 3<>/dev/tcp/127.0.0.1/3128
+                          printf 'CONNECT 192.0.2.%s:443 HTTP/1.1\\r\\nHost: 192.0.2.%s:443\\r\\n\\r\\n' \
+                              $last $last >&3
+                          read -r answer <&3; echo \"$last $answer\"
+                      done";
+        let words = ["run", "--standalone", "--policy", "package-install", "bash", "-c", script];
+        let mut command = user.supervisorctl(&words);
+        command
+            .env("PIP_INDEX_URL", "https://192.0.2.77/simple")
+            .env("PIP_CONFIG_FILE", "/dev/null");
+        let told = Told::of(command);
+        user.expect_nothing_left();
+        if is_refused_here(&user, &told) {
+            continue;
+        }
+        assert!(told.stdout.contains("77 HTTP/1.1 200"), "{told:?}");
+        assert!(told.stdout.contains("78 HTTP/1.1 403"), "{told:?}");
+    }
+}

@@ -4,7 +4,7 @@
 //!
 //! The programs run as whoever asks, without a shell, for a bounded time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use supervisor_policy::egress::{Client, ClientOrigins, Destination, Protocol};
+use supervisor_policy::PolicySet;
+use supervisor_policy::egress::{Client, ClientOrigins, Destination, Protocol, Rule};
 
 use crate::cli::{GlobalOptions, HostsOptions, PackageClient};
 use crate::console;
@@ -59,6 +60,26 @@ pub fn hosts(options: &HostsOptions, global: &GlobalOptions) -> Result<(), Failu
         return console::print_json(&each.collect::<BTreeMap<_, _>>());
     }
     console::print_bytes(origins.show().as_bytes())
+}
+
+/// What the clients answer that a built-in policy has rules for, as text for a private supervisor. None
+/// where there is nothing to ask.
+pub fn of_builtin(policy: Option<&str>) -> Result<Option<String>, Failure> {
+    let Some(policy) = policy else { return Ok(None) };
+    let builtin = PolicySet::builtin()
+        .map_err(|error| Failure::Negative(format!("can't use the built-in policies: {error}")))?;
+    let rules = builtin.resolve(policy).map(|found| found.egress().rules()).unwrap_or_default();
+    let named: BTreeSet<Client> = rules.iter().filter_map(Rule::client).collect();
+    if named.is_empty() {
+        return Ok(None);
+    }
+    let mut origins = ClientOrigins::default();
+    for client in named {
+        for (protocol, destination) in ask(client).iter().filter_map(|url| origin(url)) {
+            origins.insert(client, protocol, destination);
+        }
+    }
+    Ok(Some(origins.show()))
 }
 
 fn of(client: PackageClient) -> Client {

@@ -87,6 +87,6 @@ fn a_refused_reload_names_the_file_and_the_place() {
 
 #[test]
 fn a_standalone_supervisor_has_nothing_to_reload() {
-    let settings = Settings::builtin(Mode::BestEffort).unwrap();
+    let settings = Settings::builtin(Mode::BestEffort, "").unwrap();
     assert!(settings.reload(|_| Ok(()), |_| ()).is_err());
 }
