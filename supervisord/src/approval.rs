@@ -8,9 +8,8 @@
 //! ```
 //!
 //! An answer is bound to the exact request: the digest covers execution, rule, protocol, host, port,
-//! method, path, WebSocket, and the body by its digest where that is known, else by its declared length.
-//! A body of which only the length is known can be another one each time, so such an answer is good once. The same request asked again gets the same answer as long as it is good. Questions
-//! and answers are on disk before anybody acts on them and outlive the daemon; they end with their
+//! method, path, WebSocket, and the body by length and digest. The same request asked again gets the same
+//! answer as long as it is good. Questions and answers are on disk before anybody acts on them and outlive the daemon; they end with their
 //! execution. Whoever was waiting asks the policy again when the answer comes.
 
 mod changes;
@@ -166,12 +165,6 @@ impl Approvals {
         if !self.may_answer(caller, &approval) {
             let problem = "only administrators and operators answer, and nobody its own question";
             return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
-        }
-        let RequestAsked { method, body, body_sha256, .. } = &approval.request;
-        let unseen = method.is_some() && *body != Some(0) && body_sha256.is_none();
-        if times > 1 && unseen {
-            let problem = "nobody has seen the request's body, so it is approved once at a time";
-            return Err(ApiError::invalid("times", problem));
         }
         if approval.state != ApprovalState::Waiting || left_until(&approval.deadline).is_zero() {
             return Err(ApiError::new(ErrorCode::Conflict, "the question is answered or expired")

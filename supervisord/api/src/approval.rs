@@ -40,10 +40,10 @@ pub struct RequestAsked {
     /// Whether it asks for a WebSocket.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub websocket: bool,
-    /// The declared length of its body, in bytes.
+    /// The length of its body, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<u64>,
-    /// SHA-256 of its body in hexadecimal, where that is small enough to be read before it is asked for.
+    /// SHA-256 of its body in hexadecimal, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<String>,
 }

@@ -9,6 +9,7 @@ mod head;
 mod intent;
 mod outgoing;
 mod response;
+mod seen;
 mod serve;
 mod upgrade;
 mod violation;

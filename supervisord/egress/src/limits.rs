@@ -101,6 +101,16 @@ pub const MAX_PIPES: usize = 32;
 /// only when it has sent what it had.
 pub const MAX_SWALLOWED: u64 = 256 * 1024;
 
+/// Bytes of a body that a person is asked about, all of which is read before: what somebody can judge is
+/// shorter. At it: 413.
+pub const MAX_ASKED_BODY: usize = 256 * 1024;
+
+/// Such bodies that are held at once, 8 MiB of a session. At it: 403.
+pub const MAX_ASKED_BODIES: usize = 32;
+
+/// For such a body to arrive: 10 KiB a second.
+pub const ASKED_BODY_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Characters of the payload's own text that are repeated in an answer.
 pub const MAX_ECHO: usize = 200;
 

@@ -91,8 +91,10 @@ pub struct Question<'a> {
     pub target: &'a str,
     /// Whether it would become a WebSocket.
     pub websocket: bool,
-    /// Bytes of the body, where they are known.
+    /// Bytes of the body; none for plain TCP.
     pub body: Option<u64>,
+    /// SHA-256 of the body, where there is one.
+    pub body_sha256: Option<[u8; 32]>,
 }
 
 /// Why a request that had to be agreed to is refused.

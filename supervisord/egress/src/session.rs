@@ -42,6 +42,7 @@ pub struct Session {
     pub(crate) upstreams: Upstreams,
     pub(crate) running: Running,
     pub(crate) connections: Count,
+    pub(crate) asked_bodies: Count,
     policy: Arc<Resolved>,
     synthetic: Mutex<Synthetic>,
     refused_names: Mutex<HashMap<HostName, Instant>>,
@@ -81,6 +82,8 @@ pub struct Asked<'a> {
     pub target: &'a str,
     /// Bytes of the body, where they are known.
     pub body: Option<u64>,
+    /// SHA-256 of the body, where there is one.
+    pub body_sha256: Option<[u8; 32]>,
 }
 
 /// Where a program wanted to go when it dialled.
@@ -109,6 +112,7 @@ impl Session {
             seams,
             running: Running::default(),
             connections: Count::default(),
+            asked_bodies: Count::default(),
             policy,
             synthetic: Mutex::new(Synthetic::taken_over(taken_over)),
             refused_names: Mutex::default(),
@@ -182,7 +186,7 @@ impl Session {
             Verdict::Allow => decision.permit(),
             Verdict::Deny => decision.permit(),
             Verdict::Ask => {
-                let Asked { destination, protocol, method, target, body } = asked;
+                let Asked { destination, protocol, method, target, body, body_sha256 } = asked;
                 let question = Question {
                     identity: &self.identity,
                     decision: &decision,
@@ -192,6 +196,7 @@ impl Session {
                     target,
                     websocket,
                     body,
+                    body_sha256,
                 };
                 self.seams.recorder.record(Event::Decided(event.clone()));
                 match self.seams.approvals.ask(&question).await {

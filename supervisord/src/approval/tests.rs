@@ -154,19 +154,6 @@ async fn an_answer_for_several_times_is_good_for_so_many_and_over_a_restart() {
 }
 
 #[tokio::test]
-async fn a_request_whose_body_nobody_has_seen_is_approved_once_at_a_time() {
-    let house = House::open();
-    let asked = house.ask(question("/a"));
-    let id = house.waiting().await.id;
-    let twice = AnswerRequest { approve: true, times: Some(2) };
-    let refused = house.approvals.answer(&ADMIN, id, twice).await.unwrap_err();
-    assert_eq!(refused.field.as_deref(), Some("times"));
-    let once = AnswerRequest { approve: true, times: None };
-    house.approvals.answer(&ADMIN, id, once).await.unwrap();
-    assert_eq!(asked.await.unwrap(), Answer::Approved { id, by: 0 });
-}
-
-#[tokio::test]
 async fn a_question_that_was_waiting_can_be_answered_after_a_restart() {
     let house = House::open();
     let asked = house.ask(question("/a"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use supervisor_api::RequestAsked;
+use supervisor_api::{Digest32, RequestAsked};
 use supervisor_egress::credential::Pending;
 use supervisor_egress::{Declined, Question};
 use supervisor_policy::egress::{Ask, Protocol, Verdict};
@@ -66,7 +66,7 @@ impl Approvals {
                 path: text(question.target),
                 websocket: question.websocket,
                 body: question.body,
-                body_sha256: None,
+                body_sha256: question.body_sha256.map(|digest| Digest32(digest).to_string()),
             },
             deadline: DEADLINE,
         };

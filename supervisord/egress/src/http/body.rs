@@ -153,7 +153,7 @@ impl Sending {
             (None, Some(trailers)) => fields::size(trailers),
             (None, None) => 0,
         };
-        self.meter.send(length).map_err(|overdrawn| overdrawn_body(&overdrawn.0))
+        self.meter.send(length).map_err(|left| overdrawn(&left.0))
     }
 }
 
@@ -335,7 +335,8 @@ pub fn body_too_large() -> Refused {
     )
 }
 
-fn overdrawn_body(cause: &str) -> Refused {
+/// The refusal of a body that a budget does not suffice for.
+pub fn overdrawn(cause: &str) -> Refused {
     Refused::overdrawn(cause, "Send less, or ask for a larger budget.")
 }
 

@@ -12,13 +12,14 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use sha2::{Digest, Sha256};
-use supervisor_policy::egress::{Ask, Destination, Permit, Protocol};
+use supervisor_policy::egress::{Ask, Destination, Permit, Protocol, Verdict};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::body::{self, Answer, Exchange, Fault, Received, Receiving, Sending};
 use super::intent::{Via, intent};
 use super::outgoing::Outgoing;
+use super::seen::Seen;
 use super::upgrade::{Upgrade, upgrade};
 use super::websocket::WebSocket;
 use super::{fields, response, wire};
@@ -60,6 +61,8 @@ struct Permitted {
     /// The version of HTTP that the payload speaks; the upstream is offered the same.
     version: Version,
     bindings: Vec<Binding>,
+    /// The body, where a person was asked about it.
+    seen: Option<Seen>,
 }
 
 /// A response that may be passed on.
@@ -177,12 +180,22 @@ impl Conversation {
             body: length,
         };
         let decision = session.egress().request(&ask);
+        let seen = match decision.verdict() {
+            Verdict::Ask if !request.body().is_end_stream() => {
+                let read = Seen::read(session, request.body_mut()).await;
+                Some(read.inspect_err(|refused| session.refuse(number, subject(), refused))?)
+            }
+            _ => None,
+        };
+        let read = seen.as_ref().map(|seen| u64::try_from(seen.bytes.len()).unwrap_or(u64::MAX));
+        let length = read.or(length);
         let asked = Asked {
             destination: &destination,
             protocol,
             method: &method,
             target: &target,
             body: length,
+            body_sha256: seen.as_ref().map(Seen::sha256),
         };
         let permit = session.permit(number, decision, subject(), asked).await?;
         let known =
@@ -205,6 +218,7 @@ impl Conversation {
             meter: Arc::new(meter),
             websocket,
             version: request.version(),
+            seen,
         })
     }
 
@@ -267,11 +281,19 @@ impl Conversation {
         incoming: Incoming,
         fault: &Fault,
     ) -> Result<(Outgoing, BodyDigest), Refused> {
+        let limits = &self.session.shared.limits;
+        let most = permitted.permit.max_body().unwrap_or(limits.request_body);
+        if let Some(seen) = &permitted.seen {
+            if u64::try_from(seen.bytes.len()).is_ok_and(|length| length > most) {
+                return Err(body::body_too_large());
+            }
+            permitted.meter.send(seen.bytes.len()).map_err(|left| body::overdrawn(&left.0))?;
+            let digest = BodyDigest::Sha256(seen.sha256());
+            return Ok((Outgoing::Collected(seen.bytes.clone()), digest));
+        }
         if incoming.is_end_stream() {
             return Ok((Outgoing::None, BodyDigest::Empty));
         }
-        let limits = &self.session.shared.limits;
-        let most = permitted.permit.max_body().unwrap_or(limits.request_body);
         if length(&incoming).is_some_and(|length| length > most) {
             return Err(body::body_too_large());
         }

@@ -1,11 +1,13 @@
 //! A refusal can be acted on, and is nobody else's.
 
+use crate::seams::AGREED;
 use crate::world::World;
 
 const RULES: &str = "[[egress]]\nname = \"up\"\nhosts = [\"up.test\"]\nmethods = [\"GET\", \"POST\"]\n\
                      paths = [\"/ok\", \"/digest\", \"/public/**\"]\nprotocols = [\"http\", \"https\"]\n\
                      addresses = [\"203.0.113.0/24\"]\nmax_body = \"1 KiB\"\n\
                      [[egress]]\nname = \"people\"\nhosts = [\"other.test\"]\nverdict = \"ask\"\n\
+                     methods = [\"GET\", \"POST\"]\n\
                      addresses = [\"203.0.113.0/24\"]\n";
 
 #[test]
@@ -114,4 +116,29 @@ fn an_upstream_whose_certificate_does_not_hold_gets_no_request() {
         );
     }
     assert_eq!(world.seen.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn a_person_agrees_to_a_body_and_to_no_other() {
+    let world = World::new(RULES);
+    let send = |version: &str, body: &str, chunked: &str| {
+        let path = world.directory().join("body");
+        std::fs::write(&path, body).unwrap();
+        let body = format!("@{}", path.display());
+        world.curl(&[version, "-H", chunked, "--data-binary", &body, "https://other.test/echo"])
+    };
+    let large = "x".repeat(300 << 10);
+    for version in ["--http1.1", "--http2"] {
+        // curl sends a length without the field, and none with it.
+        for chunked in ["X-Nothing: x", "Transfer-Encoding: chunked"] {
+            let heard = send(version, AGREED, chunked);
+            assert_eq!((heard.code(), heard.body()), (200, AGREED), "{version} {chunked}");
+            let heard = send(version, "pleasf", chunked);
+            assert_eq!(heard.code(), 403, "{version} {chunked}: {heard:?}");
+            assert_eq!(heard.problem()["code"], "approval_timed_out");
+            let heard = send(version, &large, chunked);
+            assert_eq!(heard.code(), 413, "{version} {chunked}: {heard:?}");
+            assert_eq!(heard.problem()["code"], "body_too_large_to_ask");
+        }
+    }
 }
