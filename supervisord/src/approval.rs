@@ -27,7 +27,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, ApprovalState, ErrorCode,
-    ExecutionId, RequestAsked,
+    ExecutionId,
 };
 use supervisor_sys::random_bits;
 use tokio::sync::{Mutex, broadcast};

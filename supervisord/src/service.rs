@@ -18,7 +18,7 @@ use supervisor_egress::Shared;
 use supervisor_launch::VERSION;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
@@ -221,7 +221,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         admission: Admission::new(first.bounds),
         live: LiveSet::default(),
         sessions: SessionSet::default(),
-        archives: Arc::new(Semaphore::new(session::ARCHIVES)),
+        archives: session::Archives::default(),
         places,
         settings,
         roles: roles.clone(),

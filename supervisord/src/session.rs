@@ -9,6 +9,7 @@
 //! The workspace is made before the record and removed before it, so after a crash a workspace without a
 //! record is one that nobody was told of, and a record without a workspace one whose removal had begun.
 
+mod archives;
 mod expiry;
 mod files;
 mod operations;
@@ -17,8 +18,9 @@ mod recovery;
 mod set;
 mod transfer;
 
+pub use archives::Archives;
 pub use expiry::watch;
 pub use record::Record;
 pub use recovery::recover;
 pub use set::{Kept, SessionSet, Use};
-pub use transfer::{ARCHIVES, Unpacking, Upload};
+pub use transfer::{Packing, Piece, Unpacking, Upload};

@@ -17,7 +17,7 @@ use supervisor_api::{
 use supervisor_egress::Shared;
 use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -39,7 +39,7 @@ use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::plan::{self, Plan};
 use crate::recovery;
-use crate::session::{Kept, SessionSet};
+use crate::session::{Archives, Kept, SessionSet};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::top::Readings;
@@ -117,8 +117,8 @@ pub struct Inner {
     pub places: Arc<Places>,
     /// What callers keep over several executions.
     pub sessions: SessionSet,
-    /// Permits to pack or unpack an archive.
-    pub archives: Arc<Semaphore>,
+    /// What is being packed and unpacked.
+    pub archives: Archives,
     /// What may be asked for, by the configuration and the policies in force.
     pub settings: Settings,
     /// Who is an administrator.

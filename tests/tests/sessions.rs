@@ -6,8 +6,10 @@
     reason = "a test that panics is a test that fails"
 )]
 
+use std::time::{Duration, Instant};
+
 use supervisor_api::{ErrorCode, Session, SessionId, SubmitRequest};
-use supervisor_tests::{AGENT, Client, OTHER_AGENT, World, bash};
+use supervisor_tests::{AGENT, Client, OTHER_AGENT, World, bash, until_true};
 
 fn open(client: &Client) -> SessionId {
     let reply = client.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
@@ -93,4 +95,47 @@ fn links_in_a_workspace_lead_nowhere_and_paths_stay_inside() {
         }
     }
     assert!(status(&agent, "DELETE", &format!("/v1/sessions/{id}"), None).0 < 300);
+}
+
+#[test]
+fn a_caller_that_dawdles_over_an_archive_holds_up_neither_the_end_of_its_session_nor_others() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let [unread, trickled, third] = [(); 3].map(|()| open(&agent));
+    agent.run(&within(unread, "head -c 16M /dev/zero > big")).expect_exit(0);
+    let archive = |id: SessionId| format!("/v1/sessions/{id}/archive");
+    let mut reader = agent.connect().expect("a connection");
+    reader.request("GET", &archive(unread), None).expect("sent");
+    let begun = reader.head().expect("a head");
+    assert_eq!(begun.status, 200);
+    let mut writer = agent.connect().expect("a connection");
+    let head = format!(
+        "PUT {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n",
+        archive(trickled)
+    );
+    writer.send(head.as_bytes()).expect("sent");
+    writer.send(b"not much").expect("sent");
+    // Which is under way once there is no place for another one.
+    until_true("an archive is unpacked", || {
+        status(&agent, "GET", &archive(trickled), None).0 == 429
+    });
+    assert_eq!(status(&agent, "GET", &archive(third), None).0, 429, "two of one uid's");
+    let other = world.agent(OTHER_AGENT);
+    assert_eq!(status(&other, "GET", &archive(open(&other)), None).0, 200);
+    let begin = Instant::now();
+    for id in [unread, trickled] {
+        let closed = status(&agent, "DELETE", &format!("/v1/sessions/{id}"), None);
+        assert!(closed.0 < 300, "{closed:?}");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    let cut = loop {
+        match reader.piece(&begun) {
+            Ok(Some(_)) => {}
+            other => break other,
+        }
+    };
+    assert!(cut.is_err(), "an archive that was cut looks whole");
+    writer.send(b"more").expect("sent");
+    assert_eq!(writer.reply().expect("an answer").problem().code, ErrorCode::Conflict);
+    assert_eq!(status(&agent, "GET", &archive(third), None).0, 200);
 }

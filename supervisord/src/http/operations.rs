@@ -14,10 +14,9 @@ use supervisor_api::{
     MakeDirectory, MoveFile, OutputChunk, Reloaded, Session, SessionId, SessionList, SubmitRequest,
     Top, UnpackReport,
 };
-use tokio::sync::mpsc;
 
 use crate::approval::Changes;
-use crate::session::{Unpacking, Upload};
+use crate::session::{Packing, Unpacking, Upload};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, OutputReader, Supervisor};
 
 /// Output, chunk by chunk.
@@ -235,7 +234,7 @@ pub trait Operations: Send + Sync + 'static {
         &self,
         caller: &Caller,
         id: SessionId,
-    ) -> impl Future<Output = Result<mpsc::Receiver<io::Result<Bytes>>, ApiError>> + Send;
+    ) -> impl Future<Output = Result<Packing, ApiError>> + Send;
 
     /// Begins to unpack an archive.
     fn begin_unpacking(
@@ -493,11 +492,7 @@ impl Operations for Supervisor {
         Supervisor::move_file(self, caller, id, request).await
     }
 
-    async fn pack_session(
-        &self,
-        caller: &Caller,
-        id: SessionId,
-    ) -> Result<mpsc::Receiver<io::Result<Bytes>>, ApiError> {
+    async fn pack_session(&self, caller: &Caller, id: SessionId) -> Result<Packing, ApiError> {
         Supervisor::pack_session(self, caller, id).await
     }
 

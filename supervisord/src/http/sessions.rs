@@ -113,7 +113,7 @@ pub async fn move_file<O: Operations>(call: Call<O>) -> Result<Response<Body>, P
 pub async fn pack<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     let pieces = call.front.operations.pack_session(&call.caller, call.session()).await?;
     let body = streaming::unfold(pieces, |mut pieces| async move {
-        pieces.recv().await.transpose().map(|piece| piece.map(|piece| (piece, pieces)))
+        Ok(pieces.next().await?.map(|piece| (piece, pieces)))
     });
     Ok(with_type(StatusCode::OK, TAR, body))
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use supervisor_api::{
@@ -10,6 +11,7 @@ use supervisor_api::{
 };
 use supervisor_sys::random_bits;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use super::record::{MAX_TIME_TO_LIVE, Record, TIME_TO_LIVE};
 use super::set::{Kept, Use};
@@ -17,8 +19,11 @@ use crate::budget::Account;
 use crate::clock;
 use crate::outcome;
 use crate::plan;
-use crate::supervisor::{Caller, Role, Supervisor, from_store, internal, policy, reference};
+use crate::supervisor::{Caller, Inner, Role, Supervisor, from_store, internal, policy, reference};
 use crate::workspace;
+
+/// How long to wait before the record of a session that is gone is removed again.
+const REMOVE_AGAIN: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// Makes a session with a workspace of its own.
@@ -140,10 +145,21 @@ impl Supervisor {
             session.reopen();
             return Err(internal(error));
         }
-        inner.store.remove_session(id).await.map_err(|error| from_store(&error))?;
-        inner.sessions.remove(id);
-        inner.budgets.forget(&Account::Session(id));
-        Ok(())
+        let removed = inner.store.remove_session(id).await;
+        if let Err(error) = &removed {
+            // Its workspace is gone, so there is no way back.
+            tracing::error!(%error, session = %id, "a session's record is not gone");
+            let inner = inner.clone();
+            tokio::spawn(async move {
+                while inner.store.remove_session(id).await.is_err() {
+                    sleep(REMOVE_AGAIN).await;
+                }
+                forget(&inner, id);
+            });
+        } else {
+            forget(inner, id);
+        }
+        removed.map_err(|error| from_store(&error))
     }
 
     /// A session of the caller's own, to run in. Administrators see everybody's, and run nothing in them:
@@ -235,6 +251,12 @@ impl Supervisor {
             }),
         })
     }
+}
+
+/// Forgets a session of which nothing is left.
+fn forget(inner: &Inner, id: SessionId) {
+    inner.sessions.remove(id);
+    inner.budgets.forget(&Account::Session(id));
 }
 
 /// A session's workspace as the launcher is asked for it.

@@ -94,6 +94,13 @@ impl Kept {
         first
     }
 
+    /// Returns once it is being closed.
+    pub async fn closing(&self) {
+        let mut uses = self.uses.subscribe();
+        // An error would say that the session is gone, which we hold.
+        drop(uses.wait_for(|uses| uses.closing).await);
+    }
+
     /// It could not be closed, so it goes on.
     pub fn reopen(&self) {
         self.uses.send_modify(|uses| uses.closing = false);
@@ -117,14 +124,19 @@ impl Kept {
         if taken {
             return Ok(Use { session: self.clone(), is_execution });
         }
-        Err(ApiError::new(ErrorCode::Conflict, "the session is being closed")
-            .with_hint("create another one"))
+        Err(being_closed())
     }
 
     /// Nothing between two changes of a record panics, so a poisoned one is whole.
     fn locked(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The refusal of what a session that is being closed takes no more.
+pub fn being_closed() -> ApiError {
+    ApiError::new(ErrorCode::Conflict, "the session is being closed")
+        .with_hint("create another one")
 }
 
 impl Use {

@@ -3,14 +3,18 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
-use supervisor_api::{ApiError, ErrorCode, FileEntry, SessionId, UnpackReport};
+use supervisor_api::{ApiError, FileEntry, SessionId, UnpackReport};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, timeout_at};
 
+use super::archives::{self, Archiving};
 use super::files::{checked, refuse};
-use super::set::Use;
+use super::set::{Kept, Use, being_closed};
 use crate::supervisor::{Caller, Supervisor, internal};
 use crate::workspace::{self, Replacement, UnpackBounds};
 
@@ -20,9 +24,9 @@ const PIECES: usize = 4;
 /// Bytes of a piece of an archive on its way out.
 const PIECE: usize = 64 << 10;
 
-/// Archives at once. Each holds one of the daemon's sixteen threads for blocking work until the caller has
-/// sent or taken all of it.
-pub const ARCHIVES: usize = 4;
+/// For an archive from its first byte to its last: 64 GiB, the most that a uid has by default, at 20 MiB a
+/// second.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A file on its way into a workspace. Dropped before [`Upload::finish`], nothing of it stays.
 pub struct Upload {
@@ -38,9 +42,16 @@ pub struct Unpacking {
     work: JoinHandle<Result<UnpackReport, ApiError>>,
 }
 
-enum Piece {
+/// An archive on its way out.
+pub struct Packing {
+    pieces: mpsc::Receiver<io::Result<Piece>>,
+}
+
+/// A part of an archive.
+pub enum Piece {
+    /// Some of it.
     Bytes(Bytes),
-    /// All of it has arrived. Without this word an end is a caller that went away.
+    /// That was all of it. Without this word an end comes too early.
     End,
 }
 
@@ -74,8 +85,11 @@ impl Supervisor {
             UnpackBounds { entries: record.workspace_inodes, bytes: record.workspace_bytes };
         let (pieces, incoming) = mpsc::channel(PIECES);
         let work = spawn_blocking(move || {
-            let incoming = Incoming { pieces: incoming, piece: Bytes::new(), ended: false };
-            let result = workspace::unpack(root.as_fd(), incoming, bounds).map_err(refuse);
+            let end = End::of(&guard);
+            let incoming = Incoming { pieces: incoming, piece: Bytes::new(), ended: false, end };
+            let result = workspace::unpack(root.as_fd(), incoming, bounds).map_err(|error| {
+                if guard.session().is_closing() { being_closed() } else { refuse(error) }
+            });
             drop((guard, permits));
             result
         });
@@ -83,36 +97,30 @@ impl Supervisor {
     }
 
     /// The whole workspace as an archive, piece by piece. An error ends it.
-    pub async fn pack_session(
-        &self,
-        caller: &Caller,
-        id: SessionId,
-    ) -> Result<mpsc::Receiver<io::Result<Bytes>>, ApiError> {
+    pub async fn pack_session(&self, caller: &Caller, id: SessionId) -> Result<Packing, ApiError> {
         let (guard, root) = self.enter(caller, id).await?;
         let permits = self.archive_permits(&guard)?;
-        let (pieces, receiver) = mpsc::channel(PIECES);
+        let (pieces, packing) = Packing::new();
         spawn_blocking(move || {
-            let outgoing = Outgoing { pieces: pieces.clone() };
+            let end = End::of(&guard);
+            let outgoing = Outgoing { pieces: pieces.clone(), end: end.clone() };
             let mut buffered = io::BufWriter::with_capacity(PIECE, outgoing);
             let packed = workspace::pack(root.as_fd(), None, &mut buffered);
             let packed = packed.map_err(io::Error::other).and_then(|()| buffered.flush());
-            if let Err(error) = packed {
-                // Whoever reads it sees that it was cut; a caller that went away sees nothing.
-                drop(pieces.blocking_send(Err(error)));
+            // A caller that doesn't read is not waited for: it sees its archive break off.
+            match packed {
+                Ok(()) => drop(end.wait(pieces.send(Ok(Piece::End)))),
+                Err(error) => drop(pieces.try_send(Err(error))),
             }
             drop((guard, permits));
         });
-        Ok(receiver)
+        Ok(packing)
     }
 
-    fn archive_permits(&self, guard: &Use) -> Result<[OwnedSemaphorePermit; 2], ApiError> {
-        let busy = |_| {
-            ApiError::new(ErrorCode::Busy, "too many archives are being packed or unpacked")
-                .with_hint("one of a session at a time; try again when it is done")
-        };
-        let own = guard.session().archives.clone().try_acquire_owned().map_err(busy)?;
-        let shared = self.inner().archives.clone().try_acquire_owned().map_err(busy)?;
-        Ok([own, shared])
+    fn archive_permits(&self, guard: &Use) -> Result<(OwnedSemaphorePermit, Archiving), ApiError> {
+        let session = guard.session();
+        let own = session.archives.clone().try_acquire_owned().map_err(|_| archives::busy())?;
+        Ok((own, self.inner().archives.one_more(session.record().owner_uid)?))
     }
 }
 
@@ -120,6 +128,9 @@ impl Upload {
     /// Appends a piece.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), ApiError> {
         let Some(mut replacement) = self.replacement.take() else { return Ok(()) };
+        if self.guard.session().is_closing() {
+            return Err(being_closed());
+        }
         let written = spawn_blocking(move || replacement.write(&piece).map(|()| replacement));
         self.replacement = Some(written.await.map_err(internal)?.map_err(refuse)?);
         Ok(())
@@ -141,6 +152,23 @@ impl Upload {
     }
 }
 
+impl Packing {
+    /// An archive that whoever has the other end packs.
+    pub fn new() -> (mpsc::Sender<io::Result<Piece>>, Self) {
+        let (sender, pieces) = mpsc::channel(PIECES);
+        (sender, Self { pieces })
+    }
+
+    /// The next part of it; nothing after the last.
+    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        match self.pieces.recv().await.transpose()? {
+            Some(Piece::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(Piece::End) => Ok(None),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
 impl Unpacking {
     /// Hands over a piece. Where unpacking has ended already there is nobody to take it, which
     /// [`Unpacking::finish`] explains.
@@ -156,17 +184,44 @@ impl Unpacking {
     }
 }
 
+/// When an archive ends whose caller takes its time, for a thread that waits for the caller.
+#[derive(Clone)]
+struct End {
+    session: Arc<Kept>,
+    at: Instant,
+    runtime: Handle,
+}
+
+impl End {
+    fn of(guard: &Use) -> Self {
+        let session = guard.session().clone();
+        Self { session, at: Instant::now() + PATIENCE, runtime: Handle::current() }
+    }
+
+    /// What the caller comes to; an error where the session is closed or the time is up before.
+    fn wait<T>(&self, caller: impl Future<Output = T>) -> io::Result<T> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.session.closing() => Err(io::Error::other("the session is being closed")),
+                done = timeout_at(self.at, caller) => Ok(done?),
+            }
+        })
+    }
+}
+
 /// What arrives, for a thread that reads it.
 struct Incoming {
     pieces: mpsc::Receiver<Piece>,
     piece: Bytes,
     ended: bool,
+    end: End,
 }
 
 impl Read for Incoming {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() && !self.ended {
-            match self.pieces.blocking_recv() {
+            match self.end.wait(self.pieces.recv())? {
                 Some(Piece::Bytes(piece)) => self.piece = piece,
                 Some(Piece::End) => self.ended = true,
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -182,13 +237,14 @@ impl Read for Incoming {
 
 /// What is packed, for a connection that takes it.
 struct Outgoing {
-    pieces: mpsc::Sender<io::Result<Bytes>>,
+    pieces: mpsc::Sender<io::Result<Piece>>,
+    end: End,
 }
 
 impl Write for Outgoing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let piece = Bytes::copy_from_slice(bytes);
-        let sent = self.pieces.blocking_send(Ok(piece));
+        let sent = self.end.wait(self.pieces.send(Ok(Piece::Bytes(piece))))?;
         sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 

@@ -24,6 +24,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use self::sessions::{FakeUnpacking, FakeUpload};
 use super::OWNER;
 use crate::http::operations::{Chunks, Operations, Questions};
+use crate::session::{Packing, Piece};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, Role};
 
 /// The one execution there is.
@@ -286,15 +287,13 @@ impl Operations for Fake {
         sessions::find(caller, id).map(|_| sessions::entry())
     }
 
-    async fn pack_session(
-        &self,
-        caller: &Caller,
-        id: SessionId,
-    ) -> Result<mpsc::Receiver<io::Result<Bytes>>, ApiError> {
+    async fn pack_session(&self, caller: &Caller, id: SessionId) -> Result<Packing, ApiError> {
         sessions::find(caller, id)?;
-        let (pieces, receiver) = mpsc::channel(2);
-        pieces.try_send(Ok(Bytes::from_static(ARTIFACT))).expect("room for a piece");
-        Ok(receiver)
+        let (pieces, packing) = Packing::new();
+        for piece in [Piece::Bytes(Bytes::from_static(ARTIFACT)), Piece::End] {
+            pieces.try_send(Ok(piece)).expect("room for a piece");
+        }
+        Ok(packing)
     }
 
     async fn begin_unpacking(
