@@ -1,0 +1,198 @@
+//! The end of an execution: its sandbox is removed while output, artifacts and record are brought to disk,
+//! and then the end is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use supervisor_api::{
+    ArtifactList, AuditEvent, ControlReport, Execution, ExecutionId, Outcome, State, Usage,
+};
+use supervisor_launch::{Descriptor, Step};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::audit::{self, Unaudited};
+use crate::clock;
+use crate::driver::{Recorded, Unrecorded};
+use crate::journal;
+use crate::launcher::{LaunchError, Launcher, Sandbox};
+use crate::live::Live;
+use crate::reports::ended;
+use crate::store::StoreError;
+use crate::supervisor::Inner;
+
+/// How long init may take to end once it has reported the payload's end: giving back the payload's
+/// gigabytes is the longest part of it.
+const LAST_BREATH: Duration = Duration::from_secs(5);
+
+/// How long to wait before a sandbox that did not go is asked to go again.
+const DESTROY_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long to wait before a record is tried again that could not be written.
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
+
+/// What there is to record at the end.
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) usage: Usage,
+    pub(super) artifacts: ArtifactList,
+    pub(super) controls: Vec<ControlReport>,
+    /// What the launcher has yet to remove.
+    pub(super) sandbox: Option<Sandbox>,
+}
+
+impl End {
+    pub(super) fn without_sandbox(outcome: Outcome) -> Self {
+        let artifacts =
+            ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false };
+        Self { outcome, usage: Usage::default(), artifacts, controls: Vec::new(), sandbox: None }
+    }
+}
+
+/// Waits until init is dead, and with it every process of its pid namespace. It is about to end by
+/// itself; one that says so and stays is ended.
+pub(super) async fn wait_for_death(inner: &Inner, live: &Live, sandbox: &Sandbox) {
+    let Some(process) = sandbox.get(Descriptor::Process) else { return };
+    match timeout(LAST_BREATH, ended(process)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::error!(%error, execution_id = %live.id(), "can't wait for a sandbox");
+            destroy(inner, live).await;
+        }
+        Err(_elapsed) => {
+            tracing::error!(execution_id = %live.id(), "an init reported its end and stayed");
+            destroy(inner, live).await;
+        }
+    }
+}
+
+/// Has the launcher end a sandbox and remove what is left of it. If that fails it is tried again until
+/// it doesn't, while the end is told: the launcher gives nothing of it to another meanwhile.
+pub(super) async fn destroy(inner: &Inner, live: &Live) {
+    if let Err(error) = try_destroy(&inner.launcher, live.id()).await {
+        tracing::error!(%error, execution_id = %live.id(), "a sandbox is not gone");
+        let (launcher, id) = (inner.launcher.clone(), live.id());
+        tokio::spawn(async move {
+            while try_destroy(&launcher, id).await.is_err() {
+                sleep(DESTROY_AGAIN).await;
+            }
+        });
+    }
+}
+
+async fn try_destroy(launcher: &Launcher, id: ExecutionId) -> Result<(), LaunchError> {
+    match launcher.destroy(id.bits()).await {
+        // Not known: it was ended before, by our own kill. Gone: its sandboxes are gone with it.
+        Err(LaunchError::Failed { step: Step::Find, .. } | LaunchError::Gone) => Ok(()),
+        other => other,
+    }
+}
+
+/// Has the launcher remove a sandbox whose payload has ended.
+pub(super) async fn remove(inner: &Inner, live: &Live, sandbox: Option<&Sandbox>) {
+    if let Some(sandbox) = sandbox {
+        // The launcher serves one request after the other, so it is not kept waiting for this.
+        wait_for_death(inner, live, sandbox).await;
+        destroy(inner, live).await;
+    }
+}
+
+/// Makes the end durable while the launcher removes the sandbox, then tells it. With somebody who waits
+/// for a first record, this is the first.
+pub(super) async fn conclude(
+    inner: &Arc<Inner>,
+    live: &Live,
+    end: End,
+    first: &mut Option<Recorded>,
+) {
+    let removed = remove(inner, live, end.sandbox.as_ref());
+    live.measure(None);
+    live.capture.finish();
+    let mut finished = live.snapshot();
+    finished.state = State::Finished;
+    finished.outcome = Some(end.outcome);
+    finished.usage = end.usage;
+    finished.controls = end.controls;
+    finished.artifact_count = end.artifacts.artifacts.len() as u64;
+    finished.artifacts_truncated = end.artifacts.truncated;
+    let audited = audit_end(inner, &finished);
+    let record = record(inner, live, &mut finished, &end.artifacts, first);
+    let (recorded, (), ()) = tokio::join!(record, audited, removed);
+    if recorded {
+        inner.metrics.finished(&finished);
+        journal::finished(&finished);
+        inner.approvals.end(live.id()).await;
+        live.change(|execution| *execution = finished);
+        inner.note_finished();
+        if let Some(first) = first.take() {
+            drop(first.send(Ok(()))); // whoever submitted may be gone
+        }
+    }
+}
+
+/// Has the end in the audit log, on disk, however often it takes.
+fn audit_end(inner: &Arc<Inner>, finished: &Execution) -> impl Future<Output = ()> + use<> {
+    let generation = inner.settings.current();
+    let policy = generation.policies.resolve(&finished.policy.name).map(|policy| &**policy);
+    let outcome = finished.outcome.clone();
+    let hits = outcome.as_ref().map(|outcome| audit::limits_hit(finished, outcome, policy));
+    let mut events: Vec<AuditEvent> = hits.unwrap_or_default();
+    events.extend(outcome.map(|outcome| audit::ended(finished, &outcome)));
+    let inner = inner.clone();
+    async move {
+        let last = events.pop();
+        events.into_iter().for_each(|event| inner.audit.note(event));
+        let Some(last) = last else { return };
+        while let Err(error) = inner.audit.write_durably(last.clone()).await {
+            if error == Unaudited::Closed {
+                return; // the next daemon finds it unfinished and records it again
+            }
+            sleep(RECORD_AGAIN).await;
+        }
+    }
+}
+
+/// Has output, artifacts and the record on disk, in this order; however often it takes. False if the
+/// daemon is being stopped: whoever comes next finds the execution unfinished. False too if the first
+/// record can't be written: whoever waits for it is told so.
+async fn record(
+    inner: &Arc<Inner>,
+    live: &Live,
+    finished: &mut Execution,
+    artifacts: &ArtifactList,
+    first: &mut Option<Recorded>,
+) -> bool {
+    let kept = &finished.output;
+    if kept.stdout.kept + kept.stderr.kept > 0 || !artifacts.artifacts.is_empty() {
+        let synced = live.capture.sync().await.and(inner.places.clone().sync().await);
+        if let Err(error) = synced {
+            tracing::error!(%error, execution_id = %live.id(), "output may not be on disk");
+        }
+    }
+    if let Some(recorded) = first.take() {
+        finished.finished_at = Some(clock::now());
+        let begun = Instant::now();
+        let result = inner.store.insert_finished(finished, artifacts).await;
+        inner.metrics.stored("finish", begun.elapsed());
+        if result.is_ok() {
+            *first = Some(recorded);
+            return true;
+        }
+        drop(recorded.send(result.map_err(Unrecorded::Store))); // whoever submitted may be gone
+        return false;
+    }
+    loop {
+        finished.finished_at = Some(clock::now());
+        let begun = Instant::now();
+        let written = inner.store.finish(finished, artifacts).await;
+        inner.metrics.stored("finish", begun.elapsed());
+        match written {
+            // An earlier try may have reached the disk though it was answered with an error.
+            Ok(()) | Err(StoreError::AlreadyFinished(_)) => return true,
+            Err(StoreError::Closed) => return false,
+            Err(error) => {
+                tracing::error!(%error, execution_id = %live.id(), "can't record an end");
+                sleep(RECORD_AGAIN).await;
+            }
+        }
+    }
+}

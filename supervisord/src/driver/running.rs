@@ -1,0 +1,235 @@
+//! A payload that runs: it is given what it was promised, attended until nothing of it is left, and what it
+//! has made is collected.
+
+use std::convert::Infallible;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use supervisor_api::{ArtifactList, Limits, Outcome, State, Usage};
+use supervisor_launch::{Descriptor, Storage};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::attend::{Observed, Output, observe};
+use crate::clock;
+use crate::controls::{self, Held};
+use crate::driver::ending::{End, destroy, wait_for_death};
+use crate::launcher::Sandbox;
+use crate::live::Live;
+use crate::outcome;
+use crate::plan::Plan;
+use crate::reports::feed;
+use crate::supervisor::Inner;
+use crate::top::Meter;
+use crate::workspace::{self, CollectLimits, GlobSelection};
+
+/// How long output may take to reach its end once every process is dead. The pipes hold a megabyte
+/// at the most and nobody can write any more; this only bounds a fault of ours.
+const LAST_OUTPUT: Duration = Duration::from_secs(10);
+
+/// How long a payload runs before its start is recorded. Most have ended by then, and their record is
+/// written once instead of twice; a daemon that comes back looks at the sandbox itself.
+const NOTE_START: Duration = Duration::from_millis(50);
+
+/// Writes the submission's files, starts the payload and stays with it.
+pub(super) async fn run(
+    inner: &Inner,
+    live: &Live,
+    mut sandbox: Sandbox,
+    plan: &Plan,
+    begun: Instant,
+) -> End {
+    if let Err(outcome) = write_files(&sandbox, plan).await {
+        destroy(inner, live).await;
+        return End::without_sandbox(outcome);
+    }
+    live.change(|execution| {
+        execution.state = State::Running;
+        execution.started_at = Some(clock::now());
+    });
+    inner.metrics.start(begun.elapsed());
+    let (stdin, start) = (sandbox.take(Descriptor::Stdin), sandbox.take(Descriptor::Start));
+    let way = plan.way.as_ref().map(|way| way.serve(way.doors(&mut sandbox)));
+    let give = async {
+        if let (Some(stdin), Some(start)) = (stdin, start) {
+            let given = async {
+                feed(stdin, &plan.stdin).await?;
+                if plan.stdin.is_empty() { Ok(()) } else { inner.places.input_is_given(live.id()) }
+            };
+            let (started, given) = tokio::join!(feed(start, &plan.start), given);
+            for error in [started.err(), given.err()].into_iter().flatten() {
+                tracing::warn!(%error, execution_id = %live.id(), "can't write to a payload");
+            }
+        }
+    };
+    with_way(way, attend(inner, live, sandbox, Duration::ZERO, &plan.globs, give)).await
+}
+
+/// Serves a sandbox's way out for as long as its execution is attended.
+pub(super) async fn with_way(
+    way: Option<impl Future<Output = Infallible>>,
+    end: impl Future<Output = End>,
+) -> End {
+    match way {
+        None => end.await,
+        Some(way) => tokio::select! {
+            end = end => end,
+            never = Box::pin(way) => match never {},
+        },
+    }
+}
+
+async fn write_files(sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {
+    if plan.files.is_empty() {
+        return Ok(());
+    }
+    let lost = || Outcome::Lost { reason: "the launcher gave no workspace".to_owned() };
+    let workspace = sandbox.get(Descriptor::Workspace).ok_or_else(lost)?;
+    let workspace = workspace.try_clone().map_err(|_| lost())?;
+    let files = plan.files.clone();
+    if plan.kept.is_some() {
+        // What an execution before it left there gives way, as it would to any other writer.
+        let replaced =
+            spawn_blocking(move || workspace::replace_files(workspace.as_fd(), &files)).await;
+        return match replaced {
+            Ok(result) => result.map_err(|error| outcome::files_not_replaced(&error)),
+            Err(_) => Err(lost()), // the runtime is shutting down
+        };
+    }
+    let written = spawn_blocking(move || workspace::write_files(workspace.as_fd(), &files)).await;
+    match written {
+        Ok(result) => result.map_err(|error| outcome::files_failed(&error)),
+        Err(_) => Err(lost()), // the runtime is shutting down
+    }
+}
+
+/// Stays with a running payload until nothing of it is left. `give` hands it what it was promised.
+pub(super) async fn attend(
+    inner: &Inner,
+    live: &Live,
+    mut sandbox: Sandbox,
+    ran: Duration,
+    globs: &GlobSelection,
+    give: impl Future<Output = ()>,
+) -> End {
+    let started = Instant::now();
+    live.measure(Some(Meter::new(&sandbox)));
+    let limits = live.snapshot().limits;
+    let left = Duration::from_millis(limits.wall_time).saturating_sub(ran);
+    let streams = (sandbox.take(Descriptor::Stdout), sandbox.take(Descriptor::Stderr));
+    let output = Output::default();
+    let pump = async {
+        let (Some(stdout), Some(stderr)) = streams else { return };
+        match live.capture.pump(stdout, stderr).await {
+            Ok(()) => output.ended.notify_one(),
+            Err(error) => {
+                tracing::error!(%error, execution_id = %live.id(), "can't keep output");
+                output.broken.notify_one();
+            }
+        }
+    };
+    let report = sandbox.take(Descriptor::Report);
+    let life = observe(inner, live, &sandbox, report, started + left, &output);
+    let together = async { tokio::join!(life, give).0 };
+    let note = async {
+        sleep(NOTE_START).await;
+        if !live.recorded.load(Ordering::Relaxed) {
+            return; // its first record will say so
+        }
+        if let Err(error) = inner.store.enqueue_update(&live.snapshot()).await {
+            tracing::error!(%error, execution_id = %live.id(), "can't record a start");
+        }
+    };
+    let observed = {
+        tokio::pin!(together, pump, note);
+        let (mut output_is_open, mut noted) = (true, false);
+        let observed = loop {
+            tokio::select! {
+                biased;
+                () = &mut pump, if output_is_open => output_is_open = false,
+                observed = &mut together => break observed,
+                () = &mut note, if !noted => noted = true,
+            }
+        };
+        live.capture.drain_rest(); // nobody is left who could write
+        if output_is_open && timeout(LAST_OUTPUT, pump).await.is_err() {
+            tracing::error!(execution_id = %live.id(), "output did not reach its end");
+        }
+        observed
+    };
+    let wall = ran + started.elapsed();
+    live.change(|execution| execution.state = State::Collecting);
+    if !globs.is_empty() {
+        wait_for_death(inner, live, &sandbox).await; // a process that closed its streams may still change files
+    }
+    let used = usage(&sandbox, &limits, wall, &observed);
+    let artifacts = collect(inner, live, &sandbox, globs).await;
+    let (applied, landlock) = (sandbox.applied, observed.landlock);
+    let held = Held { applied, landlock, profile: live.profile, place: live.place };
+    let controls = match observed.facts.failed {
+        Some((step, _)) => {
+            let reason = format!("the set-up failed at step {}, and nothing ran", step.name());
+            controls::nothing(&reason, "see the outcome")
+        }
+        None => controls::matrix(&held, &limits),
+    };
+    End {
+        outcome: outcome::outcome(&observed.facts, &limits),
+        usage: used,
+        artifacts,
+        controls,
+        sandbox: Some(sandbox),
+    }
+}
+
+fn usage(sandbox: &Sandbox, limits: &Limits, wall: Duration, observed: &Observed) -> Usage {
+    let counted = &observed.facts.counted;
+    let workspace = sandbox.get(Descriptor::Workspace);
+    let mut workspace = workspace.and_then(|fd| workspace::usage(fd.as_fd()).ok());
+    if let (true, Some(usage)) = (sandbox.applied.workspace != Storage::Memory, &mut workspace) {
+        // A file system on disk counts what it needs itself; what is left of the limits is exact.
+        usage.bytes = limits.workspace_bytes.saturating_sub(usage.bytes_free);
+        usage.inodes = limits.workspace_inodes.saturating_add(1).saturating_sub(usage.inodes_free);
+    }
+    Usage {
+        wall_ms: wall.as_millis() as u64,
+        cpu_ms: counted.cpu.or(observed.cpu).unwrap_or_default() / 1000,
+        memory_peak: counted.memory_peak.or(observed.memory_peak()),
+        pids_peak: counted.pids_peak,
+        pids_refused: counted.pids_refused,
+        workspace_bytes: workspace.map(|usage| usage.bytes),
+        // Its root directory is not counted against the limit either.
+        workspace_inodes: workspace.map(|usage| usage.inodes.saturating_sub(1)),
+    }
+}
+
+/// Copies the artifacts out of the workspace, in which nothing runs any more.
+async fn collect(
+    inner: &Inner,
+    live: &Live,
+    sandbox: &Sandbox,
+    globs: &GlobSelection,
+) -> ArtifactList {
+    let nothing = ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false };
+    if globs.is_empty() {
+        return nothing;
+    }
+    let Some(Ok(workspace)) = sandbox.get(Descriptor::Workspace).map(|fd| fd.try_clone()) else {
+        return ArtifactList { truncated: true, ..nothing };
+    };
+    let (places, id, globs) = (inner.places.clone(), live.id(), globs.clone());
+    let limits = live.snapshot().limits;
+    let limits = CollectLimits { bytes: limits.artifact_bytes, count: limits.artifact_count };
+    let collected = spawn_blocking(move || {
+        let store = places.make_artifacts(id)?;
+        workspace::collect(workspace.as_fd(), &globs, store.as_fd(), limits)
+    });
+    match collected.await.map_err(std::io::Error::other).flatten() {
+        Ok(collected) => collected.list,
+        Err(error) => {
+            tracing::error!(%error, execution_id = %id, "can't collect artifacts");
+            ArtifactList { truncated: true, ..nothing }
+        }
+    }
+}
