@@ -3,7 +3,7 @@
 //!
 //! One thread writes. What waits for it is written with one system call; a caller that has to know
 //! waits until its record is in the file ([`Audit::write`]) or on disk ([`Audit::write_durably`]), the
-//! others go on ([`Audit::record`]). The rule of what is where when:
+//! others go on ([`Audit::record`]), and their records are gathered for some milliseconds if there are many. The rule of what is where when:
 //!
 //! - a submission's record is in the file before its payload runs or its refusal is answered, so a
 //!   daemon that is killed loses none;
@@ -37,7 +37,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::thread;
+use std::thread::{self, Thread};
 
 use jiff::Timestamp;
 use supervisor_api::{AuditEvent, AuditFilter, AuditKey, AuditPage, HeadState};
@@ -73,6 +73,7 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Audit {
     queue: SyncSender<Entry>,
+    writer: Thread,
     room: Arc<Room>,
     directory: PathBuf,
     key: String,
@@ -102,11 +103,12 @@ impl Audit {
             (directory.path().to_owned(), left.head, Arc::new(Room::default()));
         let writer = Writer::new(directory, key, left, settings, room.clone())?;
         let (queue, entries) = sync_channel(QUEUE);
-        thread::Builder::new()
+        let writer = thread::Builder::new()
             .name("audit-writer".to_owned())
             .spawn(move || writer.run(&entries))
             .map_err(AuditError::at("start a thread for", &path))?;
-        Ok(Self { queue, room, directory: path, key: public, head })
+        let writer = writer.thread().clone();
+        Ok(Self { queue, writer, room, directory: path, key: public, head })
     }
 
     /// What the opening had to hold the end of the log against.
@@ -184,6 +186,7 @@ impl Audit {
         let entry = Entry::Close { reply };
         let queue = self.queue.clone();
         let sent = spawn_blocking(move || queue.send(entry)).await;
+        self.writer.unpark();
         if matches!(sent, Ok(Ok(()))) && closed.await.is_err() {
             tracing::error!("the audit log was not closed");
         }
@@ -200,11 +203,16 @@ impl Audit {
     }
 
     fn send(&self, event: AuditEvent, need: Need) -> Result<(), Unaudited> {
+        let somebody_waits = !matches!(need, Need::Nothing);
         let entry = Entry::Event { time: Timestamp::now(), event: Box::new(event), need };
         self.queue.try_send(entry).map_err(|error| match error {
             TrySendError::Full(_) => Unaudited::Behind,
             TrySendError::Disconnected(_) => Unaudited::Closed,
-        })
+        })?;
+        if somebody_waits {
+            self.writer.unpark();
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use supervisor_policy::Resolved;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::{MissedTickBehavior, interval};
@@ -24,6 +25,11 @@ use crate::tls::authority::Authority;
 
 /// Between two looks at which kept connections are past their time.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// How fast is sent to a payload. Both ends are on this host and nothing is lost between them, so what
+/// paces and estimates (BBR) only costs; this one is in every kernel, and connections get it from the
+/// socket that they are accepted on.
+const UNPACED: &str = "reno";
 
 /// The sockets of one sandbox, made in its network namespace. Whatever arrives on them is its own:
 /// nobody else can reach them, and no header or address says whose a request is.
@@ -116,6 +122,9 @@ impl Traffic {
         for (door, port, fd) in doors {
             let std: std::net::TcpListener = fd.into();
             std.set_nonblocking(true)?;
+            if let Err(error) = setsockopt(&std, sockopt::TcpCongestion, &UNPACED.into()) {
+                tracing::debug!(%error, "connections of a payload are paced as the host's are");
+            }
             let acceptor = Acceptor::new(TcpListener::from_std(std)?);
             let (session, names) = (session.clone(), names.clone());
             self.session.running.spawn(take(session, names, acceptor, door, port));

@@ -101,8 +101,12 @@ pub fn measure(
     while crowd.len() < idle::SANDBOXES {
         crowd.push(ours.sandbox()?);
     }
+    let many = with_a_crowd(&crowd, arguments, at, &tls)?;
     results.idle.insert(Whose::Ours, idle::ours(&crowd, tunnels, at)?);
-    results.crowd = Some(with_many_and_with_one(&ours, &mut crowd, arguments, at, &tls)?);
+    for sandbox in crowd.drain(1..) {
+        ours.end(&sandbox)?;
+    }
+    results.crowd = Some((with_a_crowd(&crowd, arguments, at, &tls)?, many));
     Ok(results)
 }
 
@@ -132,7 +136,9 @@ fn take_turns(
                     }
                     Err(failure) => {
                         results.slices.remove(&place);
-                        results.failed.insert(place, format!("not measured ({failure})"));
+                        results
+                            .failed
+                            .insert(place, format!("not measured ({})", failure.in_full()));
                     }
                 }
             }
@@ -141,26 +147,23 @@ fn take_turns(
     Ok(())
 }
 
-/// Processor time of a plain request with one sandbox and with many, in which nothing happens.
-fn with_many_and_with_one(
-    ours: &Ours,
-    crowd: &mut Vec<Sandbox>,
+/// Processor time of a plain request from the first of these sandboxes; in the others nothing happens.
+fn with_a_crowd(
+    crowd: &[Sandbox],
     arguments: &Arguments,
     at: Addresses,
     tls: &Arc<ClientConfig>,
-) -> Result<(Duration, Duration), Failure> {
+) -> Result<Duration, Failure> {
+    let own = crowd.first().ok_or_else(|| Failure::new("there is no sandbox"))?;
     let (length, rounds) = arguments.egress_slices();
-    let each = |crowd: &[Sandbox]| -> Result<Duration, Failure> {
-        let own = crowd.first().ok_or_else(|| Failure::new("there is no sandbox"))?;
-        let run = |_| load::run(&own.door, Load::Plain, at, tls, length);
-        let slices = (0..rounds).map(run).collect::<Result<Vec<_>, _>>()?;
-        report::each(&slices).ok_or_else(|| Failure::new("nothing was answered"))
-    };
-    let many = each(crowd)?;
-    for sandbox in crowd.drain(1..) {
-        ours.end(&sandbox)?;
+    let mut slices = Vec::new();
+    for round in 0..=rounds {
+        let slice = load::run(&own.door, Load::Plain, at, tls, length)?;
+        if round > 0 {
+            slices.push(slice); // in the first, what was before is still being ended
+        }
     }
-    Ok((each(crowd)?, many))
+    report::each(&slices).ok_or_else(|| Failure::new("nothing was answered"))
 }
 
 /// How many tunnels a process can have that may have as many descriptors as this one: each takes two of

@@ -26,6 +26,17 @@ impl Failure {
         }
     }
 
+    /// It and its causes, in one line.
+    pub fn in_full(&self) -> String {
+        let mut words = self.to_string();
+        let mut cause = self.source();
+        while let Some(inner) = cause {
+            words = format!("{words}: {inner}");
+            cause = inner.source();
+        }
+        words
+    }
+
     /// Prints it and its causes.
     pub fn tell(&self) {
         eprintln!("benchmark: {self}");

@@ -1,9 +1,11 @@
 //! What was set as a goal, and whether this run met it. A goal that was missed fails nothing: on a
 //! noisy machine a number says little, and a test that fails now and then says nothing at all.
 
+use std::time::Duration;
+
 use crate::contestant::{Program, Who};
-use crate::report::{Results, number};
-use crate::throughput::{Slice, rate};
+use crate::report::{Results, cost, number};
+use crate::throughput::{Slice, Sustained, rate};
 
 /// A number and its bound.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ pub fn print(goals: impl IntoIterator<Item = Goal>) {
 }
 
 /// The goals of executions.
-pub fn of_executions(results: &Results) -> [Goal; 5] {
+pub fn of_executions(results: &Results) -> [Goal; 6] {
     let p50 = |who| results.time(Program::True, who, 0.5);
     let rate_of = |who| results.rate(8, who);
     let ours = results.memory.get(&Who::Ours);
@@ -66,8 +68,13 @@ pub fn of_executions(results: &Results) -> [Goal; 5] {
         },
         Goal {
             words: "the sustained rate, last third against first third,",
-            value: decline(&results.sustained),
+            value: decline(&results.sustained.slices),
             bound: Bound::AtLeast(0.95),
+        },
+        Goal {
+            words: "CPU of ours for each of them, last third against first third,",
+            value: growth(&results.sustained),
+            bound: Bound::AtMost(1.05),
         },
         Goal {
             words: "MiB of ours for an idle sandbox",
@@ -79,6 +86,18 @@ pub fn of_executions(results: &Results) -> [Goal; 5] {
 
 fn ratio(own: Option<f64>, peer: Option<f64>) -> Option<f64> {
     own.zip(peer).map(|(own, peer)| own / peer)
+}
+
+/// Others on the machine change a rate; what an execution costs says whether something grows.
+fn growth(sustained: &Sustained) -> Option<f64> {
+    let third = sustained.slices.len() / 3;
+    let of = |slices: &[Slice], used: &[Duration]| {
+        cost(used.iter().sum(), slices.iter().map(|slice| slice.finished).sum())
+    };
+    let Sustained { slices, used } = sustained;
+    let late = slices.len() - third;
+    let first = of(slices.get(..third)?, used.get(..third)?);
+    Some(of(slices.get(late..)?, used.get(late..)?) / first)
 }
 
 fn decline(slices: &[Slice]) -> Option<f64> {

@@ -20,6 +20,7 @@ mod latency;
 mod layout;
 mod memory;
 mod peer;
+mod processor;
 mod raw;
 mod report;
 mod statistics;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -59,7 +60,13 @@ fn executions(results: &Results) -> Value {
         "absent": absent.collect::<Map<_, _>>(),
         "latency": latency,
         "throughput": throughput,
-        "sustained": raw(&results.sustained),
+        "sustained": raw(&results.sustained.slices),
+        "sustained_cpu_seconds": results
+            .sustained
+            .used
+            .iter()
+            .map(Duration::as_secs_f64)
+            .collect::<Vec<_>>(),
         "memory_kib": memory.collect::<Map<_, _>>(),
     })
 }

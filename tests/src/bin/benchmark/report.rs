@@ -1,11 +1,13 @@
 //! The tables for people.
 
+use std::time::Duration;
+
 use crate::contestant::{Program, Who};
 use crate::latency::Latency;
 use crate::memory::{Memory, SANDBOXES};
-use crate::statistics::quantile;
+use crate::statistics::{milliseconds, quantile};
 use crate::table::Table;
-use crate::throughput::{IN_FLIGHT, Slice, Throughput, rate};
+use crate::throughput::{IN_FLIGHT, Sustained, Throughput, rate};
 
 /// The order of the rows.
 const ROWS: [Who; 4] = [Who::Bare, Who::Bubblewrap, Who::Crun, Who::Ours];
@@ -20,7 +22,7 @@ pub struct Results {
     /// Several in flight.
     pub throughput: Throughput,
     /// Ours, without a pause.
-    pub sustained: Vec<Slice>,
+    pub sustained: Sustained,
     /// Idle.
     pub memory: Memory,
 }
@@ -92,9 +94,13 @@ fn rates(results: &Results) {
 
 fn sustained(results: &Results) {
     let mut table = Table::default();
-    let rates = results.sustained.iter().map(|slice| number(rate(&[*slice]), 0));
+    let Sustained { slices, used } = &results.sustained;
+    let rates = slices.iter().map(|slice| number(rate(&[*slice]), 0));
     table.row([Who::Ours.to_string()].into_iter().chain(rates));
-    let each = results.sustained.first().map_or(0, |slice| slice.took.as_secs());
+    let costs = slices.iter().zip(used);
+    let costs = costs.map(|(slice, used)| number(Some(cost(*used, slice.finished)), 2));
+    table.row(["ms of ours each".to_owned()].into_iter().chain(costs));
+    let each = slices.first().map_or(0, |slice| slice.took.as_secs());
     table.print(&format!("the same with 8 in flight, slices of {each} s without a pause"));
 }
 
@@ -118,6 +124,11 @@ fn memory(results: &Results) {
         }
     }
     table.print(&format!("memory of one of {SANDBOXES} idle sandboxes (sleep 60), KiB PSS"));
+}
+
+/// Processor time of one of so many executions, in milliseconds.
+pub fn cost(used: Duration, finished: u64) -> f64 {
+    milliseconds(used) / finished as f64
 }
 
 /// A number with so many digits after the point; a dash where there is none.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::arguments::Arguments;
 use crate::contestant::{Contestant, Program, Runner, Who};
 use crate::failure::Failure;
+use crate::processor;
 use crate::turns::Turns;
 
 /// How many are in flight.
@@ -30,6 +31,15 @@ pub struct Slice {
 
 /// Every slice.
 pub type Throughput = BTreeMap<(usize, Who), Vec<Slice>>;
+
+/// The sustained load, slice by slice.
+#[derive(Debug)]
+pub struct Sustained {
+    /// What was finished.
+    pub slices: Vec<Slice>,
+    /// Processor time of ours, without what was made for each execution.
+    pub used: Vec<Duration>,
+}
 
 /// Executions per second over all slices; `None` of none.
 pub fn rate(slices: &[Slice]) -> Option<f64> {
@@ -60,7 +70,8 @@ pub fn measure(
 }
 
 /// Loads one contestant without a pause; the slices follow each other.
-pub fn sustain(contestant: &dyn Contestant, arguments: &Arguments) -> Result<Vec<Slice>, Failure> {
+pub fn sustain(contestant: &dyn Contestant, arguments: &Arguments) -> Result<Sustained, Failure> {
+    let standing = contestant.standing();
     let length = arguments.sustained_slice();
     let counts: Vec<AtomicU64> = (0..SLICES).map(|_| AtomicU64::new(0)).collect();
     let count = |after: Duration| {
@@ -69,9 +80,26 @@ pub fn sustain(contestant: &dyn Contestant, arguments: &Arguments) -> Result<Vec
             count.fetch_add(1, Ordering::Relaxed);
         }
     };
-    load(contestant, SUSTAINED, length * SLICES, &count)?;
+    let begun = Instant::now();
+    let watch = || -> Result<Vec<Duration>, Failure> {
+        let mut times = vec![processor::time_of(&standing)?];
+        for slice in 1..=SLICES {
+            thread::sleep((length * slice).saturating_sub(begun.elapsed()));
+            times.push(processor::time_of(&standing)?);
+        }
+        Ok(times)
+    };
+    let times = thread::scope(|scope| {
+        let watch = scope.spawn(watch);
+        load(contestant, SUSTAINED, length * SLICES, &count)?;
+        watch.join().unwrap_or_else(|_| Err(Failure::new("a thread of the benchmark panicked")))
+    })?;
     let finished = counts.into_iter().map(AtomicU64::into_inner);
-    Ok(finished.map(|finished| Slice { finished, took: length }).collect())
+    let used = times.iter().zip(times.iter().skip(1)).map(|(before, after)| *after - *before);
+    Ok(Sustained {
+        slices: finished.map(|finished| Slice { finished, took: length }).collect(),
+        used: used.collect(),
+    })
 }
 
 /// Keeps so many in flight until the time is up, and waits for the last of them: with the time of

@@ -7,12 +7,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
-use nix::time::clock_getcpuclockid;
-use nix::unistd::Pid;
 use rustls_pki_types::CertificateDer;
 
 use crate::failure::Failure;
 use crate::memory::descendants;
+use crate::processor;
 
 /// Whose proxy, in the order of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,12 +91,6 @@ impl Door {
 
     /// Processor time that the proxy has used so far.
     pub fn used(&self) -> Result<Duration, Failure> {
-        let mut sum = Duration::ZERO;
-        for process in descendants(&self.processes) {
-            let process = i32::try_from(process).unwrap_or(i32::MAX);
-            let time = clock_getcpuclockid(Pid::from_raw(process)).and_then(|clock| clock.now());
-            sum += Duration::from(time.map_err(Failure::of("read a proxy's processor time"))?);
-        }
-        Ok(sum)
+        processor::time_of(&descendants(&self.processes))
     }
 }

@@ -50,7 +50,8 @@ pub fn squid(directory: &Path, certificates: &Certificates) -> Peer {
          dynamic_cert_mem_cache_size=16MB tls-cert={authority}\n\
          sslcrtd_program {MINTER} -s {database} -M 16MB\n\
          tls_outgoing_options cafile={root}\n\
-         http_access allow all\nssl_bump bump all\ncache deny all\npinger_enable off\n\
+         http_access allow all\n\
+         acl first at_step SslBump1\nssl_bump peek first\nssl_bump bump all\ncache deny all\npinger_enable off\n\
          shutdown_lifetime 0 seconds\ncoredump_dir {shown_here}\n\
          access_log stdio:{shown_here}/access.log\ncache_log {shown_here}/cache.log\n"
     );
