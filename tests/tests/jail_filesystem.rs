@@ -94,7 +94,7 @@ for path in ('/proc/kcore', '/proc/kallsyms', '/proc/keys', '/proc/key-users', '
              '/sys/kernel/tracing/trace', '/sys/fs/cgroup/cgroup.procs', '/dev/mem', '/dev/kmsg',
              '/dev/kvm', '/dev/vsock', '/dev/net/tun', '/dev/fuse', '/dev/loop-control'):
     attempt('read ' + path, lambda: read(path))
-for place in ('acpi', 'bus', 'fs', 'irq', 'scsi', 'asound'):
+for place in ('acpi', 'bus', 'driver', 'dynamic_debug', 'fs', 'irq', 'scsi', 'asound'):
     attempt('list ' + place, lambda: os.listdir('/proc/' + place))
 attempt('uncover', lambda: call('umount2', b'/proc/kallsyms', 2))
 attempt('remove', lambda: os.unlink('/proc/kallsyms'))

@@ -17,11 +17,14 @@ use crate::failure::{Failed, at};
 /// root. Each cover is a mount to make and to take down at every start, so what is no secret is left:
 /// addresses that the kernel blanks (iomem, ioports), the configuration of a distribution's kernel, and
 /// counters that /proc/stat has as well.
-const MASKED: [&CStr; 17] = [
+const MASKED: [&CStr; 20] = [
     c"acpi",          // the host's power and firmware
     c"asound",        // its sound hardware
+    c"bootconfig",    // its boot parameters
     c"bus",           // its devices
     c"cmdline",       // its boot parameters
+    c"driver",        // its devices
+    c"dynamic_debug", // its kernel's modules, which attacks are worth a try
     c"fs",            // its file systems, with device names
     c"interrupts",    // timing of its devices, a side channel
     c"irq",           // its devices
