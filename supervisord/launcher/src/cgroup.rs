@@ -151,9 +151,13 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Makes one without limits.
+    /// Makes one without limits. One that a launcher before us left, because something in it is not quite
+    /// dead, serves as well: nobody else makes any here.
     pub fn make(parent: BorrowedFd<'_>, name: String) -> io::Result<Self> {
-        mkdirat(parent, name.as_str(), Mode::from_bits_truncate(0o755))?;
+        match mkdirat(parent, name.as_str(), Mode::from_bits_truncate(0o755)) {
+            Ok(()) | Err(nix::Error::EEXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         match openat(parent, name.as_str(), flags, Mode::empty()) {
             Ok(directory) => Ok(Self { directory, name }),
@@ -260,7 +264,14 @@ fn take_over(own: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    fs::write(leaf.join("cgroup.procs"), "0")
+    fs::write(leaf.join("cgroup.procs"), "0")?;
+    for entry in fs::read_dir(own)?.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("uid-") || name.starts_with("ex-")) {
+            remove_beneath(&entry.path(), 1); // of a launcher that was killed
+        }
+    }
+    Ok(())
 }
 
 /// Removes directories that an earlier launcher could not remove because it was killed. One that

@@ -17,7 +17,7 @@ use supervisor_launch::{DISK_ID, Kept, MAX_LISTED, MAX_WORKSPACES, Step, Storage
 use supervisor_sys::{SingleThreaded, clone_tree, has_project_quota};
 
 use crate::failure::{Failed, Fatal, at, fatal, tell};
-use crate::loops::Loops;
+use crate::loops::{Loops, Stays};
 use crate::projects::Projects;
 use crate::template::{Size, Templates, can_format};
 use crate::workspace::Source;
@@ -184,7 +184,7 @@ impl Disk {
                 let image = at(Step::MakeDisk, nameless(&self.directory))?;
                 let size = Size { bytes, inodes, journal: false };
                 at(Step::MakeDisk, templates.copy(proof, loops, size, &image))?;
-                at(Step::MountDisk, loops.mount_own(image.as_fd())).map(Source::image)
+                at(Step::MountDisk, loops.mount_own(image.as_fd(), Stays::No)).map(Source::image)
             }
         }
     }

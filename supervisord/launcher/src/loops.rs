@@ -25,6 +25,16 @@ pub struct Loops {
     control: OwnedFd,
 }
 
+/// Whether anybody wants to find again what is written. What nobody does need not get to the host's disk:
+/// a payload would have the disk wait for it, and us, when we take the file system down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stays {
+    /// It is kept, and a loss of power must not ruin it.
+    Yes,
+    /// It goes with its mount.
+    No,
+}
+
 impl Loops {
     /// Opens the host's devices while they can be reached by path.
     pub fn open() -> io::Result<Self> {
@@ -33,9 +43,9 @@ impl Loops {
     }
 
     /// Mounts the file system in a file that nobody else knows.
-    pub fn mount_own(&self, file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    pub fn mount_own(&self, file: BorrowedFd<'_>, stays: Stays) -> io::Result<OwnedFd> {
         let device = self.attach(file)?;
-        mount(&device) // keeps the device from here on
+        mount(&device, stays) // keeps the device from here on
     }
 
     /// Mounts the file system in a file that may be mounted already, by us or by a launcher before us
@@ -45,12 +55,12 @@ impl Loops {
     pub fn mount_shared(&self, file: &File) -> io::Result<OwnedFd> {
         for _ in 0..TRIES {
             match file.try_lock() {
-                Ok(()) => return self.mount_own(file.as_fd()),
+                Ok(()) => return self.mount_own(file.as_fd(), Stays::Yes),
                 Err(std::fs::TryLockError::Error(error)) => return Err(error),
                 Err(std::fs::TryLockError::WouldBlock) => {}
             }
             if let Some(device) = self.behind(file)? {
-                return mount(&device);
+                return mount(&device, Stays::Yes);
             }
             poll(&mut [], PollTimeout::from(PAUSE_MS))?; // it is being let go of
         }
@@ -91,12 +101,15 @@ impl Loops {
     }
 }
 
-fn mount(device: &OwnedFd) -> io::Result<OwnedFd> {
+fn mount(device: &OwnedFd, stays: Stays) -> io::Result<OwnedFd> {
     let context = FsContext::open(c"ext4")?;
     let path = CString::new(format!("/proc/self/fd/{}", device.as_raw_fd()))?;
     context.set(c"source", &path)?;
     context.set(c"errors", c"remount-ro")?;
     context.set_flag(c"noinit_itable")?; // zeroes it would write are holes in the image already
     context.set_flag(c"discard")?; // what is deleted inside is free outside
+    if stays == Stays::No {
+        context.set_flag(c"nobarrier")?;
+    }
     context.mount(MountAttributes::NO_SUID.and(MountAttributes::NO_DEV))
 }

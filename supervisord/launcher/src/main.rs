@@ -27,7 +27,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use supervisor_launch::FIRST_ID;
-use supervisor_sys::{SingleThreaded, close_on_exec_from};
+use supervisor_sys::{SingleThreaded, close_on_exec_from, leave_session_keyring};
 
 use crate::failure::fatal;
 
@@ -50,6 +50,8 @@ fn run() -> Result<(), failure::Fatal> {
     let arguments = arguments::Arguments::read(std::env::args_os())?;
     let proof = fatal("count threads", SingleThreaded::prove())?;
     let daemon = serve::Daemon::open(&arguments)?;
+    // Nor is a keyring of root's: payloads can't use one, so they need not have it.
+    fatal("leave the session's keyring", leave_session_keyring())?;
     // Whatever else was open when we were started is nobody's in a sandbox.
     fatal("close what was inherited", close_on_exec_from(3))?;
     fatal("raise the descriptor limit", confine::raise_descriptors())?;

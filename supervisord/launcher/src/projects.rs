@@ -4,15 +4,16 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use supervisor_sys::{
-    attach, is_free_project, limit_project, project_of, put_into_project, random_bits,
+    attach, is_empty_project, is_free_project, limit_project, project_of, put_into_project,
+    random_bits,
 };
 
 use crate::template::as_owner;
@@ -30,27 +31,46 @@ const PLACE: &CStr = c"/workspaces";
 /// Entries that are looked at in one pass of a removal, so that none takes more memory than this.
 const PASS: usize = 1024;
 
+/// What the owner of a directory may do with it.
+const ALL: Mode = Mode::S_IRWXU;
+
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
+
+/// Where workspaces are taken apart: a directory that belongs to no project, so that there is room for the
+/// names of a full one.
+const SCRAP: &CStr = c"scrap";
 
 /// A directory with workspaces in it, by name.
 pub struct Projects {
     directory: OwnedFd,
+    scrap: OwnedFd,
+    /// Projects of workspaces that are removed, of which somebody may have something open.
+    ended: Vec<u32>,
 }
 
 impl Projects {
-    /// Takes a mount of the directory, and attaches it in our own root.
+    /// Takes a mount of the directory, attaches it in our own root, and removes what was half removed.
     pub fn open(mount: OwnedFd) -> io::Result<Self> {
         attach(mount.as_fd(), PLACE)?;
-        let directory = as_owner(|| Ok(openat(&mount, ".", DIRECTORY, Mode::empty())?))?;
-        Ok(Self { directory })
+        let (directory, scrap) = as_owner(|| {
+            let directory = openat(&mount, ".", DIRECTORY, Mode::empty())?;
+            match mkdirat(&directory, SCRAP, ALL) {
+                Err(Errno::EEXIST) | Ok(()) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let scrap = openat(&directory, SCRAP, DIRECTORY, Mode::empty())?;
+            empty(&scrap)?;
+            Ok((directory, scrap))
+        })?;
+        Ok(Self { directory, scrap, ended: Vec::new() })
     }
 
     /// The names that are there.
     pub fn names(&self) -> io::Result<Vec<String>> {
         as_owner(|| {
             let found = names(openat(&self.directory, ".", DIRECTORY, Mode::empty())?, usize::MAX)?;
-            let text = |(name, _): (CString, bool)| name.to_str().map(str::to_owned);
-            found.into_iter().map(text).collect::<Result<_, _>>().map_err(io::Error::other)
+            let names = found.into_iter().map(|(name, _)| name).filter(|name| name != SCRAP);
+            names.map(|name| name.into_string().map_err(io::Error::other)).collect()
         })
     }
 
@@ -60,11 +80,11 @@ impl Projects {
     }
 
     /// Makes an empty workspace. It has its name only once its limits hold and it is on disk.
-    pub fn make(&self, name: &str, bytes: u64, inodes: u64) -> io::Result<()> {
+    pub fn make(&mut self, name: &str, bytes: u64, inodes: u64) -> io::Result<()> {
         let project = self.choose()?;
         let new = format!("new-{project}");
         let made = as_owner(|| {
-            mkdirat(&self.directory, new.as_str(), Mode::from_bits_truncate(0o700))?;
+            mkdirat(&self.directory, new.as_str(), ALL)?;
             let directory = openat(&self.directory, new.as_str(), DIRECTORY, Mode::empty())?;
             limit_project(directory.as_fd(), project, bytes, inodes)?;
             put_into_project(directory.as_fd(), project)?;
@@ -79,33 +99,26 @@ impl Projects {
         made
     }
 
-    /// Opens a workspace. A payload may have closed it to its owner, who can open it up again.
-    fn enter(&self, name: &str) -> nix::Result<OwnedFd> {
-        let open = || openat(&self.directory, name, DIRECTORY, Mode::empty());
-        match open() {
-            Err(Errno::EACCES) => {
-                let mode = Mode::from_bits_truncate(0o700);
-                fchmodat(&self.directory, name, mode, FchmodatFlags::FollowSymlink)?;
-                open()
-            }
-            other => other,
-        }
-    }
-
     /// Removes a workspace with all that is in it. What is not there is no error.
-    pub fn remove(&self, name: &str) -> io::Result<()> {
+    pub fn remove(&mut self, name: &str) -> io::Result<()> {
+        let Self { directory, scrap, ended } = self;
         as_owner(|| {
-            let directory = match self.enter(name) {
-                Err(Errno::ENOENT) => return Ok(()),
-                other => other?,
-            };
-            let project = project_of(directory.as_fd())?;
-            empty(&directory)?;
-            if project >= FIRST {
-                limit_project(directory.as_fd(), project, 0, 0)?;
+            match open_up(directory, &CString::new(name)?) {
+                Err(Errno::ENOENT) => {}
+                Err(error) => return Err(error.into()),
+                Ok(workspace) => {
+                    let project = project_of(workspace.as_fd())?;
+                    if project >= FIRST {
+                        // The daemon may have it open: it gets no more out of it than it has.
+                        limit_project(workspace.as_fd(), project, 1, 1)?;
+                        ended.push(project);
+                    }
+                    move_to(scrap, directory, &CString::new(name)?, &mut 0)?;
+                }
             }
-            unlinkat(&self.directory, name, UnlinkatFlags::RemoveDir)?;
-            Ok(fsync(&self.directory)?)
+            empty(scrap)?;
+            fsync(&*directory)?;
+            free(directory, ended)
         })
     }
 
@@ -120,55 +133,70 @@ impl Projects {
     }
 }
 
-/// Removes all that is in a directory, however deep: what is two levels down is lifted up by one, so
-/// that no path of a payload's making is ever walked.
-fn empty(top: &OwnedFd) -> io::Result<()> {
-    let mut lifted = 0u64;
+/// Forgets the limits of projects that have come to nothing. The others keep theirs, and are looked at
+/// again with the next that ends.
+fn free(directory: &OwnedFd, ended: &mut Vec<u32>) -> io::Result<()> {
+    for project in std::mem::take(ended) {
+        if is_empty_project(directory.as_fd(), project)? {
+            limit_project(directory.as_fd(), project, 0, 0)?;
+        } else {
+            ended.push(project);
+        }
+    }
+    Ok(())
+}
+
+/// Removes all that is in the directories of `scrap`, however deep: what is a level down is moved beside
+/// them, so that no path of a payload's making is ever walked.
+fn empty(scrap: &OwnedFd) -> io::Result<()> {
+    let mut moved = 0;
     loop {
-        let found = names(openat(top, ".", DIRECTORY, Mode::empty())?, PASS)?;
+        let found = names(openat(scrap, ".", DIRECTORY, Mode::empty())?, PASS)?;
         if found.is_empty() {
             return Ok(());
         }
-        for (name, is_directory) in found {
-            if is_directory {
-                lift(top, &name, &mut lifted)?;
-            } else {
-                unlinkat(top, name.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
-            }
+        for (name, _) in found {
+            take_apart(scrap, &name, &mut moved)?;
         }
     }
 }
 
-/// Empties a directory of `top` into it, as far as one pass goes.
-fn lift(top: &OwnedFd, name: &CStr, lifted: &mut u64) -> io::Result<()> {
-    let all = Mode::from_bits_truncate(0o700);
-    fchmodat(top, name, all, FchmodatFlags::FollowSymlink)?; // a directory, and nobody else is here
-    let directory = openat(top, name, DIRECTORY, Mode::empty())?;
+/// Empties one directory of `scrap`, as far as one pass goes.
+fn take_apart(scrap: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
+    let directory = open_up(scrap, name)?;
     for (name, is_directory) in names(directory.try_clone()?, PASS)? {
-        if !is_directory {
+        if is_directory {
+            open_up(&directory, &name)?; // moving one changes its ".."
+            move_to(scrap, &directory, &name, moved)?;
+        } else {
             unlinkat(&directory, name.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
-            continue;
-        }
-        fchmodat(&directory, name.as_c_str(), all, FchmodatFlags::FollowSymlink)?; // moving one changes its ".."
-        loop {
-            *lifted += 1;
-            let new = format!("lifted-{lifted}");
-            match renameat2(
-                &directory,
-                name.as_c_str(),
-                top,
-                new.as_str(),
-                RenameFlags::RENAME_NOREPLACE,
-            ) {
-                Err(Errno::EEXIST) => {} // a name of the payload's
-                other => break other?,
-            }
         }
     }
-    match unlinkat(top, name, UnlinkatFlags::RemoveDir) {
+    match unlinkat(scrap, name, UnlinkatFlags::RemoveDir) {
         Ok(()) | Err(Errno::ENOTEMPTY) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Moves a directory into `scrap` under a name that is free there.
+fn move_to(scrap: &OwnedFd, from: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
+    loop {
+        *moved += 1;
+        let new = CString::new(moved.to_string())?;
+        match renameat2(from, name, scrap, new.as_c_str(), RenameFlags::RENAME_NOREPLACE) {
+            Err(Errno::EEXIST) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Opens a directory that a payload may have closed to its owner. Whoever has the workspace open may put a
+/// link in its place at any moment, which is not followed.
+fn open_up(parent: &OwnedFd, name: &CStr) -> nix::Result<OwnedFd> {
+    let found = openat(parent, name, DIRECTORY | OFlag::O_PATH, Mode::empty())?;
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    fchmodat(AT_FDCWD, path.as_str(), ALL, FchmodatFlags::FollowSymlink)?;
+    openat(&found, ".", DIRECTORY, Mode::empty())
 }
 
 /// So many names of a directory at the most, and which of them are directories.

@@ -11,9 +11,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, setsockopt,
+    socket, sockopt,
 };
 use nix::sys::stat::{Mode, umask};
+use nix::sys::time::TimeVal;
 use supervisor_launch::{MAX_MESSAGE, Reply, Request};
 use supervisor_sys::{accept, peer_uid, receive, send, take_inherited};
 
@@ -36,7 +38,8 @@ impl Daemon {
         let uid = arguments.daemon_uid;
         match &arguments.daemon {
             DaemonSocket::Inherited(number) => {
-                let connection = fatal("take the daemon's socket", take_inherited(*number))?;
+                let connection = take_inherited(*number).and_then(bounded);
+                let connection = fatal("take the daemon's socket", connection)?;
                 Ok(Self { listener: None, connection: Some(connection), uid, signals })
             }
             DaemonSocket::Listen(path) => {
@@ -59,6 +62,16 @@ fn signals() -> io::Result<SignalFd> {
     set.add(Signal::SIGINT);
     set.thread_block()?;
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?)
+}
+
+/// How long a daemon may leave answers unread, in seconds, once the socket holds no more of them. One that
+/// was taken over would else have us wait for ever.
+const PATIENCE: i64 = 5;
+
+/// A connection on which an answer can't be waited with for ever.
+fn bounded(connection: OwnedFd) -> io::Result<OwnedFd> {
+    setsockopt(&connection, sockopt::SendTimeout, &TimeVal::new(PATIENCE, 0))?;
+    Ok(connection)
 }
 
 /// Anything but a listening socket for datagrams in order would be taken for silence.
@@ -141,7 +154,7 @@ fn next(daemon: &Daemon) -> io::Result<Event> {
 }
 
 fn admit(daemon: &Daemon) -> Option<OwnedFd> {
-    let connection = accept(daemon.listener.as_ref()?.as_fd());
+    let connection = accept(daemon.listener.as_ref()?.as_fd()).and_then(bounded);
     match connection.and_then(|fd| peer_uid(fd.as_fd()).map(|uid| (fd, uid))) {
         Ok((fd, uid)) if uid == daemon.uid => Some(fd),
         Ok((_, uid)) => {

@@ -22,7 +22,7 @@ use nix::unistd::{Gid, Uid, Whence, chdir, fchdir, lseek, pivot_root, setfsgid, 
 use supervisor_launch::DISK_ID;
 use supervisor_sys::{Cloned, SingleThreaded, attach, clone_tree, execute, fork, keep_on_exec};
 
-use crate::loops::Loops;
+use crate::loops::{Loops, Stays};
 
 /// The directory of an image that is the workspace. What else the image has, nobody gets to see.
 pub const WORKSPACE: &CStr = c"workspace";
@@ -121,7 +121,7 @@ fn make(proof: &SingleThreaded, loops: &Loops, size: Size) -> io::Result<File> {
     let template = File::from(memfd_create(c"template", MFdFlags::MFD_CLOEXEC)?);
     template.set_len(blocks(size) * BLOCK)?;
     format(proof, &template, size)?;
-    let mount = loops.mount_own(template.as_fd())?;
+    let mount = loops.mount_own(template.as_fd(), Stays::No)?;
     as_owner(|| take_away(mount.as_fd(), size))?;
     Ok(template) // its mount goes first, and the kernel writes all that it knows
 }

@@ -7,6 +7,7 @@ mod clone;
 mod datagram;
 mod descriptor;
 mod filter;
+mod keyring;
 mod lock;
 mod loop_device;
 mod loopback;
@@ -25,6 +26,7 @@ pub use descriptor::{
     close_on_exec_from, inherited, keep_on_exec, sealed_memfd, take_inherited, write_at_once,
 };
 pub use filter::{Instruction, install_filter, landlock_abi};
+pub use keyring::leave_session_keyring;
 pub use lock::lock_first_free;
 pub use loop_device::{behind_loop, configure_loop, free_loop};
 pub use loopback::loopback_up;
@@ -33,7 +35,10 @@ pub use mount::{
     FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath, mount_attributes,
 };
 pub use process::{default_sigpipe, execute, kill, wait_any};
-pub use quota::{has_project_quota, is_free_project, limit_project, project_of, put_into_project};
+pub use quota::{
+    has_project_quota, is_empty_project, is_free_project, limit_project, project_of,
+    put_into_project,
+};
 pub use random::random_bits;
 
 /// The last error of this thread, as a result.

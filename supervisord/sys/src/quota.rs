@@ -63,6 +63,9 @@ pub fn has_project_quota(directory: BorrowedFd<'_>) -> bool {
     asked == 0 && state.flags & COUNTED_AND_HELD == COUNTED_AND_HELD
 }
 
+/// The least that a project with limits can be held to: its root directory takes a block.
+const LEAST: u64 = 4096;
+
 /// Sets the hard limits of a project, in bytes and inodes; 0 is none (Q_XSETQLIM). Needs
 /// CAP_SYS_ADMIN.
 pub fn limit_project(
@@ -78,7 +81,8 @@ pub fn limit_project(
     quota.kind = 2; // FS_PROJ_QUOTA
     quota.fields = LIMITS;
     quota.id = project;
-    quota.blocks_hard = bytes / 512;
+    // Below one unit of 512 bytes the kernel would see 0.
+    quota.blocks_hard = if bytes == 0 { 0 } else { bytes.max(LEAST) / 512 };
     quota.inodes_hard = inodes;
     let (fd, set_limit) = (directory.as_raw_fd(), command(4));
     // SAFETY: the kernel reads a structure of the layout and size that the request names.
@@ -86,8 +90,20 @@ pub fn limit_project(
         .map(drop)
 }
 
-/// Whether nothing belongs to a project and nothing limits it (Q_XGETQUOTA). Needs CAP_SYS_ADMIN.
+/// Whether nothing belongs to a project and nothing limits it. Needs CAP_SYS_ADMIN.
 pub fn is_free_project(directory: BorrowedFd<'_>, project: u32) -> io::Result<bool> {
+    let quota = quota(directory, project)?;
+    Ok((quota.blocks_hard, quota.inodes_hard, quota.counted) == (0, 0, [0, 0]))
+}
+
+/// Whether nothing belongs to a project, nor anything that is removed and still open. Needs
+/// CAP_SYS_ADMIN.
+pub fn is_empty_project(directory: BorrowedFd<'_>, project: u32) -> io::Result<bool> {
+    Ok(quota(directory, project)?.counted == [0, 0])
+}
+
+/// What the kernel knows of a project, all zeroes if it never heard of it (Q_XGETQUOTA).
+fn quota(directory: BorrowedFd<'_>, project: u32) -> io::Result<DiskQuota> {
     // SAFETY: the structure holds integers only, for which all zeroes is a value.
     let mut quota: DiskQuota = unsafe { std::mem::zeroed() };
     let (fd, get_quota) = (directory.as_raw_fd(), command(3));
@@ -95,9 +111,8 @@ pub fn is_free_project(directory: BorrowedFd<'_>, project: u32) -> io::Result<bo
     let asked =
         unsafe { libc::syscall(libc::SYS_quotactl_fd, fd, get_quota, project, &raw mut quota) };
     match check(asked) {
-        Ok(_) => Ok((quota.blocks_hard, quota.inodes_hard, quota.counted) == (0, 0, [0, 0])),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true), // never heard of
-        Err(error) => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(quota),
     }
 }
 

@@ -1,5 +1,9 @@
 //! What all sandboxes of one uid may have together.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use supervisor_launch::{Applied, Descriptor, Prepare, Workspace};
 
 use crate::launcher::{Launcher, OWNER, prepare};
@@ -66,4 +70,44 @@ print(number, flush=True); time.sleep(300)'";
     for payload in [first, second, other] {
         payload.destroy();
     }
+}
+
+/// A cgroup of the test's own; whoever is put there delegates it.
+struct Delegated(PathBuf);
+
+impl Delegated {
+    fn make() -> Self {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let line = mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("cgroup v2");
+        let place = Path::new(line.split(' ').nth(4).unwrap());
+        let made = place.join(format!("launcher-test-{}", std::process::id()));
+        fs::create_dir(&made).unwrap();
+        Self(made)
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        fs::remove_dir(self.0.join("launcher")).unwrap(); // where the launcher has moved itself
+        fs::remove_dir(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn what_a_killed_launcher_left_in_a_delegated_cgroup_is_in_nobodys_way() {
+    let cgroup = Delegated::make();
+    let (empty, used) = (cgroup.0.join("ex-1"), cgroup.0.join(format!("uid-{OWNER}")));
+    fs::create_dir(&empty).unwrap();
+    fs::create_dir_all(used.join("ex-2")).unwrap();
+    let mut last = Command::new("sleep").arg("300").spawn().unwrap(); // does not go at once
+    fs::write(used.join("ex-2/cgroup.procs"), last.id().to_string()).unwrap();
+    let launcher = Launcher::start_in(&cgroup.0);
+    let payload = Payload::start(&launcher, beneath(Some(OWNER)), "sleep 300");
+    assert!(!empty.exists());
+    assert!(cgroup_of(&payload).contains(&format!("/uid-{OWNER}/ex-")));
+    last.kill().unwrap();
+    last.wait().unwrap();
+    fs::remove_dir(used.join("ex-2")).unwrap();
+    payload.destroy();
+    assert!(!used.exists());
 }

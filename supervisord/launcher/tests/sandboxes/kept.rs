@@ -125,3 +125,47 @@ for number in range(2000):
     launcher.ask(Request::RemoveWorkspace { id }).expect("removed");
     assert_eq!(launcher.on_disk(), 0);
 }
+
+/// Names need room, too: a place for them must be found when there is none left.
+#[test]
+fn a_full_workspace_with_many_directories_is_removed() {
+    let launcher = Launcher::start();
+    let id = launcher.make(16 << 20, 9000);
+    let script = "python3 -c '
+import os
+for number in range(1500):
+    os.makedirs(f\"many/{number}\"); open(f\"many/{number}/file\", \"x\").close()
+with open(\"many/7/fill\", \"wb\", buffering=0) as fill:
+    try:
+        while True: fill.write(bytes(4096))
+    except OSError as error: print(error.errno)
+'";
+    let (code, said) = Payload::run(&launcher, prepare(Workspace::Kept(id), 1 << 30, 9000), script);
+    assert_eq!(code, 0, "{said}");
+    launcher.ask(Request::RemoveWorkspace { id }).expect("removed");
+    assert!(launcher.kept().is_empty());
+}
+
+#[test]
+fn a_daemon_that_keeps_a_file_of_a_removed_workspace_open_gets_no_more_into_it() {
+    let launcher = Launcher::start();
+    let id = launcher.make(1 << 20, 100);
+    let root = launcher.grant(id);
+    let mut file = as_daemon(|| {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
+        File::from(openat(&root, "file", flags, Mode::S_IRWXU).unwrap())
+    });
+    launcher.ask(Request::RemoveWorkspace { id }).expect("removed");
+    let written = as_daemon(|| {
+        let mut written = 0;
+        while file.write_all(&[1; 4096]).is_ok() && written < 64 << 20 {
+            written += 4096;
+        }
+        written
+    });
+    assert!(written <= 1 << 20, "{written} bytes");
+    drop((file, root));
+    let other = launcher.make(1 << 20, 100); // what is removed after it takes its limits along
+    launcher.ask(Request::RemoveWorkspace { id: other }).expect("removed");
+    assert_eq!(launcher.on_disk(), 0);
+}

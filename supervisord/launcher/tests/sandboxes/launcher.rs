@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::Pid;
@@ -62,6 +64,15 @@ impl Launcher {
 
     /// The same with more on its command line.
     pub fn start_with(more: &'static [&'static str]) -> Self {
+        Self::begin(None, more)
+    }
+
+    /// Starts one in a cgroup that is delegated to it.
+    pub fn start_in(cgroup: &Path) -> Self {
+        Self::begin(Some(cgroup), &["--cgroup", "own"])
+    }
+
+    fn begin(cgroup: Option<&Path>, more: &'static [&'static str]) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "this test needs root");
         let mut builder = tempfile::Builder::new();
         let directory = match std::env::var_os(QUOTA) {
@@ -73,7 +84,7 @@ impl Launcher {
         let workspaces = directory.path().join("workspaces");
         fs::create_dir(&workspaces).unwrap();
         fs::set_permissions(&workspaces, fs::Permissions::from_mode(0o700)).unwrap();
-        let (process, connection) = begin(directory.path(), more);
+        let (process, connection) = begin(directory.path(), cgroup, more);
         Self { directory, more, process, connection }
     }
 
@@ -87,17 +98,40 @@ impl Launcher {
         self.directory.path().join("workspaces")
     }
 
+    /// Asks and asks until nothing is taken any more, and never reads an answer.
+    pub fn flood(&self) {
+        fcntl(&self.connection, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let request = Request::List.encode(VERSION).unwrap();
+        let mut fds = [PollFd::new(self.connection.as_fd(), PollFlags::POLLOUT)];
+        while poll(&mut fds, PollTimeout::from(1000_u16)).unwrap() == 1
+            && send(self.connection.as_fd(), &request, &[]).is_ok()
+        {}
+    }
+
+    /// Whether it answers at all.
+    pub fn answers(&self) -> bool {
+        send(self.connection.as_fd(), &Request::List.encode(VERSION).unwrap(), &[]).unwrap();
+        let mut fds = [PollFd::new(self.connection.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::try_from(PATIENCE).unwrap()).unwrap() == 1
+    }
+
     /// Kills it and starts another over the same directory.
     pub fn kill_and_start(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        let (process, connection) = begin(self.directory.path(), self.more);
+        let (process, connection) = begin(self.directory.path(), None, self.more);
         (self.process, self.connection) = (process, connection);
     }
 
     /// The daemon dies and another comes.
     pub fn reconnect(&mut self) {
-        self.connection = connect_as_daemon(&socket_in(self.directory.path())).unwrap();
+        drop(self.connect());
+    }
+
+    /// Another daemon comes while the first has its connection still, which is given.
+    pub fn connect(&mut self) -> OwnedFd {
+        let new = connect_as_daemon(&socket_in(self.directory.path())).unwrap();
+        std::mem::replace(&mut self.connection, new)
     }
 
     /// Sends bytes and gives the answer's.
@@ -144,7 +178,10 @@ impl Launcher {
     pub fn on_disk(&self) -> usize {
         let projects = self.workspaces().join("projects");
         let place = if projects.exists() { projects } else { self.workspaces() };
-        fs::read_dir(place).unwrap().count()
+        let workspace = |entry: &fs::DirEntry| entry.file_name() != "scrap";
+        let scrap = place.join("scrap");
+        assert!(!scrap.exists() || fs::read_dir(scrap).unwrap().next().is_none(), "half removed");
+        fs::read_dir(place).unwrap().flatten().filter(workspace).count()
     }
 
     /// Fails unless there are so many images mounted, if images hold the limits.
@@ -229,14 +266,19 @@ fn socket_in(directory: &Path) -> PathBuf {
     directory.join("launcher.sock")
 }
 
-fn begin(directory: &Path, more: &[&str]) -> (Child, OwnedFd) {
+fn begin(directory: &Path, cgroup: Option<&Path>, more: &[&str]) -> (Child, OwnedFd) {
     let built = || env!("CARGO_BIN_EXE_supervisor-launcher").into();
     let program = PathBuf::from(std::env::var_os(PROGRAM).unwrap_or_else(built));
     let init = program.with_file_name("supervisor-init");
     assert!(init.exists(), "build supervisor-init first: cargo build --workspace");
     let socket = socket_in(directory);
     drop(fs::remove_file(&socket)); // of a launcher that was killed
-    let process = Command::new(program)
+    // Whoever starts a program in a cgroup moves there first.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"[ -z "$0" ] || echo $$ >"$0/cgroup.procs"; exec "$@""#]);
+    let process = command
+        .arg(cgroup.unwrap_or(Path::new("")))
+        .arg(program)
         .arg("--listen")
         .arg(&socket)
         .args(["--daemon-uid", &DAEMON.to_string(), "--workspaces"])

@@ -62,6 +62,17 @@ fn a_kept_workspace_has_limits_of_its_own() {
 }
 
 #[test]
+fn a_limit_below_any_unit_of_the_kernels_is_one_all_the_same() {
+    let launcher = Launcher::start();
+    let id = launcher.make(1, 33);
+    let script = "dd if=/dev/zero of=big bs=4096 count=1024; stat -c %s big";
+    for workspace in [Workspace::Disk, Workspace::Kept(id)] {
+        let (_, said) = Payload::run(&launcher, prepare(workspace, 1, 33), script);
+        assert!(said.contains(full().0) && said.starts_with("0\n"), "{said}");
+    }
+}
+
+#[test]
 fn what_was_deleted_inside_is_free_outside() {
     let launcher = Launcher::start();
     if storage() == Storage::Quota {
@@ -85,6 +96,8 @@ fn what_a_payload_makes_in_it_is_neither_set_user_id_nor_a_device_nor_run_where_
     let (_, said) = Payload::run(&launcher, request, script);
     assert!(said.starts_with("ran\n") && said.contains("nosuid,nodev"), "{said}");
     assert!(said.contains("Operation not permitted"), "{said}");
+    // What nobody will ever read is not waited for until the host's disk has it.
+    assert_eq!(said.contains("nobarrier"), storage() == Storage::Image, "{said}");
     let request = supervisor_launch::Prepare { exec: false, ..request };
     let request = supervisor_launch::Prepare { execution: 99, ..request };
     let (_, said) = Payload::run(&launcher, request, script);

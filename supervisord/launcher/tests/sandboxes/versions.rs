@@ -1,4 +1,4 @@
-//! A daemon of the version before.
+//! Daemons of the version before, and such as were taken over.
 
 use supervisor_launch::{Applied, Prepare, Reply, Request, Workspace};
 
@@ -20,4 +20,12 @@ fn a_daemon_of_version_1_gets_sandboxes_and_answers_in_its_own_version() {
     let (bytes, _) = launcher.exchange(&Request::Destroy { execution }.encode(1).unwrap());
     assert_eq!(Reply::decode(&bytes), Ok((1, Reply::Destroyed { execution })));
     assert!(launcher.kept().is_empty()); // the same connection may go on in another
+}
+
+#[test]
+fn a_daemon_that_reads_no_answers_does_not_stop_the_launcher() {
+    let mut launcher = Launcher::start();
+    launcher.flood();
+    let _first = launcher.connect(); // and it stays connected
+    assert!(launcher.answers());
 }
