@@ -57,7 +57,7 @@ start_qemu() {
     shift 8
     # No network device at all. panic= also keeps the initrd from offering a
     # shell: everything fatal ends in a reboot, which -no-reboot turns into exit.
-    local append="console=ttyS0 root=/dev/vda rw rootfstype=ext4 rootflags=prjquota,noinit_itable"
+    local append="console=ttyS0 root=/dev/vda rw rootfstype=ext4"
     append+=" fsck.mode=skip panic=1 nowatchdog mitigations=off systemd.log_color=0 $extra"
     # shellcheck disable=SC2054 # the commas are QEMU's
     local args=(
