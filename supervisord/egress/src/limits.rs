@@ -155,7 +155,7 @@ pub struct Limits {
     /// An unused upstream connection is kept this long: less than servers keep theirs.
     pub keep_alive: Duration,
     /// For a program that speaks a protocol where the server begins, before its refused connection
-    /// is reset without having sent anything.
+    /// is reset without having sent anything. On ports 80 and 443 that is `head`.
     pub refusal: Duration,
     /// For a refused peer to read its answer and close.
     pub linger: Duration,

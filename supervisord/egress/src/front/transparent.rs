@@ -18,6 +18,10 @@ use crate::refused::Refused;
 use crate::session::{Aim, Session};
 use crate::shared::Place;
 
+/// Ports of protocols in which the program begins. It may have its certificates to load before it does,
+/// and on a machine that is busy that takes seconds.
+const BEGUN_BY_PROGRAMS: [u16; 2] = [80, 443];
+
 /// Serves one connection that was dialled at this address.
 pub async fn serve(session: Arc<Session>, stream: TcpStream, dialled: SocketAddr, place: Place) {
     let (address, port) = (dialled.ip(), dialled.port());
@@ -28,19 +32,23 @@ pub async fn serve(session: Arc<Session>, stream: TcpStream, dialled: SocketAddr
             let refused = nowhere(address);
             let subject = Subject::Connection { destination: Some(destination), protocol: None };
             session.refuse(session.number(), subject, &refused);
-            return explain(&session, stream, &refused).await;
+            return explain(&session, stream, port, &refused).await;
         }
     };
     match Plan::of(&session, Destination { host, port }).await {
         Ok(plan) => tunnel::serve(session, stream, BytesMut::new(), plan, None, place).await,
-        Err(refused) => explain(&session, stream, &refused).await,
+        Err(refused) => explain(&session, stream, port, &refused).await,
     }
 }
 
 /// Finds out what the program speaks, for a moment, to refuse it in that.
-async fn explain(session: &Session, mut stream: TcpStream, refused: &Refused) {
+async fn explain(session: &Session, mut stream: TcpStream, port: u16, refused: &Refused) {
     let (limits, mut front) = (&session.shared.limits, BytesMut::new());
-    match sniff(&mut stream, &mut front, limits.refusal, limits.refusal).await {
+    let patience = match BEGUN_BY_PROGRAMS.contains(&port) {
+        true => limits.head,
+        false => limits.refusal,
+    };
+    match sniff(&mut stream, &mut front, patience, patience).await {
         Ok(speech) => refuse(stream, &speech, refused, limits.linger).await,
         Err(_) => reset(stream),
     }

@@ -14,13 +14,15 @@ const RULES: &str = "[[egress]]\nname = \"up\"\nhosts = [\"up.test\", \"raw.test
 
 const GET: &[u8] = b"GET http://up.test/ok HTTP/1.1\r\nHost: up.test\r\nConnection: close\r\n\r\n";
 
-fn patient(limits: Limits) -> Limits {
-    Limits { head: Duration::from_millis(800), idle: Duration::from_millis(1500), ..limits }
+/// An impatient proxy for those that have begun to speak. Who hasn't is ended without a word, so a
+/// test that wants one must not be late because the machine is busy.
+fn impatient() -> Limits {
+    Limits { head: Duration::from_millis(800), ..Limits::default() }
 }
 
 #[test]
 fn slow_heads_end_at_their_deadline_and_hold_nobody_up() {
-    let world = World::bounded(RULES, patient(Limits::default()));
+    let world = World::bounded(RULES, impatient());
     let mut slow: Vec<TcpStream> = (0..50).map(|_| connect("127.0.0.1:3128")).collect();
     for stream in &mut slow {
         stream.write_all(b"GET http://up.test/ HTTP/1.1\r\nX: ").unwrap();
@@ -40,7 +42,8 @@ fn slow_heads_end_at_their_deadline_and_hold_nobody_up() {
 
 #[test]
 fn an_idle_connection_ends_and_a_silent_tls_client_too() {
-    let _world = World::bounded(RULES, patient(Limits::default()));
+    let idle = Duration::from_millis(1500);
+    let _world = World::bounded(RULES, Limits { idle, ..impatient() });
     let mut idle = connect("127.0.0.1:3128");
     assert_eq!(hear(&mut idle), "");
     let mut tunnel = connect("127.0.0.1:3128");

@@ -1,6 +1,10 @@
 //! A refusal can be acted on, and is nobody else's.
 
+use std::io::Write;
+use std::time::Duration;
+
 use crate::seams::AGREED;
+use crate::wire::{connect, hear, status};
 use crate::world::World;
 
 const RULES: &str = "[[egress]]\nname = \"up\"\nhosts = [\"up.test\"]\nmethods = [\"GET\", \"POST\"]\n\
@@ -141,4 +145,18 @@ fn a_person_agrees_to_a_body_and_to_no_other() {
             assert_eq!(heard.problem()["code"], "body_too_large_to_ask");
         }
     }
+}
+
+/// As one that has connected and loads its certificates, on a machine that is busy.
+#[test]
+fn a_program_that_is_late_to_speak_is_told_why_it_is_refused() {
+    let _world = World::new(RULES);
+    let mut late = connect("198.51.100.9:80");
+    late.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
+    assert_eq!(hear(&mut late), "");
+    late.write_all(b"GET / HTTP/1.1\r\nHost: 198.51.100.9\r\n\r\n").unwrap();
+    late.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    let answer = hear(&mut late);
+    assert_eq!(status(&answer), 403, "{answer}");
+    assert!(answer.contains("remedy"), "{answer}");
 }
