@@ -10,6 +10,7 @@
 //! record is one that nobody was told of, and a record without a workspace one whose removal had begun.
 
 mod archives;
+mod changes;
 mod expiry;
 mod files;
 mod operations;
@@ -19,6 +20,7 @@ mod set;
 mod transfer;
 
 pub use archives::Archives;
+pub use changes::{SessionChange, SessionChanges};
 pub use expiry::watch;
 pub use record::Record;
 pub use recovery::recover;

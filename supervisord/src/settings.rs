@@ -7,12 +7,13 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use supervisor_api::{Mode, PolicyReference};
 use supervisor_egress::credential::CredentialName;
 use supervisor_policy::egress::ClientOrigins;
 use supervisor_policy::{Floor, PolicySet, Resolved};
+use tokio::sync::watch;
 
 use crate::accounts;
 use crate::admission::Bounds;
@@ -67,7 +68,7 @@ impl Generation {
 #[derive(Debug)]
 pub struct Settings {
     source: Option<Source>,
-    current: RwLock<Arc<Generation>>,
+    current: watch::Sender<Arc<Generation>>,
     /// Held while the files are read: of two readings, the later one is in force afterwards.
     reading: Mutex<()>,
 }
@@ -151,13 +152,18 @@ impl Settings {
     }
 
     fn of(source: Option<Source>, generation: Generation) -> Self {
-        let current = RwLock::new(Arc::new(generation));
+        let current = watch::Sender::new(Arc::new(generation));
         Self { source, current, reading: Mutex::default() }
     }
 
     /// What is in force.
     pub fn current(&self) -> Arc<Generation> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.borrow().clone()
+    }
+
+    /// Tells when something else is in force.
+    pub fn follow(&self) -> watch::Receiver<Arc<Generation>> {
+        self.current.subscribe()
     }
 
     /// Reads the files again and, if all of them can be used, puts them in force; `replace` takes the
@@ -179,7 +185,7 @@ impl Settings {
         }
         replace(credentials).map_err(unusable_credentials)?;
         let generation = Arc::new(generation);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = generation.clone();
+        self.current.send_replace(generation.clone());
         apply(&generation);
         Ok(generation)
     }

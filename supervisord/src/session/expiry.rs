@@ -36,6 +36,7 @@ pub async fn watch(supervisor: Supervisor) {
                 if announced.insert(record.id) {
                     let seconds = record.expires.saturating_sub(now);
                     tracing::info!(session = %record.id, seconds, "a session will be closed");
+                    session.tell();
                 }
                 next = next.min(record.expires);
             } else {

@@ -56,7 +56,7 @@ impl Supervisor {
             time_to_live,
         };
         let place = inner.admission.keep(caller.uid, record.workspace_bytes)?;
-        let session = Kept::new(record.clone(), place);
+        let session = Kept::new(record.clone(), place, &inner.sessions);
         let guard = session.enter()?; // not closed before it is whole
         inner.sessions.add(session.clone())?;
         let made = inner.launcher.make_workspace(kept(&record)).await;
@@ -74,6 +74,7 @@ impl Supervisor {
             return Err(error);
         }
         drop(guard);
+        session.tell();
         self.describe(&session, false).await
     }
 
@@ -86,7 +87,7 @@ impl Supervisor {
         let mut sessions = Vec::new();
         for session in self.inner().sessions.all() {
             if all || session.record().owner_uid == caller.uid {
-                sessions.push(self.describe(&session, false).await?);
+                sessions.push(self.glance(&session));
             }
         }
         sessions.sort_by(|one, other| other.created_at.cmp(&one.created_at));
@@ -97,6 +98,14 @@ impl Supervisor {
     pub async fn session(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
         let session = self.own_session(caller, id)?;
         self.describe(&session, true).await
+    }
+
+    /// The same without a look into its workspace.
+    ///
+    /// # Errors
+    /// When there is none, or it is somebody else's.
+    pub fn session_at_a_glance(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
+        self.own_session(caller, id).map(|session| self.glance(&session))
     }
 
     /// Moves a session's end. It can come sooner as well.
@@ -216,9 +225,6 @@ impl Supervisor {
     /// What the caller sees of it. Usage is counted only where it is asked for: a workspace is attached
     /// for it.
     async fn describe(&self, session: &Kept, counted: bool) -> Result<Session, ApiError> {
-        let record = session.record();
-        let generation = self.inner().settings.current();
-        let policy = policy(&generation, &record.policy).map(|policy| reference(&policy));
         let usage = if counted && !session.is_closing() {
             let granted = self.grant(session).await?;
             let usage = spawn_blocking(move || workspace::usage(granted.as_fd())).await;
@@ -226,12 +232,24 @@ impl Supervisor {
         } else {
             None
         };
+        let usage = usage.map(|usage| SessionUsage {
+            workspace_bytes: usage.bytes,
+            workspace_inodes: usage.inodes.saturating_sub(1), // its root is nobody's
+        });
+        Ok(Session { usage, ..self.glance(session) })
+    }
+
+    /// What is known of it without a look into its workspace.
+    pub(super) fn glance(&self, session: &Kept) -> Session {
+        let record = session.record();
+        let generation = self.inner().settings.current();
+        let policy = policy(&generation, &record.policy).map(|policy| reference(&policy));
         let state = match Timestamp::now().as_second() {
             _ if session.is_closing() => SessionState::Closing,
             now if now >= record.notice() => SessionState::Expiring,
             _ => SessionState::Open,
         };
-        Ok(Session {
+        Session {
             id: record.id,
             owner_uid: record.owner_uid,
             state,
@@ -245,11 +263,8 @@ impl Supervisor {
             created_at: record.created_at,
             expires_at: clock::at(record.expires),
             executions: session.executions(),
-            usage: usage.map(|usage| SessionUsage {
-                workspace_bytes: usage.bytes,
-                workspace_inodes: usage.inodes.saturating_sub(1), // its root is nobody's
-            }),
-        })
+            usage: None,
+        }
     }
 }
 

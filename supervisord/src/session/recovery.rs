@@ -15,7 +15,7 @@ pub async fn recover(inner: &Inner) -> Result<(), Failure> {
     for record in inner.store.sessions().await? {
         if unknown.remove(&record.id.bits()) {
             let place = inner.admission.already_kept(record.owner_uid, record.workspace_bytes);
-            inner.sessions.adopt(Kept::new(record, place));
+            inner.sessions.adopt(Kept::new(record, place, &inner.sessions));
         } else {
             tracing::warn!(session = %record.id, "a session has no workspace; it was being closed");
             inner.store.remove_session(record.id).await?;

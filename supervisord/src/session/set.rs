@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use supervisor_api::{ApiError, ErrorCode, SessionId};
 use supervisor_launch::MAX_WORKSPACES;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, broadcast, watch};
 
 use super::record::Record;
 use crate::admission::KeptPlace;
@@ -15,12 +15,17 @@ use crate::admission::KeptPlace;
 /// besides, on their number and their bytes.
 const MAX_SESSIONS: usize = MAX_WORKSPACES;
 
+/// Changes that who follows them may be behind; it then looks at all sessions.
+const CHANGES: usize = 256;
+
 /// One session.
 #[derive(Debug)]
 pub struct Kept {
     record: Mutex<Record>,
     /// Executions and calls that use it; `None` once it is closing and takes no more.
     uses: watch::Sender<Uses>,
+    /// Tells of it whenever callers would see something new.
+    told: broadcast::Sender<SessionId>,
     /// The daemon's view of its workspace, asked for once.
     pub grant: OnceCell<Arc<OwnedFd>>,
     /// Its place among those that its owner may have.
@@ -44,9 +49,10 @@ pub struct Use {
 }
 
 impl Kept {
-    /// A session of this record, in the place that its owner was given for it.
-    pub fn new(record: Record, place: KeptPlace) -> Arc<Self> {
+    /// A session of this record among these, in the place that its owner was given for it.
+    pub fn new(record: Record, place: KeptPlace, among: &SessionSet) -> Arc<Self> {
         Arc::new(Self {
+            told: among.told.clone(),
             record: Mutex::new(record),
             uses: watch::Sender::default(),
             grant: OnceCell::new(),
@@ -64,7 +70,15 @@ impl Kept {
     pub fn change(&self, change: impl FnOnce(&mut Record)) -> Record {
         let mut record = self.locked();
         change(&mut record);
-        record.clone()
+        let changed = record.clone();
+        drop(record);
+        self.tell();
+        changed
+    }
+
+    /// Tells whoever follows sessions to look at this one.
+    pub fn tell(&self) {
+        drop(self.told.send(self.record().id)); // an error says that nobody follows
     }
 
     /// Uses it for a call on its files.
@@ -91,6 +105,7 @@ impl Kept {
     pub fn begin_to_close(&self) -> bool {
         let mut first = false;
         self.uses.send_modify(|uses| first = !std::mem::replace(&mut uses.closing, true));
+        self.tell();
         first
     }
 
@@ -104,6 +119,7 @@ impl Kept {
     /// It could not be closed, so it goes on.
     pub fn reopen(&self) {
         self.uses.send_modify(|uses| uses.closing = false);
+        self.tell();
     }
 
     /// Returns once nobody uses it any more.
@@ -122,6 +138,9 @@ impl Kept {
             true
         });
         if taken {
+            if is_execution {
+                self.tell();
+            }
             return Ok(Use { session: self.clone(), is_execution });
         }
         Err(being_closed())
@@ -152,15 +171,27 @@ impl Drop for Use {
             let count = if self.is_execution { &mut uses.executions } else { &mut uses.calls };
             *count = count.saturating_sub(1);
         });
+        if self.is_execution {
+            self.session.tell();
+        }
     }
 }
 
 /// All sessions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SessionSet {
     all: RwLock<HashMap<SessionId, Arc<Kept>>>,
     /// Signalled when a session came or its end was moved.
     pub changed: tokio::sync::Notify,
+    /// Tells which one callers would see something new of.
+    told: broadcast::Sender<SessionId>,
+}
+
+impl Default for SessionSet {
+    fn default() -> Self {
+        let (all, changed) = (RwLock::default(), tokio::sync::Notify::new());
+        Self { all, changed, told: broadcast::Sender::new(CHANGES) }
+    }
 }
 
 impl SessionSet {
@@ -186,6 +217,12 @@ impl SessionSet {
     /// Takes one out: it is gone.
     pub fn remove(&self, id: SessionId) {
         self.all.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        drop(self.told.send(id)); // an error says that nobody follows
+    }
+
+    /// Tells of every one that callers see something new of, from now on.
+    pub fn follow(&self) -> broadcast::Receiver<SessionId> {
+        self.told.subscribe()
     }
 
     /// Finds one.
