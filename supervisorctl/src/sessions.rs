@@ -121,5 +121,6 @@ fn state_name(state: SessionState) -> &'static str {
         SessionState::Open => "open",
         SessionState::Expiring => "expiring",
         SessionState::Closing => "closing",
+        SessionState::Closed => "closed",
     }
 }

@@ -202,6 +202,11 @@ impl Approvals {
         self.visible(caller, id)
     }
 
+    /// Whether an answer by this caller to this question would be taken.
+    pub fn answers(&self, caller: &Caller, id: ApprovalId) -> bool {
+        self.visible(caller, id).is_ok_and(|approval| self.may_answer(caller, &approval))
+    }
+
     /// Every change from now on, after the questions there are.
     pub fn follow(&self, caller: &Caller) -> Changes {
         let changes = self.inner.changes.subscribe();

@@ -7,11 +7,13 @@
 //!
 //! ```text
 //! bus ──▶ connection (reconnects) ──▶ load (bounds) ──▶ call (who) ──▶ dispatch ──▶ manager, execution,
-//!                                                                               properties, objects
-//!     ◀── announce (signals, to subscribers alone) ◀── live executions
+//!                                                          sessions, approvals, stewardship,
+//!                                                          properties, objects
+//!     ◀── announce, news (signals, to subscribers alone) ◀── executions, sessions, questions, reloads
 //! ```
 
 mod announce;
+mod approvals;
 mod bounds;
 mod call;
 mod connection;
@@ -22,10 +24,13 @@ mod feed;
 mod load;
 mod manager;
 mod names;
+mod news;
 mod objects;
 mod options;
 mod polkit;
 mod properties;
+mod sessions;
+mod stewardship;
 mod subscribers;
 mod values;
 

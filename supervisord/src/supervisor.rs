@@ -97,6 +97,17 @@ pub struct KnownPolicy {
     pub description: String,
 }
 
+/// A policy as it is in force.
+#[derive(Debug, Clone)]
+pub struct PolicyInForce {
+    /// Its name, digest and purpose.
+    pub policy: KnownPolicy,
+    /// The reading of the files that it is of.
+    pub generation: u64,
+    /// All of it, every line with its origin.
+    pub resolved: String,
+}
+
 /// What every part of the daemon shares.
 pub struct Inner {
     /// What is recorded.
@@ -553,6 +564,23 @@ impl Supervisor {
             description: policy.description().to_owned(),
         };
         self.inner.settings.current().policies.iter().map(known).collect()
+    }
+
+    /// One of them, all of it.
+    pub fn policy_in_force(&self, name: &str) -> Result<PolicyInForce, ApiError> {
+        let generation = self.inner.settings.current();
+        let policy = generation
+            .policies
+            .resolve(name)
+            .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "there is no policy of this name"))?;
+        Ok(PolicyInForce {
+            policy: KnownPolicy {
+                reference: generation.reference(policy),
+                description: policy.description().to_owned(),
+            },
+            generation: generation.number,
+            resolved: policy.show_resolved(),
+        })
     }
 
     /// What of an owner's has not finished, in no order.

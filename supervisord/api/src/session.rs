@@ -44,6 +44,8 @@ pub enum SessionState {
     Expiring,
     /// It is being closed: what runs in it is ended, then its workspace is removed.
     Closing,
+    /// It is gone. Only events say so: there is no such session any more.
+    Closed,
 }
 
 /// What a caller keeps over several executions: a policy, a workspace, a time to live.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use supervisor_api::{ApiError, ErrorCode, ExecutionId};
+use supervisor_api::{ApiError, ErrorCode, ExecutionId, SessionId};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use zbus::Connection;
@@ -104,13 +104,36 @@ impl Front {
     pub async fn caller_for(&self, call: &Call, id: ExecutionId, action: Action) -> Caller {
         let own = call.own();
         match self.supervisor.status(&own, id, Duration::ZERO).await {
-            Err(error) if error.code == ErrorCode::NotFound => {
-                match self.decide(call, action).await {
-                    Decision::Yes => Caller { role: Role::Admin, ..own },
-                    Decision::No | Decision::Challenge => own,
-                }
-            }
+            Err(error) if error.code == ErrorCode::NotFound => self.raised(call, action).await,
             _ => own,
+        }
+    }
+
+    /// The same for a session.
+    pub async fn caller_for_session(&self, call: &Call, id: SessionId, action: Action) -> Caller {
+        match self.supervisor.session_at_a_glance(&call.own(), id) {
+            Ok(_) => call.own(),
+            Err(_) => self.raised(call, action).await,
+        }
+    }
+
+    /// The caller as an administrator if polkit allows this, else as itself.
+    pub async fn raised(&self, call: &Call, action: Action) -> Caller {
+        match self.decide(call, action).await {
+            Decision::Yes => Caller { role: Role::Admin, ..call.own() },
+            Decision::No | Decision::Challenge => call.own(),
+        }
+    }
+
+    /// The caller as one who looks at what is its own, or at everybody's.
+    ///
+    /// # Errors
+    ///
+    /// When polkit does not let it see everybody's.
+    pub async fn onlooker(&self, call: &Call, all: bool) -> Result<Caller, Failure> {
+        match all {
+            true => self.administrator(call, Action::SeeAll).await,
+            false => Ok(call.own()),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::dbus::dispatch;
 use crate::dbus::failure::Failure;
 use crate::dbus::load::{Load, Place};
 use crate::dbus::names::{BUS, BUS_NAME, BUS_PATH};
+use crate::dbus::news;
 use crate::supervisor::Supervisor;
 
 /// RequestName: DBUS_NAME_FLAG_DO_NOT_QUEUE. There is one supervisor on a host, or none.
@@ -129,6 +130,9 @@ async fn converse(
     let (front, load) = (Arc::new(front), Arc::<Load>::default());
     let mut signals = JoinSet::new();
     signals.spawn(announce(front.clone()));
+    signals.spawn(news::of_sessions(front.clone()));
+    signals.spawn(news::of_approvals(front.clone()));
+    signals.spawn(news::of_generations(front.clone()));
     let mut calls = JoinSet::new();
     loop {
         let message = tokio::select! {

@@ -7,9 +7,9 @@ use crate::dbus::bounds::{MAX_CALL, MAX_TYPED_CALL};
 use crate::dbus::call::{Call, Front};
 use crate::dbus::failure::Failure;
 use crate::dbus::names::{
-    EXECUTION, INTROSPECTABLE, MANAGER, OBJECT_MANAGER, Object, PEER, PROPERTIES,
+    EXECUTION, INTROSPECTABLE, MANAGER, OBJECT_MANAGER, Object, PEER, PROPERTIES, SESSION,
 };
-use crate::dbus::{execution, manager, objects, properties};
+use crate::dbus::{execution, manager, objects, properties, sessions};
 use crate::metrics::OTHER;
 use supervisor_api::{ApiError, ErrorCode};
 
@@ -47,9 +47,10 @@ pub async fn act(front: &Front, call: &Call) -> Result<Message, Failure> {
         (_, PEER) => peer(call, member),
         (_, INTROSPECTABLE) => objects::introspect(front, call, object, member).await,
         (_, PROPERTIES) => properties::act(front, call, object, member).await,
-        (Object::Manager, OBJECT_MANAGER) => objects::managed(front, call, member),
+        (Object::Manager, OBJECT_MANAGER) => objects::managed(front, call, member).await,
         (Object::Manager, MANAGER) => manager::act(front, call, member).await,
         (Object::Execution(id), EXECUTION) => execution::act(front, call, id, member).await,
+        (Object::Session(id), SESSION) => sessions::act(front, call, id, member).await,
         _ => Err(Failure::unknown_interface()),
     }
 }
@@ -66,7 +67,20 @@ pub fn operation(message: &Message) -> &'static str {
         "Artifacts" => "artifacts",
         "Artifact" => "artifact",
         "Doctor" => "doctor",
-        "Policies" => "policies",
+        "Policies" | "Policy" => "policies",
+        "CreateSession" => "create_session",
+        "Sessions" => "list_sessions",
+        "Session" | "Usage" => "session",
+        "ExtendSession" | "Extend" => "extend_session",
+        "CloseSession" | "Close" => "close_session",
+        "Credentials" => "credentials",
+        "RotateCredential" => "rotate_credential",
+        "RevokeCredential" => "revoke_credential",
+        "Budgets" => "budgets",
+        "ResetBudget" => "reset_budget",
+        "Approvals" => "approvals",
+        "Approval" => "approval",
+        "Approve" | "Deny" => "answer",
         "Reload" => "reload",
         "Subscribe" | "Unsubscribe" => "subscribe",
         "Introspect" => "introspect",
@@ -82,6 +96,7 @@ fn interface_of(object: Object, member: &str) -> Option<&'static str> {
         ("GetManagedObjects", Object::Manager) => Some(OBJECT_MANAGER),
         (_, Object::Manager) => Some(MANAGER),
         (_, Object::Execution(_)) => Some(EXECUTION),
+        (_, Object::Session(_)) => Some(SESSION),
         _ => None,
     }
 }

@@ -13,7 +13,7 @@ use crate::dbus::failure::Failure;
 use crate::dbus::names::{id_in, path_of};
 use crate::dbus::options::{self, Options};
 use crate::dbus::polkit::Action;
-use crate::dbus::{execution, values};
+use crate::dbus::{approvals, execution, sessions, stewardship, values};
 use crate::http::parse_json;
 use crate::supervisor::Caller;
 
@@ -45,6 +45,20 @@ pub async fn act(front: &Front, call: &Call, member: &str) -> Result<Message, Fa
         }
         "Doctor" => doctor(front, call),
         "Policies" => policies(front, call),
+        "Policy" => stewardship::policy(front, call),
+        "CreateSession" => sessions::create(front, call).await,
+        "Sessions" => sessions::list(front, call).await,
+        "Session" => sessions::show(front, call).await,
+        "ExtendSession" => sessions::extend(front, call).await,
+        "CloseSession" => sessions::close(front, call).await,
+        "Credentials" => stewardship::credentials(front, call).await,
+        "RotateCredential" => stewardship::rotate_credential(front, call).await,
+        "RevokeCredential" => stewardship::revoke_credential(front, call).await,
+        "Budgets" => stewardship::budgets(front, call).await,
+        "Approvals" => approvals::list(front, call).await,
+        "Approval" => approvals::show(front, call).await,
+        "Approve" => approvals::approve(front, call).await,
+        "Deny" => approvals::deny(front, call).await,
         "Reload" => reload(front, call).await,
         "Subscribe" => subscribe(front, call).await,
         "Unsubscribe" => {
@@ -67,6 +81,7 @@ pub fn properties(front: &Front) -> Result<values::Properties, Failure> {
         ("Version", Variant::from(doctor.version)),
         ("Mode", Variant::from(values::word(&doctor.mode))),
         ("Kernel", Variant::from(doctor.kernel)),
+        ("Generation", Variant::from(front.supervisor.inner().settings.current().number)),
     ]))
 }
 
@@ -127,10 +142,7 @@ async fn list_query(
 ) -> Result<(Caller, crate::supervisor::ListQuery), Failure> {
     let (options,): (Options,) = call.arguments()?;
     let query = options::list(options)?;
-    let caller = match query.all {
-        true => front.administrator(call, Action::SeeAll).await?,
-        false => call.own(),
-    };
+    let caller = front.onlooker(call, query.all).await?;
     Ok((caller, query))
 }
 
@@ -184,10 +196,7 @@ async fn reload(front: &Front, call: &Call) -> Result<Message, Failure> {
 
 async fn subscribe(front: &Front, call: &Call) -> Result<Message, Failure> {
     let (all,): (bool,) = call.arguments()?;
-    let uid = match all {
-        true => front.administrator(call, Action::SeeAll).await?.uid,
-        false => call.own().uid,
-    };
+    let uid = front.onlooker(call, all).await?.uid;
     front.subscribers.add(call.sender(), uid, all)?;
     if !front.is_there(call.sender()).await {
         front.subscribers.remove(call.sender()); // that it has left may have been told before

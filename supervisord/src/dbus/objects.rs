@@ -2,20 +2,23 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use supervisor_api::Execution;
+use supervisor_api::{Execution, Session};
 use zbus::ObjectPath;
 use zbus::message::Message;
 
 use crate::dbus::bounds::{MAX_OBJECT_BYTES, MAX_OBJECTS};
 use crate::dbus::call::{Call, Front};
 use crate::dbus::failure::Failure;
-use crate::dbus::names::{EXECUTION, Object, element_of, path_of};
+use crate::dbus::names::{EXECUTION, Object, SESSION, element_of, path_of, session_path_of};
+use crate::dbus::sessions;
 use crate::dbus::values::{self, Properties};
 
 /// Our own interfaces, as they are installed.
 const MANAGER: &str = include_str!("../../../systemd/dbus/org.supervisord.Supervisor1.Manager.xml");
 const EXECUTIONS: &str =
     include_str!("../../../systemd/dbus/org.supervisord.Supervisor1.Execution.xml");
+const SESSIONS: &str =
+    include_str!("../../../systemd/dbus/org.supervisord.Supervisor1.Session.xml");
 
 /// The document type of descriptions (D-Bus specification, "Introspection Data Format").
 const DOCUMENT: &str = r#"<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
@@ -95,25 +98,32 @@ pub async fn introspect(
             text.push_str(OBJECT_MANAGER);
             text.push_str(interface(MANAGER));
             text.push_str(&node("execution"));
+            text.push_str(&node("session"));
         }
         Object::Executions => {
             for execution in own(front, call) {
                 text.push_str(&node(&element_of(execution.id)));
             }
         }
+        Object::Sessions => {
+            for session in own_sessions(front, call).await? {
+                text.push_str(&node(&element_of(session.id)));
+            }
+        }
         // Whether there is this one is not told here: all of them look the same.
         Object::Execution(_) => text.push_str(interface(EXECUTIONS)),
+        Object::Session(_) => text.push_str(interface(SESSIONS)),
     }
     text.push_str("</node>\n");
     call.answer(&(text,))
 }
 
-/// The caller's executions that have not finished.
+/// The caller's executions that have not finished, and its sessions.
 ///
 /// # Errors
 ///
 /// When the member is another one.
-pub fn managed(front: &Front, call: &Call, member: &str) -> Result<Message, Failure> {
+pub async fn managed(front: &Front, call: &Call, member: &str) -> Result<Message, Failure> {
     if member != "GetManagedObjects" {
         return Err(Failure::unknown_method());
     }
@@ -125,12 +135,25 @@ pub fn managed(front: &Front, call: &Call, member: &str) -> Result<Message, Fail
         left = rest;
         objects.insert(path_of(execution.id), interfaces(&execution));
     }
+    for session in own_sessions(front, call).await? {
+        objects.insert(session_path_of(session.id), session_interfaces(&session));
+    }
     call.answer(&(objects,))
 }
 
 /// The interfaces of an execution's object, with their properties.
 pub fn interfaces(execution: &Execution) -> Interfaces {
     Interfaces::from([(EXECUTION, values::properties(execution))])
+}
+
+/// The interfaces of a session's object, with their properties.
+pub fn session_interfaces(session: &Session) -> Interfaces {
+    Interfaces::from([(SESSION, sessions::properties(session))])
+}
+
+/// The caller's own, of which there are never many.
+async fn own_sessions(front: &Front, call: &Call) -> Result<Vec<Session>, Failure> {
+    Ok(front.supervisor.sessions(&call.own(), false).await?.sessions)
 }
 
 /// The newest of the caller's own.
@@ -163,7 +186,8 @@ mod tests {
 
     #[test]
     fn the_installed_descriptions_are_found_in_their_files() {
-        for (file, name) in [(MANAGER, "Manager"), (EXECUTIONS, "Execution")] {
+        for (file, name) in [(MANAGER, "Manager"), (EXECUTIONS, "Execution"), (SESSIONS, "Session")]
+        {
             let text = interface(file);
             assert!(
                 text.starts_with(&format!(

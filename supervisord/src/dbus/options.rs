@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 use supervisor_api::{
-    ApiError, Content, InputFile, Language, Limit, State, SubmitRequest, UniqueMap,
+    ApiError, Content, CreateSession, InputFile, Language, Limit, SessionId, State, SubmitRequest,
+    UniqueMap,
 };
 use zbus::{OwnedVariant, Variant};
 
@@ -28,7 +29,12 @@ const SUBMISSION: &[&str] = &[
     "artifacts",
     "policy",
     "labels",
+    "session",
 ];
+
+/// What a session is made with.
+const SESSION: &[&str] =
+    &["policy", "labels", "workspace_bytes", "workspace_inodes", "time_to_live"];
 
 /// What a list is narrowed by.
 const LIST: &[&str] = &["limit", "after", "state", "all"];
@@ -62,7 +68,27 @@ pub fn submission(argv: Vec<String>, options: Options) -> Result<SubmitRequest, 
     request.artifacts.globs = options.take("artifacts", "as")?.unwrap_or_default();
     request.policy = options.take("policy", "s")?;
     request.labels = options.map("labels")?;
+    if let Some(text) = options.take::<String>("session", "s")? {
+        // What can't be an id is looked up as the one that is never given out.
+        request.session = Some(text.parse().unwrap_or(SessionId::from_bits(0)));
+    }
     Ok(request)
+}
+
+/// A session.
+///
+/// # Errors
+///
+/// As [`submission`].
+pub fn session(options: Options) -> Result<CreateSession, ApiError> {
+    let mut options = Taken::new(options, SESSION)?;
+    Ok(CreateSession {
+        policy: options.take("policy", "s")?,
+        labels: options.map("labels")?,
+        workspace_bytes: options.take("workspace_bytes", "t")?,
+        workspace_inodes: options.take("workspace_inodes", "t")?,
+        time_to_live: options.take("time_to_live", "t")?,
+    })
 }
 
 /// Which executions to list.
@@ -198,6 +224,7 @@ mod tests {
             ("source", Variant::from(vec![255u8])),
             ("limits", Variant::from(vec!["memory_max".to_owned()])),
             ("files", Variant::from("a")),
+            ("session", Variant::from(1u32)),
         ] {
             let error = submission(Vec::new(), options([(name, value)])).expect_err(name);
             assert_eq!(error.field.as_deref(), Some(name));
@@ -205,6 +232,12 @@ mod tests {
         let none = options([("limits", BTreeMap::from([("memory".to_owned(), 1u64)]).into())]);
         let error = submission(Vec::new(), none).expect_err("no such limit");
         assert_eq!(error.field.as_deref(), Some("limits.memory"));
+        for (name, value) in
+            [("time_to_live", Variant::from(1u32)), ("session", Variant::from("ses-x"))]
+        {
+            let error = session(options([(name, value)])).expect_err(name);
+            assert_eq!(error.field.as_deref(), Some(name));
+        }
         for (name, value) in [
             ("limit", Variant::from(0u32)),
             ("limit", Variant::from(201u32)),
@@ -232,7 +265,7 @@ mod tests {
                 let value = if index % 2 == 0 { Variant::from(number) } else { Variant::from(text.clone()) };
                 given.insert(name, OwnedVariant::try_from(value).expect("no descriptor"));
             }
-            drop((submission(Vec::new(), given.clone()), list(given)));
+            drop((session(given.clone()), submission(Vec::new(), given.clone()), list(given)));
         }
     }
 }

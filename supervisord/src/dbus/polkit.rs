@@ -22,8 +22,16 @@ pub enum Action {
     SeeAll,
     /// End others' executions.
     CancelOthers,
+    /// Extend and close others' sessions.
+    ManageSessions,
     /// Read configuration and policies anew.
     Reload,
+    /// Look at credentials, rotate and revoke them.
+    Credentials,
+    /// Let budgets begin anew.
+    ResetBudgets,
+    /// Decide on what a policy leaves to a person.
+    Approve,
 }
 
 impl Action {
@@ -32,6 +40,10 @@ impl Action {
         match self {
             Self::SeeAll => "org.supervisord.Supervisor1.see-all",
             Self::CancelOthers => "org.supervisord.Supervisor1.cancel-others",
+            Self::ManageSessions => "org.supervisord.Supervisor1.manage-sessions",
+            Self::Credentials => "org.supervisord.Supervisor1.credentials",
+            Self::ResetBudgets => "org.supervisord.Supervisor1.reset-budgets",
+            Self::Approve => "org.supervisord.Supervisor1.approve",
             Self::Reload => "org.supervisord.Supervisor1.reload",
         }
     }

@@ -6,12 +6,12 @@ use zbus::message::Message;
 
 use crate::dbus::call::{Call, Front};
 use crate::dbus::failure::Failure;
-use crate::dbus::manager;
 use crate::dbus::names::{
-    EXECUTION, INTROSPECTABLE, MANAGER, OBJECT_MANAGER, Object, PEER, PROPERTIES,
+    EXECUTION, INTROSPECTABLE, MANAGER, OBJECT_MANAGER, Object, PEER, PROPERTIES, SESSION,
 };
 use crate::dbus::polkit::Action;
 use crate::dbus::values::{self, Properties};
+use crate::dbus::{manager, sessions};
 
 /// Reads properties.
 ///
@@ -52,6 +52,9 @@ async fn of(
             let caller = front.caller_for(call, id, Action::SeeAll).await;
             let execution = front.supervisor.status(&caller, id, Duration::ZERO).await;
             Ok(values::properties(&execution.map_err(|_| Failure::unknown_object())?))
+        }
+        (Object::Session(id), SESSION) => {
+            sessions::of(front, call, id).await.map_err(|_| Failure::unknown_object())
         }
         // The specification's own interfaces are there and have no properties.
         (_, PEER | PROPERTIES | INTROSPECTABLE | OBJECT_MANAGER | "") => Ok(Properties::new()),

@@ -50,9 +50,20 @@ impl Subscribers {
 
     /// Who hears of an execution of this owner.
     pub fn of(&self, owner: u32) -> Vec<String> {
+        self.of_those(owner, |_| false)
+    }
+
+    /// Who hears of what is about this owner and these others.
+    pub fn of_those(&self, owner: u32, others: impl Fn(u32) -> bool) -> Vec<String> {
         let by_name = self.lock();
-        let hear = by_name.iter().filter(|(_, each)| each.all || each.uid == owner);
+        let hear =
+            by_name.iter().filter(|(_, each)| each.all || each.uid == owner || others(each.uid));
         hear.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Everybody who gets signals.
+    pub fn everybody(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Subscriber>> {
