@@ -1,8 +1,8 @@
-//! `budgets`: what is spent and what is left.
+//! `budgets`: what is spent and what is left, and letting one begin anew.
 
-use supervisor_api::BudgetList;
+use supervisor_api::{Budget, BudgetList};
 
-use crate::cli::{BudgetsOptions, GlobalOptions};
+use crate::cli::{BudgetsCommand, BudgetsOptions, GlobalOptions};
 use crate::client::Client;
 use crate::console;
 use crate::failure::Failure;
@@ -15,6 +15,9 @@ pub async fn budgets(
     options: &BudgetsOptions,
     global: &GlobalOptions,
 ) -> Result<(), Failure> {
+    if let Some(BudgetsCommand::Reset { account }) = &options.command {
+        return print_reset(&client.reset_budget(account).await?, global);
+    }
     let list = client.budgets(options.all).await?;
     if global.json {
         return console::print_json(&list);
@@ -24,6 +27,16 @@ pub async fn budgets(
         return console::print(&names.collect::<String>());
     }
     console::print(&describe(&list))
+}
+
+fn print_reset(budget: &Budget, global: &GlobalOptions) -> Result<(), Failure> {
+    if global.json {
+        return console::print_json(budget);
+    }
+    if global.quiet {
+        return console::print(&format!("{}\n", budget.account));
+    }
+    console::print(&describe(&BudgetList { budgets: vec![budget.clone()] }))
 }
 
 fn describe(list: &BudgetList) -> String {

@@ -98,7 +98,7 @@ pub enum Command {
     /// Say what was refused or cut in an execution, by which line of which policy, and what would have
     /// allowed it
     Why(IdOption),
-    /// Show what is spent and left of budgets
+    /// Show what is spent and left of budgets, or reset one
     Budgets(BudgetsOptions),
     /// List and answer requests that wait for a person
     #[command(subcommand)]
@@ -276,10 +276,24 @@ pub struct GetOptions {
 
 /// Options of `budgets`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BudgetsOptions {
     /// Everybody's, and those of credentials (administrators only)
     #[arg(long)]
     pub all: bool,
+    /// What else to do.
+    #[command(subcommand)]
+    pub command: Option<BudgetsCommand>,
+}
+
+/// What to do with budgets.
+#[derive(Debug, Subcommand)]
+pub enum BudgetsCommand {
+    /// Let one begin anew, before its time (administrators only)
+    Reset {
+        /// Account as `budgets --all` shows it, such as uid:1000
+        account: String,
+    },
 }
 
 /// What to do with requests that wait for a person.

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use supervisor_api::{
     AnswerRequest, Approval, ApprovalId, ApprovalList, ArtifactList, AuditFilter, AuditKey,
-    AuditPage, BudgetList, Credential, CredentialList, Doctor, Execution, ExecutionId,
+    AuditPage, Budget, BudgetList, Credential, CredentialList, Doctor, Execution, ExecutionId,
     ExecutionList, Reloaded, State, SubmitRequest, Top,
 };
 
@@ -168,6 +168,7 @@ impl Client {
             ("kind", filter.kind.clone()),
             ("rule", filter.rule.clone()),
             ("host", filter.host.clone()),
+            ("credential", filter.credential.clone()),
             ("verdict", verdict),
             ("since", filter.since.clone()),
             ("until", filter.until.clone()),
@@ -187,6 +188,13 @@ impl Client {
     /// What is left of budgets.
     pub async fn budgets(&self, all: bool) -> Result<BudgetList, Failure> {
         self.json(get("show budgets".to_owned(), format!("/v1/budgets?all={all}"))).await
+    }
+
+    /// Lets a budget begin anew.
+    pub async fn reset_budget(&self, account: &str) -> Result<Budget, Failure> {
+        let path =
+            format!("/v1/budgets/{}/reset", paths::percent_encoded(account).replace('/', "%2F"));
+        self.json(post(format!("reset the budget of {account}"), path)).await
     }
 
     /// Questions to a person.

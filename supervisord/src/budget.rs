@@ -17,13 +17,15 @@
 mod account;
 mod book;
 mod keeper;
+mod operations;
 #[cfg(test)]
 mod tests;
+mod uids;
 
 use std::path::Path;
 use std::pin::pin;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::{fmt, thread};
 
 use jiff::Timestamp;
@@ -32,6 +34,7 @@ use tokio::sync::{Notify, oneshot};
 
 pub use account::{Account, BudgetLimits, Charge, Meter, Spending};
 pub use keeper::BudgetError;
+pub use uids::{ConfiguredBudget, UidBudgets};
 
 use crate::budget::book::{Book, Verdict as Answer};
 use crate::budget::keeper::{Keeper, Word};
@@ -45,6 +48,8 @@ pub struct Ledger {
 
 struct Shared {
     book: Mutex<Book>,
+    /// What each user may spend, whatever the policy.
+    uids: RwLock<UidBudgets>,
     /// Told whenever something was granted, or can't be.
     changed: Notify,
 }
@@ -89,7 +94,11 @@ impl Ledger {
     /// When the database can't be opened or is not one of these.
     pub fn open(state: &Path) -> Result<Self, BudgetError> {
         let (keeper, book) = Keeper::open(state)?;
-        let shared = Arc::new(Shared { book: Mutex::new(book), changed: Notify::new() });
+        let shared = Arc::new(Shared {
+            book: Mutex::new(book),
+            uids: RwLock::default(),
+            changed: Notify::new(),
+        });
         let (words, heard) = channel();
         let told = shared.clone();
         let run = move || {
@@ -103,6 +112,16 @@ impl Ledger {
             .spawn(run)
             .map_err(|source| BudgetError::io(state, source))?;
         Ok(Self { shared, keeper: words })
+    }
+
+    /// Says what each user may spend from now on.
+    pub fn limit_uids(&self, budgets: UidBudgets) {
+        *self.shared.uids.write().unwrap_or_else(PoisonError::into_inner) = budgets;
+    }
+
+    /// What is charged to a user, if anything is.
+    pub fn charge_of(&self, uid: u32) -> Option<Charge> {
+        self.shared.uids.read().unwrap_or_else(PoisonError::into_inner).charge(uid)
     }
 
     /// Takes what a request may cost from every budget that it is charged to, or from none.
@@ -134,6 +153,17 @@ impl Ledger {
     pub fn forget(&self, account: &Account) {
         self.shared.lock().forget(account);
         self.say(Word::Forget(account.clone()));
+    }
+
+    /// Lets an account begin anew; how it is then, if there is such an account.
+    pub fn reset(&self, account: &Account) -> Option<Budget> {
+        let mut book = self.shared.lock();
+        let reset = book.reset(account, now());
+        // With the book locked: no grant for what comes after may be written before this.
+        if reset.is_some() && self.keeper.send(Word::Forget(account.clone())).is_err() {
+            book.unkept();
+        }
+        reset
     }
 
     /// Writes what was spent in place of what was granted, and ends.
@@ -214,12 +244,25 @@ impl Shared {
 }
 
 impl Exhausted {
+    /// What would help.
+    pub fn remedy(&self) -> String {
+        let meter = self.meter;
+        match self.account {
+            Account::Session(_) | Account::Credential(_) => {
+                format!("have {meter} raised in the policy's budgets, or the budget reset")
+            }
+            Account::Uid(_) => {
+                format!("have {meter} raised in supervisord's configuration, or the budget reset")
+            }
+        }
+    }
+
     /// What the audit log says of it; `rule` is the line of the policy that set the limit.
     pub fn event(&self, whom: Subject, rule: Option<String>, host: Option<String>) -> AuditEvent {
         let ruling = Ruling {
             rule,
             cause: Some(self.to_string()),
-            remedy: Some(format!("have {} raised in the policy's budgets", self.meter)),
+            remedy: Some(self.remedy()),
             ..Ruling::new(Verdict::Deny, "budget_exhausted")
         };
         let Self { account, meter, limit, left, asked } = self.clone();

@@ -10,6 +10,7 @@ use supervisor_api::Mode;
 
 use crate::admission::Bounds;
 use crate::audit;
+use crate::budget::ConfiguredBudget;
 use crate::credentials::Configured;
 use crate::dbus::Address;
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub bounds: ConfiguredBounds,
     /// How the audit log is kept.
     pub audit: ConfiguredAudit,
+    /// What users may spend, whatever the policy.
+    pub uid_budget: Vec<ConfiguredBudget>,
     /// The credentials that policies may bind.
     pub credential: Vec<Configured>,
     /// Networks besides the public ones in which token endpoints may be dialled.
@@ -118,6 +121,7 @@ impl Default for Config {
             metrics: None,
             bounds: ConfiguredBounds::default(),
             audit: ConfiguredAudit::default(),
+            uid_budget: Vec::new(),
             credential: Vec::new(),
             token_endpoint_networks: Vec::new(),
             upstream_roots: Vec::new(),

@@ -9,20 +9,22 @@ mod configured;
 mod endpoints;
 mod kept;
 mod loaded;
+mod notices;
 mod operations;
 mod reading;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use supervisor_egress::credential::{
-    CredentialName, Dial, Listing, Notice, Notices, PlaceholderKey, Vault,
-};
+use supervisor_egress::credential::{CredentialName, Dial, Listing, PlaceholderKey, Vault};
 
 pub use configured::Configured;
 pub use endpoints::TokenEndpoints;
 pub use kept::Kept;
 pub use loaded::{CredentialError, Loaded};
+
+use crate::audit::Audit;
+use crate::credentials::notices::Told;
 
 /// The credentials of a daemon.
 #[derive(Debug)]
@@ -31,10 +33,6 @@ pub struct Credentials {
     kept: Arc<Kept>,
     dial: Arc<dyn Dial>,
 }
-
-/// Tells the journal of what happens to credentials.
-#[derive(Debug)]
-struct Journal;
 
 impl Credentials {
     /// The credentials that were read, with what is kept in the state directory.
@@ -45,10 +43,11 @@ impl Credentials {
         state: &Path,
         loaded: Loaded,
         dial: Arc<dyn Dial>,
+        audit: Audit,
     ) -> Result<Self, CredentialError> {
         let kept = Arc::new(Kept::open(state)?);
         let key = PlaceholderKey::new(&kept.placeholder_key()?);
-        let vault = Arc::new(Vault::new(key, Arc::new(Journal)));
+        let vault = Arc::new(Vault::new(key, Arc::new(Told::new(audit))));
         let credentials = Self { vault, kept, dial };
         credentials.replace(loaded)?;
         Ok(credentials)
@@ -99,24 +98,6 @@ impl Credentials {
 
     fn list(&self) -> Vec<Listing> {
         self.vault.list()
-    }
-}
-
-impl Notices for Journal {
-    fn notice(&self, notice: &Notice) {
-        match notice {
-            Notice::Refused { session, refusal } => {
-                let (code, cause) = (refusal.code.as_str(), &refusal.cause);
-                let credential = refusal.credential.as_ref().map_or("", CredentialName::as_str);
-                tracing::warn!(%session, code, credential, %cause, "a message was cut");
-            }
-            Notice::Renewed { credential } => {
-                tracing::info!(%credential, "a credential has a new value");
-            }
-            Notice::Failed { credential, cause } => {
-                tracing::warn!(%credential, %cause, "a credential's source has failed");
-            }
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading configuration and policies anew, for whichever front end was asked.
 
-use supervisor_api::{ApiError, ErrorCode, Reloaded};
+use supervisor_api::{Administration, ApiError, ErrorCode, Reloaded, What};
 use tokio::task::spawn_blocking;
 
 use crate::journal;
@@ -19,7 +19,15 @@ impl Supervisor {
             let problem = "only administrators reload configuration and policies";
             return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
         }
-        self.read_anew().await
+        self.inner().audit.admit()?;
+        let reloaded = self.read_anew().await?;
+        let act = Administration {
+            act: "reload".to_owned(),
+            by: caller.uid,
+            object: Some(format!("generation {}", reloaded.generation)),
+        };
+        self.inner().audit.note(What::Administration(act).about_nobody());
+        Ok(reloaded)
     }
 
     /// The same for the daemon itself, on SIGHUP.
@@ -31,6 +39,7 @@ impl Supervisor {
                 |generation| {
                     inner.roles.replace(&generation.admin_uids, &generation.admin_gids);
                     inner.admission.bound(generation.bounds);
+                    inner.budgets.limit_uids(generation.uid_budgets.clone());
                 },
             )
         });

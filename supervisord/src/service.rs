@@ -199,9 +199,10 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let started = audit::start(&first.policies, first.mode, audit.key().public_key, audit.head());
     audit.write(started).await?;
     let budgets = Ledger::open(&state)?;
+    budgets.limit_uids(first.uid_budgets.clone());
     let approvals = Approvals::open(&state, audit.clone(), parts.operators)?;
     let dial = Arc::new(TokenEndpoints::new(parts.token_endpoint_networks));
-    let credentials = Credentials::open(&state, parts.credentials, dial)?;
+    let credentials = Credentials::open(&state, parts.credentials, dial, audit.clone())?;
     let places = Arc::new(Places::open(&state)?);
     let launcher = Launcher::start(launcher.0, launcher.1)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::accounts;
 use crate::admission::Bounds;
+use crate::budget::UidBudgets;
 use crate::config::Config;
 use crate::credentials::{CredentialError, Loaded};
 use crate::supervisor::reference;
@@ -47,6 +48,8 @@ pub struct Generation {
     pub admin_gids: Vec<u32>,
     /// How many executions there may be.
     pub bounds: Bounds,
+    /// What each user may spend.
+    pub uid_budgets: UidBudgets,
     /// Each policy's name and digest, counted once.
     references: HashMap<String, PolicyReference>,
 }
@@ -236,6 +239,8 @@ fn generation(
         admin_uids,
         admin_gids,
         bounds: Bounds::from(&config.bounds),
+        uid_budgets: UidBudgets::of(&config.uid_budget)
+            .map_err(|error| SettingsError::because("can't use the budgets of users", error))?,
     })
 }
 

@@ -67,6 +67,9 @@ pub struct QueryOptions {
     /// Only about this host
     #[arg(long)]
     pub host: Option<String>,
+    /// Only about this credential
+    #[arg(long, value_name = "NAME")]
+    pub credential: Option<String>,
     /// Not before this time: RFC 3339 in UTC or its beginning, or so long ago (2026-01-31, 90m)
     #[arg(long, value_name = "TIME", value_parser = units::moment)]
     pub since: Option<String>,
@@ -99,6 +102,7 @@ impl QueryOptions {
             kind: self.kind.clone(),
             rule: self.rule.clone(),
             host: self.host.clone(),
+            credential: self.credential.clone(),
             verdict: self.verdict,
             since: self.since.clone(),
             until: self.until.clone(),

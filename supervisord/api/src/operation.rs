@@ -311,6 +311,7 @@ pub const OPERATIONS: &[Operation] = &[
                 "By a rule whose text holds this, percent-encoded.",
             ),
             about("host", r#"{"type": "string"}"#, "About this host."),
+            about("credential", r#"{"type": "string"}"#, "About this credential, by name."),
             about(
                 "since",
                 r#"{"type": "string"}"#,
@@ -351,6 +352,22 @@ pub const OPERATIONS: &[Operation] = &[
         success: 200,
         media_type: JSON,
         response: Some("BudgetList"),
+    },
+    Operation {
+        id: "reset_budget",
+        method: Method::Post,
+        path: "/v1/budgets/{account}/reset",
+        summary: "Let a budget begin anew; administrators only.",
+        parameters: &[Parameter {
+            name: "account",
+            place: Place::Path,
+            schema: r#"{"type": "string"}"#,
+            description: "The account, such as `uid:1000`.",
+        }],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("Budget"),
     },
     Operation {
         id: "approvals",

@@ -3,6 +3,7 @@
 
 use supervisor_policy::egress::{Decision, Destination, HostName, Protocol, Verdict};
 
+use crate::credential::CredentialRefusal;
 use crate::refused::Refused;
 
 /// Something that happened.
@@ -12,6 +13,23 @@ pub enum Event {
     Decided(Decided),
     /// The end of what was allowed.
     Ended(Ended),
+    /// A credential went into a request, or something was refused on its account.
+    Credential(CredentialEvent),
+}
+
+/// What was done with a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialEvent {
+    /// The number of the request.
+    pub number: u64,
+    /// Which credential, where it is known.
+    pub credential: Option<String>,
+    /// Where the request was going.
+    pub destination: Destination,
+    /// The rule that lets the request be made.
+    pub rule: String,
+    /// Why it is refused; nothing where it isn't.
+    pub refusal: Option<CredentialRefusal>,
 }
 
 /// A decision.

@@ -25,7 +25,7 @@ mod tls;
 mod traffic;
 mod upstream;
 
-pub use event::{Decided, Ended, Event, Recorder, Subject};
+pub use event::{CredentialEvent, Decided, Ended, Event, Recorder, Subject};
 pub use limits::Limits;
 pub use refused::Refused;
 pub use relay::Reservation;

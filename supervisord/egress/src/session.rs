@@ -16,7 +16,7 @@ use supervisor_policy::egress::{
 use crate::credential;
 use crate::dns::answer;
 use crate::dns::synthetic::{Dialled, Synthetic};
-use crate::event::{Decided, Ended, Event, Subject};
+use crate::event::{CredentialEvent, Decided, Ended, Event, Subject};
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::running::Running;
@@ -233,6 +233,11 @@ impl Session {
     pub fn refuse(&self, number: u64, subject: Subject, refused: &Refused) {
         let event = Decided::refused(number, subject, refused);
         self.seams.recorder.record(Event::Decided(event));
+    }
+
+    /// Records what was done with a credential.
+    pub fn credential(&self, event: CredentialEvent) {
+        self.seams.recorder.record(Event::Credential(event));
     }
 
     /// Records the end of what was allowed.

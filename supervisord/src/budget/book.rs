@@ -16,12 +16,16 @@ pub struct Book {
     accounts: HashMap<Account, Entry>,
     /// Nothing can be granted any more.
     unkept: bool,
+    /// How often an account was reset.
+    resets: u64,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     /// The beginning of the window that it is about.
     since: u64,
+    /// The reset after which it began.
+    reset: u64,
     limits: BudgetLimits,
     owner: Option<u32>,
     sums: HashMap<Meter, Sum>,
@@ -111,8 +115,8 @@ impl Book {
     /// A grant is in the database.
     pub fn granted(&mut self, grant: &Grant) {
         let Some(entry) = self.accounts.get_mut(&grant.account) else { return };
-        if entry.since != grant.since {
-            return; // of a window that is over
+        if entry.since != grant.since || entry.reset != grant.reset {
+            return; // of a window that is over, or of before a reset
         }
         match &grant.host {
             Some(host) => {
@@ -148,6 +152,15 @@ impl Book {
         self.unkept = true;
     }
 
+    /// Lets an account begin anew; how it is then, if there is one.
+    pub fn reset(&mut self, account: &Account, now: u64) -> Option<Budget> {
+        let entry = self.accounts.get_mut(account)?;
+        self.resets += 1;
+        let Entry { since, limits, owner, .. } = *entry;
+        *entry = Entry { since, limits, owner, reset: self.resets, ..Entry::default() };
+        Some(entry.describe(account, now))
+    }
+
     /// Forgets an account.
     pub fn forget(&mut self, account: &Account) {
         self.accounts.remove(account);
@@ -170,6 +183,7 @@ impl Book {
                     owner: entry.owner,
                     window: entry.limits.window,
                     limit,
+                    reset: entry.reset,
                 });
             }
         }
@@ -179,14 +193,7 @@ impl Book {
     /// What there is and what is left, of everybody or of one user.
     pub fn report(&self, uid: Option<u32>, now: u64) -> Vec<Budget> {
         let visible = self.accounts.iter().filter(|(_, entry)| uid.is_none() || entry.owner == uid);
-        visible
-            .map(|(account, entry)| Budget {
-                account: account.to_string(),
-                owner_uid: entry.owner,
-                window: entry.limits.window,
-                meters: entry.meters(entry.limits.since(now) == entry.since),
-            })
-            .collect()
+        visible.map(|(account, entry)| entry.describe(account, now)).collect()
     }
 }
 
@@ -196,7 +203,7 @@ impl Entry {
         let since = charge.limits.since(now);
         if self.since != since {
             let had = self.since != 0 || !self.sums.is_empty() || !self.hosts.is_empty();
-            *self = Self { since, ..Self::default() };
+            *self = Self { since, reset: self.reset, ..Self::default() };
             if had {
                 words.push(Word::Forget(charge.account.clone()));
             }
@@ -227,6 +234,7 @@ impl Entry {
             owner: charge.owner,
             window: charge.limits.window,
             limit,
+            reset: self.reset,
         };
         let mut ready = true;
         for meter in Meter::SUMS {
@@ -262,6 +270,15 @@ impl Entry {
             ready = false;
         }
         Ok(ready)
+    }
+
+    fn describe(&self, account: &Account, now: u64) -> Budget {
+        Budget {
+            account: account.to_string(),
+            owner_uid: self.owner,
+            window: self.limits.window,
+            meters: self.meters(self.limits.since(now) == self.since),
+        }
     }
 
     fn meters(&self, current: bool) -> Vec<BudgetMeter> {

@@ -49,6 +49,8 @@ pub struct Grant {
     pub window: Option<u64>,
     /// The limit at the time.
     pub limit: u64,
+    /// The reset after which it was asked for; it isn't kept, as a start begins at none.
+    pub reset: u64,
 }
 
 /// What the thread is told.
@@ -215,6 +217,7 @@ fn read(connection: &Connection) -> Result<Book, Box<dyn std::error::Error + Sen
             owner: row.get(7)?,
             window,
             limit,
+            reset: 0,
         });
     }
     Ok(book)

@@ -6,6 +6,7 @@ use supervisor_egress::credential::{Condition, CredentialName, Listing};
 use tokio::task::spawn_blocking;
 
 use super::loaded::CredentialError;
+use super::notices::administered;
 use crate::supervisor::{Caller, Role, Supervisor};
 
 impl Supervisor {
@@ -31,6 +32,7 @@ impl Supervisor {
         name: &str,
     ) -> Result<Credential, ApiError> {
         administrators(caller)?;
+        self.inner().audit.admit()?;
         let name = known(name)?;
         let inner = self.inner().clone();
         let wanted = name.clone();
@@ -40,6 +42,7 @@ impl Supervisor {
         });
         ended(rotated.await)?.map_err(|error| refused(&error))?;
         tracing::info!(credential = %name, uid = caller.uid, "a credential was rotated");
+        self.inner().audit.note(administered(&name, "rotate", caller.uid).about_nobody());
         self.credential(&name)
     }
 
@@ -57,7 +60,12 @@ impl Supervisor {
         let name = known(name)?;
         let (inner, wanted) = (self.inner().clone(), name.clone());
         let revoked = spawn_blocking(move || inner.credentials.revoke(&wanted));
-        ended(revoked.await)?.map_err(|error| refused(&error))?;
+        let revoked = ended(revoked.await)?;
+        if !revoked.as_ref().is_err_and(CredentialError::is_unknown) {
+            // It is revoked, kept or not, and never refused for want of room.
+            self.inner().audit.note(administered(&name, "revoke", caller.uid).about_nobody());
+        }
+        revoked.map_err(|error| refused(&error))?;
         tracing::warn!(credential = %name, uid = caller.uid, "a credential was revoked");
         self.credential(&name)
     }

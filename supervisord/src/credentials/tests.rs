@@ -56,7 +56,10 @@ impl Host {
 
     fn open(&self, text: &str) -> Credentials {
         let loaded = self.load(text).unwrap();
-        Credentials::open(self.0.path(), loaded, Arc::new(Nowhere)).unwrap()
+        // A log of its own for each, as a daemon has that was started anew.
+        let log = TempDir::new().unwrap();
+        let audit = Audit::open(log.path(), crate::audit::Settings::default()).unwrap();
+        Credentials::open(self.0.path(), loaded, Arc::new(Nowhere), audit).unwrap()
     }
 }
 

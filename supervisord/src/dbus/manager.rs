@@ -55,6 +55,7 @@ pub async fn act(front: &Front, call: &Call, member: &str) -> Result<Message, Fa
         "RotateCredential" => stewardship::rotate_credential(front, call).await,
         "RevokeCredential" => stewardship::revoke_credential(front, call).await,
         "Budgets" => stewardship::budgets(front, call).await,
+        "ResetBudget" => stewardship::reset_budget(front, call).await,
         "Approvals" => approvals::list(front, call).await,
         "Approval" => approvals::show(front, call).await,
         "Approve" => approvals::approve(front, call).await,

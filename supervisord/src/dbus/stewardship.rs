@@ -58,6 +58,17 @@ pub async fn budgets(front: &Front, call: &Call) -> Result<Message, Failure> {
     call.answer(&(budgets,))
 }
 
+/// Lets a budget begin anew.
+///
+/// # Errors
+///
+/// What the operation refuses with.
+pub async fn reset_budget(front: &Front, call: &Call) -> Result<Message, Failure> {
+    let (account,): (String,) = call.arguments()?;
+    let caller = front.administrator(call, Action::ResetBudgets).await?;
+    call.answer(&(budget(&front.supervisor.reset_budget(&caller, &account)?),))
+}
+
 /// One policy as it is in force.
 ///
 /// # Errors

@@ -177,6 +177,7 @@ pub async fn audit<O: Operations>(call: Call<O>) -> Result<Response<Body>, Probl
         kind: text("kind")?,
         rule: text("rule")?,
         host: text("host")?,
+        credential: text("credential")?,
         verdict: query.value("verdict")?.map(|VerdictWord(verdict)| verdict),
         since: text("since")?,
         until: text("until")?,
@@ -198,6 +199,12 @@ fn limit_of(query: &Query) -> Result<usize, ApiError> {
 pub async fn budgets<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     let all = call.query.flag("all")?;
     json(StatusCode::OK, &call.front.operations.budgets(&call.caller, all)?)
+}
+
+/// `POST /v1/budgets/{account}/reset`
+pub async fn reset_budget<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let account = call.parameter("account");
+    json(StatusCode::OK, &call.front.operations.reset_budget(&call.caller, account)?)
 }
 
 /// `GET /v1/approvals`

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
-    AuditFilter, AuditKey, AuditPage, BudgetList, CreateSession, Credential, CredentialList,
-    Doctor, ErrorCode, Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList,
-    MakeDirectory, MoveFile, OutputChunk, Reloaded, Session, SessionId, SessionList, SubmitRequest,
-    Top, UnpackReport,
+    AuditFilter, AuditKey, AuditPage, Budget, BudgetList, CreateSession, Credential,
+    CredentialList, Doctor, ErrorCode, Execution, ExecutionId, ExecutionList, ExtendSession,
+    FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session, SessionId,
+    SessionList, SubmitRequest, Top, UnpackReport,
 };
 
 use crate::approval::Changes;
@@ -271,6 +271,13 @@ pub trait Operations: Send + Sync + 'static {
     /// When a caller who is no administrator asks for all.
     fn budgets(&self, caller: &Caller, all: bool) -> Result<BudgetList, ApiError>;
 
+    /// Lets a budget begin anew.
+    ///
+    /// # Errors
+    ///
+    /// For callers who are no administrators, and when there is no such account.
+    fn reset_budget(&self, caller: &Caller, account: &str) -> Result<Budget, ApiError>;
+
     /// Questions to a person.
     fn approvals(&self, caller: &Caller) -> ApprovalList;
 
@@ -526,6 +533,10 @@ impl Operations for Supervisor {
 
     fn budgets(&self, caller: &Caller, all: bool) -> Result<BudgetList, ApiError> {
         Supervisor::budgets(self, caller, all)
+    }
+
+    fn reset_budget(&self, caller: &Caller, account: &str) -> Result<Budget, ApiError> {
+        Supervisor::reset_budget(self, caller, account)
     }
 
     fn approvals(&self, caller: &Caller) -> ApprovalList {

@@ -108,6 +108,7 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "audit" => route(operation, calls::audit),
         "audit_key" => route(operation, calls::audit_key),
         "budgets" => route(operation, calls::budgets),
+        "reset_budget" => route(operation, calls::reset_budget),
         "approvals" => route(operation, calls::approvals),
         "approvals_follow" => route(operation, calls::approvals_follow),
         "approval" => route(operation, calls::approval),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use supervisor_api::{
-    ApiError, CreateSession, ErrorCode, ExtendSession, LimitsRequest, Session, SessionId,
-    SessionList, SessionState, SessionUsage,
+    Administration, ApiError, CreateSession, ErrorCode, ExtendSession, LimitsRequest, Session,
+    SessionId, SessionList, SessionState, SessionUsage, Subject, What,
 };
 use supervisor_sys::random_bits;
 use tokio::task::spawn_blocking;
@@ -117,6 +117,7 @@ impl Supervisor {
     ) -> Result<Session, ApiError> {
         let time_to_live = time_to_live(request.time_to_live)?;
         let session = self.own_session(caller, id)?;
+        self.note_stewardship(caller, &session.record(), "extend_session")?;
         let guard = session.enter()?;
         let record = session.change(|record| {
             record.expires = from_now(time_to_live);
@@ -132,6 +133,7 @@ impl Supervisor {
     /// Ends what runs in a session and removes its workspace; returns when nothing of it is left.
     pub async fn close_session(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
         let session = self.own_session(caller, id)?;
+        self.note_stewardship(caller, &session.record(), "close_session")?;
         let last = self.describe(&session, false).await?;
         self.close(&session).await?;
         Ok(Session { state: SessionState::Closing, executions: 0, ..last })
@@ -189,6 +191,23 @@ impl Supervisor {
         Err(ApiError::new(ErrorCode::PermissionDenied, problem)
             .with_field("session")
             .with_hint("make a session of your own"))
+    }
+
+    /// Records that an administrator does something to somebody else's session; without a record it
+    /// doesn't.
+    fn note_stewardship(
+        &self,
+        caller: &Caller,
+        record: &Record,
+        act: &str,
+    ) -> Result<(), ApiError> {
+        if caller.uid == record.owner_uid {
+            return Ok(());
+        }
+        let act = Administration { act: act.to_owned(), by: caller.uid, object: None };
+        let uid = Some(record.owner_uid);
+        let whom = Subject { session: Some(record.id), execution: None, uid };
+        Ok(self.inner().audit.record(What::Administration(act).about(whom))?)
     }
 
     /// A session of the caller's own; an administrator's are everybody's.

@@ -34,7 +34,7 @@ impl Ledger {
         Self { budgets, audit, whose }
     }
 
-    /// The budgets that a claim is charged to: the session's, and each credential's.
+    /// The budgets that a claim is charged to: the session's, each credential's, and the user's.
     fn charges(&self, claim: &Claim<'_>) -> Arc<[Charge]> {
         let owner = Some(claim.identity.uid);
         let session = self.whose.session.map(Account::Session);
@@ -54,6 +54,8 @@ impl Ledger {
                 None => charges.push(Charge { account, limits, owner }),
             }
         }
+        // Last, so that a refusal names the narrower budget where both are used up.
+        charges.extend(self.budgets.charge_of(claim.identity.uid));
         charges.into()
     }
 }
@@ -137,9 +139,14 @@ fn smaller(one: &BudgetLimits, other: &BudgetLimits) -> BudgetLimits {
 
 fn remedy(denied: &Denied) -> String {
     match denied {
-        Denied::Exhausted(exhausted) => {
-            format!("Have {} raised in the policy's budgets.", exhausted.meter)
-        }
+        Denied::Exhausted(exhausted) => sentence(&exhausted.remedy()),
         Denied::Unkept => "Tell the administrator: supervisord's log has the cause.".to_owned(),
     }
+}
+
+/// Words as a sentence of their own.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
 }

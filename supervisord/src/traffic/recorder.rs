@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use supervisor_api::{Ruling, Subject, Traffic, Verdict, What};
-use supervisor_egress::{Decided, Ended, Event};
+use supervisor_api::{CredentialUse, Ruling, Subject, Traffic, Verdict, What};
+use supervisor_egress::{CredentialEvent, Decided, Ended, Event};
 use supervisor_policy::egress as rules;
 use tokio::sync::watch;
 
@@ -62,6 +62,28 @@ impl Recorder {
         }
         drop(under_way);
         What::Egress(traffic)
+    }
+
+    fn credential(&self, event: CredentialEvent) -> What {
+        let (act, ruling) = match event.refusal {
+            None => ("inject", Ruling::new(Verdict::Allow, "credential_used")),
+            Some(refusal) => {
+                let act = if refusal.code.is_alarm() { "leak" } else { "refuse" };
+                let code = refusal.code.as_str();
+                tracing::warn!(session = ?self.whose.session, code, act, "refused for a credential");
+                let (cause, remedy) = (Some(refusal.cause), Some(refusal.remedy));
+                (act, Ruling { cause, remedy, ..Ruling::new(Verdict::Deny, code) })
+            }
+        };
+        let ruling = Ruling { policy: Some(self.policy.clone()), rule: Some(event.rule), ..ruling };
+        What::Credential(CredentialUse {
+            ruling,
+            // A decoy has no name.
+            credential: event.credential.unwrap_or_else(|| "a decoy".to_owned()),
+            act: act.to_owned(),
+            host: Some(event.destination.host.to_string()),
+            by: None,
+        })
     }
 
     /// The same traffic with what it came to.
@@ -148,6 +170,7 @@ impl supervisor_egress::Recorder for Recorder {
                 }
                 self.decided(decided)
             }
+            Event::Credential(event) => self.credential(event),
             // What has happened is recorded whatever the room.
             Event::Ended(ended) => {
                 let what = self.ended(&ended);

@@ -198,11 +198,15 @@ pub struct CredentialUse {
     pub ruling: Ruling,
     /// The credential's name.
     pub credential: String,
-    /// `inject`, `refresh`, `rotate`, `revoke` or `leak`.
+    /// `inject`, `refuse`, `refresh`, `rotate`, `revoke`, or `leak`: it, its placeholder or a decoy was
+    /// where it never may be.
     pub act: String,
     /// Where it was going.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The administrator who did it, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<u32>,
 }
 
 /// A budget that had no more to give.
@@ -392,6 +396,19 @@ impl What {
             Self::Credential(event) => event.host.as_deref(),
             Self::Budget(event) => event.host.as_deref(),
             _ => None,
+        }
+    }
+
+    /// Whether it is about this credential.
+    pub fn concerns(&self, credential: &str) -> bool {
+        match self {
+            Self::Credential(event) => event.credential == credential,
+            Self::Egress(event) => event
+                .credential
+                .as_ref()
+                .is_some_and(|all| all.split(',').any(|it| it == credential)),
+            Self::Budget(event) => event.account.strip_prefix("credential:") == Some(credential),
+            _ => false,
         }
     }
 

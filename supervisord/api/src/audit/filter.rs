@@ -19,6 +19,8 @@ pub struct AuditFilter {
     pub rule: Option<String>,
     /// About this host.
     pub host: Option<String>,
+    /// About this credential, by name.
+    pub credential: Option<String>,
     /// With this verdict.
     pub verdict: Option<Verdict>,
     /// Not before this time: as records have it, or a beginning of it.
@@ -38,6 +40,7 @@ impl AuditFilter {
             && asked(self.uid.map(|uid| subject.uid == Some(uid)))
             && asked(self.kind.as_ref().map(|kind| what.kind() == kind))
             && asked(self.host.as_ref().map(|host| what.host() == Some(host)))
+            && asked(self.credential.as_ref().map(|credential| what.concerns(credential)))
             && asked(self.verdict.map(|wanted| ruling.is_some_and(|it| it.verdict == wanted)))
             && asked(self.rule.as_ref().map(|rule| {
                 let found = ruling.and_then(|ruling| ruling.rule.as_ref());

@@ -23,8 +23,8 @@ use super::seen::Seen;
 use super::upgrade::{Upgrade, upgrade};
 use super::websocket::WebSocket;
 use super::{fields, response, wire};
-use crate::credential::{Binding, BodyDigest, Prepared, Wanted};
-use crate::event::Subject;
+use crate::credential::{Binding, BodyDigest, CredentialRefusal, Prepared, Wanted};
+use crate::event::{CredentialEvent, Subject};
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::session::{Asked, Session};
@@ -63,6 +63,35 @@ struct Permitted {
     bindings: Vec<Binding>,
     /// The body, where a person was asked about it.
     seen: Option<Seen>,
+}
+
+impl Permitted {
+    /// Records that the request carries credentials.
+    fn record_use(&self, session: &Session, prepared: &Prepared) {
+        for credential in prepared.credentials() {
+            session.credential(self.event(Some(credential.to_string()), None));
+        }
+    }
+
+    /// Records that the request, or its response, is refused on account of a credential.
+    fn refuse(&self, session: &Session, refusal: &CredentialRefusal) {
+        let credential = refusal.credential.as_ref().map(ToString::to_string);
+        session.credential(self.event(credential, Some(refusal.clone())));
+    }
+
+    fn event(
+        &self,
+        credential: Option<String>,
+        refusal: Option<CredentialRefusal>,
+    ) -> CredentialEvent {
+        CredentialEvent {
+            number: self.number,
+            credential,
+            destination: self.destination.clone(),
+            rule: self.permit.rule().to_string(),
+            refusal,
+        }
+    }
 }
 
 /// A response that may be passed on.
@@ -244,7 +273,9 @@ impl Conversation {
             bindings: &permitted.bindings,
             body: digest,
         };
-        let mut prepared = session.seams.credentials.prepare(&wanted, &mut head).await?;
+        let prepared = session.seams.credentials.prepare(&wanted, &mut head).await;
+        let mut prepared = prepared.inspect_err(|refusal| permitted.refuse(session, refusal))?;
+        permitted.record_use(session, &prepared);
         if let Some(websocket) = &permitted.websocket {
             websocket.ask(&mut head.headers, prepared.credentials().next().is_some());
         }
@@ -261,15 +292,20 @@ impl Conversation {
                 && prepared.is_renewable()
                 && !renewed
                 && let Some((_, body)) = spare
-                && let Some((newer, again)) =
-                    session.seams.credentials.renew(&wanted, &prepared).await?
+                && let Some((newer, again)) = session
+                    .seams
+                    .credentials
+                    .renew(&wanted, &prepared)
+                    .await
+                    .inspect_err(|refusal| permitted.refuse(session, refusal))?
             {
+                permitted.record_use(session, &again);
                 (head, prepared, outgoing, renewed) = (newer, again, body, true);
                 continue;
             }
             exchange.status = Some(status);
             exchange.lease = Some(lease);
-            return self.received(response, prepared, permitted.websocket.take());
+            return self.received(response, prepared, &mut permitted);
         }
     }
 
@@ -361,15 +397,16 @@ impl Conversation {
         &self,
         mut response: Response<Incoming>,
         prepared: Prepared,
-        websocket: Option<WebSocket>,
+        permitted: &mut Permitted,
     ) -> Result<Answered, Refused> {
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let upgraded = switched.then(|| hyper::upgrade::on(&mut response));
         let (mut head, incoming) = response.into_parts();
         response::check(&head)?;
-        prepared.screen(&mut head)?;
+        let screened = prepared.screen(&mut head);
+        screened.inspect_err(|refusal| permitted.refuse(&self.session, refusal))?;
         let watched = prepared.credentials().next().is_some();
-        match (upgraded, websocket) {
+        match (upgraded, permitted.websocket.take()) {
             (Some(upgraded), Some(websocket)) => {
                 websocket.check(&mut head)?;
                 let websocket = Some((websocket, prepared, upgraded));

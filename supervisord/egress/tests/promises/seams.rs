@@ -35,7 +35,7 @@ impl Events {
     pub fn codes(&self) -> Vec<&'static str> {
         let decided = |event: &Event| match event {
             Event::Decided(decided) => Some(decided.code),
-            Event::Ended(_) => None,
+            Event::Ended(_) | Event::Credential(_) => None,
         };
         self.all().iter().filter_map(decided).collect()
     }

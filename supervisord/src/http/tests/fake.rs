@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
-    AuditFilter, AuditKey, AuditPage, AuditRecord, BudgetList, Content, ControlReport,
+    AuditFilter, AuditKey, AuditPage, AuditRecord, Budget, BudgetList, Content, ControlReport,
     ControlStatus, CreateSession, Credential, CredentialList, CredentialState, Doctor, ErrorCode,
     Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Limit, Limits,
     MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, PolicyReference,
@@ -335,6 +335,12 @@ impl Operations for Fake {
             "meters": [{"meter": "requests", "limit": 10, "spent": 3, "left": 7}]}]}),
         )
         .expect("budgets"))
+    }
+
+    fn reset_budget(&self, caller: &Caller, account: &str) -> Result<Budget, ApiError> {
+        let mut budgets = self.budgets(caller, true)?.budgets.into_iter();
+        let found = budgets.find(|budget| budget.account == account);
+        found.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "there is no such account"))
     }
 
     fn approvals(&self, _: &Caller) -> ApprovalList {

@@ -1,0 +1,62 @@
+//! What becomes of credentials, for the journal and the audit log.
+
+use supervisor_api::{CredentialUse, Ruling, Subject, Verdict, What};
+use supervisor_egress::credential::{CredentialName, Notice, Notices};
+
+use crate::audit::Audit;
+
+/// Tells both.
+#[derive(Debug)]
+pub struct Told {
+    audit: Audit,
+}
+
+impl Told {
+    /// For this log.
+    pub fn new(audit: Audit) -> Self {
+        Self { audit }
+    }
+}
+
+/// A record of something that an administrator has done with a credential.
+pub fn administered(credential: &CredentialName, act: &str, by: u32) -> What {
+    let ruling = Ruling::new(Verdict::Allow, act);
+    let (act, credential) = (act.to_owned(), credential.to_string());
+    What::Credential(CredentialUse { ruling, credential, act, host: None, by: Some(by) })
+}
+
+impl Notices for Told {
+    fn notice(&self, notice: &Notice) {
+        let (act, ruling, credential, session) = match notice {
+            Notice::Refused { session, refusal } => {
+                let (code, cause) = (refusal.code.as_str(), &refusal.cause);
+                let credential = refusal.credential.as_ref().map_or("", CredentialName::as_str);
+                tracing::warn!(%session, code, credential, %cause, "a message was cut");
+                let ruling = Ruling {
+                    cause: Some(cause.clone()),
+                    remedy: Some(refusal.remedy.clone()),
+                    ..Ruling::new(Verdict::Deny, code)
+                };
+                ("leak", ruling, credential.to_owned(), session.parse().ok())
+            }
+            Notice::Renewed { credential } => {
+                tracing::info!(%credential, "a credential has a new value");
+                let ruling = Ruling::new(Verdict::Allow, "credential_renewed");
+                ("refresh", ruling, credential.to_string(), None)
+            }
+            Notice::Failed { credential, cause } => {
+                tracing::warn!(%credential, %cause, "a credential's source has failed");
+                let ruling = Ruling {
+                    cause: Some(cause.clone()),
+                    remedy: Some("correct its source; it is asked again when needed".to_owned()),
+                    ..Ruling::new(Verdict::Deny, "credential_source_failed")
+                };
+                ("refresh", ruling, credential.to_string(), None)
+            }
+        };
+        let act = act.to_owned();
+        let what =
+            What::Credential(CredentialUse { ruling, credential, act, host: None, by: None });
+        self.audit.note(what.about(Subject { session, ..Subject::default() }));
+    }
+}
