@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use supervisor_api::{
-    ApiError, ArtifactList, Doctor, Execution, ExecutionId, ExecutionList, Outcome, State,
-    SubmitRequest,
+    ApiError, ArtifactList, AuditPage, Doctor, Execution, ExecutionId, ExecutionList, Outcome,
+    State, SubmitRequest,
 };
 
 use crate::attempts::Attempts;
@@ -186,6 +186,12 @@ impl Client {
     pub fn artifact(&self, id: ExecutionId, path: &str) -> Result<Vec<u8>, ApiError> {
         let reply = self.get(&format!("/v1/executions/{id}/artifacts/{path}"));
         if reply.status == 200 { Ok(reply.body) } else { Err(reply.problem()) }
+    }
+
+    /// Records of the audit log that match a query, as many as one call gives.
+    #[track_caller]
+    pub fn audit(&self, query: &str) -> Result<AuditPage, ApiError> {
+        typed("audit", &self.get(&format!("/v1/audit?{query}")))
     }
 
     /// What the host can enforce.

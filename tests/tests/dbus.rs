@@ -20,7 +20,7 @@ use supervisor_tests::{
 const MANAGER: [&str; 2] = ["org.supervisord.Supervisor1", "/org/supervisord/Supervisor1"];
 
 /// What there is to call, by the description that is installed, with arguments of the right types.
-const METHODS: [(&str, &[&str]); 15] = [
+const METHODS: [(&str, &[&str]); 30] = [
     ("Submit", &["asa{sv}", "1", "true", "0"]),
     ("SubmitJson", &["s", r#"{"argv":["true"]}"#]),
     ("Status", &["s", "x"]),
@@ -33,6 +33,21 @@ const METHODS: [(&str, &[&str]); 15] = [
     ("Artifact", &["ss", "x", "y"]),
     ("Doctor", &[]),
     ("Policies", &[]),
+    ("Policy", &["s", "default"]),
+    ("CreateSession", &["a{sv}", "0"]),
+    ("Sessions", &["b", "false"]),
+    ("Session", &["s", "x"]),
+    ("ExtendSession", &["st", "x", "60"]),
+    ("CloseSession", &["s", "x"]),
+    ("Credentials", &[]),
+    ("RotateCredential", &["s", "x"]),
+    ("RevokeCredential", &["s", "x"]),
+    ("Budgets", &["b", "false"]),
+    ("ResetBudget", &["s", "x"]),
+    ("Approvals", &["b", "false"]),
+    ("Approval", &["s", "x"]),
+    ("Approve", &["su", "x", "1"]),
+    ("Deny", &["s", "x"]),
     ("Reload", &[]),
     ("Subscribe", &["b", "false"]),
     ("Unsubscribe", &[]),
@@ -106,6 +121,7 @@ fn everything_that_the_installed_description_names_is_there_and_nothing_else() {
     let bus = Bus::open();
     let world = on_bus(&bus);
     let id = world.agent(AGENT).run(&bash("true")).execution.id.to_string();
+    let session = bus.call(AGENT, "CreateSession", &["a{sv}", "0"])[1].take();
     for (object, interface, file) in [
         (
             MANAGER[1].to_owned(),
@@ -116,6 +132,11 @@ fn everything_that_the_installed_description_names_is_there_and_nothing_else() {
             path_of(&id),
             "Execution",
             include_str!("../../systemd/dbus/org.supervisord.Supervisor1.Execution.xml"),
+        ),
+        (
+            session.as_str().expect("a path").to_owned(),
+            "Session",
+            include_str!("../../systemd/dbus/org.supervisord.Supervisor1.Session.xml"),
         ),
     ] {
         let output = bus.busctl(AGENT, &["introspect", "--xml-interface", MANAGER[0], &object]);
@@ -133,7 +154,7 @@ fn everything_that_the_installed_description_names_is_there_and_nothing_else() {
         assert!(file.contains(&format!("<method name=\"{method}\"")), "{method}");
         let output = bus.try_call(AGENT, method, arguments);
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
-        let refused = words.contains("no such execution") || words.contains("polkit");
+        let refused = words.contains("there is no such") || words.contains("polkit");
         assert!(output.status.success() || refused, "{method}: {words}");
         let wrong = bus.refusal(AGENT, method, &["t", "1"]);
         assert!(

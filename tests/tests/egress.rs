@@ -65,6 +65,11 @@ fn code_uses_an_api_whose_key_it_never_sees_with_and_without_the_proxy_s_variabl
     assert!(ended.stdout.contains("GET /v1/b key=True\n"), "{output}");
     assert!(!output.contains(SECRET), "{output}");
     ended.expect(&Outcome::Exited { code: 0 });
+    // Every use of the key is in the log, and so is the answer that would have told it.
+    let records = world.root().audit("kind=credential&credential=api-key").expect("root may");
+    let text = serde_json::to_string(&records.records).unwrap();
+    assert_eq!(text.matches("\"act\":\"inject\"").count(), 3, "{text}");
+    assert!(text.contains("\"act\":\"leak\"") && !text.contains(SECRET), "{text}");
 }
 
 #[test]

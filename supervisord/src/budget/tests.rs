@@ -210,3 +210,32 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn a_reset_gives_all_of_it_back_over_a_restart_too() {
+    let state = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(state.path()).unwrap();
+    let charges = requests(20);
+    assert_eq!(spend_all(&ledger, &charges).await, 20);
+    let account = charges[0].account.clone();
+    let reset = ledger.reset(&account).unwrap();
+    assert_eq!((reset.meters[0].spent, reset.meters[0].left), (0, 20));
+    assert_eq!(spend_all(&ledger, &charges).await, 20);
+    assert!(ledger.reset(&account).is_some() && ledger.reset(&Account::Uid(1)).is_none());
+    ledger.close().await;
+    let after = Ledger::open(state.path()).unwrap();
+    assert_eq!(spend_all(&after, &charges).await, 20);
+}
+
+#[test]
+fn a_grant_from_before_a_reset_counts_for_nothing_after_it() {
+    let mut book = Book::default();
+    let charges = requests(20);
+    let Verdict::Wait(words) = book.reserve(&charges, &ONE, 0) else {
+        panic!("nothing is granted")
+    };
+    let Some(Word::Grant(old)) = words.into_iter().next() else { panic!("a grant") };
+    assert!(book.reset(&charges[0].account, 0).is_some());
+    book.granted(&old);
+    assert!(matches!(book.reserve(&charges, &ONE, 0), Verdict::Wait(words) if !words.is_empty()));
+}
