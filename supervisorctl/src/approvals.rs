@@ -101,7 +101,8 @@ fn print(approval: &Approval, global: &GlobalOptions) -> Result<(), Failure> {
     console::print(&page)
 }
 
-fn state(approval: &Approval) -> String {
+/// How it stands, in words.
+pub fn state(approval: &Approval) -> String {
     match approval.state {
         ApprovalState::Waiting => "waiting".to_owned(),
         ApprovalState::Approved => format!("approved, {} left", approval.left),
@@ -111,7 +112,8 @@ fn state(approval: &Approval) -> String {
     }
 }
 
-fn request(approval: &Approval) -> String {
+/// What is asked for, in words.
+pub fn request(approval: &Approval) -> String {
     let asked = &approval.request;
     let method = asked.method.as_deref().unwrap_or("connect to");
     let path = asked.path.as_deref().unwrap_or_default();

@@ -89,6 +89,9 @@ pub enum Command {
     /// Read and write the files of a session's workspace
     #[command(subcommand)]
     Files(FilesCommand),
+    /// Show how executions, sessions and requests that wait for a person stand, and every change to
+    /// them as it comes
+    Events,
     /// Show what runs and what it uses, live
     Top(TopOptions),
     /// Show which controls this host can enforce, and how to get the others

@@ -209,6 +209,11 @@ impl Client {
             .await
     }
 
+    /// How everything stands, and then every change, one a line.
+    pub async fn events(&self) -> Result<Answer, Failure> {
+        get("follow events".to_owned(), "/v1/events".to_owned()).send(&self.socket).await
+    }
+
     /// One question.
     pub async fn approval(&self, id: ApprovalId) -> Result<Approval, Failure> {
         self.json(get(format!("show {id}"), format!("/v1/approvals/{id}"))).await

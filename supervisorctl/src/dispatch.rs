@@ -9,8 +9,8 @@ use crate::cli::{
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
-    approvals, artifacts, audit, budgets, console, credentials, doctor, executions, exit, files,
-    generate, output, policy, reload, run, sessions, top, why,
+    approvals, artifacts, audit, budgets, console, credentials, doctor, events, executions, exit,
+    files, generate, output, policy, reload, run, sessions, top, why,
 };
 
 /// Does what the arguments of this process say; tells its exit status.
@@ -60,6 +60,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::Approvals(ApprovalsCommand::Deny { id }) => {
             approvals::answer(&client, *id, None, global).await
         }
+        Command::Events => events::events(&client, global).await,
         Command::Why(options) => why::why(&client, options.id, global).await,
         Command::Submit(options) => executions::submit(&client, options, global).await,
         Command::Status(options) => executions::status(&client, options, global).await,

@@ -13,6 +13,7 @@ mod console;
 mod credentials;
 mod dispatch;
 mod doctor;
+mod events;
 mod executions;
 mod exit;
 mod failure;

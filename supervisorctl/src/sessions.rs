@@ -116,7 +116,8 @@ fn describe(sessions: &[Session], all: bool) -> String {
     text(&rows)
 }
 
-fn state_name(state: SessionState) -> &'static str {
+/// A state as it stands in JSON.
+pub fn state_name(state: SessionState) -> &'static str {
     match state {
         SessionState::Open => "open",
         SessionState::Expiring => "expiring",

@@ -99,7 +99,7 @@ fn cpu_percent(line: &TopLine, before: &Before) -> Option<f64> {
 fn describe(page: &Page<'_>) -> String {
     let header = [
         "ID", "OWNER", "POLICY", "STATE", "CPU", "MEMORY", "PIDS", "PSI CPU", "PSI MEM", "PSI IO",
-        "OUTPUT", "COMMAND",
+        "OUTPUT", "CONNS", "SENT", "RECEIVED", "REQUESTS", "REFUSED", "COMMAND",
     ];
     let mut rows = table_of(&header);
     for Shown { line, cpu_percent } in &page.executions {
@@ -118,6 +118,11 @@ fn describe(page: &Page<'_>) -> String {
             cell(&stall(line.pressure.memory)),
             cell(&stall(line.pressure.io)),
             cell(&size(Some(line.output_bytes))),
+            cell(&number(line.egress.map(|egress| egress.connections))),
+            cell(&size(line.egress.map(|egress| egress.bytes_out))),
+            cell(&size(line.egress.map(|egress| egress.bytes_in))),
+            cell(&number(line.egress.map(|egress| egress.requests))),
+            cell(&number(line.egress.map(|egress| egress.refused))),
             cell(&line.command),
         ]);
         row.max_height(1);
@@ -138,7 +143,7 @@ fn stall(stall: Option<Stall>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use supervisor_api::{Pressure, SessionId, State};
+    use supervisor_api::{Pressure, SessionId, State, TopEgress};
 
     use super::*;
 
@@ -157,6 +162,7 @@ mod tests {
             pids: None,
             pressure: Pressure::default(),
             output_bytes: 5,
+            egress: Some(TopEgress { refused: 4711, ..TopEgress::default() }),
             command: "sh\x1b[2J".to_owned(),
         }
     }
@@ -179,7 +185,7 @@ mod tests {
     fn a_page_shows_what_is_known_and_obeys_nobody() {
         let top = of(vec![line(Some(0), 1)]);
         let text = describe(&page(&top, &Before::new()));
-        for words in ["1 running, 7 waiting", "3.0 MiB", "5 B", "default", "2001"] {
+        for words in ["1 running, 7 waiting", "3.0 MiB", "5 B", "default", "2001", "4711"] {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert!(!text.contains("\x1b[2J"), "{text:?}");

@@ -124,6 +124,9 @@ pub fn sentence(what: &What) -> String {
         What::Removal(removal) => {
             format!("{} removed, up to record {}", removal.file, removal.last)
         }
+        What::Suppression(minute) => {
+            format!("{} more submissions refused since {}", minute.refused, minute.since)
+        }
         What::Suspension(time) => {
             format!("no room for records since {}; {} refused", time.since, time.refused)
         }

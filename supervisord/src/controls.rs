@@ -24,6 +24,9 @@ pub struct Held {
 /// How one control holds: status, mechanism, reason, remedy.
 type Line = (ControlStatus, &'static str, Option<&'static str>, Option<&'static str>);
 
+/// The ceilings of each uid: of the host and not of a sandbox, so no policy can require them.
+const UID_CEILINGS: &str = "uid_ceilings";
+
 const CGROUP: &str = "run as root on a host with cgroup v2, or install the service";
 const CONTROLLER: &str = "boot with cgroup v2 only (systemd.unified_cgroup_hierarchy=1) and give \
     the launcher the controller (systemd: Delegate=memory pids cpu io)";
@@ -49,6 +52,45 @@ pub fn nothing(reason: &str, remedy: &str) -> Vec<ControlReport> {
         remedy: Some(remedy.to_owned()),
     };
     Control::ALL.iter().map(each).collect()
+}
+
+/// How the ceilings of each uid hold, over all that it runs: those of the launcher by controllers, those
+/// of the daemon's configuration by admission.
+pub fn uid_ceilings(applied: &Applied) -> ControlReport {
+    let needed = [(Applied::MEMORY, "memory"), (Applied::PIDS, "pids"), (Applied::CPU, "cpu")];
+    let missing = needed.iter().filter(|(bit, _)| applied.controllers & bit == 0);
+    let missing: Vec<&str> = missing.map(|(_, name)| *name).collect();
+    if missing.is_empty() {
+        return ControlReport {
+            control: UID_CEILINGS.to_owned(),
+            status: Enforced,
+            by: "admission, and a cgroup for each uid with memory.max, pids.max, cpu.max"
+                .to_owned(),
+            reason: None,
+            remedy: None,
+        };
+    }
+    let missing = missing.join(", ");
+    ControlReport {
+        control: UID_CEILINGS.to_owned(),
+        status: Weaker,
+        by: "admission by the sums of what is asked for".to_owned(),
+        reason: Some(format!(
+            "the launcher's ceilings need controllers that its cgroup v2 hierarchy lacks: {missing}"
+        )),
+        remedy: Some(CONTROLLER.to_owned()),
+    }
+}
+
+/// The same where no sandbox can be made.
+pub fn without_ceilings(reason: &str, remedy: &str) -> ControlReport {
+    ControlReport {
+        control: UID_CEILINGS.to_owned(),
+        status: Missing,
+        by: String::new(),
+        reason: Some(reason.to_owned()),
+        remedy: Some(remedy.to_owned()),
+    }
 }
 
 fn report(control: Control, held: &Held, limits: &Limits) -> ControlReport {

@@ -95,10 +95,19 @@ impl Host {
         }
     }
 
+    /// How the ceilings of each uid hold, over all that it runs.
+    fn uid_ceilings(&self) -> ControlReport {
+        match &self.found {
+            Ok((applied, _)) => controls::uid_ceilings(applied),
+            Err(unable) => controls::without_ceilings(&unable.reason, unable.remedy),
+        }
+    }
+
     /// The matrix of this host, with every limit asked for.
     pub fn doctor(&self, mode: Mode) -> Doctor {
         let io = Limits { io_read_bps: 1 << 20, ..PROBE };
-        let controls = self.matrix(Profile::Default, WorkspacePlace::Memory, &io);
+        let mut controls = self.matrix(Profile::Default, WorkspacePlace::Memory, &io);
+        controls.push(self.uid_ceilings());
         Doctor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mode,

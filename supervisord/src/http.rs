@@ -29,7 +29,7 @@ mod tests;
 mod wire;
 
 pub use json::{parse as parse_json, shorten};
-pub use operations::{Chunks, Operations, Questions, Receiver};
+pub use operations::{Chunks, Follow, Operations, Receiver};
 pub use peer::{Peer, Roles};
 pub use pool::{Pool, Share};
 pub use server::Server;

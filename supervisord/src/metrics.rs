@@ -12,6 +12,9 @@
 //! | `supervisord_queue_seconds` | | from the submission to the turn |
 //! | `supervisord_start_seconds` | | from the turn to the payload's start |
 //! | `supervisord_store_seconds` | `operation` | until a record was on disk: `insert`, `finish` |
+//! | `supervisord_egress_connections` | | connections of sandboxes that are being served |
+//! | `supervisord_egress_requests_total` | `verdict` | requests out of sandboxes, `allow` or `deny` |
+//! | `supervisord_egress_bytes_total` | `direction` | bytes to and from upstreams, `out` or `in` |
 //! | `process_resident_memory_bytes` | | the daemon's memory |
 //! | `process_open_fds` | | the daemon's descriptors |
 //!
@@ -21,6 +24,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +36,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use supervisor_api::{ErrorCode, Execution};
+use supervisor_egress::Usage;
 
 /// Policies that are told apart; those that come after are `other`. A host has a handful.
 pub const MAX_POLICIES: usize = 64;
@@ -76,6 +81,16 @@ struct Write {
     operation: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ruled {
+    verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Moved {
+    direction: &'static str,
+}
+
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The counters.
@@ -92,6 +107,9 @@ pub struct Metrics {
     queue: Histogram,
     start: Histogram,
     store: Times<Write>,
+    connections: Gauge,
+    requests: Family<Ruled, Counter>,
+    traffic: Family<Moved, Counter>,
     memory: Gauge,
     descriptors: Gauge,
     policies: Mutex<HashSet<String>>,
@@ -111,6 +129,9 @@ impl Default for Metrics {
             queue: times(),
             start: times(),
             store: Family::new_with_constructor(times),
+            connections: Gauge::default(),
+            requests: Family::default(),
+            traffic: Family::default(),
             memory: Gauge::default(),
             descriptors: Gauge::default(),
             policies: Mutex::default(),
@@ -169,14 +190,29 @@ impl Metrics {
         }
     }
 
-    /// All of it as text; `running` and `waiting` are how many there are just now.
+    /// All of it as text; `running` and `waiting` are how many there are just now, and `traffic` is what
+    /// has left all sandboxes.
     ///
     /// # Errors
     ///
     /// When a number can't be written, which none of these lacks.
-    pub fn text(&self, running: usize, waiting: usize) -> Result<String, fmt::Error> {
+    pub fn text(
+        &self,
+        running: usize,
+        waiting: usize,
+        traffic: Usage,
+    ) -> Result<String, fmt::Error> {
         self.running.set(running as i64);
         self.waiting.set(waiting as i64);
+        self.connections.set(traffic.connections as i64);
+        for (verdict, number) in [("allow", traffic.requests), ("deny", traffic.refused)] {
+            let counter = self.requests.get_or_create(&Ruled { verdict });
+            counter.inner().store(number, Ordering::Relaxed);
+        }
+        for (direction, bytes) in [("out", traffic.bytes_out), ("in", traffic.bytes_in)] {
+            let counter = self.traffic.get_or_create(&Moved { direction });
+            counter.inner().store(bytes, Ordering::Relaxed);
+        }
         self.memory.set(resident_bytes().unwrap_or_default());
         self.descriptors.set(open_descriptors());
         let mut text = String::new();
@@ -210,6 +246,9 @@ impl Metrics {
         own.register("output_bytes", "Bytes of output of finished executions", self.output.clone());
         own.register("running", "Executions that have their turn", self.running.clone());
         own.register("waiting", "Executions that wait for their turn", self.waiting.clone());
+        own.register("egress_connections", "Connections served", self.connections.clone());
+        own.register("egress_requests", "Requests out of sandboxes", self.requests.clone());
+        own.register("egress_bytes", "Bytes to and from upstreams", self.traffic.clone());
         own.register("queue_seconds", "From submission to turn", self.queue.clone());
         own.register("start_seconds", "From turn to start", self.start.clone());
         own.register("store_seconds", "Until a record was on disk", self.store.clone());
@@ -247,7 +286,8 @@ mod tests {
         metrics.turn(Duration::from_millis(2));
         metrics.start(Duration::from_millis(20));
         metrics.stored("insert", Duration::from_millis(1));
-        let text = metrics.text(3, 4).unwrap();
+        let traffic = Usage { connections: 2, requests: 5, refused: 6, bytes_out: 7, bytes_in: 8 };
+        let text = metrics.text(3, 4, traffic).unwrap();
         for line in [
             r#"supervisord_calls_total{front="socket",operation="list",code="ok"} 1"#,
             r#"supervisord_calls_total{front="bus",operation="submit",code="busy"} 1"#,
@@ -256,6 +296,11 @@ mod tests {
             "supervisord_waiting 4",
             "supervisord_start_seconds_count 1",
             r#"supervisord_store_seconds_count{operation="insert"} 1"#,
+            "supervisord_egress_connections 2",
+            r#"supervisord_egress_requests_total{verdict="allow"} 5"#,
+            r#"supervisord_egress_requests_total{verdict="deny"} 6"#,
+            r#"supervisord_egress_bytes_total{direction="out"} 7"#,
+            r#"supervisord_egress_bytes_total{direction="in"} 8"#,
             "# EOF",
         ] {
             assert!(text.contains(line), "{line}: {text}");
@@ -283,7 +328,7 @@ mod tests {
                 .get_or_create(&Policy { policy: metrics.policy(&number.to_string()) })
                 .inc();
         }
-        let text = metrics.text(0, 0).unwrap();
+        let text = metrics.text(0, 0, Usage::default()).unwrap();
         assert_eq!(text.matches("supervisord_submissions_total{").count(), MAX_POLICIES + 1);
     }
 }

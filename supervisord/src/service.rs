@@ -38,13 +38,14 @@ use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::reach::reach;
 use crate::recovery;
+use crate::refusals::Refusals;
 use crate::session::{self, SessionSet};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
 use crate::systemd;
 use crate::top::Readings;
-use crate::traffic;
+use crate::traffic::{self, Gauges};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -216,6 +217,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let supervisor = Supervisor::new(Inner {
         store,
         audit: audit.clone(),
+        refusals: Refusals::default(),
         budgets: budgets.clone(),
         approvals,
         launcher,
@@ -228,6 +230,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         roles: roles.clone(),
         credentials,
         traffic: parts.traffic,
+        gauges: Gauges::default(),
         host,
         finished: AtomicU64::new(0),
         metrics: Metrics::default(),
@@ -257,6 +260,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     counts.await?;
     let closed = supervisor.inner().store.close().await;
     budgets.close().await;
+    supervisor.inner().refusals.end_all(&audit);
     audit.note(What::Stop.about_nobody());
     audit.close().await;
     closed?;

@@ -39,11 +39,12 @@ use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::plan::{self, Plan};
 use crate::recovery;
+use crate::refusals::Refusals;
 use crate::session::{Archives, Kept, SessionSet};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::top::Readings;
-use crate::traffic::{Way, Whose};
+use crate::traffic::{Gauges, Way, Whose};
 use crate::workspace::open_artifact;
 
 /// What a caller may do.
@@ -114,6 +115,8 @@ pub struct Inner {
     pub store: Store,
     /// Where every decision is recorded.
     pub audit: Audit,
+    /// Submissions that were refused of late.
+    pub refusals: Refusals,
     /// What requests may still be made.
     pub budgets: Ledger,
     /// What a person is asked.
@@ -138,6 +141,8 @@ pub struct Inner {
     pub credentials: Credentials,
     /// What the host has for traffic; nothing if no upstream could be verified.
     pub traffic: Option<Arc<Shared>>,
+    /// What the traffic of each sandbox comes to.
+    pub gauges: Gauges,
     /// What the host can enforce.
     pub host: Host,
     /// How many executions have finished since the daemon started.
@@ -226,7 +231,8 @@ impl Supervisor {
                 self.inner.metrics.submission(Err(refusal.code));
                 journal::refused(caller, &name, &refusal);
                 let subject = Subject { uid: Some(caller.uid), ..Subject::default() };
-                audit.write(audit::refused(subject, &name, program, &refusal)).await?;
+                let event = audit::refused(subject, &name, program, &refusal);
+                self.inner.record_refusal(caller.uid, event).await?;
                 Err(refusal)
             }
         }
@@ -530,7 +536,7 @@ impl Supervisor {
     /// What runs just now and what it uses: the caller's own; an administrator's is everybody's.
     pub async fn top(&self, caller: &Caller) -> Result<Top, ApiError> {
         let inner = &self.inner;
-        let lines = inner.readings.now(&inner.live, inner.start).await.map_err(internal)?;
+        let lines = inner.readings.now(inner).await.map_err(internal)?;
         let mine = |line: &&TopLine| caller.role == Role::Admin || line.owner_uid == caller.uid;
         // The reading may be older than an end that was told since.
         let lives = |line: &&TopLine| {
@@ -554,7 +560,8 @@ impl Supervisor {
             return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
         }
         let (running, waiting) = self.inner.admission.load();
-        self.inner.metrics.text(running, waiting).map_err(internal)
+        let traffic = self.inner.traffic.as_ref().map(|shared| shared.usage()).unwrap_or_default();
+        self.inner.metrics.text(running, waiting, traffic).map_err(internal)
     }
 
     /// The policies that a submission may name.

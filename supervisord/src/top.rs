@@ -12,7 +12,8 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::accounting;
 use crate::launcher::Sandbox;
-use crate::live::{Live, LiveSet};
+use crate::live::Live;
+use crate::supervisor::Inner;
 
 /// How old a reading may be.
 const FRESH: Duration = Duration::from_millis(200);
@@ -50,15 +51,15 @@ impl Readings {
     /// # Errors
     ///
     /// When the daemon is being stopped.
-    pub async fn now(&self, live: &LiveSet, start: Instant) -> Result<Arc<[TopLine]>, JoinError> {
+    pub async fn now(&self, inner: &Arc<Inner>) -> Result<Arc<[TopLine]>, JoinError> {
         let mut last = self.last.lock().await;
         if let Some((when, lines)) = &*last
             && when.elapsed() < FRESH
         {
             return Ok(lines.clone());
         }
-        let all = live.all();
-        let read = move || all.iter().filter_map(|each| line(each, start)).collect();
+        let (inner, all) = (inner.clone(), inner.live.all());
+        let read = move || all.iter().filter_map(|each| line(each, &inner)).collect();
         let lines: Arc<[TopLine]> = spawn_blocking(read).await?;
         *last = Some((Instant::now(), lines.clone()));
         Ok(lines)
@@ -66,7 +67,7 @@ impl Readings {
 }
 
 /// One line; nothing for what waits or has finished.
-fn line(live: &Live, start: Instant) -> Option<TopLine> {
+fn line(live: &Live, inner: &Inner) -> Option<TopLine> {
     let execution = live.snapshot();
     if matches!(execution.state, State::Queued | State::Finished) {
         return None;
@@ -80,13 +81,14 @@ fn line(live: &Live, start: Instant) -> Option<TopLine> {
         policy: execution.policy.name,
         state: execution.state,
         started_at: execution.started_at,
-        read_at_us: start.elapsed().as_micros() as u64,
+        read_at_us: inner.start.elapsed().as_micros() as u64,
         cpu_us: now.cpu,
         memory: now.memory,
         memory_max: execution.limits.memory_max,
         pids: now.pids,
         pressure: now.pressure,
         output_bytes: [output.stdout, output.stderr].iter().map(|each| each.kept + each.cut).sum(),
+        egress: inner.gauges.of(execution.id),
         command: execution.argv.join(" ").chars().take(COMMAND).collect(),
     })
 }

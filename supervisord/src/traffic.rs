@@ -5,6 +5,7 @@
 
 mod approvals;
 mod environment;
+mod gauges;
 mod kept;
 mod ledger;
 mod recorder;
@@ -33,6 +34,8 @@ use crate::traffic::approvals::Approvals;
 use crate::traffic::kept::KeptWay;
 use crate::traffic::ledger::Ledger;
 use crate::traffic::recorder::Recorder;
+
+pub use gauges::Gauges;
 
 /// Whose traffic it is.
 #[derive(Debug, Clone, Copy)]
@@ -170,6 +173,7 @@ impl Way {
         let traffic =
             Traffic::new(shared, identity, policy.clone(), authority.clone(), taken_over, seams)
                 .map_err(|error| unusable(&error))?;
+        inner.gauges.add(whose.execution, traffic.gauge());
         Ok(Self { traffic, authority, listeners, environment, unrecorded })
     }
 

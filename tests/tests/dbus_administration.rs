@@ -59,7 +59,8 @@ fn world(bus: &Bus, server: SocketAddr, secrets: &tempfile::TempDir) -> World {
     let api = format!(
         "name = \"asks\"\ndescription = \"Some of it is asked\"\nextends = \"default\"\n{}{}",
         rule("free", "paths = [\"/free\"]"),
-        rule("asked", "paths = [\"/asked/*\"]\nverdict = \"ask\""),
+        rule("asked", "paths = [\"/asked/*\"]\nverdict = \"ask\"")
+            + &rule("briefly", "paths = [\"/brief\"]\nverdict = \"ask\"\nask_timeout = \"1 s\""),
     );
     let secret = secrets.path().join("key");
     fs::set_permissions(secrets.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -271,6 +272,11 @@ fn a_waiting_question_is_told_and_answered_on_the_bus() {
     assert_eq!(told[3], AGENT);
     assert_eq!(told[4], format!("GET http://{server}/asked/one"));
 
+    // What runs shows what it does outside.
+    let top = agent.call("GET", "/v1/top", None).expect("an answer").json();
+    let egress = &top["executions"][0]["egress"];
+    assert_eq!((&egress["connections"], &egress["bytes_in"]), (&1.into(), &0.into()), "{top}");
+
     // Its own user sees it and can't answer; another sees nothing of it.
     let shown = bus.call(AGENT, "Approval", &["s", id]);
     assert_eq!(shown[0]["Path"]["data"], "/asked/one");
@@ -299,6 +305,28 @@ fn a_waiting_question_is_told_and_answered_on_the_bus() {
     let first = other.line();
     assert!(first.contains("InterfacesAdded"), "it heard {first}");
     bus.call(OTHER_AGENT, "CloseSession", &["s", made[0].as_str().unwrap()]);
+}
+
+#[test]
+fn a_rule_says_how_long_a_person_has_and_the_end_of_it_is_told() {
+    let (bus, server) = (Bus::with_polkit(), upstream());
+    let secrets = tempfile::tempdir().unwrap();
+    let world = world(&bus, server, &secrets);
+    let mut own = Signals::of(&bus, AGENT, "own");
+    let ended = world.agent(AGENT).run(&fetching(server, &["/brief", "/free"]));
+    assert!(ended.stdout.contains("approval_expired"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("/free 200"), "{}", ended.stdout);
+    own.until("ApprovalChanged", |body| body[1] == "expired");
+    let metrics = world.root().call("GET", "/metrics", None).expect("an answer");
+    let text = String::from_utf8(metrics.body).expect("text");
+    for line in [
+        "supervisord_egress_requests_total{verdict=\"allow\"} 1",
+        "supervisord_egress_requests_total{verdict=\"deny\"} 1",
+        "supervisord_egress_connections 0",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains("supervisord_egress_bytes_total{direction=\"in\"} 0"), "{text}");
 }
 
 #[test]

@@ -19,8 +19,8 @@ pub use chain::{
 };
 pub use event::{
     Administration, AuditEvent, Checkpoint, CredentialUse, Ended, Exhaustion, HeadState, LimitHit,
-    PersonsAnswer, Recovery, Removal, Repair, Ruling, Start, Subject, Submission, Suspension,
-    Traffic, Verdict, What, kinds,
+    PersonsAnswer, Recovery, Removal, Repair, Ruling, Start, Subject, Submission, Suppression,
+    Suspension, Traffic, Verdict, What, kinds,
 };
 pub use filter::AuditFilter;
 pub use record::{AuditKey, AuditPage, AuditRecord};

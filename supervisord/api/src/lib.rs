@@ -12,6 +12,7 @@ mod content;
 mod control;
 mod credential;
 mod error;
+mod event;
 mod execution;
 mod file;
 mod id;
@@ -31,14 +32,15 @@ pub use audit::{
     Administration, AuditEvent, AuditFilter, AuditKey, AuditPage, AuditRecord, BadKey, Chain,
     Checkpoint, CredentialUse, Digest32, Ended, Exhaustion, Fault, Finding, Followed, Head,
     HeadState, LimitHit, PersonsAnswer, PublicKey, Recovery, Removal, Repair, Report, Ruling,
-    Sealed, Start, Subject, Submission, Suspension, Traffic, Verdict, Verifier, What, kinds,
-    sign_checkpoint, sign_head,
+    Sealed, Start, Subject, Submission, Suppression, Suspension, Traffic, Verdict, Verifier, What,
+    kinds, sign_checkpoint, sign_head,
 };
 pub use budget::{Budget, BudgetList, BudgetMeter};
 pub use content::Content;
 pub use control::{ControlReport, ControlStatus, Doctor, Mode};
 pub use credential::{Credential, CredentialList, CredentialState};
 pub use error::{ApiError, ErrorCode};
+pub use event::{Event, ExecutionEvent, GenerationEvent, SessionEvent};
 pub use execution::{
     Execution, ExecutionList, Outcome, OutputSummary, PolicyReference, State, StreamSummary, Usage,
 };
@@ -54,7 +56,7 @@ pub use output::{OutputChunk, Stream};
 pub use reload::Reloaded;
 pub use session::{CreateSession, ExtendSession, Session, SessionList, SessionState, SessionUsage};
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};
-pub use top::{Pressure, Stall, Top, TopLine};
+pub use top::{Pressure, Stall, Top, TopEgress, TopLine};
 
 /// Media type of error answers (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     AnswerRequest, ApiError, ApprovalList, ArtifactList, AuditKey, AuditPage, BudgetList,
-    CreateSession, CredentialList, Doctor, Execution, ExecutionList, ExtendSession, FileEntry,
-    FileList, MakeDirectory, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON, Parameter,
-    Place, RAW_BODY, Reloaded, Session, SessionList, State, SubmitRequest, Top, UnpackReport,
-    Verdict,
+    CreateSession, CredentialList, Doctor, Event, Execution, ExecutionList, ExtendSession,
+    FileEntry, FileList, MakeDirectory, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON,
+    Parameter, Place, RAW_BODY, Reloaded, Session, SessionList, State, SubmitRequest, Top,
+    UnpackReport, Verdict,
 };
 
 /// The document, for this version of the interface.
@@ -46,7 +46,7 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 26] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 27] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
@@ -55,6 +55,7 @@ const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 26] = [
     SchemaGenerator::subschema_for::<AuditPage>,
     SchemaGenerator::subschema_for::<BudgetList>,
     SchemaGenerator::subschema_for::<ApprovalList>,
+    SchemaGenerator::subschema_for::<Event>,
     SchemaGenerator::subschema_for::<AnswerRequest>,
     SchemaGenerator::subschema_for::<AuditKey>,
     SchemaGenerator::subschema_for::<Verdict>,

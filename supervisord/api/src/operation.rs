@@ -392,6 +392,17 @@ pub const OPERATIONS: &[Operation] = &[
         response: None,
     },
     Operation {
+        id: "events",
+        method: Method::Get,
+        path: "/v1/events",
+        summary: "How the caller's executions, sessions, questions to a person and what is in force stand, and then every change, as NDJSON of Event, until the caller goes; everybody's for administrators.",
+        parameters: &[],
+        request: None,
+        success: 200,
+        media_type: NDJSON,
+        response: None,
+    },
+    Operation {
         id: "approval",
         method: Method::Get,
         path: "/v1/approvals/{id}",

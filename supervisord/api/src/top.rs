@@ -32,6 +32,22 @@ pub struct Pressure {
     pub io: Option<Stall>,
 }
 
+/// What the traffic of one sandbox has come to, since the daemon serves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopEgress {
+    /// Connections that are being served just now.
+    pub connections: u64,
+    /// Requests that were allowed, and connections that are passed on.
+    pub requests: u64,
+    /// Requests, connections and look-ups that were refused.
+    pub refused: u64,
+    /// Bytes sent to upstreams, heads included.
+    pub bytes_out: u64,
+    /// Bytes received from them.
+    pub bytes_in: u64,
+}
+
 /// One execution that has its turn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +83,9 @@ pub struct TopLine {
     pub pressure: Pressure,
     /// Bytes of output so far.
     pub output_bytes: u64,
+    /// What its traffic has come to; absent where nothing may leave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<TopEgress>,
     /// The program and its arguments, cut short.
     pub command: String,
 }

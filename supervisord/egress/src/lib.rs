@@ -22,6 +22,7 @@ mod seam;
 mod session;
 mod shared;
 mod tls;
+mod totals;
 mod traffic;
 mod upstream;
 
@@ -37,4 +38,5 @@ pub use session::UnusableBinding;
 pub use shared::{Settings, Shared};
 pub use tls::authority::{Authority, AuthorityError};
 pub use tls::upstream::{Roots, RootsError};
-pub use traffic::{Listeners, Traffic};
+pub use totals::Usage;
+pub use traffic::{Gauge, Listeners, Traffic};

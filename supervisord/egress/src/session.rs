@@ -24,6 +24,7 @@ use crate::seam::{Claim, Identity, Overspent, Question, Seams};
 use crate::shared::{Count, Shared};
 use crate::tls::authority::Authority;
 use crate::tls::front::Fronts;
+use crate::totals::{Totals, Usage};
 use crate::upstream::Upstreams;
 
 /// Refused look-ups of one name are recorded once in this time: programs ask for both families, and
@@ -43,6 +44,7 @@ pub struct Session {
     pub(crate) running: Running,
     pub(crate) connections: Count,
     pub(crate) asked_bodies: Count,
+    totals: Arc<Totals>,
     policy: Arc<Resolved>,
     synthetic: Mutex<Synthetic>,
     refused_names: Mutex<HashMap<HostName, Instant>>,
@@ -113,6 +115,7 @@ impl Session {
             running: Running::default(),
             connections: Count::default(),
             asked_bodies: Count::default(),
+            totals: Arc::default(),
             policy,
             synthetic: Mutex::new(Synthetic::taken_over(taken_over)),
             refused_names: Mutex::default(),
@@ -215,12 +218,16 @@ impl Session {
                         );
                         refused.rule = event.rule.take();
                         let event = Decided::refused(number, event.subject, &refused);
+                        self.count_refusal();
                         self.seams.recorder.record(Event::Decided(event));
                         return Err(refused);
                     }
                 }
             }
         };
+        if permit.is_err() {
+            self.count_refusal();
+        }
         if let Ok(permit) = &permit {
             event.credentials =
                 permit.bindings().iter().map(|binding| binding.credential().to_owned()).collect();
@@ -232,7 +239,18 @@ impl Session {
     /// Records what was refused without a rule, or after one had allowed it.
     pub fn refuse(&self, number: u64, subject: Subject, refused: &Refused) {
         let event = Decided::refused(number, subject, refused);
+        self.count_refusal();
         self.seams.recorder.record(Event::Decided(event));
+    }
+
+    /// What its traffic has come to.
+    pub fn usage(&self) -> Usage {
+        self.totals.usage(self.connections.now())
+    }
+
+    fn count_refusal(&self) {
+        self.totals.refused();
+        self.shared.totals.refused();
     }
 
     /// Records what was done with a credential.
@@ -272,7 +290,11 @@ impl Session {
             bytes_out,
         };
         match self.seams.ledger.reserve(&claim).await {
-            Ok(reservation) => Ok(Meter::new(reservation)),
+            Ok(reservation) => {
+                let totals = [self.totals.clone(), self.shared.totals.clone()];
+                totals.iter().for_each(|totals| totals.allowed());
+                Ok(Meter::new(reservation, totals))
+            }
             Err(Overspent { cause, remedy }) => Err(Refused::overdrawn(cause, remedy)),
         }
     }
@@ -299,6 +321,9 @@ impl Session {
     }
 
     fn record_look_up(&self, name: &HostName, decision: &Decision) {
+        if decision.verdict() == Verdict::Deny {
+            self.count_refusal();
+        }
         let subject = Subject::LookUp(name.clone());
         let event = Decided::by_rules(self.number(), subject, decision);
         self.seams.recorder.record(Event::Decided(event));

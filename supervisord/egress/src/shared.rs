@@ -7,6 +7,7 @@ use crate::limits::Limits;
 use crate::relay::Pipes;
 use crate::resolve::{Names, Resolver};
 use crate::tls::upstream::Roots;
+use crate::totals::{Totals, Usage};
 
 /// What a daemon sets for all traffic.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ pub struct Shared {
     pub(crate) limits: Limits,
     pub(crate) pipes: Pipes,
     pub(crate) connections: Count,
+    pub(crate) totals: Arc<Totals>,
 }
 
 /// Things of a kind that there are at once.
@@ -60,7 +62,13 @@ impl Shared {
             limits: settings.limits,
             pipes: Pipes::default(),
             connections: Count::default(),
+            totals: Arc::default(),
         }
+    }
+
+    /// What the traffic of all sandboxes has come to.
+    pub fn usage(&self) -> Usage {
+        self.totals.usage(self.connections())
     }
 
     /// Connections that are being served, of all sandboxes.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -22,6 +22,7 @@ use crate::session::{Session, UnusableBinding};
 use crate::shared::{Place, Shared};
 use crate::tls::alert;
 use crate::tls::authority::Authority;
+use crate::totals::Usage;
 
 /// Between two looks at which kept connections are past their time.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -53,6 +54,17 @@ pub struct Listeners {
 /// One sandbox's traffic.
 pub struct Traffic {
     session: Arc<Session>,
+}
+
+/// Tells what one sandbox's traffic comes to, for as long as it lasts.
+#[derive(Debug, Clone)]
+pub struct Gauge(Weak<Session>);
+
+impl Gauge {
+    /// What it has come to; nothing once the sandbox is gone.
+    pub fn usage(&self) -> Option<Usage> {
+        self.0.upgrade().map(|session| session.usage())
+    }
 }
 
 /// What a listener's connections are.
@@ -97,6 +109,11 @@ impl Traffic {
     ) -> Result<Self, UnusableBinding> {
         let session = Session::new(shared, identity, policy, authority, taken_over, seams)?;
         Ok(Self { session: Arc::new(session) })
+    }
+
+    /// What tells how much traffic there is.
+    pub fn gauge(&self) -> Gauge {
+        Gauge(Arc::downgrade(&self.session))
     }
 
     /// Serves the sandbox's sockets until the future is dropped; everything that they led to ends

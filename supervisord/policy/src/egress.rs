@@ -173,6 +173,8 @@ impl Egress {
         match (protocol, summary.ask) {
             (Protocol::Tcp, Some(rule)) => {
                 let permit = permit(grant, self.source(Some(rule)), treatment);
+                let ask_timeout = self.rule(rule).and_then(|rule| rule.ask_timeout);
+                let permit = Permit { ask_timeout, ..permit };
                 Decision(Outcome::Ask(permit, self.approval(rule, &denial)))
             }
             _ => {
@@ -313,6 +315,7 @@ impl Egress {
             rule: self.source(Some(rule)),
             treatment: Treatment::Inspect,
             max_body,
+            ask_timeout: found.ask.and_then(|rule| self.rule(rule)?.ask_timeout),
             target: target.compared.then(|| target.whole()),
             bindings: bound.cloned().collect(),
         };
@@ -381,7 +384,8 @@ impl Target<'_> {
 }
 
 fn permit(grant: Grant, rule: Arc<RuleSource>, treatment: Treatment) -> Permit {
-    Permit { grant, rule, treatment, max_body: None, target: None, bindings: Vec::new() }
+    let (max_body, ask_timeout, target, bindings) = (None, None, None, Vec::new());
+    Permit { grant, rule, treatment, max_body, ask_timeout, target, bindings }
 }
 
 fn summarise(buckets: &[&Bucket], port: u16, protocol: Protocol) -> Summary {

@@ -32,6 +32,7 @@ mod tests {
             "memory_max",
             "egress",
             "max_body",
+            "ask_timeout",
             "credential",
             "sigv4",
             "budgets",

@@ -215,7 +215,13 @@ pub async fn approvals<O: Operations>(call: Call<O>) -> Result<Response<Body>, P
 /// `GET /v1/approvals/events`
 pub async fn approvals_follow<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     let changes = call.front.operations.approval_changes(&call.caller);
-    Ok(with_type(StatusCode::OK, NDJSON, streaming::questions(changes)))
+    Ok(with_type(StatusCode::OK, NDJSON, streaming::changes(changes)))
+}
+
+/// `GET /v1/events`
+pub async fn events<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    let events = call.front.operations.events(&call.caller);
+    Ok(with_type(StatusCode::OK, NDJSON, streaming::changes(events)))
 }
 
 /// `GET /v1/approvals/{id}`

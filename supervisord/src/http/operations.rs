@@ -10,12 +10,13 @@ use std::time::Duration;
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
     AuditFilter, AuditKey, AuditPage, Budget, BudgetList, CreateSession, Credential,
-    CredentialList, Doctor, ErrorCode, Execution, ExecutionId, ExecutionList, ExtendSession,
+    CredentialList, Doctor, ErrorCode, Event, Execution, ExecutionId, ExecutionList, ExtendSession,
     FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session, SessionId,
     SessionList, SubmitRequest, Top, UnpackReport,
 };
 
 use crate::approval::Changes;
+use crate::events::Events;
 use crate::session::{Packing, Unpacking, Upload};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, OutputReader, Supervisor};
 
@@ -62,10 +63,13 @@ impl Receiver for Unpacking {
     }
 }
 
-/// Questions to a person, one change after the other.
-pub trait Questions: Send + 'static {
+/// What changes, one change after the other.
+pub trait Follow: Send + 'static {
+    /// A change.
+    type Item: serde::Serialize + Send;
+
     /// The next, or `None` at the end.
-    fn next(&mut self) -> impl Future<Output = Option<Approval>> + Send;
+    fn next(&mut self) -> impl Future<Output = Option<Self::Item>> + Send;
 }
 
 /// The operations of the interface. Each checks what the caller may do.
@@ -78,7 +82,10 @@ pub trait Operations: Send + Sync + 'static {
     type Unpacking: Receiver<Outcome = UnpackReport>;
 
     /// Tells of questions.
-    type Changes: Questions;
+    type Changes: Follow<Item = Approval>;
+
+    /// Tells of everything.
+    type Events: Follow<Item = Event>;
 
     /// Runs a payload in a fresh sandbox; returns once it is recorded. `request.wait` says that nobody
     /// is told of it before its end: then it may be recorded with its end, if that comes soon. For an
@@ -284,6 +291,9 @@ pub trait Operations: Send + Sync + 'static {
     /// The same and then every change to them.
     fn approval_changes(&self, caller: &Caller) -> Self::Changes;
 
+    /// How everything stands that the caller may see, and then every change to it.
+    fn events(&self, caller: &Caller) -> Self::Events;
+
     /// One question.
     ///
     /// # Errors
@@ -350,7 +360,17 @@ impl Chunks for OutputReader {
     }
 }
 
-impl Questions for Changes {
+impl Follow for Events {
+    type Item = Event;
+
+    async fn next(&mut self) -> Option<Event> {
+        Events::next(self).await
+    }
+}
+
+impl Follow for Changes {
+    type Item = Approval;
+
     async fn next(&mut self) -> Option<Approval> {
         Changes::next(self).await
     }
@@ -361,6 +381,7 @@ impl Operations for Supervisor {
     type Upload = Upload;
     type Unpacking = Unpacking;
     type Changes = Changes;
+    type Events = Events;
 
     async fn submit(&self, caller: &Caller, request: SubmitRequest) -> Result<Execution, ApiError> {
         Supervisor::submit(self, caller, request).await
@@ -545,6 +566,10 @@ impl Operations for Supervisor {
 
     fn approval_changes(&self, caller: &Caller) -> Changes {
         self.inner().approvals.follow(caller)
+    }
+
+    fn events(&self, caller: &Caller) -> Events {
+        Events::new(self, *caller)
     }
 
     fn approval(&self, caller: &Caller, id: ApprovalId) -> Result<Approval, ApiError> {

@@ -111,6 +111,7 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "reset_budget" => route(operation, calls::reset_budget),
         "approvals" => route(operation, calls::approvals),
         "approvals_follow" => route(operation, calls::approvals_follow),
+        "events" => route(operation, calls::events),
         "approval" => route(operation, calls::approval),
         "answer" => route(operation, calls::answer),
         "doctor" => route(operation, calls::doctor),

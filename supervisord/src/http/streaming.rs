@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::Frame;
 use supervisor_api::OutputChunk;
 
-use super::operations::{Chunks, Questions};
+use super::operations::{Chunks, Follow};
 
 type Turn<S> = Pin<Box<dyn Future<Output = io::Result<Option<(Bytes, S)>>> + Send>>;
 
@@ -79,13 +79,13 @@ pub fn lines(chunks: impl Chunks) -> Body {
     })
 }
 
-/// Questions to a person and every change to them, one a line.
-pub fn questions(questions: impl Questions) -> Body {
-    unfold(questions, |mut questions| async move {
-        let Some(approval) = questions.next().await else { return Ok(None) };
-        let mut line = serde_json::to_vec(&approval).map_err(io::Error::other)?;
+/// What changes, one change a line.
+pub fn changes(changes: impl Follow) -> Body {
+    unfold(changes, |mut changes| async move {
+        let Some(change) = changes.next().await else { return Ok(None) };
+        let mut line = serde_json::to_vec(&change).map_err(io::Error::other)?;
         line.push(b'\n');
-        Ok(Some((Bytes::from(line), questions)))
+        Ok(Some((Bytes::from(line), changes)))
     })
 }
 

@@ -298,6 +298,15 @@ pub struct Suspension {
     pub since: String,
 }
 
+/// One uid had more submissions refused in a minute than are recorded one by one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Suppression {
+    /// Refusals that have no record of their own.
+    pub refused: u64,
+    /// When the minute began, RFC 3339 in UTC.
+    pub since: String,
+}
+
 macro_rules! whats {
     ($($(#[$doc:meta])* $variant:ident $(($body:ty))? = $name:literal,)*) => {
         /// What happened.
@@ -361,6 +370,8 @@ whats! {
     Removal(Removal) = "removal",
     /// There was no room for a while.
     Suspension(Suspension) = "suspension",
+    /// Refused submissions of one uid that are counted instead of recorded.
+    Suppression(Suppression) = "suppression",
 }
 
 /// Something to record.

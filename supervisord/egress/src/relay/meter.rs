@@ -1,6 +1,9 @@
 //! What one request or connection has moved, and the budget that it is taken from.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::totals::Totals;
 
 /// Bytes of a budget that were set aside for one request or connection. Dropping it settles: what was
 /// spent stays spent, what was only set aside is given back.
@@ -18,6 +21,8 @@ pub struct Meter {
     sent: AtomicU64,
     received: AtomicU64,
     reservation: Option<Box<dyn Reservation>>,
+    /// What it is a part of: its sandbox's traffic, and everybody's.
+    totals: [Arc<Totals>; 2],
 }
 
 /// The budget is used up.
@@ -34,8 +39,8 @@ impl std::error::Error for Overdrawn {}
 
 impl Meter {
     /// A meter for what was reserved, if anything has to be.
-    pub fn new(reservation: Option<Box<dyn Reservation>>) -> Self {
-        Self { sent: AtomicU64::new(0), received: AtomicU64::new(0), reservation }
+    pub fn new(reservation: Option<Box<dyn Reservation>>, totals: [Arc<Totals>; 2]) -> Self {
+        Self { sent: AtomicU64::new(0), received: AtomicU64::new(0), reservation, totals }
     }
 
     /// Counts bytes towards the upstream.
@@ -76,6 +81,7 @@ impl Meter {
     }
 
     fn spend(&self, sent: u64, received: u64) -> Result<(), Overdrawn> {
+        self.totals.iter().for_each(|totals| totals.moved(sent, received));
         match &self.reservation {
             Some(reservation) => reservation.spend(sent, received).map_err(Overdrawn),
             None => Ok(()),

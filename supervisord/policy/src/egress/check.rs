@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::Spanned;
@@ -36,6 +37,9 @@ const MAX_BINDINGS: usize = 256;
 
 /// The largest number in a budget, which every reader of JSON keeps exactly (RFC 8259 §6).
 const MAX_BUDGET: u64 = (1 << 53) - 1;
+
+/// Milliseconds that a request may wait for a person: clients have given up long before.
+const MAX_PATIENCE: u64 = 3_600_000;
 
 /// Header fields that belong to the connection or to the proxy, and never hold a credential.
 const FRAMING: &[&str] = &[
@@ -124,6 +128,7 @@ impl Checker {
                 .max_body
                 .as_ref()
                 .and_then(|raw| self.count("max_body", Unit::Bytes, raw)),
+            ask_timeout: raw.ask_timeout.as_ref().and_then(|raw| self.patience(raw)),
             websocket: raw.websocket.as_ref().map(|flag| *flag.get_ref()),
             places: self.places(raw),
         };
@@ -180,9 +185,24 @@ impl Checker {
             let hint = "to deny networks, write them in `hosts`";
             self.refuse(list.span(), "`addresses` opens addresses", hint);
         }
+        if let (Some(wait), true) = (&raw.ask_timeout, rule.verdict != Verdict::Ask) {
+            let hint = "write verdict = \"ask\", or leave it out";
+            self.refuse(wait.span(), "`ask_timeout` is for rules that ask", hint);
+        }
         if let (Some(tls), true) = (&raw.tls, rule.verdict != Verdict::Allow) {
             self.refuse_plainly(tls.span(), "`tls` is for rules that allow");
         }
+    }
+
+    /// How long a rule has its requests wait for a person.
+    fn patience(&mut self, raw: &Spanned<Amount>) -> Option<Duration> {
+        let millis = self.count("ask_timeout", Unit::Time, raw)?;
+        if (1_000..=MAX_PATIENCE).contains(&millis) {
+            return Some(Duration::from_millis(millis));
+        }
+        let hint = "no client waits for longer, and nobody answers faster";
+        self.refuse(raw.span(), "ask_timeout is from 1 s to 1 h", hint);
+        None
     }
 
     fn hosts(&mut self, list: &[Spanned<String>]) -> Vec<HostPattern> {
@@ -321,6 +341,7 @@ impl Checker {
             ("paths", raw.paths.as_ref().map(Spanned::span)),
             ("tls", raw.tls.as_ref().map(Spanned::span)),
             ("max_body", raw.max_body.as_ref().map(Spanned::span)),
+            ("ask_timeout", raw.ask_timeout.as_ref().map(Spanned::span)),
             ("websocket", raw.websocket.as_ref().map(Spanned::span)),
         ];
         let given = keys.into_iter().filter_map(|(key, span)| Some((key, span?)));

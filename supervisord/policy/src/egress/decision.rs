@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::egress::binding::Binding;
 use crate::egress::host::{Destination, HostName};
@@ -56,6 +57,7 @@ pub struct Permit {
     pub(crate) rule: Arc<RuleSource>,
     pub(crate) treatment: Treatment,
     pub(crate) max_body: Option<u64>,
+    pub(crate) ask_timeout: Option<Duration>,
     pub(crate) target: Option<String>,
     pub(crate) bindings: Vec<Arc<Binding>>,
 }
@@ -192,6 +194,11 @@ impl Permit {
     /// Bytes that the body may have, to be enforced while it streams; any number if `None`.
     pub fn max_body(&self) -> Option<u64> {
         self.max_body
+    }
+
+    /// How long a person has to agree, where one is asked and the rule says so.
+    pub fn ask_timeout(&self) -> Option<Duration> {
+        self.ask_timeout
     }
 
     /// The target to forward in place of the one that was asked for, where the rules compare paths:

@@ -378,6 +378,9 @@ fn what_makes_no_sense_in_a_rule_is_pointed_at() {
         ("hosts = [\"a.test\"]\naddresses = [\"10.0.0.1/8\"]", "not a network"),
         ("hosts = [\"a.test\"]\naddresses = [\"224.0.0.0/8\"]", "unusable, which the floor opens"),
         ("hosts = [\"a.test\"]\nmax_body = \"1 parsec\"", "max_body"),
+        ("hosts = [\"a.test\"]\nask_timeout = \"1 min\"", "is for rules that ask"),
+        ("hosts = [\"a.test\"]\nverdict = \"ask\"\nask_timeout = \"61 min\"", "from 1 s to 1 h"),
+        ("hosts = [\"a.test\"]\nverdict = \"ask\"\nask_timeout = 60", "ask_timeout"),
         ("hosts = [\"a.test\"]\nmethod = [\"GET\"]", "did you mean `methods`?"),
         (
             "hosts = [\"a.test\"]\n[[egress]]\nname = \"r\"\nhosts = [\"b.test\"]",

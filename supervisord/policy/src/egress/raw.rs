@@ -47,6 +47,10 @@ pub(crate) struct RawRule {
     /// Bytes that a request's body may have, such as "1 MiB".
     #[schemars(with = "Option<Amount>")]
     pub max_body: Option<Spanned<Amount>>,
+    /// How long a request waits for a person where the rule asks, such as "2 min"; five minutes if left
+    /// out, an hour at the most.
+    #[schemars(with = "Option<Amount>")]
+    pub ask_timeout: Option<Spanned<Amount>>,
     /// Whether a request may become a WebSocket; not where this is left out.
     #[schemars(with = "Option<bool>")]
     pub websocket: Option<Spanned<bool>>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -71,6 +72,7 @@ pub struct Rule {
     pub(crate) paths: Option<Vec<PathPattern>>,
     pub(crate) tls: Tls,
     pub(crate) max_body: Option<u64>,
+    pub(crate) ask_timeout: Option<Duration>,
     pub(crate) websocket: Option<bool>,
     pub(crate) places: BTreeMap<&'static str, Origin>,
 }
@@ -240,6 +242,11 @@ impl Rule {
     /// Bytes that a body may have; any number if `None`.
     pub fn max_body(&self) -> Option<u64> {
         self.max_body
+    }
+
+    /// How long a request waits for a person, where the rule asks and says so.
+    pub fn ask_timeout(&self) -> Option<Duration> {
+        self.ask_timeout
     }
 
     /// The rule with the hosts of its client filled in: a rule for each protocol and port.

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use crate::document::Origin;
 use crate::egress::binding::{Binding, Location};
 use crate::egress::rule::{Rule, Tls, Verdict};
+use crate::quantity::Unit;
 use crate::show::quote;
 
 /// A key, its value as TOML, and where it was given; `None` where it was left out.
@@ -45,6 +46,10 @@ impl Rule {
         }
         if let Some(most) = self.max_body {
             add("max_body", most.to_string());
+        }
+        if let Some(wait) = self.ask_timeout {
+            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            add("ask_timeout", quote(&Unit::Time.show(millis)));
         }
         if let Some(websocket) = self.websocket {
             add("websocket", websocket.to_string());

@@ -15,7 +15,9 @@ fn path_of(operation: &Operation) -> String {
         false => KNOWN.to_string(),
     };
     let path = operation.path.replace("{id}", &id);
-    path.replace("{*path}", "out/plot%20one.png").replace("{name}", "forge")
+    path.replace("{*path}", "out/plot%20one.png")
+        .replace("{name}", "forge")
+        .replace("{account}", "uid:2001")
 }
 
 fn method_of(operation: &Operation) -> &'static str {

@@ -14,8 +14,8 @@ use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
     AuditFilter, AuditKey, AuditPage, AuditRecord, Budget, BudgetList, Content, ControlReport,
     ControlStatus, CreateSession, Credential, CredentialList, CredentialState, Doctor, ErrorCode,
-    Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Limit, Limits,
-    MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, PolicyReference,
+    Event, Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Limit,
+    Limits, MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, PolicyReference,
     RefusedArtifact, Reloaded, Session, SessionId, SessionList, State, Stream, SubmitRequest, Top,
     UniqueMap, Usage,
 };
@@ -23,7 +23,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use self::sessions::{FakeUnpacking, FakeUpload};
 use super::OWNER;
-use crate::http::operations::{Chunks, Operations, Questions};
+use crate::http::operations::{Chunks, Follow, Operations};
 use crate::session::{Packing, Piece};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, Role};
 
@@ -117,7 +117,20 @@ impl Fake {
 /// One question, once.
 pub struct FakeQuestions(Option<Approval>);
 
-impl Questions for FakeQuestions {
+/// One event, and then the end.
+pub struct FakeEvents(Option<Event>);
+
+impl Follow for FakeEvents {
+    type Item = Event;
+
+    async fn next(&mut self) -> Option<Event> {
+        self.0.take()
+    }
+}
+
+impl Follow for FakeQuestions {
+    type Item = Approval;
+
     async fn next(&mut self) -> Option<Approval> {
         self.0.take()
     }
@@ -128,6 +141,7 @@ impl Operations for Fake {
     type Upload = FakeUpload;
     type Unpacking = FakeUnpacking;
     type Changes = FakeQuestions;
+    type Events = FakeEvents;
 
     async fn submit(&self, caller: &Caller, request: SubmitRequest) -> Result<Execution, ApiError> {
         let hold = self.hold_submissions.lock().expect("no panic").clone();
@@ -349,6 +363,10 @@ impl Operations for Fake {
 
     fn approval_changes(&self, _: &Caller) -> FakeQuestions {
         FakeQuestions(Some(approval()))
+    }
+
+    fn events(&self, _: &Caller) -> FakeEvents {
+        FakeEvents(Some(Event::Approval(approval())))
     }
 
     fn approval(&self, _: &Caller, _: ApprovalId) -> Result<Approval, ApiError> {
