@@ -168,7 +168,7 @@ fn a_session_is_its_owner_s_and_an_administrator_s_by_polkit() {
     let made = bus.call(AGENT, "CreateSession", &["a{sv}", "0"]);
     let (id, path) = (made[0].as_str().unwrap(), made[1].as_str().unwrap());
     admin.until("SessionChanged", |body| body[0] == id && body[2] == "open");
-    let unknown = "ses-aaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let unknown = "se-aaaaaaaaaaaaaaaaaaaaaaaaaa";
     for (method, signature, rest) in
         [("Session", "s", &[][..]), ("ExtendSession", "st", &["60"]), ("CloseSession", "s", &[])]
     {
@@ -182,7 +182,7 @@ fn a_session_is_its_owner_s_and_an_administrator_s_by_polkit() {
     assert_eq!(bus.call(OTHER_AGENT, "Sessions", &["b", "false"])[0], Value::Array(vec![]));
     refused_by_polkit(&bus.refusal(OTHER_AGENT, "Sessions", &["b", "true"]));
     let tree = bus.busctl(OTHER_AGENT, &["tree", "--list", "org.supervisord.Supervisor1"]);
-    assert!(!String::from_utf8_lossy(&tree.stdout).contains("ses_"), "{tree:?}");
+    assert!(!String::from_utf8_lossy(&tree.stdout).contains("/se_"), "{tree:?}");
     let tree = bus.busctl(AGENT, &["tree", "--list", "org.supervisord.Supervisor1"]);
     assert!(String::from_utf8_lossy(&tree.stdout).contains(path), "{tree:?}");
 
