@@ -100,6 +100,7 @@ fn a_flood_of_refused_submissions_is_answered_and_counted_and_does_not_fill_the_
     }
     assert!(world.agent(OTHER_AGENT).submit(&refused).is_err());
     world.daemon().end();
+    world.start_daemon();
     let state = world.state();
     let mut files: Vec<_> = std::fs::read_dir(state.join("audit")).unwrap().flatten().collect();
     files.sort_by_key(|file| file.file_name());
