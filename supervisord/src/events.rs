@@ -86,7 +86,7 @@ async fn of_sessions(supervisor: Supervisor, caller: Caller, tell: mpsc::Sender<
 async fn of_approvals(supervisor: Supervisor, caller: Caller, tell: mpsc::Sender<Event>) {
     let mut changes = supervisor.inner().approvals.follow(&caller);
     while let Some(approval) = changes.next().await {
-        if tell.send(Event::Approval(approval)).await.is_err() {
+        if tell.send(Event::Approval(Box::new(approval))).await.is_err() {
             return;
         }
     }

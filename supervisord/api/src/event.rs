@@ -15,7 +15,7 @@ pub enum Event {
     /// A session.
     Session(SessionEvent),
     /// A question to a person.
-    Approval(Approval),
+    Approval(Box<Approval>),
     /// Configuration and policies.
     Generation(GenerationEvent),
 }

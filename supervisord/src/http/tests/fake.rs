@@ -366,7 +366,7 @@ impl Operations for Fake {
     }
 
     fn events(&self, _: &Caller) -> FakeEvents {
-        FakeEvents(Some(Event::Approval(approval())))
+        FakeEvents(Some(Event::Approval(Box::new(approval()))))
     }
 
     fn approval(&self, _: &Caller, _: ApprovalId) -> Result<Approval, ApiError> {
