@@ -5,7 +5,6 @@
 //! (which operation), `parameters` and `body` (what is asked), `calls` (convert, call, convert
 //! back). Every bound stands in `bounds`, with its reason.
 
-mod accept;
 mod answer;
 mod body;
 mod bounds;

@@ -1,6 +1,5 @@
 //! The payload's side: what it may connect to, and how what it wants is found out.
 
-pub mod accept;
 pub mod plan;
 pub mod proxy;
 pub mod refuse;

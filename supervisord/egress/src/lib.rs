@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
 pub mod credential;
 mod dns;
 mod event;
@@ -26,6 +27,7 @@ mod totals;
 mod traffic;
 mod upstream;
 
+pub use accept::Acceptor;
 pub use event::{CredentialEvent, Decided, Ended, Event, Recorder, Subject};
 pub use limits::Limits;
 pub use refused::Refused;

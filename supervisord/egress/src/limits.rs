@@ -114,12 +114,6 @@ pub const ASKED_BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Characters of the payload's own text that are repeated in an answer.
 pub const MAX_ECHO: usize = 200;
 
-/// Wait after the first failed accept; it doubles with every further one.
-pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
-
-/// Wait after a failed accept at the most: descriptors come back when connections end.
-pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
-
 /// The bounds that a daemon's configuration or a test sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

@@ -11,8 +11,8 @@ use supervisor_policy::Resolved;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::accept::Acceptor;
 use crate::dns::server::NameServer;
-use crate::front::accept::Acceptor;
 use crate::front::refuse::refuse_at_once;
 use crate::front::transparent;
 use crate::http::serve_proxy;
@@ -170,7 +170,7 @@ impl Traffic {
 async fn take<V>(
     session: Arc<Session>,
     names: Arc<NameServer<V>>,
-    mut acceptor: Acceptor,
+    mut acceptor: Acceptor<TcpListener>,
     door: Door,
     port: u16,
 ) where

@@ -68,13 +68,6 @@ pub const READ_SIZE: usize = 64 * 1024;
 /// away while the answer has nothing new to say is found this way, so a second is soon enough.
 pub const HANG_UP_CHECK: Duration = Duration::from_secs(1);
 
-/// Wait after the first failed accept; it doubles with every further one.
-pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
-
-/// Wait after a failed accept at the most: descriptors come back when connections end, and
-/// nobody should wait longer than a second for that to be noticed.
-pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
-
 /// The deadlines, in one value so that tests need not sit them out.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {

@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::accept::Acceptor;
 use super::answer::last_words;
 use super::bounds::{ADMIN_CONNECTIONS, Bounds, CONNECTIONS, CONNECTIONS_PER_UID, FAREWELLS};
 use super::connection::{converse, part};
@@ -17,6 +16,7 @@ use super::operations::Operations;
 use super::peer::{Peer, Roles};
 use super::pool::Pool;
 use super::routes::Routes;
+use supervisor_egress::Acceptor;
 
 /// Finds out who a connection's peer is.
 type PeerOf = Arc<dyn Fn(&UnixStream) -> io::Result<Peer> + Send + Sync>;

@@ -4,30 +4,59 @@ use std::io;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
-use super::bounds::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN};
+/// Wait after the first failed accept; it doubles with every further one.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// Wait after a failed accept at the most: descriptors come back when connections end.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// What connections are taken off.
+pub trait Listener {
+    /// A connection.
+    type Stream;
+
+    /// The next connection, or why there is none.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
 
 /// Takes connections, with a pause after a failure.
 #[derive(Debug)]
-pub struct Acceptor {
-    listener: UnixListener,
+pub struct Acceptor<L> {
+    listener: L,
     pause: Duration,
 }
 
-impl Acceptor {
+impl<L: Listener> Acceptor<L> {
     /// Takes connections off this listener.
-    pub fn new(listener: UnixListener) -> Self {
-        Self { listener, pause: ACCEPT_BACKOFF_MIN }
+    pub fn new(listener: L) -> Self {
+        Self { listener, pause: PAUSE_MIN }
     }
 
     /// The next connection, however long it takes. Dropping the future loses no connection.
-    pub async fn next(&mut self) -> UnixStream {
+    pub async fn next(&mut self) -> L::Stream {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    self.pause = ACCEPT_BACKOFF_MIN;
+                Ok(stream) => {
+                    self.pause = PAUSE_MIN;
                     return stream;
                 }
                 Err(error) if is_the_peers(&error) => {
@@ -52,7 +81,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 }
 
 fn lengthen(pause: Duration) -> Duration {
-    pause.saturating_mul(2).min(ACCEPT_BACKOFF_MAX)
+    pause.saturating_mul(2).min(PAUSE_MAX)
 }
 
 #[cfg(test)]
@@ -61,16 +90,16 @@ mod tests {
 
     #[test]
     fn the_pause_grows_to_its_bound_and_stays_there() {
-        let mut pause = ACCEPT_BACKOFF_MIN;
+        let mut pause = PAUSE_MIN;
         let mut pauses = 0;
-        while pause < ACCEPT_BACKOFF_MAX {
+        while pause < PAUSE_MAX {
             let next = lengthen(pause);
             assert!(next > pause);
             pause = next;
             pauses += 1;
         }
         assert!(pauses < 10);
-        assert_eq!(lengthen(pause), ACCEPT_BACKOFF_MAX);
+        assert_eq!(lengthen(pause), PAUSE_MAX);
     }
 
     #[test]
