@@ -42,6 +42,7 @@ pub mod standalone;
 pub mod store;
 pub mod supervisor;
 pub mod systemd;
+mod table;
 pub mod top;
 pub mod traffic;
 pub mod watch;

@@ -4,19 +4,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use supervisor_api::{Approval, ApprovalId};
 use tokio::task::spawn_blocking;
 
-const DATABASE: &str = "approvals.db";
+use crate::table::{Cause, Table};
 
-/// The form of the table (`PRAGMA user_version`).
-const VERSION: i32 = 1;
-
-const SCHEMA: &str =
-    "CREATE TABLE approval (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID";
-
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+const TABLE: Table = Table {
+    file: "approvals.db",
+    name: "approval",
+    schema: "CREATE TABLE approval (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID",
+};
 
 /// The questions can't be opened, or one of them not kept.
 #[derive(Debug)]
@@ -47,11 +45,9 @@ impl Kept {
     /// Opens it and reads all of it.
     pub fn open(state: &Path) -> Result<(Self, Vec<Approval>), KeptError> {
         let failed = |cause| KeptError { path: state.to_owned(), cause };
-        // SQLite is told to follow no symbolic link, so those on the way here are resolved now.
-        let directory = state.canonicalize().map_err(|error| failed(error.into()))?;
-        let path = directory.join(DATABASE);
-        let connection = connect(&path).map_err(|error| failed(error.into()))?;
+        let connection = TABLE.open(state).map_err(failed)?;
         let approvals = read(&connection).map_err(failed)?;
+        let path = state.join(TABLE.file);
         Ok((Self { connection: Arc::new(Mutex::new(connection)), path }, approvals))
     }
 
@@ -92,34 +88,7 @@ impl Kept {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; \
-         PRAGMA cell_size_check = ON;",
-    )?;
-    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version == 0 {
-        connection
-            .execute_batch(&format!("BEGIN; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;"))?;
-    }
-    Ok(connection)
-}
-
 fn read(connection: &Connection) -> Result<Vec<Approval>, Cause> {
-    let text: Option<String> = connection.query_row(
-        "SELECT max(sql) FROM sqlite_schema WHERE name = 'approval'",
-        [],
-        |row| row.get(0),
-    )?;
-    if text.as_deref() != Some(SCHEMA) {
-        return Err(format!("{DATABASE} has another form than this version knows").into());
-    }
     let mut select = connection.prepare("SELECT record FROM approval")?;
     let rows = select.query_map([], |row| row.get::<_, String>(0))?;
     rows.map(|row| Ok(serde_json::from_str(&row?)?)).collect()

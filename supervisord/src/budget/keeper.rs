@@ -6,21 +6,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
-use rusqlite::{Connection, OpenFlags, named_params};
+use rusqlite::{Connection, named_params};
 use tokio::sync::oneshot;
 
 use super::account::{Account, Meter};
 use super::book::Book;
-
-const DATABASE: &str = "budgets.db";
-
-/// The form of the table (`PRAGMA user_version`).
-const VERSION: i32 = 1;
+use crate::table::{Cause, Table};
 
 /// `host` is empty for a sum, whose grant is `upto`; a host of its own row is one that was reached.
-const SCHEMA: &str = "CREATE TABLE granted (account TEXT NOT NULL, meter TEXT NOT NULL, \
+const TABLE: Table = Table {
+    file: "budgets.db",
+    name: "granted",
+    schema: "CREATE TABLE granted (account TEXT NOT NULL, meter TEXT NOT NULL, \
     host TEXT NOT NULL, upto INTEGER NOT NULL, most INTEGER NOT NULL, since INTEGER NOT NULL, \
-    period INTEGER, owner INTEGER, PRIMARY KEY (account, meter, host)) STRICT, WITHOUT ROWID";
+    period INTEGER, owner INTEGER, PRIMARY KEY (account, meter, host)) STRICT, WITHOUT ROWID",
+};
 
 const INSERT: &str = "INSERT INTO granted VALUES \
     (:account, :meter, :host, :upto, :most, :since, :period, :owner) \
@@ -68,7 +68,7 @@ pub enum Word {
 #[derive(Debug)]
 pub struct BudgetError {
     path: PathBuf,
-    cause: Box<dyn std::error::Error + Send + Sync>,
+    cause: Cause,
 }
 
 /// What the thread owns.
@@ -97,13 +97,8 @@ impl std::error::Error for BudgetError {
 impl Keeper {
     /// Opens the database and reads all of it.
     pub fn open(state: &Path) -> Result<(Self, Book), BudgetError> {
-        let failed = |cause: Box<dyn std::error::Error + Send + Sync>| BudgetError {
-            path: state.to_owned(),
-            cause,
-        };
-        // SQLite is told to follow no symbolic link, so those on the way here are resolved now.
-        let state = state.canonicalize().map_err(|error| failed(error.into()))?;
-        let connection = connect(&state.join(DATABASE)).map_err(|error| failed(error.into()))?;
+        let failed = |cause| BudgetError { path: state.to_owned(), cause };
+        let connection = TABLE.open(state).map_err(failed)?;
         let book = read(&connection).map_err(failed)?;
         Ok((Self { connection }, book))
     }
@@ -169,41 +164,14 @@ fn insert(connection: &Connection, grant: &Grant) -> Result<(), rusqlite::Error>
     Ok(())
 }
 
-fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; \
-         PRAGMA cell_size_check = ON;",
-    )?;
-    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version == 0 {
-        connection
-            .execute_batch(&format!("BEGIN; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;"))?;
-    }
-    Ok(connection)
-}
-
-fn read(connection: &Connection) -> Result<Book, Box<dyn std::error::Error + Send + Sync>> {
-    let text: Option<String> = connection.query_row(
-        "SELECT max(sql) FROM sqlite_schema WHERE name = 'granted'",
-        [],
-        |row| row.get(0),
-    )?;
-    if text.as_deref() != Some(SCHEMA) {
-        return Err(format!("{DATABASE} has another form than this version knows").into());
-    }
+fn read(connection: &Connection) -> Result<Book, Cause> {
     let mut book = Book::default();
     let mut select = connection.prepare("SELECT * FROM granted")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let (account, meter, host): (String, String, String) =
             (row.get(0)?, row.get(1)?, row.get(2)?);
-        let damaged = |()| format!("{DATABASE} is damaged: {account}");
+        let damaged = |()| format!("{} is damaged: {account}", TABLE.file);
         let number =
             |column| row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0));
         let (upto, limit, since) = (number(3)?, number(4)?, number(5)?);
