@@ -1,24 +1,21 @@
 //! The operations. Front ends only convert to and from these methods; each one reads as the
 //! specification of what it does.
 
-use std::fs::File;
+mod results;
+mod submission;
+
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, AuditFilter, AuditPage, BudgetList, ControlStatus, Doctor,
-    ErrorCode, Execution, ExecutionId, ExecutionList, Mode, OutputSummary, PolicyReference,
-    SessionId, State, Stream, Subject, SubmitRequest, Top, TopLine, Usage,
+    ApiError, BudgetList, Doctor, ErrorCode, Execution, ExecutionId, ExecutionList,
+    PolicyReference, State, Stream, Top, TopLine,
 };
 use supervisor_egress::Shared;
 use supervisor_policy::Resolved;
-use supervisor_sys::random_bits;
-use tokio::sync::{oneshot, watch};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::admission::Admission;
@@ -26,26 +23,20 @@ use crate::approval::Approvals;
 use crate::audit::{self, Audit};
 use crate::budget::Ledger;
 pub use crate::capture::CaptureReader as OutputReader;
-use crate::capture::{Capture, CaptureReader};
-use crate::clock;
 use crate::credentials::Credentials;
-use crate::driver::{self, Told, Unrecorded};
 use crate::host::Host;
 use crate::http::Roles;
-use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::{Live, LiveSet};
 use crate::metrics::Metrics;
 use crate::places::Places;
-use crate::plan::{self, Plan};
 use crate::recovery;
 use crate::refusals::Refusals;
-use crate::session::{Archives, Kept, SessionSet};
+use crate::session::{Archives, SessionSet};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::top::Readings;
-use crate::traffic::{Gauges, Way, Whose};
-use crate::workspace::open_artifact;
+use crate::traffic::Gauges;
 
 /// What a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,142 +188,6 @@ impl Supervisor {
         &self.inner
     }
 
-    /// Runs a payload in a fresh sandbox; returns once it is recorded. With `wait` the caller says that it
-    /// tells nobody before the end, so an execution that is done soon is recorded with its end at once
-    /// and returned finished; any other has yet to be waited for, by [`status`](Self::status).
-    pub async fn submit(
-        &self,
-        caller: &Caller,
-        request: SubmitRequest,
-    ) -> Result<Execution, ApiError> {
-        let audit = &self.inner.audit;
-        audit.admit()?;
-        let generation = self.inner.settings.current();
-        let program = program(&request);
-        let asked = request.policy.clone().unwrap_or_default();
-        let session = request.session.map(|id| self.session_to_run_in(caller, id)).transpose();
-        let named = session.and_then(|session| {
-            let name = policy_name(&request, session.as_deref(), &generation)?;
-            Ok((name, session))
-        });
-        let (name, accepted) = match named {
-            Ok((name, session)) => {
-                let accepted = self.accept(caller, &generation, &name, request, session).await;
-                (name, accepted)
-            }
-            Err(refusal) => (asked, Err(refusal)),
-        };
-        match accepted {
-            Ok(live) => {
-                self.inner.metrics.submission(Ok(&live.execution.borrow()));
-                Ok(self.snapshot(&live))
-            }
-            Err(refusal) => {
-                self.inner.metrics.submission(Err(refusal.code));
-                journal::refused(caller, &name, &refusal);
-                let subject = Subject { uid: Some(caller.uid), ..Subject::default() };
-                let event = audit::refused(subject, &name, program, &refusal);
-                self.inner.record_refusal(caller.uid, event).await?;
-                Err(refusal)
-            }
-        }
-    }
-
-    async fn accept(
-        &self,
-        caller: &Caller,
-        generation: &Generation,
-        name: &str,
-        request: SubmitRequest,
-        session: Option<Arc<Kept>>,
-    ) -> Result<Arc<Live>, ApiError> {
-        let inner = &self.inner;
-        if inner.launcher.is_gone() {
-            return Err(ApiError::new(ErrorCode::Unavailable, "the launcher is gone")
-                .with_hint("the daemon ends and is started anew with it; try again"));
-        }
-        let policy = policy(generation, name)?;
-        let session = session.map(|session| session.run()).transpose()?;
-        let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
-        let globs = request.artifacts.globs.clone();
-        let held = session.as_ref().map(|held| held.session().record());
-        let id = ExecutionId::from_bits(random_bits().map_err(internal)?);
-        let session_id = match &held {
-            Some(held) => held.id,
-            None => SessionId::from_bits(random_bits().map_err(internal)?),
-        };
-        let whose = Whose { session: session_id, execution: id, uid: caller.uid };
-        let way = Way::open(inner, &policy, whose)?;
-        let plan = if globs.is_empty() {
-            Plan::new(request, &policy, held.as_ref(), way)?
-        } else {
-            // Globs may take a tenth of a second to compile.
-            let (policy, held) = (policy.clone(), held.clone());
-            let planned = spawn_blocking(move || Plan::new(request, &policy, held.as_ref(), way));
-            planned.await.map_err(internal)??
-        };
-        self.require(generation.mode, &policy, &plan)?;
-        let execution = Execution {
-            id,
-            session: session_id,
-            owner_uid: caller.uid,
-            state: State::Queued,
-            queue_position: None,
-            outcome: None,
-            argv: plan.argv.clone(),
-            language,
-            labels,
-            policy: generation.reference(&policy),
-            limits: plan.limits,
-            created_at: clock::now(),
-            started_at: None,
-            finished_at: None,
-            usage: Usage::default(),
-            output: OutputSummary::default(),
-            artifact_count: 0,
-            artifacts_truncated: false,
-            controls: Vec::new(),
-            waits_for: Vec::new(),
-        };
-        let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
-        if !globs.is_empty() || !plan.stdin.is_empty() {
-            inner.places.make(id, &globs).map_err(storage)?;
-        }
-        if !plan.stdin.is_empty() {
-            inner.places.owe_input(id).map_err(storage)?;
-        }
-        if let Some(way) = &plan.way {
-            inner
-                .places
-                .make(id, &[])
-                .and_then(|_| way.keep(&inner.places, id))
-                .map_err(storage)?;
-        }
-        let places = inner.places.clone();
-        let make_place = Box::new(move || places.make(id, &[]));
-        let capture = Capture::create(make_place, plan.limits.output_bytes);
-        let live = Arc::new(Live {
-            profile: plan.profile,
-            place: plan.workspace,
-            execution: watch::Sender::new(execution),
-            capture,
-            cancelled: watch::Sender::new(false),
-            session,
-            recorded: AtomicBool::new(false),
-            meter: Mutex::default(),
-        });
-        inner.live.insert(id, live.clone());
-        if live.session.as_ref().is_some_and(|held| held.session().is_closing()) {
-            live.cancelled.send_replace(true); // whoever closes it has not seen this one
-        }
-        let (recorded, record) = oneshot::channel();
-        let told = if wait { Told::AtTheEnd } else { Told::AtOnce };
-        tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, (told, recorded)));
-        record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
-        journal::submitted(&live.snapshot());
-        Ok(live)
-    }
-
     /// One execution, once it has finished or `wait` is up.
     pub async fn status(
         &self,
@@ -398,40 +253,6 @@ impl Supervisor {
         }
     }
 
-    /// Output from an offset.
-    pub async fn output(
-        &self,
-        caller: &Caller,
-        id: ExecutionId,
-        query: OutputQuery,
-    ) -> Result<CaptureReader, ApiError> {
-        let capture = match self.own_live(caller, id) {
-            Some(live) => {
-                self.note_administration(caller, &live.snapshot(), "output")?;
-                live.capture.clone()
-            }
-            None => {
-                let execution = self.recorded(caller, id).await?;
-                self.note_administration(caller, &execution, "output")?;
-                self.kept(id, execution.limits.output_bytes).await?
-            }
-        };
-        Ok(capture.reader(query.stream, query.offset, query.follow))
-    }
-
-    /// The output of an execution that has finished.
-    async fn kept(&self, id: ExecutionId, limit: u64) -> Result<Arc<Capture>, ApiError> {
-        let place = match self.inner.places.open_place(id) {
-            // It said nothing, so nothing was made for it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Capture::nothing()),
-            other => other.map_err(storage)?,
-        };
-        let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
-        let capture = reopened.map_err(internal)?.map_err(storage)?;
-        capture.finish();
-        Ok(capture)
-    }
-
     /// Ends an execution; returns when nothing of it runs any more.
     pub async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
         let Some(live) = self.own_live(caller, id) else {
@@ -442,81 +263,6 @@ impl Supervisor {
         self.inner.audit.note(audit::cancellation(&live.snapshot(), caller.uid));
         live.cancelled.send_replace(true);
         self.finished(&live).await
-    }
-
-    /// The artifacts of a finished execution.
-    pub async fn artifacts(
-        &self,
-        caller: &Caller,
-        id: ExecutionId,
-    ) -> Result<ArtifactList, ApiError> {
-        if self.own_live(caller, id).is_some() {
-            let problem = "artifacts are collected when the execution has finished";
-            return Err(ApiError::new(ErrorCode::Conflict, problem)
-                .with_hint("ask for the status with wait first"));
-        }
-        self.recorded(caller, id).await?;
-        let list = self.inner.store.artifacts(id).await.map_err(|error| from_store(&error))?;
-        list.ok_or_else(not_found)
-    }
-
-    /// One artifact and a descriptor to read its bytes from.
-    pub async fn artifact(
-        &self,
-        caller: &Caller,
-        id: ExecutionId,
-        path: &str,
-    ) -> Result<(Artifact, File), ApiError> {
-        let list = self.artifacts(caller, id).await?;
-        let execution = self.recorded(caller, id).await?;
-        self.note_administration(caller, &execution, "artifact")?;
-        let found = list.artifacts.into_iter().enumerate().find(|(_, each)| each.path == path);
-        let (index, artifact) = found.ok_or_else(not_found)?;
-        let store = self.inner.places.artifacts(id).map_err(storage)?;
-        let file = open_artifact(store.as_fd(), index).map_err(storage)?;
-        Ok((artifact, file))
-    }
-
-    /// What was decided about an execution, oldest first.
-    pub async fn decisions(
-        &self,
-        caller: &Caller,
-        id: ExecutionId,
-        after: u64,
-        limit: usize,
-    ) -> Result<AuditPage, ApiError> {
-        let execution = match self.own_live(caller, id) {
-            Some(live) => live.snapshot(),
-            None => self.recorded(caller, id).await?,
-        };
-        let filter = AuditFilter {
-            execution: Some(id),
-            // Both are rounded, and records are written around them.
-            since: clock::shifted(&execution.created_at, -1),
-            until: execution.finished_at.and_then(|time| clock::shifted(&time, 60)),
-            ..AuditFilter::default()
-        };
-        self.inner.audit.search(filter, after, limit).await.map_err(internal)
-    }
-
-    /// Records of the audit log, oldest first; who is no administrator sees those about what is its own.
-    pub async fn audit(
-        &self,
-        caller: &Caller,
-        filter: AuditFilter,
-        after: u64,
-        limit: usize,
-    ) -> Result<AuditPage, ApiError> {
-        let uid = match caller.role {
-            Role::Admin => filter.uid,
-            Role::Agent if filter.uid.is_none_or(|uid| uid == caller.uid) => Some(caller.uid),
-            Role::Agent => {
-                let problem = "only administrators see what is recorded about others";
-                return Err(ApiError::new(ErrorCode::PermissionDenied, problem).with_field("uid"));
-            }
-        };
-        let filter = AuditFilter { uid, ..filter };
-        self.inner.audit.search(filter, after, limit).await.map_err(internal)
     }
 
     /// What is left of the caller's budgets; of all, for an administrator who asks.
@@ -598,24 +344,6 @@ impl Supervisor {
             .collect()
     }
 
-    /// In strict mode, whatever the policy requires must be enforced as designed.
-    fn require(&self, mode: Mode, policy: &Resolved, plan: &Plan) -> Result<(), ApiError> {
-        if mode == Mode::BestEffort {
-            return Ok(());
-        }
-        let matrix = self.inner.host.matrix(plan.profile, plan.workspace, &plan.limits);
-        for control in policy.required_controls(&plan::to_policy(&plan.limits)) {
-            let held = matrix.iter().find(|line| line.control == control.as_str());
-            if let Some(line) = held.filter(|line| line.status != ControlStatus::Enforced) {
-                let reason = line.reason.as_deref().unwrap_or("it is not enforced here");
-                let problem = format!("policy {} requires {control}: {reason}", policy.name());
-                let error = ApiError::new(ErrorCode::ControlMissing, problem).with_field("policy");
-                return Err(error.with_hint(line.remedy.clone().unwrap_or_default()));
-            }
-        }
-        Ok(())
-    }
-
     /// What an execution is by now, and while it waits, how long its line is.
     fn snapshot(&self, live: &Live) -> Execution {
         let mut execution = live.snapshot();
@@ -661,33 +389,6 @@ impl Supervisor {
         let finished = receiver.wait_for(|execution| execution.state == State::Finished).await;
         finished.map(|execution| execution.clone()).map_err(internal)
     }
-
-    fn refuse_storage(&self, id: ExecutionId, error: &Unrecorded) -> ApiError {
-        if let Err(error) = self.inner.places.remove(id) {
-            tracing::warn!(%error, execution_id = %id, "can't remove what was kept of a refused submission");
-        }
-        match error {
-            Unrecorded::Store(error) => from_store(error),
-            Unrecorded::Audit(error) => (*error).into(),
-        }
-    }
-}
-
-/// The policy of a submission, by name: its session's, if it has one.
-fn policy_name(
-    request: &SubmitRequest,
-    session: Option<&Kept>,
-    generation: &Generation,
-) -> Result<String, ApiError> {
-    let held = session.map(|session| session.record().policy);
-    match (held, &request.policy) {
-        (Some(held), Some(asked)) if held != *asked => {
-            let problem = format!("the session's policy is {held}");
-            Err(ApiError::invalid("policy", problem).with_hint("leave the policy out"))
-        }
-        (Some(held), _) => Ok(held),
-        (None, asked) => Ok(asked.clone().unwrap_or_else(|| generation.default_policy.clone())),
-    }
 }
 
 pub(crate) fn policy(generation: &Generation, name: &str) -> Result<Arc<Resolved>, ApiError> {
@@ -698,12 +399,6 @@ pub(crate) fn policy(generation: &Generation, name: &str) -> Result<Arc<Resolved
             None => error.with_hint("supervisorctl lists the policies that are loaded"),
         }
     })
-}
-
-/// What is to be run, without its arguments.
-fn program(request: &SubmitRequest) -> Option<String> {
-    let language = request.language.map(|language| format!("{language:?}").to_lowercase());
-    request.argv.first().cloned().or(language)
 }
 
 /// The same text for what is not there and for what is somebody else's.

@@ -1,0 +1,127 @@
+//! What an execution leaves: output, artifacts, and what was decided about it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use supervisor_api::{
+    ApiError, Artifact, ArtifactList, AuditFilter, AuditPage, ErrorCode, ExecutionId,
+};
+use tokio::task::spawn_blocking;
+
+use super::{Caller, OutputQuery, Role, Supervisor, from_store, internal, not_found, storage};
+use crate::capture::{Capture, CaptureReader};
+use crate::clock;
+use crate::workspace::open_artifact;
+
+impl Supervisor {
+    /// Output from an offset.
+    pub async fn output(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        query: OutputQuery,
+    ) -> Result<CaptureReader, ApiError> {
+        let capture = match self.own_live(caller, id) {
+            Some(live) => {
+                self.note_administration(caller, &live.snapshot(), "output")?;
+                live.capture.clone()
+            }
+            None => {
+                let execution = self.recorded(caller, id).await?;
+                self.note_administration(caller, &execution, "output")?;
+                self.kept(id, execution.limits.output_bytes).await?
+            }
+        };
+        Ok(capture.reader(query.stream, query.offset, query.follow))
+    }
+
+    /// The output of an execution that has finished.
+    async fn kept(&self, id: ExecutionId, limit: u64) -> Result<Arc<Capture>, ApiError> {
+        let place = match self.inner.places.open_place(id) {
+            // It said nothing, so nothing was made for it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Capture::nothing()),
+            other => other.map_err(storage)?,
+        };
+        let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
+        let capture = reopened.map_err(internal)?.map_err(storage)?;
+        capture.finish();
+        Ok(capture)
+    }
+
+    /// The artifacts of a finished execution.
+    pub async fn artifacts(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+    ) -> Result<ArtifactList, ApiError> {
+        if self.own_live(caller, id).is_some() {
+            let problem = "artifacts are collected when the execution has finished";
+            return Err(ApiError::new(ErrorCode::Conflict, problem)
+                .with_hint("ask for the status with wait first"));
+        }
+        self.recorded(caller, id).await?;
+        let list = self.inner.store.artifacts(id).await.map_err(|error| from_store(&error))?;
+        list.ok_or_else(not_found)
+    }
+
+    /// One artifact and a descriptor to read its bytes from.
+    pub async fn artifact(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        path: &str,
+    ) -> Result<(Artifact, File), ApiError> {
+        let list = self.artifacts(caller, id).await?;
+        let execution = self.recorded(caller, id).await?;
+        self.note_administration(caller, &execution, "artifact")?;
+        let found = list.artifacts.into_iter().enumerate().find(|(_, each)| each.path == path);
+        let (index, artifact) = found.ok_or_else(not_found)?;
+        let store = self.inner.places.artifacts(id).map_err(storage)?;
+        let file = open_artifact(store.as_fd(), index).map_err(storage)?;
+        Ok((artifact, file))
+    }
+
+    /// What was decided about an execution, oldest first.
+    pub async fn decisions(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        let execution = match self.own_live(caller, id) {
+            Some(live) => live.snapshot(),
+            None => self.recorded(caller, id).await?,
+        };
+        let filter = AuditFilter {
+            execution: Some(id),
+            // Both are rounded, and records are written around them.
+            since: clock::shifted(&execution.created_at, -1),
+            until: execution.finished_at.and_then(|time| clock::shifted(&time, 60)),
+            ..AuditFilter::default()
+        };
+        self.inner.audit.search(filter, after, limit).await.map_err(internal)
+    }
+
+    /// Records of the audit log, oldest first; who is no administrator sees those about what is its own.
+    pub async fn audit(
+        &self,
+        caller: &Caller,
+        filter: AuditFilter,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        let uid = match caller.role {
+            Role::Admin => filter.uid,
+            Role::Agent if filter.uid.is_none_or(|uid| uid == caller.uid) => Some(caller.uid),
+            Role::Agent => {
+                let problem = "only administrators see what is recorded about others";
+                return Err(ApiError::new(ErrorCode::PermissionDenied, problem).with_field("uid"));
+            }
+        };
+        let filter = AuditFilter { uid, ..filter };
+        self.inner.audit.search(filter, after, limit).await.map_err(internal)
+    }
+}

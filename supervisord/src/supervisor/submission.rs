@@ -1,0 +1,214 @@
+//! A submission is accepted, or refused with what would have to change.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use supervisor_api::{
+    ApiError, ControlStatus, ErrorCode, Execution, ExecutionId, Mode, OutputSummary, SessionId,
+    State, Subject, SubmitRequest, Usage,
+};
+use supervisor_policy::Resolved;
+use supervisor_sys::random_bits;
+use tokio::sync::{oneshot, watch};
+use tokio::task::spawn_blocking;
+
+use super::{Caller, Supervisor, from_store, internal, policy, storage};
+use crate::audit::{self};
+use crate::capture::Capture;
+use crate::clock;
+use crate::driver::{self, Told, Unrecorded};
+use crate::journal;
+use crate::live::Live;
+use crate::plan::{self, Plan};
+use crate::session::Kept;
+use crate::settings::Generation;
+use crate::traffic::{Way, Whose};
+
+impl Supervisor {
+    /// Runs a payload in a fresh sandbox; returns once it is recorded. With `wait` the caller says that it
+    /// tells nobody before the end, so an execution that is done soon is recorded with its end at once
+    /// and returned finished; any other has yet to be waited for, by [`status`](Self::status).
+    pub async fn submit(
+        &self,
+        caller: &Caller,
+        request: SubmitRequest,
+    ) -> Result<Execution, ApiError> {
+        let audit = &self.inner.audit;
+        audit.admit()?;
+        let generation = self.inner.settings.current();
+        let program = program(&request);
+        let asked = request.policy.clone().unwrap_or_default();
+        let session = request.session.map(|id| self.session_to_run_in(caller, id)).transpose();
+        let named = session.and_then(|session| {
+            let name = policy_name(&request, session.as_deref(), &generation)?;
+            Ok((name, session))
+        });
+        let (name, accepted) = match named {
+            Ok((name, session)) => {
+                let accepted = self.accept(caller, &generation, &name, request, session).await;
+                (name, accepted)
+            }
+            Err(refusal) => (asked, Err(refusal)),
+        };
+        match accepted {
+            Ok(live) => {
+                self.inner.metrics.submission(Ok(&live.execution.borrow()));
+                Ok(self.snapshot(&live))
+            }
+            Err(refusal) => {
+                self.inner.metrics.submission(Err(refusal.code));
+                journal::refused(caller, &name, &refusal);
+                let subject = Subject { uid: Some(caller.uid), ..Subject::default() };
+                let event = audit::refused(subject, &name, program, &refusal);
+                self.inner.record_refusal(caller.uid, event).await?;
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn accept(
+        &self,
+        caller: &Caller,
+        generation: &Generation,
+        name: &str,
+        request: SubmitRequest,
+        session: Option<Arc<Kept>>,
+    ) -> Result<Arc<Live>, ApiError> {
+        let inner = &self.inner;
+        if inner.launcher.is_gone() {
+            return Err(ApiError::new(ErrorCode::Unavailable, "the launcher is gone")
+                .with_hint("the daemon ends and is started anew with it; try again"));
+        }
+        let policy = policy(generation, name)?;
+        let session = session.map(|session| session.run()).transpose()?;
+        let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
+        let globs = request.artifacts.globs.clone();
+        let held = session.as_ref().map(|held| held.session().record());
+        let id = ExecutionId::from_bits(random_bits().map_err(internal)?);
+        let session_id = match &held {
+            Some(held) => held.id,
+            None => SessionId::from_bits(random_bits().map_err(internal)?),
+        };
+        let whose = Whose { session: session_id, execution: id, uid: caller.uid };
+        let way = Way::open(inner, &policy, whose)?;
+        let plan = if globs.is_empty() {
+            Plan::new(request, &policy, held.as_ref(), way)?
+        } else {
+            // Globs may take a tenth of a second to compile.
+            let (policy, held) = (policy.clone(), held.clone());
+            let planned = spawn_blocking(move || Plan::new(request, &policy, held.as_ref(), way));
+            planned.await.map_err(internal)??
+        };
+        self.require(generation.mode, &policy, &plan)?;
+        let execution = Execution {
+            id,
+            session: session_id,
+            owner_uid: caller.uid,
+            state: State::Queued,
+            queue_position: None,
+            outcome: None,
+            argv: plan.argv.clone(),
+            language,
+            labels,
+            policy: generation.reference(&policy),
+            limits: plan.limits,
+            created_at: clock::now(),
+            started_at: None,
+            finished_at: None,
+            usage: Usage::default(),
+            output: OutputSummary::default(),
+            artifact_count: 0,
+            artifacts_truncated: false,
+            controls: Vec::new(),
+            waits_for: Vec::new(),
+        };
+        let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
+        if !globs.is_empty() || !plan.stdin.is_empty() {
+            inner.places.make(id, &globs).map_err(storage)?;
+        }
+        if !plan.stdin.is_empty() {
+            inner.places.owe_input(id).map_err(storage)?;
+        }
+        if let Some(way) = &plan.way {
+            inner
+                .places
+                .make(id, &[])
+                .and_then(|_| way.keep(&inner.places, id))
+                .map_err(storage)?;
+        }
+        let places = inner.places.clone();
+        let make_place = Box::new(move || places.make(id, &[]));
+        let capture = Capture::create(make_place, plan.limits.output_bytes);
+        let live = Arc::new(Live {
+            profile: plan.profile,
+            place: plan.workspace,
+            execution: watch::Sender::new(execution),
+            capture,
+            cancelled: watch::Sender::new(false),
+            session,
+            recorded: AtomicBool::new(false),
+            meter: Mutex::default(),
+        });
+        inner.live.insert(id, live.clone());
+        if live.session.as_ref().is_some_and(|held| held.session().is_closing()) {
+            live.cancelled.send_replace(true); // whoever closes it has not seen this one
+        }
+        let (recorded, record) = oneshot::channel();
+        let told = if wait { Told::AtTheEnd } else { Told::AtOnce };
+        tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, (told, recorded)));
+        record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
+        journal::submitted(&live.snapshot());
+        Ok(live)
+    }
+
+    /// In strict mode, whatever the policy requires must be enforced as designed.
+    fn require(&self, mode: Mode, policy: &Resolved, plan: &Plan) -> Result<(), ApiError> {
+        if mode == Mode::BestEffort {
+            return Ok(());
+        }
+        let matrix = self.inner.host.matrix(plan.profile, plan.workspace, &plan.limits);
+        for control in policy.required_controls(&plan::to_policy(&plan.limits)) {
+            let held = matrix.iter().find(|line| line.control == control.as_str());
+            if let Some(line) = held.filter(|line| line.status != ControlStatus::Enforced) {
+                let reason = line.reason.as_deref().unwrap_or("it is not enforced here");
+                let problem = format!("policy {} requires {control}: {reason}", policy.name());
+                let error = ApiError::new(ErrorCode::ControlMissing, problem).with_field("policy");
+                return Err(error.with_hint(line.remedy.clone().unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_storage(&self, id: ExecutionId, error: &Unrecorded) -> ApiError {
+        if let Err(error) = self.inner.places.remove(id) {
+            tracing::warn!(%error, execution_id = %id, "can't remove what was kept of a refused submission");
+        }
+        match error {
+            Unrecorded::Store(error) => from_store(error),
+            Unrecorded::Audit(error) => (*error).into(),
+        }
+    }
+}
+
+/// The policy of a submission, by name: its session's, if it has one.
+fn policy_name(
+    request: &SubmitRequest,
+    session: Option<&Kept>,
+    generation: &Generation,
+) -> Result<String, ApiError> {
+    let held = session.map(|session| session.record().policy);
+    match (held, &request.policy) {
+        (Some(held), Some(asked)) if held != *asked => {
+            let problem = format!("the session's policy is {held}");
+            Err(ApiError::invalid("policy", problem).with_hint("leave the policy out"))
+        }
+        (Some(held), _) => Ok(held),
+        (None, asked) => Ok(asked.clone().unwrap_or_else(|| generation.default_policy.clone())),
+    }
+}
+
+/// What is to be run, without its arguments.
+fn program(request: &SubmitRequest) -> Option<String> {
+    let language = request.language.map(|language| format!("{language:?}").to_lowercase());
+    request.argv.first().cloned().or(language)
+}
