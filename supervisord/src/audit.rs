@@ -22,6 +22,7 @@
 //! cut-00000000000000104990           what a start found after the last whole record
 //! ```
 
+mod backlog;
 mod directory;
 mod error;
 mod events;
@@ -44,11 +45,13 @@ use supervisor_api::{AuditEvent, AuditFilter, AuditKey, AuditPage, HeadState};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
+pub use backlog::Backlog;
 pub use error::{AuditError, Unaudited};
 pub use events::{
     accepted, administration, cancellation, ended, limits_hit, recovery, refused, start, subject,
 };
 
+use crate::audit::backlog::Waiting;
 use crate::audit::directory::Directory;
 use crate::audit::key::SigningKey;
 use crate::audit::room::Room;
@@ -136,7 +139,24 @@ impl Audit {
     /// When there is no room for it; what it is about is not to be done.
     pub fn record(&self, event: AuditEvent) -> Result<(), Unaudited> {
         self.admit()?;
-        self.send(event, Need::Nothing)
+        self.send(event, Need::Nothing, None)
+    }
+
+    /// The same for an event of a source that looks at its backlog before it makes more of them.
+    ///
+    /// # Errors
+    /// As for [`Audit::record`].
+    pub fn record_of(&self, backlog: &Backlog, event: AuditEvent) -> Result<(), Unaudited> {
+        self.admit()?;
+        self.send(event, Need::Nothing, Some(backlog.one_more()))
+    }
+
+    /// Returns once there is room for what a source does next.
+    pub async fn room(&self, backlog: &Backlog) {
+        if backlog.is_full() {
+            self.writer.unpark();
+        }
+        backlog.room().await;
     }
 
     /// Records an event; it is in the file when this returns, and stays there if the daemon is killed.
@@ -157,7 +177,14 @@ impl Audit {
 
     /// Records an event that has happened, whatever the room: it is tried until it is in the file.
     pub fn note(&self, event: AuditEvent) {
-        if let Err(error) = self.send(event, Need::Nothing) {
+        if let Err(error) = self.send(event, Need::Nothing, None) {
+            tracing::error!(%error, "an event could not be recorded");
+        }
+    }
+
+    /// The same for an event of a source that looks at its backlog before it makes more of them.
+    pub fn note_of(&self, backlog: &Backlog, event: AuditEvent) {
+        if let Err(error) = self.send(event, Need::Nothing, Some(backlog.one_more())) {
             tracing::error!(%error, "an event could not be recorded");
         }
     }
@@ -198,13 +225,18 @@ impl Audit {
         need: fn(Reply) -> Need,
     ) -> Result<(), Unaudited> {
         let (reply, done) = oneshot::channel();
-        self.send(event, need(reply))?;
+        self.send(event, need(reply), None)?;
         done.await.unwrap_or(Err(Unaudited::Closed))
     }
 
-    fn send(&self, event: AuditEvent, need: Need) -> Result<(), Unaudited> {
+    fn send(
+        &self,
+        event: AuditEvent,
+        need: Need,
+        waiting: Option<Waiting>,
+    ) -> Result<(), Unaudited> {
         let somebody_waits = !matches!(need, Need::Nothing);
-        let entry = Entry::Event { time: Timestamp::now(), event: Box::new(event), need };
+        let entry = Entry::Event { time: Timestamp::now(), event: Box::new(event), need, waiting };
         self.queue.try_send(entry).map_err(|error| match error {
             TrySendError::Full(_) => Unaudited::Behind,
             TrySendError::Disconnected(_) => Unaudited::Closed,

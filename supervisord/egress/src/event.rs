@@ -1,9 +1,11 @@
 //! What a sandbox's traffic does, for the audit log. Every decision is an event when it is taken, and
 //! one that let bytes pass has another when it has ended, with the same number.
 
+use std::future::ready;
+
 use supervisor_policy::egress::{Decision, Destination, HostName, Protocol, Verdict};
 
-use crate::credential::CredentialRefusal;
+use crate::credential::{CredentialRefusal, Pending};
 use crate::refused::Refused;
 
 /// Something that happened.
@@ -103,6 +105,12 @@ pub struct Ended {
 pub trait Recorder: Send + Sync {
     /// Takes one event of one sandbox.
     fn record(&self, event: Event);
+
+    /// Ready when there is room for what comes next; asked before every connection and every request, so
+    /// that a sandbox which is too fast for its record waits.
+    fn room(&self) -> Pending<'_, ()> {
+        Box::pin(ready(()))
+    }
 }
 
 impl Decided {

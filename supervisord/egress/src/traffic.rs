@@ -181,6 +181,7 @@ async fn take<V>(
 {
     let limits = session.shared.limits.clone();
     loop {
+        session.seams.recorder.room().await;
         let stream = acceptor.next().await;
         let own = session.connections.one_more(limits.connections);
         let all = session.shared.connections.one_more(limits.connections_of_all);

@@ -9,7 +9,7 @@ use supervisor_api::{
 };
 use tempfile::TempDir;
 
-use super::{Audit, AuditError, Settings};
+use super::{Audit, AuditError, Backlog, Settings};
 
 fn event(number: u32) -> AuditEvent {
     let act = Administration { act: "cancel".into(), by: number, object: None };
@@ -216,4 +216,28 @@ async fn a_record_takes_microseconds() {
         "queued {queued:?}, written {written:?}; one in the file {waited:?}, on disk {durable:?}"
     );
     assert!(written.as_micros() < 1000, "{written:?}"); // an unoptimised build on a busy machine
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sources_that_are_faster_than_the_disk_wait_and_nothing_of_theirs_is_refused() {
+    let state = tempfile::tempdir().unwrap();
+    let audit = open(&state);
+    let backlog = Backlog::default();
+    // Four times as many as the queue holds, by as many as can be in one place at once.
+    let sources = (0..256).map(|source| {
+        let (audit, backlog) = (audit.clone(), backlog.clone());
+        tokio::spawn(async move {
+            for number in 0..256 {
+                audit.room(&backlog).await;
+                audit.record_of(&backlog, event(source * 256 + number)).unwrap();
+            }
+        })
+    });
+    for source in sources.collect::<Vec<_>>() {
+        source.await.unwrap();
+    }
+    audit.close().await;
+    let report = verify(&state);
+    assert!(report.is_whole(), "{report:?}");
+    assert!(report.records >= 256 * 256, "{report:?}");
 }

@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use supervisor_api::{AuditEvent, Chain, Checkpoint, Head, HeadState, Removal, Suspension, What};
 
+use super::backlog::Waiting;
 use super::directory::{Directory, LogFile};
 use super::error::{AuditError, Unaudited};
 use super::journal::tell_journal;
@@ -64,6 +65,8 @@ pub enum Entry {
         event: Box<AuditEvent>,
         /// What its recorder waits for.
         need: Need,
+        /// Its place in the backlog of its source, given back when it is taken.
+        waiting: Option<Waiting>,
     },
     /// The end.
     Close {
@@ -184,7 +187,10 @@ impl Writer {
             let mut batch = Vec::new();
             for entry in first.into_iter().chain(entries.try_iter()) {
                 match entry {
-                    Entry::Event { time, event, need } => batch.push((time, event, need)),
+                    Entry::Event { time, event, need, waiting } => {
+                        batch.push((time, event, need));
+                        drop(waiting);
+                    }
                     Entry::Close { reply } => closing = Some(reply),
                 }
                 if closing.is_some() || batch.len() >= BATCH {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use supervisor_api::{CredentialUse, Ruling, Subject, Traffic, Verdict, What};
+use supervisor_egress::credential::Pending;
 use supervisor_egress::{CredentialEvent, Decided, Ended, Event};
 use supervisor_policy::egress as rules;
 use tokio::sync::watch;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Backlog};
 
 /// What is under way of one sandbox at the most: 256 connections with 100 requests each. The oldest
 /// beyond it ends without a line of its own.
@@ -23,6 +24,7 @@ pub struct Recorder {
     whose: Subject,
     policy: String,
     unrecorded: watch::Sender<bool>,
+    backlog: Backlog,
     /// What was allowed and has not ended, by its number.
     under_way: Mutex<BTreeMap<u64, Traffic>>,
 }
@@ -36,7 +38,14 @@ impl Recorder {
         unrecorded: watch::Sender<bool>,
     ) -> Self {
         let policy = policy.to_owned();
-        Self { audit, whose, policy, unrecorded, under_way: Mutex::default() }
+        Self {
+            audit,
+            whose,
+            policy,
+            unrecorded,
+            backlog: Backlog::default(),
+            under_way: Mutex::default(),
+        }
     }
 
     fn decided(&self, decided: Decided) -> What {
@@ -174,12 +183,17 @@ impl supervisor_egress::Recorder for Recorder {
             // What has happened is recorded whatever the room.
             Event::Ended(ended) => {
                 let what = self.ended(&ended);
-                return what.into_iter().for_each(|what| self.audit.note(what.about(self.whose)));
+                return what
+                    .into_iter()
+                    .for_each(|what| self.audit.note_of(&self.backlog, what.about(self.whose)));
             }
         };
-        if let Err(error) = self.audit.record(what.about(self.whose)) {
+        if let Err(error) = self.audit.record_of(&self.backlog, what.about(self.whose)) {
             tracing::error!(%error, "a decision on traffic could not be recorded");
             self.unrecorded.send_replace(true);
         }
+    }
+    fn room(&self) -> Pending<'_, ()> {
+        Box::pin(self.audit.room(&self.backlog))
     }
 }

@@ -147,6 +147,7 @@ impl Conversation {
         mut request: Request<Incoming>,
         unanswered: wire::Unanswered,
     ) -> Result<Response<Answer>, (Refused, wire::Unanswered)> {
+        self.session.seams.recorder.room().await;
         let permitted = match self.decide(&mut request).await {
             Ok(permitted) => permitted,
             Err(refused) => return Err((refused, unanswered)),
