@@ -396,7 +396,7 @@ pub(crate) fn policy(generation: &Generation, name: &str) -> Result<Arc<Resolved
         let error = ApiError::invalid("policy", "there is no policy of this name");
         match generation.policies.nearest(name) {
             Some(near) => error.with_hint(format!("did you mean {near:?}?")),
-            None => error.with_hint("supervisorctl lists the policies that are loaded"),
+            None => error.with_hint("policies are files of the daemon's policy directory; after a new one, supervisorctl reload"),
         }
     })
 }
