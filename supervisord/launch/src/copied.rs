@@ -2,7 +2,7 @@
 //! it answers. A question is of one length and comes with the copy's descriptors; the launcher's end is the
 //! end of both.
 
-use crate::request::{Listeners, read_listeners, write_listeners};
+use crate::listeners::{Listeners, read_listeners, write_listeners};
 use crate::wire::{Malformed, Reader, Writer};
 use crate::{MAX_PORTS, Step};
 

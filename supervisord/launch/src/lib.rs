@@ -23,8 +23,12 @@
 
 mod copied;
 mod identity;
+mod limits;
+mod listeners;
+mod reply;
 mod report;
 mod request;
+mod sandbox;
 pub mod seccomp;
 mod setup;
 mod start;
@@ -37,11 +41,12 @@ pub use identity::{
     BLOCK_LOCKS, BLOCKS, FIRST_ID, IDS_PER_BLOCK, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES, NO_DUMP,
     PAYLOAD_ID, first_id,
 };
+pub use limits::SandboxLimits;
+pub use listeners::{Listeners, MAX_PORTS, PROXY_PORT};
+pub use reply::Reply;
 pub use report::{Ended, Report};
-pub use request::{
-    Applied, Descriptor, Image, Listeners, MAX_MESSAGE, MAX_PORTS, OLDEST, PROXY_PORT, Prepare,
-    Reply, Request, SandboxLimits, VERSION,
-};
+pub use request::{Image, MAX_MESSAGE, OLDEST, Prepare, Request, VERSION};
+pub use sandbox::{Applied, Descriptor};
 pub use setup::Setup;
 pub use start::{MAX_START, Start};
 pub use step::Step;

@@ -1,0 +1,163 @@
+//! A sandbox as the launcher hands it out: its descriptors, and how it is held.
+
+use crate::listeners::MAX_PORTS;
+use crate::wire::{Malformed, Reader, Writer};
+use crate::workspace::Storage;
+
+/// A descriptor that comes with [`Reply::Prepared`], in this order, as far as its bit is set in
+/// [`Applied::descriptors`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Descriptor {
+    /// The sandbox's init, as a pidfd.
+    Process = 0,
+    /// Write end for the one [`crate::Start`].
+    Start = 1,
+    /// Read end of [`crate::Report`]s.
+    Report = 2,
+    /// Write end of the payload's standard input; handed out at prepare only.
+    Stdin = 3,
+    /// Read end of its standard output.
+    Stdout = 4,
+    /// Read end of its standard error.
+    Stderr = 5,
+    /// The workspace's root directory, in which the daemon owns what the payload owns.
+    Workspace = 6,
+    /// The sandbox's cgroup directory, for reading.
+    Cgroup = 7,
+    /// `cgroup.kill`, for writing.
+    Kill = 8,
+    /// `cgroup.freeze`, for writing.
+    Freeze = 9,
+    /// `memory.reclaim`, for writing.
+    Reclaim = 10,
+    /// The explicit proxy's socket, on 127.0.0.1 and [`PROXY_PORT`]. All that follow are sockets of the
+    /// sandbox's network namespace, too; they take connections to every address.
+    Proxy = 11,
+    /// TCP port 80.
+    Http = 12,
+    /// TCP port 443.
+    Tls = 13,
+    /// UDP port 53.
+    Dns = 14,
+    /// TCP port 53.
+    DnsTcp = 15,
+    /// The first of [`Listeners::ports`].
+    Port0 = 16,
+    /// The second.
+    Port1 = 17,
+    /// The third.
+    Port2 = 18,
+    /// The fourth.
+    Port3 = 19,
+    /// The fifth.
+    Port4 = 20,
+    /// The sixth.
+    Port5 = 21,
+    /// The seventh.
+    Port6 = 22,
+    /// The eighth.
+    Port7 = 23,
+}
+
+impl Descriptor {
+    /// Every descriptor, in wire order.
+    pub const ALL: [Descriptor; 24] = [
+        Descriptor::Process,
+        Descriptor::Start,
+        Descriptor::Report,
+        Descriptor::Stdin,
+        Descriptor::Stdout,
+        Descriptor::Stderr,
+        Descriptor::Workspace,
+        Descriptor::Cgroup,
+        Descriptor::Kill,
+        Descriptor::Freeze,
+        Descriptor::Reclaim,
+        Descriptor::Proxy,
+        Descriptor::Http,
+        Descriptor::Tls,
+        Descriptor::Dns,
+        Descriptor::DnsTcp,
+        Descriptor::Port0,
+        Descriptor::Port1,
+        Descriptor::Port2,
+        Descriptor::Port3,
+        Descriptor::Port4,
+        Descriptor::Port5,
+        Descriptor::Port6,
+        Descriptor::Port7,
+    ];
+
+    /// The sockets for named ports, in order.
+    pub const PORTS: [Descriptor; MAX_PORTS] = [
+        Descriptor::Port0,
+        Descriptor::Port1,
+        Descriptor::Port2,
+        Descriptor::Port3,
+        Descriptor::Port4,
+        Descriptor::Port5,
+        Descriptor::Port6,
+        Descriptor::Port7,
+    ];
+
+    /// Its bit in a set.
+    pub const fn bit(self) -> u32 {
+        1 << self as u8
+    }
+}
+
+/// How a sandbox is held, as the launcher applied it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// The cgroup v2 controllers that hold it: bit 0 memory, 1 pids, 2 cpu, 3 io.
+    pub controllers: u8,
+    /// Whether its ids differ from those of the daemon and of every other sandbox.
+    pub separate_ids: bool,
+    /// The descriptors that come along, by [`Descriptor::bit`].
+    pub descriptors: u32,
+    /// What holds the limits of its workspace.
+    pub workspace: Storage,
+    /// What holds those of a workspace on disk here; memory where there can be none.
+    pub disk: Storage,
+}
+
+impl Applied {
+    /// `memory` is delegated.
+    pub const MEMORY: u8 = 1;
+    /// `pids` is delegated.
+    pub const PIDS: u8 = 2;
+    /// `cpu` is delegated.
+    pub const CPU: u8 = 4;
+    /// `io` is delegated.
+    pub const IO: u8 = 8;
+}
+
+impl Applied {
+    pub(crate) fn write(&self, writer: &mut Writer, version: u16) {
+        writer.u8(self.controllers);
+        writer.u8(self.separate_ids.into());
+        if version == 1 {
+            // Those that version 1 has no bits for are not there: nothing in it asks for them.
+            writer.u16(self.descriptors as u16);
+        } else {
+            writer.u32(self.descriptors);
+            writer.u8(self.workspace as u8);
+            writer.u8(self.disk as u8);
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>, version: u16) -> Result<Self, Malformed> {
+        let mut applied = Self {
+            controllers: reader.u8()?,
+            separate_ids: reader.bool()?,
+            descriptors: if version == 1 { reader.u16()?.into() } else { reader.u32()? },
+            ..Self::default()
+        };
+        if version > 1 {
+            applied.workspace = Storage::read(reader)?;
+            applied.disk = Storage::read(reader)?;
+        }
+        Ok(applied)
+    }
+}
