@@ -23,6 +23,7 @@ mod server;
 mod sessions;
 mod streaming;
 mod strict;
+mod supervised;
 #[cfg(test)]
 mod tests;
 mod wire;
