@@ -6,12 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use supervisor_policy::PolicySet;
 use supervisor_policy::egress::{Client, ClientOrigins, Destination, Protocol, Rule};
 
@@ -21,6 +24,9 @@ use crate::failure::Failure;
 
 /// How long a client may take to tell its configuration. npm on a cold disk takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks whether one that has told everything has ended.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Bytes of an answer: apt names each of its lists, hundreds at the most.
 const MAX_ANSWER: u64 = 1 << 20;
@@ -195,32 +201,43 @@ fn read(path: &Path) -> String {
 }
 
 /// What a program writes to its standard output; nothing where there is none, it fails or takes too
-/// long.
+/// long. It runs in `/`: Python takes modules, and npm its configuration, from where it is, and that may be
+/// the tree of whoever is to be held.
 fn run(program: &str, arguments: &[&str]) -> String {
     let child = Command::new(program)
         .args(arguments)
+        .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0) // a script's own children end with it
         .spawn();
     child.ok().and_then(answer).unwrap_or_default()
 }
 
 fn answer(mut child: Child) -> Option<String> {
+    let end = Instant::now() + PATIENCE;
     let stdout = child.stdout.take()?;
     let (sender, receiver) = mpsc::channel();
-    let reader = thread::spawn(move || {
+    // Not waited for: somebody who left the group may hold the pipe.
+    thread::spawn(move || {
         let mut text = String::new();
         let read = stdout.take(MAX_ANSWER).read_to_string(&mut text);
         // Nobody listens any more after the time is up.
         sender.send(read.map(|_| text)).ok();
     });
     let text = receiver.recv_timeout(PATIENCE);
-    if text.is_err() {
-        child.kill().ok()?;
-    }
-    let status = child.wait().ok()?;
-    reader.join().ok()?;
+    let status = loop {
+        match child.try_wait().ok()? {
+            Some(status) => break status,
+            None if text.is_ok() && Instant::now() < end => thread::sleep(LOOK),
+            None => {
+                let group = Pid::from_raw(i32::try_from(child.id()).ok()?);
+                killpg(group, Signal::SIGKILL).ok()?;
+                break child.wait().ok()?;
+            }
+        }
+    };
     text.ok()?.ok().filter(|_| status.success())
 }
 

@@ -227,3 +227,21 @@ fn the_schema_is_json_and_knows_every_section() {
     let floor = ctl(&directory, &["policy", "schema", "--floor", "--json"]).json();
     assert!(floor["properties"]["addresses"].is_object());
 }
+
+#[test]
+fn the_tree_that_is_looked_at_runs_nothing_and_names_no_host() {
+    let directory = with_files(&[
+        ("re.py", "open('ran', 'w')\n"),
+        ("json.py", "open('ran', 'w')\n"),
+        (".npmrc", "registry=https://evil.test/\n"),
+        ("pip.conf", "[global]\nindex-url = https://evil.test/simple\n"),
+    ]);
+    fs::create_dir(directory.path().join("pip")).expect("made");
+    for name in ["__init__.py", "__main__.py"] {
+        fs::write(directory.path().join("pip").join(name), "open('ran', 'w')\n").expect("written");
+    }
+    let ended = ctl(&directory, &["policy", "hosts"]);
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(!ended.stdout.contains("evil.test"), "{}", ended.stdout);
+    assert!(!directory.path().join("ran").exists(), "a module of the tree has run");
+}
