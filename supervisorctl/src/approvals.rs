@@ -86,6 +86,10 @@ fn print(approval: &Approval, global: &GlobalOptions) -> Result<(), Failure> {
         ("request", Some(request(approval))),
         ("body", body),
         ("body's SHA-256", approval.request.body_sha256.clone()),
+        (
+            "fields",
+            approval.request.fields.as_ref().map(|fields| fields.trim_end().replace('\n', "; ")),
+        ),
         ("execution", Some(approval.execution.to_string())),
         ("owner", Some(format!("uid {}", approval.owner_uid))),
         ("asked by", Some(format!("{} of policy {}", approval.rule, approval.policy))),

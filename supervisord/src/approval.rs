@@ -8,7 +8,7 @@
 //! ```
 //!
 //! An answer is bound to the exact request: the digest covers execution, rule, protocol, host, port,
-//! method, path, WebSocket, and the body by length and digest. The same request asked again gets the same
+//! method, path, WebSocket, the fields that say what it does, and the body by length and digest. The same request asked again gets the same
 //! answer as long as it is good. Questions and answers are on disk before anybody acts on them and outlive the daemon; they end with their
 //! execution. Whoever was waiting asks the policy again when the answer comes.
 

@@ -37,7 +37,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, Thread};
 
 use jiff::Timestamp;
@@ -57,8 +57,9 @@ use crate::audit::key::SigningKey;
 use crate::audit::room::Room;
 use crate::audit::writer::{Entry, Need, Writer};
 
-/// Events that wait for the writer, each of about half a kilobyte. It takes thousands at once, so this
-/// many wait only when the disk stands still.
+/// Events that wait for the writer before what they are about is refused, each of about half a kilobyte.
+/// It takes thousands at once, so this many wait only when the disk stands still. What has happened waits
+/// however much there is: it is bounded by what was allowed.
 const QUEUE: usize = 16_384;
 
 /// What the configuration says about the log.
@@ -75,7 +76,9 @@ pub struct Settings {
 /// The log. Clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Audit {
-    queue: SyncSender<Entry>,
+    queue: Sender<Entry>,
+    /// What waits and could have been refused.
+    waiting: Backlog,
     writer: Thread,
     room: Arc<Room>,
     directory: PathBuf,
@@ -105,13 +108,14 @@ impl Audit {
         let (path, head, room) =
             (directory.path().to_owned(), left.head, Arc::new(Room::default()));
         let writer = Writer::new(directory, key, left, settings, room.clone())?;
-        let (queue, entries) = sync_channel(QUEUE);
+        let (queue, entries) = channel();
         let writer = thread::Builder::new()
             .name("audit-writer".to_owned())
             .spawn(move || writer.run(&entries))
             .map_err(AuditError::at("start a thread for", &path))?;
         let writer = writer.thread().clone();
-        Ok(Self { queue, writer, room, directory: path, key: public, head })
+        let waiting = Backlog::new(QUEUE);
+        Ok(Self { queue, waiting, writer, room, directory: path, key: public, head })
     }
 
     /// What the opening had to hold the end of the log against.
@@ -139,7 +143,7 @@ impl Audit {
     /// When there is no room for it; what it is about is not to be done.
     pub fn record(&self, event: AuditEvent) -> Result<(), Unaudited> {
         self.admit()?;
-        self.send(event, Need::Nothing, None)
+        self.send(event, Need::Nothing, [Some(self.place()?), None])
     }
 
     /// The same for an event of a source that looks at its backlog before it makes more of them.
@@ -148,7 +152,7 @@ impl Audit {
     /// As for [`Audit::record`].
     pub fn record_of(&self, backlog: &Backlog, event: AuditEvent) -> Result<(), Unaudited> {
         self.admit()?;
-        self.send(event, Need::Nothing, Some(backlog.one_more()))
+        self.send(event, Need::Nothing, [Some(self.place()?), Some(backlog.one_more())])
     }
 
     /// Returns once there is room for what a source does next.
@@ -177,14 +181,14 @@ impl Audit {
 
     /// Records an event that has happened, whatever the room: it is tried until it is in the file.
     pub fn note(&self, event: AuditEvent) {
-        if let Err(error) = self.send(event, Need::Nothing, None) {
+        if let Err(error) = self.send(event, Need::Nothing, [None, None]) {
             tracing::error!(%error, "an event could not be recorded");
         }
     }
 
     /// The same for an event of a source that looks at its backlog before it makes more of them.
     pub fn note_of(&self, backlog: &Backlog, event: AuditEvent) {
-        if let Err(error) = self.send(event, Need::Nothing, Some(backlog.one_more())) {
+        if let Err(error) = self.send(event, Need::Nothing, [Some(backlog.one_more()), None]) {
             tracing::error!(%error, "an event could not be recorded");
         }
     }
@@ -211,10 +215,9 @@ impl Audit {
     pub async fn close(&self) {
         let (reply, closed) = oneshot::channel();
         let entry = Entry::Close { reply };
-        let queue = self.queue.clone();
-        let sent = spawn_blocking(move || queue.send(entry)).await;
+        let sent = self.queue.send(entry);
         self.writer.unpark();
-        if matches!(sent, Ok(Ok(()))) && closed.await.is_err() {
+        if sent.is_ok() && closed.await.is_err() {
             tracing::error!("the audit log was not closed");
         }
     }
@@ -225,22 +228,24 @@ impl Audit {
         need: fn(Reply) -> Need,
     ) -> Result<(), Unaudited> {
         let (reply, done) = oneshot::channel();
-        self.send(event, need(reply), None)?;
+        self.send(event, need(reply), [Some(self.place()?), None])?;
         done.await.unwrap_or(Err(Unaudited::Closed))
+    }
+
+    /// A place among what waits.
+    fn place(&self) -> Result<Waiting, Unaudited> {
+        if self.waiting.is_full() { Err(Unaudited::Behind) } else { Ok(self.waiting.one_more()) }
     }
 
     fn send(
         &self,
         event: AuditEvent,
         need: Need,
-        waiting: Option<Waiting>,
+        waiting: [Option<Waiting>; 2],
     ) -> Result<(), Unaudited> {
         let somebody_waits = !matches!(need, Need::Nothing);
         let entry = Entry::Event { time: Timestamp::now(), event: Box::new(event), need, waiting };
-        self.queue.try_send(entry).map_err(|error| match error {
-            TrySendError::Full(_) => Unaudited::Behind,
-            TrySendError::Disconnected(_) => Unaudited::Closed,
-        })?;
+        self.queue.send(entry).map_err(|_| Unaudited::Closed)?;
         if somebody_waits {
             self.writer.unpark();
         }

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::AsFd;
-use supervisor_api::{Execution, ExecutionId, Subject};
+use supervisor_api::{ApiError, Execution, ExecutionId, Subject};
 use supervisor_launch::Descriptor;
 use supervisor_launch::seccomp::Profile;
 use tokio::sync::watch;
@@ -106,8 +106,8 @@ async fn take_over(
     let way = match &ran {
         Ok(_) => {
             let way = Way::take_over(inner, &live.snapshot());
-            let without = way.as_ref().err().map(|error| format!("without a way out: {error}"));
-            inner.audit.note(audit::recovery(subject, "adopted", without.as_deref()));
+            let changed = way_changed(inner, &live.snapshot(), &way);
+            inner.audit.note(audit::recovery(subject, "adopted", changed.as_deref()));
             way.unwrap_or_default() // the log has why
         }
         Err(reason) => {
@@ -117,6 +117,29 @@ async fn take_over(
     };
     tokio::spawn(driver::adopt(inner.clone(), live, sandbox, ran, globs, way));
     Ok(())
+}
+
+/// What is other than before about the way out of what is taken over.
+fn way_changed(
+    inner: &Inner,
+    execution: &Execution,
+    way: &Result<Option<Way>, ApiError>,
+) -> Option<String> {
+    let generation = inner.settings.current();
+    let policy = generation.policies.resolve(&execution.policy.name);
+    match way {
+        Err(error) => Some(format!("without a way out: {error}")),
+        Ok(None) => policy
+            .filter(|policy| !policy.egress().is_empty())
+            .map(|_| "without a way out: nothing of one was kept".to_owned()),
+        Ok(Some(_)) => match policy.map(|policy| generation.reference(policy)) {
+            Some(now) if now == execution.policy => None,
+            Some(now) => {
+                Some(format!("its traffic is under the policy as it is now, {}", now.digest))
+            }
+            None => Some("its policy is gone, and nothing leaves any more".to_owned()),
+        },
+    }
 }
 
 fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> {

@@ -46,6 +46,10 @@ pub struct RequestAsked {
     /// SHA-256 of its body in hexadecimal, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<String>,
+    /// Its header fields that say what a request with this path and body does (Content-Type, X-Amz-Target
+    /// and the like), one a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<String>,
 }
 
 /// A question, and what came of it.

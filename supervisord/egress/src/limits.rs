@@ -108,6 +108,9 @@ pub const MAX_ASKED_BODY: usize = 256 * 1024;
 /// Such bodies that are held at once, 8 MiB of a session. At it: 403.
 pub const MAX_ASKED_BODIES: usize = 32;
 
+/// Bytes of the fields that somebody is shown with it. At it: 413.
+pub const MAX_ASKED_FIELDS: usize = 2 * 1024;
+
 /// For such a body to arrive: 10 KiB a second.
 pub const ASKED_BODY_PATIENCE: Duration = Duration::from_secs(30);
 

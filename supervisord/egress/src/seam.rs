@@ -95,6 +95,8 @@ pub struct Question<'a> {
     pub body: Option<u64>,
     /// SHA-256 of the body, where there is one.
     pub body_sha256: Option<[u8; 32]>,
+    /// The fields of its head that say what a request with this target and body does, one a line.
+    pub fields: Option<&'a str>,
 }
 
 /// Why a request that had to be agreed to is refused.

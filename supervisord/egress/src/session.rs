@@ -86,6 +86,8 @@ pub struct Asked<'a> {
     pub body: Option<u64>,
     /// SHA-256 of the body, where there is one.
     pub body_sha256: Option<[u8; 32]>,
+    /// The fields of its head that say what a request with this target and body does, one a line.
+    pub fields: Option<&'a str>,
 }
 
 /// Where a program wanted to go when it dialled.
@@ -189,7 +191,8 @@ impl Session {
             Verdict::Allow => decision.permit(),
             Verdict::Deny => decision.permit(),
             Verdict::Ask => {
-                let Asked { destination, protocol, method, target, body, body_sha256 } = asked;
+                let Asked { destination, protocol, method, target, body, body_sha256, fields } =
+                    asked;
                 let question = Question {
                     identity: &self.identity,
                     decision: &decision,
@@ -200,6 +203,7 @@ impl Session {
                     websocket,
                     body,
                     body_sha256,
+                    fields,
                 };
                 self.seams.recorder.record(Event::Decided(event.clone()));
                 match self.seams.approvals.ask(&question).await {

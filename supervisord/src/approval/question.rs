@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use supervisor_api::{Digest32, ExecutionId, RequestAsked, SessionId};
 
 /// What begins every digest, so that none means anything else.
-const FORM: &[u8] = b"supervisord approval 1";
+const FORM: &[u8] = b"supervisord approval 2";
 
 /// A request that a rule has asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +37,17 @@ impl Question {
             hash.update(length.to_be_bytes());
             hash.update(bytes.unwrap_or_default());
         };
-        let RequestAsked { protocol, host, port, method, path, websocket, body, body_sha256 } =
-            &self.request;
+        let RequestAsked {
+            protocol,
+            host,
+            port,
+            method,
+            path,
+            websocket,
+            body,
+            body_sha256,
+            fields,
+        } = &self.request;
         part(Some(FORM));
         part(Some(&self.execution.bits().to_be_bytes()));
         part(Some(self.policy.as_bytes()));
@@ -51,6 +60,7 @@ impl Question {
         part(Some(&[u8::from(*websocket)]));
         part(body.map(u64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
         part(body_sha256.as_ref().map(String::as_bytes));
+        part(fields.as_ref().map(String::as_bytes));
         Digest32(hash.finalize().into())
     }
 }

@@ -64,6 +64,7 @@ fn question(path: &str) -> Question {
             websocket: false,
             body: Some(3),
             body_sha256: None,
+            fields: None,
         },
         deadline: Duration::from_secs(600),
     }
@@ -216,7 +217,8 @@ fn every_part_of_a_request_is_in_its_digest() {
         digest(&|it| it.request.websocket = true),
         digest(&|it| it.request.body = None),
         digest(&|it| it.request.body_sha256 = Some("ab".into())),
+        digest(&|it| it.request.fields = Some("x-amz-target: a".into())),
     ]
     .into();
-    assert_eq!(digests.len(), 13);
+    assert_eq!(digests.len(), 14);
 }

@@ -6,17 +6,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Records of one source that wait before it is to pause: with 64 sandboxes at once half of the queue.
+/// Records of one source that wait before it is to pause: with 64 sandboxes at once half of all.
 const MOST: usize = 128;
 
 /// What of one source waits to be written.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Backlog(Arc<Counts>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
+    most: usize,
     waiting: AtomicUsize,
     fewer: Notify,
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self::new(MOST)
+    }
 }
 
 /// One record that waits; dropped when it is taken to be written.
@@ -24,6 +31,11 @@ struct Counts {
 pub struct Waiting(Arc<Counts>);
 
 impl Backlog {
+    /// One that is full with so many records.
+    pub fn new(most: usize) -> Self {
+        Self(Arc::new(Counts { most, waiting: AtomicUsize::new(0), fewer: Notify::new() }))
+    }
+
     /// One more record.
     pub fn one_more(&self) -> Waiting {
         self.0.waiting.fetch_add(1, Ordering::AcqRel);
@@ -32,7 +44,7 @@ impl Backlog {
 
     /// Whether there is no room for more.
     pub fn is_full(&self) -> bool {
-        self.0.waiting.load(Ordering::Acquire) >= MOST
+        self.0.waiting.load(Ordering::Acquire) >= self.0.most
     }
 
     /// Returns once there is room for what comes next. Those who wait go on one after the other.

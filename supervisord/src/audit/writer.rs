@@ -65,8 +65,8 @@ pub enum Entry {
         event: Box<AuditEvent>,
         /// What its recorder waits for.
         need: Need,
-        /// Its place in the backlog of its source, given back when it is taken.
-        waiting: Option<Waiting>,
+        /// Its places among what waits, given back when it is taken.
+        waiting: [Option<Waiting>; 2],
     },
     /// The end.
     Close {

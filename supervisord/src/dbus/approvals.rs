@@ -102,6 +102,7 @@ pub fn properties(approval: &Approval) -> Properties {
         ("Method", &request.method),
         ("Path", &request.path),
         ("BodySha256", &request.body_sha256),
+        ("Fields", &request.fields),
         ("AnsweredAt", &approval.answered_at),
     ];
     properties.extend(

@@ -107,6 +107,7 @@ impl Supervisor {
             let mut buffered = io::BufWriter::with_capacity(PIECE, outgoing);
             let packed = workspace::pack(root.as_fd(), None, &mut buffered);
             let packed = packed.map_err(io::Error::other).and_then(|()| buffered.flush());
+            drop(buffered.into_parts()); // a buffer that is dropped is written, and waits for the caller
             // A caller that doesn't read is not waited for: it sees its archive break off.
             match packed {
                 Ok(()) => drop(end.wait(pieces.send(Ok(Piece::End)))),

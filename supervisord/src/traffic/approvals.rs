@@ -67,6 +67,7 @@ impl Approvals {
                 path: text(question.target),
                 websocket: question.websocket,
                 body: question.body,
+                fields: question.fields.map(str::to_owned),
                 body_sha256: question.body_sha256.map(|digest| Digest32(digest).to_string()),
             },
             deadline: prospect.and_then(Permit::ask_timeout).unwrap_or(DEADLINE),

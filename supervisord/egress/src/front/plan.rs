@@ -121,8 +121,15 @@ impl Plan {
         let number = session.number();
         let decision = session.egress().connect(&self.destination, protocol);
         let destination = &self.destination;
-        let asked =
-            Asked { destination, protocol, method: "", target: "", body: None, body_sha256: None };
+        let asked = Asked {
+            destination,
+            protocol,
+            method: "",
+            target: "",
+            body: None,
+            body_sha256: None,
+            fields: None,
+        };
         let permit = session.permit(number, decision, self.subject(protocol), asked).await?;
         let meter = session
             .reserve(&permit, &self.destination, true, 0)

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use super::body::{self, Answer, Exchange, Fault, Received, Receiving, Sending};
 use super::intent::{Via, intent};
 use super::outgoing::Outgoing;
-use super::seen::Seen;
+use super::seen::{Seen, telling_fields};
 use super::upgrade::{Upgrade, upgrade};
 use super::websocket::WebSocket;
 use super::{fields, response, wire};
@@ -217,6 +217,11 @@ impl Conversation {
             }
             _ => None,
         };
+        let fields = match decision.verdict() {
+            Verdict::Ask => telling_fields(request.headers())
+                .inspect_err(|refused| session.refuse(number, subject(), refused))?,
+            _ => None,
+        };
         let read = seen.as_ref().map(|seen| u64::try_from(seen.bytes.len()).unwrap_or(u64::MAX));
         let length = read.or(length);
         let asked = Asked {
@@ -226,6 +231,7 @@ impl Conversation {
             target: &target,
             body: length,
             body_sha256: seen.as_ref().map(Seen::sha256),
+            fields: fields.as_deref(),
         };
         let permit = session.permit(number, decision, subject(), asked).await?;
         let known =
@@ -286,7 +292,13 @@ impl Conversation {
             let spare = outgoing.spare().map(|body| (again(&head), body));
             let body = outgoing.body(&prepared);
             let (lease, response) = self
-                .deliver(&permitted, Request::from_parts(head, body), spare.as_ref(), &fault)
+                .deliver(
+                    &permitted,
+                    &prepared,
+                    Request::from_parts(head, body),
+                    spare.as_ref(),
+                    &fault,
+                )
                 .await?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED
@@ -301,6 +313,7 @@ impl Conversation {
                     .inspect_err(|refusal| permitted.refuse(session, refusal))?
             {
                 permitted.record_use(session, &again);
+                count_body(&permitted, &body)?;
                 (head, prepared, outgoing, renewed) = (newer, again, body, true);
                 continue;
             }
@@ -351,6 +364,7 @@ impl Conversation {
     async fn deliver(
         &self,
         permitted: &Permitted,
+        prepared: &Prepared,
         mut request: Request<OutgoingBody>,
         spare: Option<&(Parts, Outgoing)>,
         fault: &Fault,
@@ -386,7 +400,9 @@ impl Conversation {
             request = match (failed.request, spare) {
                 (Some(request), _) if once_more => request,
                 (None, Some((head, body))) if once_more && is_idempotent(&head.method) => {
-                    Request::from_parts(again(head), body.copy())
+                    self.count_head(permitted, head)?;
+                    count_body(permitted, body)?;
+                    Request::from_parts(again(head), body.again(prepared))
                 }
                 _ => return Err(UpstreamError::Http(failed.error).into()),
             };
@@ -464,6 +480,11 @@ impl Conversation {
     fn fault(&self, fault: &Fault) -> Refused {
         self.known_fault(fault).unwrap_or_else(body::body_too_large)
     }
+}
+
+/// A body that is sent once more costs once more.
+fn count_body(permitted: &Permitted, body: &Outgoing) -> Result<(), Refused> {
+    permitted.meter.send(body.length()).map_err(|left| body::overdrawn(&left.0))
 }
 
 /// The head as it leaves: the target that was judged, and no field that is for us.

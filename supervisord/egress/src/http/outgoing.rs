@@ -29,11 +29,19 @@ impl Outgoing {
         }
     }
 
-    /// The same body, of which nothing has been sent.
-    pub fn copy(&self) -> OutgoingBody {
+    /// Bytes of it, where they are at hand.
+    pub fn length(&self) -> usize {
         match self {
-            Self::Collected(bytes) => full(bytes.clone()),
-            _ => Empty::new().map_err(|never| match never {}).boxed_unsync(),
+            Self::Collected(bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+
+    /// The same body, of which nothing has been sent, looked through like the first.
+    pub fn again(&self, prepared: &Prepared) -> OutgoingBody {
+        match self {
+            Self::Collected(bytes) => prepared.outbound(full(bytes.clone())).boxed_unsync(),
+            _ => empty(),
         }
     }
 
@@ -42,9 +50,13 @@ impl Outgoing {
         match self {
             Self::Streamed(sending) => prepared.outbound(sending).boxed_unsync(),
             Self::Collected(bytes) => prepared.outbound(full(bytes)).boxed_unsync(),
-            Self::None => self.copy(),
+            Self::None => empty(),
         }
     }
+}
+
+fn empty() -> OutgoingBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 fn full(bytes: Bytes) -> OutgoingBody {

@@ -1,13 +1,13 @@
 //! A request's body, read before a person is asked for it: the answer is to that body and no other.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
-use crate::limits::{ASKED_BODY_PATIENCE, MAX_ASKED_BODIES, MAX_ASKED_BODY};
+use crate::limits::{ASKED_BODY_PATIENCE, MAX_ASKED_BODIES, MAX_ASKED_BODY, MAX_ASKED_FIELDS};
 use crate::refused::Refused;
 use crate::session::Session;
 use crate::shared::Counted;
@@ -43,6 +43,40 @@ impl Seen {
     /// SHA-256 of it.
     pub fn sha256(&self) -> [u8; 32] {
         Sha256::digest(&self.bytes).into()
+    }
+}
+
+/// Fields by which an interface may choose what a request does, beside its target and body.
+const TELLING: [&str; 8] = [
+    "content-type",
+    "content-encoding",
+    "x-amz-target",
+    "soapaction",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+];
+
+/// Those fields of a head, one a line, as a person is shown them.
+///
+/// # Errors
+///
+/// When they are too long for that.
+pub fn telling_fields(headers: &HeaderMap) -> Result<Option<String>, Refused> {
+    let mut text = String::new();
+    for name in TELLING {
+        for value in headers.get_all(name) {
+            text.push_str(name);
+            text.push_str(": ");
+            text.extend(value.as_bytes().escape_ascii().map(char::from));
+            text.push('\n');
+        }
+    }
+    match text.len() {
+        0 => Ok(None),
+        length if length <= MAX_ASKED_FIELDS => Ok(Some(text)),
+        _ => Err(too_long()),
     }
 }
 

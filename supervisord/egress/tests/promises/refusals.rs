@@ -137,6 +137,9 @@ fn a_person_agrees_to_a_body_and_to_no_other() {
         for chunked in ["X-Nothing: x", "Transfer-Encoding: chunked"] {
             let heard = send(version, AGREED, chunked);
             assert_eq!((heard.code(), heard.body()), (200, AGREED), "{version} {chunked}");
+            let body = ["-H", "X-Amz-Target: Drop", "-d", AGREED, "https://other.test/echo"];
+            let heard = world.curl(&[&[version, "-H", chunked], &body[..]].concat());
+            assert_eq!(heard.code(), 403, "the same body for something else: {heard:?}");
             let heard = send(version, "pleasf", chunked);
             assert_eq!(heard.code(), 403, "{version} {chunked}: {heard:?}");
             assert_eq!(heard.problem()["code"], "approval_timed_out");

@@ -142,3 +142,25 @@ fn a_credential_goes_to_its_host_only_and_never_comes_back() {
     assert_eq!(heard.body(), "false", "not without TLS: {heard:?}");
     assert!(!format!("{:?}", world.events.all()).contains(SECRET));
 }
+
+#[test]
+fn a_body_that_must_not_leave_does_not_leave_by_a_second_connection_either() {
+    let world = World::new(RULES);
+    let placeholder = format!("{{\"key\": \"svph_{}\"}}", "a".repeat(32));
+    for version in ["--http1.1", "--http2"] {
+        // The upstream's connection is kept, so a request that fails on it would be sent once more.
+        assert_eq!(world.curl(&[version, "https://up.test/ok"]).code(), 200);
+        let heard = world.curl(&[
+            version,
+            "-X",
+            "PUT",
+            "-H",
+            "X-Digest: 1", // has the body collected, so that it is at hand
+            "--data-binary",
+            &placeholder,
+            "https://up.test/echo",
+        ]);
+        assert_ne!(heard.code(), 200, "{heard:?}");
+        assert!(!heard.out.contains("svph_a"), "{heard:?}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::io::{self, Read, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nix::dir::Dir;
@@ -32,13 +33,15 @@ pub fn pack(
         })?,
         Some(path) => beneath::open_directory(root, path.as_str()).map_err(failed("open", path))?,
     };
-    let mut packer = Packer { builder: Builder::new(to), left: MAX_ENTRIES };
+    // A builder that is dropped writes an archive's end, also where it breaks off.
+    let builder = ManuallyDrop::new(Builder::new(to));
+    let mut packer = Packer { builder, left: MAX_ENTRIES };
     packer.directory(opened.as_fd(), "", MAX_DEPTH).map_err(FileError::from)?;
     packer.builder.finish().map_err(|error| FileError::from(Stop::Write(error)))
 }
 
 struct Packer<W: Write> {
-    builder: Builder<W>,
+    builder: ManuallyDrop<Builder<W>>,
     left: u64,
 }
 

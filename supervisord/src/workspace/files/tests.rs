@@ -330,3 +330,13 @@ fn what_is_written_is_what_is_read() {
     open(root.as_fd(), &path("x")).unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "one two");
 }
+
+#[test]
+fn an_archive_that_breaks_off_does_not_look_whole() {
+    let fixture = Fixture::new();
+    fixture.file("a", "content");
+    fs::create_dir_all(fixture.at(&"d/".repeat(70))).unwrap();
+    let mut bytes = Vec::new();
+    pack(fixture.root().as_fd(), None, &mut bytes).unwrap_err();
+    assert!(!bytes.is_empty() && !bytes.ends_with(&[0; 1024]));
+}
