@@ -1,4 +1,5 @@
-//! Requests of the daemon to the launcher: one datagram each, answered by one. The launcher takes nothing here on trust; the daemon may be taken over.
+//! Requests of the daemon to the launcher: one datagram each, answered by one. The launcher takes
+//! nothing here on trust; the daemon may be taken over.
 
 use crate::limits::SandboxLimits;
 use crate::listeners::{Listeners, read_listeners, write_listeners};
@@ -8,8 +9,7 @@ use crate::workspace::{Kept, Workspace};
 
 /// The version this code speaks. Each side speaks the one before as well: the launcher answers in the
 /// version in which it was asked, and the daemon finds out what a launcher speaks before it asks for
-/// anything. Version 2 brought owners, workspaces on disk
-/// and sockets for traffic.
+/// anything. Version 2 brought owners, workspaces on disk and sockets for traffic.
 pub const VERSION: u16 = 2;
 
 /// The oldest version this code speaks.
