@@ -1,7 +1,7 @@
 //! The launcher's replies.
 
 use crate::Step;
-use crate::request::{UNSAYABLE, list, spoken, versioned};
+use crate::request::{list, spoken, versioned};
 use crate::sandbox::Applied;
 use crate::wire::{Malformed, Reader, Writer};
 use crate::workspace::{Kept, MAX_LISTED};
@@ -69,7 +69,7 @@ impl Reply {
             Reply::Prepared { execution, applied } => {
                 writer.u8(1);
                 writer.u128(*execution);
-                applied.write(&mut writer, version);
+                applied.write(&mut writer);
             }
             Reply::Destroyed { execution } => {
                 writer.u8(2);
@@ -85,10 +85,9 @@ impl Reply {
             Reply::Failed { execution, step, errno } => {
                 writer.u8(4);
                 writer.u128(*execution);
-                writer.u8(step.in_version(version) as u8);
+                writer.u8(*step as u8);
                 writer.i32(*errno);
             }
-            _ if version == 1 => return Err(UNSAYABLE),
             Reply::WorkspaceMade { id } => {
                 writer.u8(5);
                 writer.u128(*id);
@@ -115,25 +114,21 @@ impl Reply {
     /// Reads a message, and tells which version it is in.
     pub fn decode(bytes: &[u8]) -> Result<(u16, Self), Malformed> {
         let (version, mut reader) = versioned(bytes)?;
-        let reply = match (reader.u8()?, version) {
-            (1, _) => Reply::Prepared {
-                execution: reader.u128()?,
-                applied: Applied::read(&mut reader, version)?,
-            },
-            (2, _) => Reply::Destroyed { execution: reader.u128()? },
-            (3, _) => Reply::List { executions: list(&mut reader, SANDBOXES, Reader::u128)? },
-            (4, _) => {
+        let reply = match reader.u8()? {
+            1 => {
+                Reply::Prepared { execution: reader.u128()?, applied: Applied::read(&mut reader)? }
+            }
+            2 => Reply::Destroyed { execution: reader.u128()? },
+            3 => Reply::List { executions: list(&mut reader, SANDBOXES, Reader::u128)? },
+            4 => {
                 let execution = reader.u128()?;
                 let step = Step::from_code(reader.u8()?).ok_or(Malformed("unknown step"))?;
-                if step.in_version(version) != step {
-                    return Err(Malformed("a step of a later version"));
-                }
                 Reply::Failed { execution, step, errno: reader.i32()? }
             }
-            (5, 2..) => Reply::WorkspaceMade { id: reader.u128()? },
-            (6, 2..) => Reply::WorkspaceRemoved { id: reader.u128()? },
-            (7, 2..) => Reply::Workspaces { kept: list(&mut reader, MAX_LISTED, Kept::read)? },
-            (8, 2..) => Reply::Granted { id: reader.u128()? },
+            5 => Reply::WorkspaceMade { id: reader.u128()? },
+            6 => Reply::WorkspaceRemoved { id: reader.u128()? },
+            7 => Reply::Workspaces { kept: list(&mut reader, MAX_LISTED, Kept::read)? },
+            8 => Reply::Granted { id: reader.u128()? },
             _ => return Err(Malformed("unknown reply")),
         };
         reader.end()?;

@@ -9,8 +9,8 @@ use crate::workspace::{Kept, Workspace};
 
 /// The version this code speaks. Each side speaks the one before as well: the launcher answers in the
 /// version in which it was asked, and the daemon finds out what a launcher speaks before it asks for
-/// anything. Version 2 brought owners, workspaces on disk and sockets for traffic.
-pub const VERSION: u16 = 2;
+/// anything. What a version brought is said in it only: encoding it in an older one is an error.
+pub const VERSION: u16 = 3;
 
 /// The oldest version this code speaks.
 pub const OLDEST: u16 = VERSION - 1;
@@ -38,11 +38,11 @@ pub struct Prepare {
     /// Its limits.
     pub limits: SandboxLimits,
     /// The sockets on which the daemon takes its traffic; without them it has loopback and nothing
-    /// that listens there. Version 1 knows none.
+    /// that listens there.
     pub listeners: Option<Listeners>,
-    /// The uid on whose behalf it runs, whose sandboxes share ceilings; version 1 names none.
+    /// The uid on whose behalf it runs, whose sandboxes share ceilings.
     pub owner: Option<u32>,
-    /// Its workspace; version 1 knows those in memory only.
+    /// Its workspace.
     pub workspace: Workspace,
 }
 
@@ -93,7 +93,7 @@ impl Request {
         match self {
             Request::Prepare(prepare) => {
                 writer.u8(1);
-                prepare.write(&mut writer, version)?;
+                prepare.write(&mut writer);
             }
             Request::Adopt { execution } => {
                 writer.u8(2);
@@ -104,7 +104,6 @@ impl Request {
                 writer.u128(*execution);
             }
             Request::List => writer.u8(4),
-            _ if version == 1 => return Err(UNSAYABLE),
             Request::MakeWorkspace(kept) => {
                 writer.u8(5);
                 kept.write(&mut writer);
@@ -128,15 +127,15 @@ impl Request {
     /// Reads a message, and tells which version it is in.
     pub fn decode(bytes: &[u8]) -> Result<(u16, Self), Malformed> {
         let (version, mut reader) = versioned(bytes)?;
-        let request = match (reader.u8()?, version) {
-            (1, _) => Request::Prepare(Prepare::read(&mut reader, version)?),
-            (2, _) => Request::Adopt { execution: reader.u128()? },
-            (3, _) => Request::Destroy { execution: reader.u128()? },
-            (4, _) => Request::List,
-            (5, 2..) => Request::MakeWorkspace(Kept::read(&mut reader)?),
-            (6, 2..) => Request::RemoveWorkspace { id: reader.u128()? },
-            (7, 2..) => Request::ListWorkspaces { from: reader.u128()? },
-            (8, 2..) => Request::Grant { id: reader.u128()? },
+        let request = match reader.u8()? {
+            1 => Request::Prepare(Prepare::read(&mut reader)?),
+            2 => Request::Adopt { execution: reader.u128()? },
+            3 => Request::Destroy { execution: reader.u128()? },
+            4 => Request::List,
+            5 => Request::MakeWorkspace(Kept::read(&mut reader)?),
+            6 => Request::RemoveWorkspace { id: reader.u128()? },
+            7 => Request::ListWorkspaces { from: reader.u128()? },
+            8 => Request::Grant { id: reader.u128()? },
             _ => return Err(Malformed("unknown request")),
         };
         reader.end()?;
@@ -145,51 +144,37 @@ impl Request {
 }
 
 impl Prepare {
-    fn write(&self, writer: &mut Writer, version: u16) -> Result<(), Malformed> {
+    fn write(&self, writer: &mut Writer) {
         writer.u128(self.execution);
         writer.u16(self.image.0);
         writer.u8(self.profile.code());
         writer.u8(self.exec.into());
         writer.u8(self.landlock);
         self.limits.write(writer);
-        if version == 1 {
-            // Without an owner it shares its ceilings with others that have none.
-            let sayable = self.workspace == Workspace::Memory && self.listeners.is_none();
-            return if sayable { Ok(()) } else { Err(UNSAYABLE) };
-        }
         writer.u8(self.owner.is_some().into());
         writer.u32(self.owner.unwrap_or_default());
         self.workspace.write(writer);
         write_listeners(self.listeners, writer);
-        Ok(())
     }
 
-    fn read(reader: &mut Reader<'_>, version: u16) -> Result<Self, Malformed> {
-        let mut prepare = Self {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
             execution: reader.u128()?,
             image: Image(reader.u16()?),
             profile: Profile::from_code(reader.u8()?).ok_or(Malformed("unknown profile"))?,
             exec: reader.bool()?,
             landlock: reader.u8()?,
             limits: SandboxLimits::read(reader)?,
-            owner: None,
-            workspace: Workspace::Memory,
-            listeners: None,
-        };
-        if version > 1 {
-            prepare.owner = match (reader.bool()?, reader.u32()?) {
+            owner: match (reader.bool()?, reader.u32()?) {
                 (true, owner) => Some(owner),
                 (false, 0) => None,
                 _ => return Err(Malformed("an owner that is none")),
-            };
-            prepare.workspace = Workspace::read(reader)?;
-            prepare.listeners = read_listeners(reader)?;
-        }
-        Ok(prepare)
+            },
+            workspace: Workspace::read(reader)?,
+            listeners: read_listeners(reader)?,
+        })
     }
 }
-
-pub(crate) const UNSAYABLE: Malformed = Malformed("not to be said in this version");
 
 pub(crate) fn list<'a, T>(
     reader: &mut Reader<'a>,

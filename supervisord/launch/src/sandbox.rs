@@ -134,30 +134,21 @@ impl Applied {
 }
 
 impl Applied {
-    pub(crate) fn write(&self, writer: &mut Writer, version: u16) {
+    pub(crate) fn write(&self, writer: &mut Writer) {
         writer.u8(self.controllers);
         writer.u8(self.separate_ids.into());
-        if version == 1 {
-            // Those that version 1 has no bits for are not there: nothing in it asks for them.
-            writer.u16(self.descriptors as u16);
-        } else {
-            writer.u32(self.descriptors);
-            writer.u8(self.workspace as u8);
-            writer.u8(self.disk as u8);
-        }
+        writer.u32(self.descriptors);
+        writer.u8(self.workspace as u8);
+        writer.u8(self.disk as u8);
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>, version: u16) -> Result<Self, Malformed> {
-        let mut applied = Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
             controllers: reader.u8()?,
             separate_ids: reader.bool()?,
-            descriptors: if version == 1 { reader.u16()?.into() } else { reader.u32()? },
-            ..Self::default()
-        };
-        if version > 1 {
-            applied.workspace = Storage::read(reader)?;
-            applied.disk = Storage::read(reader)?;
-        }
-        Ok(applied)
+            descriptors: reader.u32()?,
+            workspace: Storage::read(reader)?,
+            disk: Storage::read(reader)?,
+        })
     }
 }

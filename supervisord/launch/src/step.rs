@@ -124,23 +124,6 @@ steps! {
     Exec = 54 "exec",
 }
 
-impl Step {
-    /// The step by which a version knows this one. Those of a later version stand for the nearest that
-    /// it has.
-    pub(crate) fn in_version(self, version: u16) -> Self {
-        match self {
-            Step::LimitOwner if version == 1 => Step::WriteLimits,
-            Step::Listen if version == 1 => Step::MakeNetwork,
-            Step::FindWorkspace | Step::MakeDisk | Step::MountDisk | Step::RemoveWorkspace
-                if version == 1 =>
-            {
-                Step::MakeWorkspace
-            }
-            step => step,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

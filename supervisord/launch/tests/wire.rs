@@ -214,14 +214,19 @@ fn a_version_that_is_not_spoken_is_refused() {
     }
 }
 
-/// The bytes are those of the first release, laid out by hand.
+/// The bytes are those of the release before, laid out by hand.
 #[test]
-fn version_1_is_spoken_as_its_first_release_did() {
+fn version_2_is_spoken_as_its_release_did() {
     let limits = SandboxLimits { memory_max: 7, io_write_iops: 9, ..SandboxLimits::default() };
-    let mut bytes = vec![1, 0, 1];
+    let mut bytes = vec![2, 0, 1];
     bytes.extend(5u128.to_le_bytes());
     bytes.extend([0, 0, 1, 1, 6]); // image, profile, exec, landlock
     bytes.extend([7u64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9].map(u64::to_le_bytes).concat());
+    bytes.extend([1, 0xe8, 3, 0, 0]); // an owner, 1000
+    bytes.push(2); // a kept workspace, and its id
+    bytes.extend(6u128.to_le_bytes());
+    bytes.push(1); // listeners, and the ports besides those that are there anyway
+    bytes.extend([25u16, 0, 0, 0, 0, 0, 0, 0].map(u16::to_le_bytes).concat());
     let prepare = Prepare {
         execution: 5,
         image: Image(0),
@@ -229,27 +234,26 @@ fn version_1_is_spoken_as_its_first_release_did() {
         exec: true,
         landlock: 6,
         limits,
-        owner: None,
-        workspace: Workspace::Memory,
-        listeners: None,
+        owner: Some(1000),
+        workspace: Workspace::Kept(6),
+        listeners: Listeners::new(&[25]),
     };
-    assert_eq!(Request::decode(&bytes), Ok((1, Request::Prepare(prepare))));
-    let owned = Prepare { owner: Some(1000), ..prepare };
-    assert_eq!(Request::Prepare(owned).encode(1), Ok(bytes)); // version 1 has no owners
-    let on_disk = Prepare { workspace: Workspace::Disk, ..prepare };
-    assert!(Request::Prepare(on_disk).encode(1).is_err());
-    assert!(Request::Grant { id: 1 }.encode(1).is_err());
+    assert_eq!(Request::decode(&bytes), Ok((2, Request::Prepare(prepare))));
+    assert_eq!(Request::Prepare(prepare).encode(2), Ok(bytes));
 
-    let applied =
-        Applied { controllers: 3, separate_ids: true, descriptors: 0x7ff, ..Applied::default() };
+    let applied = Applied {
+        controllers: 3,
+        separate_ids: true,
+        descriptors: 0x7ff,
+        workspace: Storage::Quota,
+        disk: Storage::Image,
+    };
     let reply = Reply::Prepared { execution: 5, applied };
-    let mut bytes = vec![1, 0, 1];
+    let mut bytes = vec![2, 0, 1];
     bytes.extend(5u128.to_le_bytes());
-    bytes.extend([3, 1, 0xff, 7]);
-    assert_eq!(reply.encode(1), Ok(bytes.clone()));
-    assert_eq!(Reply::decode(&bytes), Ok((1, reply)));
-    let failed = |step| Reply::Failed { execution: 5, step, errno: 28 }.encode(1);
-    assert_eq!(failed(Step::MakeDisk), failed(Step::MakeWorkspace));
+    bytes.extend([3, 1, 0xff, 7, 0, 0, 1, 2]);
+    assert_eq!(reply.encode(2), Ok(bytes.clone()));
+    assert_eq!(Reply::decode(&bytes), Ok((2, reply)));
 }
 
 #[test]

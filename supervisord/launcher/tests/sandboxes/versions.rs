@@ -1,24 +1,24 @@
 //! Daemons of the version before, and such as were taken over.
 
-use supervisor_launch::{Applied, Prepare, Reply, Request, Workspace};
+use supervisor_launch::{Applied, Reply, Request, Workspace};
 
 use crate::launcher::{Launcher, prepare};
 
 #[test]
-fn a_daemon_of_version_1_gets_sandboxes_and_answers_in_its_own_version() {
+fn a_daemon_of_version_2_gets_sandboxes_and_answers_in_its_own_version() {
     let launcher = Launcher::start();
-    let request = Prepare { owner: None, ..prepare(Workspace::Memory, 1 << 20, 33) };
+    let request = prepare(Workspace::Memory, 1 << 20, 33);
     let execution = request.execution;
-    let (bytes, fds) = launcher.exchange(&Request::Prepare(request).encode(1).unwrap());
+    let (bytes, fds) = launcher.exchange(&Request::Prepare(request).encode(2).unwrap());
     let (version, reply) = Reply::decode(&bytes).unwrap();
     let Reply::Prepared { applied: Applied { descriptors, .. }, .. } = reply else {
         panic!("{reply:?}")
     };
-    assert_eq!((version, descriptors.count_ones() as usize), (1, fds.len()));
-    let list = launcher.exchange(&Request::List.encode(1).unwrap()).0;
-    assert_eq!(Reply::decode(&list), Ok((1, Reply::List { executions: vec![execution] })));
-    let (bytes, _) = launcher.exchange(&Request::Destroy { execution }.encode(1).unwrap());
-    assert_eq!(Reply::decode(&bytes), Ok((1, Reply::Destroyed { execution })));
+    assert_eq!((version, descriptors.count_ones() as usize), (2, fds.len()));
+    let list = launcher.exchange(&Request::List.encode(2).unwrap()).0;
+    assert_eq!(Reply::decode(&list), Ok((2, Reply::List { executions: vec![execution] })));
+    let (bytes, _) = launcher.exchange(&Request::Destroy { execution }.encode(2).unwrap());
+    assert_eq!(Reply::decode(&bytes), Ok((2, Reply::Destroyed { execution })));
     assert!(launcher.kept().is_empty()); // the same connection may go on in another
 }
 
