@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::accounting;
+use crate::driver::kept;
+use crate::fault::{self, Point};
 use crate::launcher::Sandbox;
 use crate::live::Live;
 use crate::outcome::Facts;
@@ -67,17 +69,22 @@ pub struct Output {
 }
 
 /// Stays with a sandbox until all is known of it: its init has ended, or the payload's first process has
-/// and nobody is left who could write output. Ends it when there is a reason to.
+/// and nobody is left who could write output. Ends it when there is a reason to: by the deadline at the
+/// latest, and at once if an earlier daemon had one.
 pub async fn observe(
     inner: &Inner,
     live: &Live,
     sandbox: &Sandbox,
     report: Option<OwnedFd>,
-    deadline: Instant,
+    (ended_by, deadline): (Option<Outcome>, Instant),
     output: &Output,
 ) -> Observed {
     // Until init says what it applied: no launch was allowed to have less.
     let mut observed = Observed { landlock: inner.landlock_floor(), ..Observed::default() };
+    if ended_by.is_some() {
+        kill(inner, live, sandbox).await;
+    }
+    observed.facts.ended_by = ended_by;
     let limits = live.snapshot().limits;
     let reports = report.and_then(|pipe| Reports::new(pipe).ok());
     let seen = AtomicU64::new(0);
@@ -108,9 +115,13 @@ pub async fn observe(
                 }
                 outcome = &mut reason, if observed.facts.ended_by.is_none() => {
                     if observed.facts.ended.is_none() {
+                        if live.recorded.load(Ordering::Relaxed) && !inner.launcher.is_gone() {
+                            kept::keep_reason(&inner.places, live.id(), &outcome);
+                        }
                         observed.facts.ended_by = Some(outcome);
                     }
                     kill(inner, live, sandbox).await;
+                    fault::reach(Point::SandboxKilled);
                 }
             }
         }

@@ -9,6 +9,7 @@
 //! on disk, the record is on disk, and only then the end is told.
 
 mod ending;
+pub mod kept;
 mod running;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::budget::Account;
 use crate::clock;
 use crate::driver::ending::{End, conclude, destroy, remove};
 use crate::driver::running::{attend, run, with_way};
+use crate::fault::{self, Point};
 use crate::journal;
 use crate::launcher::Sandbox;
 use crate::live::Live;
@@ -147,6 +149,7 @@ async fn drive_untold(
         ended = &mut life => ended,
         noted = &mut note => match noted {
             Ok(()) => {
+                fault::reach(Point::UntoldRecorded);
                 live.recorded.store(true, Ordering::Relaxed);
                 if let Some(recorded) = recorded.take() {
                     drop(recorded.send(Ok(()))); // whoever submitted may be gone
@@ -181,18 +184,22 @@ async fn launch(
     let submitted = Instant::now();
     let turn = wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
     inner.metrics.turn(submitted.elapsed());
+    fault::reach(Point::TurnTaken);
     let begun = Instant::now();
     live.change(|execution| execution.state = State::Launching);
     let (owner, disk) = (live.execution.borrow().owner_uid, inner.host.disk());
     let request = plan.prepare(live.id().bits(), owner, inner.landlock_floor(), disk);
     let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;
+    fault::reach(Point::SandboxMade);
     Ok((sandbox, turn, begun))
 }
 
 /// Has a submission in the audit log and then in the store.
 async fn record_first(inner: &Inner, first: &Execution) -> Result<(), Unrecorded> {
     inner.audit.write(audit::accepted(first)).await.map_err(Unrecorded::Audit)?;
+    fault::reach(Point::SubmissionAudited);
     let inserted = inner.store.insert(first).await;
+    fault::reach(Point::SubmissionRecorded);
     if let Err(error) = &inserted {
         note_unrecorded(inner, first, error);
     }
@@ -212,20 +219,30 @@ fn refuse(recorded: Option<Recorded>, error: Unrecorded) {
     }
 }
 
-/// Goes on with an execution whose sandbox outlived the daemon that started it. `ran` is how long it has
-/// run by now, or why it can't go on. `way` is its way out, if it has one.
+/// What there was of an execution before this daemon.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// How long it has run.
+    pub ran: Duration,
+    /// Why it was to be ended, if it was.
+    pub reason: Option<Outcome>,
+}
+
+/// Goes on with an execution whose sandbox outlived the daemon that started it. `before` is what there was
+/// of it, or why it can't go on. `way` is its way out, if it has one.
 pub async fn adopt(
     inner: Arc<Inner>,
     live: Arc<Live>,
     mut sandbox: Sandbox,
-    ran: Result<Duration, &str>,
+    before: Result<Before, &str>,
     globs: GlobSelection,
     way: Option<Way>,
 ) {
     let first = live.snapshot();
     let turn = inner.admission.already_running(first.owner_uid, plan::need(&first.limits));
-    let end = match ran {
-        Ok(ran) => {
+    fault::reach(Point::ExecutionAdopted);
+    let end = match before {
+        Ok(before) => {
             thaw(&sandbox);
             journal::adopted(&live.snapshot());
             live.change(|execution| {
@@ -233,7 +250,7 @@ pub async fn adopt(
                 execution.started_at.get_or_insert_with(clock::now);
             });
             let way = way.as_ref().map(|way| way.serve(way.doors(&mut sandbox)));
-            with_way(way, attend(&inner, &live, sandbox, ran, &globs, async {})).await
+            with_way(way, attend(&inner, &live, sandbox, before, &globs, async {})).await
         }
         Err(reason) => {
             destroy(&inner, &live).await;
@@ -258,8 +275,21 @@ fn forget_way(inner: &Inner, live: &Live) {
     }
 }
 
+/// Records the end that an earlier daemon came to and did not record; its sandbox is removed if it is still
+/// there.
+pub async fn resume_end(inner: Arc<Inner>, live: Arc<Live>, end: End, lives: bool) {
+    fault::reach(Point::EndResumed);
+    if lives {
+        destroy(&inner, &live).await;
+    }
+    conclude(&inner, &live, end, &mut None).await;
+    forget_way(&inner, &live);
+    inner.live.remove(live.id());
+}
+
 /// Ends an execution of which nothing is left but its record.
 pub async fn write_off(inner: Arc<Inner>, live: Arc<Live>, reason: &str) {
+    fault::reach(Point::ExecutionWrittenOff);
     let outcome = Outcome::Lost { reason: reason.to_owned() };
     conclude(&inner, &live, End::without_sandbox(outcome), &mut None).await;
     forget_way(&inner, &live);

@@ -20,6 +20,7 @@ pub mod credentials;
 pub mod dbus;
 pub mod driver;
 pub mod events;
+pub mod fault;
 pub mod host;
 pub mod http;
 pub mod journal;

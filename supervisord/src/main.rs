@@ -19,6 +19,11 @@ fn main() -> ExitCode {
             println!("supervisord {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
         }
+        #[cfg(debug_assertions)]
+        ["--fault-points"] => {
+            supervisord::fault::NAMES.iter().for_each(|name| println!("{name}"));
+            return ExitCode::SUCCESS;
+        }
         ["--config", path] => service::run(Path::new(path)),
         ["--standalone", options @ ..] => return standalone(options),
         ["--standalone-daemon", arguments @ ..] => service::run_standalone(arguments),

@@ -36,8 +36,30 @@ const WAY: &str = "way";
 /// Bytes of that file at the most: a key of 138 bytes and eight ports, as JSON.
 const MAX_WAY_FILE: u64 = 4096;
 
+/// Bytes of a note of an end at the most: 10,000 artifacts with long paths.
+const MAX_NOTE: u64 = 64 << 20;
+
 /// How deep a removal goes: an execution's directory, and the one in it.
 const REMOVE_DEPTH: u32 = 2;
+
+/// What is kept of an execution's end until it is recorded.
+#[derive(Debug, Clone, Copy)]
+pub enum Note {
+    /// Why it is ended.
+    Reason,
+    /// All there is to record.
+    End,
+}
+
+impl Note {
+    /// Its file, and the file's name while it is being written.
+    const fn names(self) -> [&'static str; 2] {
+        match self {
+            Self::Reason => ["reason", "reason.new"],
+            Self::End => ["end", "end.new"],
+        }
+    }
+}
 
 /// The directories of all executions.
 pub struct Places {
@@ -98,6 +120,50 @@ impl Places {
         match gone {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
+        }
+    }
+
+    /// Keeps a note of an execution's end, in place of one that was kept before.
+    pub fn keep_note(&self, id: ExecutionId, note: Note, text: &[u8]) -> io::Result<()> {
+        let [name, new] = note.names();
+        let place = self.make(id, &[])?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+        let file = openat(&place, new, flags, Mode::from_bits_truncate(0o600))?;
+        File::from(file).write_all(text)?;
+        Ok(renameat(&place, new, &place, name)?)
+    }
+
+    /// A note that was kept.
+    pub fn note(&self, id: ExecutionId, note: Note) -> io::Result<Option<Vec<u8>>> {
+        match self.open_place(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            place => read(place?.as_fd(), note.names()[0], MAX_NOTE),
+        }
+    }
+
+    /// Forgets all notes, and the directory too if it was made for nothing else. What is not there is no
+    /// error.
+    pub fn forget_notes(&self, id: ExecutionId) -> io::Result<()> {
+        let place = match self.open_place(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            place => place?,
+        };
+        let mut found = false;
+        for name in [Note::Reason, Note::End].iter().flat_map(|note| note.names()) {
+            match unlinkat(&place, name, UnlinkatFlags::NoRemoveDir) {
+                Err(Errno::ENOENT) => {}
+                other => {
+                    other?;
+                    found = true;
+                }
+            }
+        }
+        if !found {
+            return Ok(());
+        }
+        match unlinkat(&self.root, id.to_string().as_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOTEMPTY | Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 

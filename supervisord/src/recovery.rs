@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::AsFd;
-use supervisor_api::{ApiError, Execution, ExecutionId, Subject};
+use supervisor_api::{ApiError, Execution, ExecutionId, State, Subject};
 use supervisor_launch::Descriptor;
 use supervisor_launch::seccomp::Profile;
 use tokio::sync::watch;
@@ -20,7 +20,8 @@ use tokio::sync::watch;
 use crate::audit;
 use crate::capture::Capture;
 use crate::clock;
-use crate::driver;
+use crate::driver::{self, Before, kept};
+use crate::fault::{self, Point};
 use crate::launcher::{Sandbox, pid_of};
 use crate::live::Live;
 use crate::session;
@@ -35,6 +36,7 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 /// Adopts what lives, records what is lost, ends what nobody knows, removes files without a record.
 pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     session::recover(inner).await?; // before executions, which hold theirs
+    fault::reach(Point::SessionsRecovered);
     let unfinished = inner.store.unfinished().await?;
     let living: HashSet<u128> = inner.launcher.list().await?.into_iter().collect();
     let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();
@@ -43,6 +45,7 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
         let execution = Some(ExecutionId::from_bits(*stranger));
         let subject = Subject { execution, ..Subject::default() };
         inner.audit.note(audit::recovery(subject, "destroyed", Some("nothing is known of it")));
+        fault::reach(Point::StrangersDestroyed);
     }
     let live = unfinished.iter().map(|execution| execution.id).collect();
     inner.approvals.restore(&live).await;
@@ -69,10 +72,15 @@ pub async fn retire(inner: &Inner) -> Result<(), Failure> {
 /// earlier daemon was stopped while it retired them.
 async fn sweep(inner: &Arc<Inner>) -> Result<(), Failure> {
     for id in inner.places.all()? {
-        if inner.store.get(id).await?.is_none() {
-            inner.places.remove(id)?;
+        match inner.store.get(id).await? {
+            None => inner.places.remove(id)?,
+            Some(execution) if execution.state == State::Finished => {
+                kept::forget(&inner.places, id)
+            }
+            Some(_) => {}
         }
     }
+    fault::reach(Point::FilesSwept);
     retire(inner).await
 }
 
@@ -87,7 +95,13 @@ async fn take_over(
     let subject = audit::subject(&execution);
     let live = resurrect(inner, execution)?;
     inner.live.insert(id, live.clone());
-    if !living.contains(&id.bits()) {
+    let lives = living.contains(&id.bits());
+    if let Some(end) = kept::end(&inner.places, id) {
+        inner.audit.note(audit::recovery(subject, "resumed", Some("its end was not recorded")));
+        tokio::spawn(driver::resume_end(inner.clone(), live, end, lives));
+        return Ok(());
+    }
+    if !lives {
         let reason = "the daemon was stopped before its end was recorded, and its sandbox is gone";
         inner.audit.note(audit::recovery(subject, "written_off", Some(reason)));
         tokio::spawn(driver::write_off(inner.clone(), live, reason));
@@ -95,15 +109,16 @@ async fn take_over(
     }
     let sandbox = inner.launcher.adopt(id.bits()).await?;
     let globs = GlobSelection::new(&globs).map_err(|problem| problem.message)?;
-    let ran = if !has_started(&sandbox) {
+    let before = if !has_started(&sandbox) {
         Err("the daemon was killed before the payload started")
     } else if inner.places.owes_input(id)? {
         // What it makes of a part could not be told from what it would make of the whole.
         Err("the daemon was killed before the payload had all of its standard input")
     } else {
-        Ok(ran(&sandbox, started_at.as_deref()))
+        let ran = ran(&sandbox, started_at.as_deref());
+        Ok(Before { ran, reason: kept::reason(&inner.places, id) })
     };
-    let way = match &ran {
+    let way = match &before {
         Ok(_) => {
             let way = Way::take_over(inner, &live.snapshot());
             let changed = way_changed(inner, &live.snapshot(), &way);
@@ -115,7 +130,7 @@ async fn take_over(
             None
         }
     };
-    tokio::spawn(driver::adopt(inner.clone(), live, sandbox, ran, globs, way));
+    tokio::spawn(driver::adopt(inner.clone(), live, sandbox, before, globs, way));
     Ok(())
 }
 

@@ -86,6 +86,8 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     supervisor_sys::close_on_exec_from(3)?;
     let mut sockets = systemd::sockets()?;
     journal::begin("info")?;
+    #[cfg(debug_assertions)]
+    crate::fault::arm()?;
     confine::harden()?;
     let (settings, config, credentials) = Settings::read(path)?;
     let launcher = reach(&config.launcher)?;

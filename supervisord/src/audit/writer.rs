@@ -23,6 +23,7 @@ use super::key::SigningKey;
 use super::room::Room;
 use super::tail::{HEAD, Left};
 use super::{Reply, Settings, show};
+use crate::fault::{self, Point};
 
 /// Records after which a checkpoint follows.
 const CHECKPOINT_RECORDS: u64 = 1024;
@@ -283,7 +284,9 @@ impl Writer {
             bytes.extend_from_slice(&sealed.line);
             count += 1;
         }
+        fault::reach(Point::AuditSealed);
         self.put(&bytes)?;
+        fault::reach(Point::AuditWritten);
         self.chain = chain;
         self.since += count;
         if self.due.is_none() {
@@ -316,6 +319,7 @@ impl Writer {
             self.suspend(&error);
             return Err(Unaudited::Failing);
         }
+        fault::reach(Point::AuditSynced);
         self.unsynced = false;
         Ok(())
     }
@@ -340,6 +344,7 @@ impl Writer {
         let time = show(Timestamp::now());
         let sealed = chain.seal_checkpoint(&time, &event, self.key.pair())?;
         self.put(&sealed.line)?;
+        fault::reach(Point::CheckpointWritten);
         self.chain = chain;
         (self.since, self.due) = (0, None);
         if self.settings.journal {
@@ -356,6 +361,7 @@ impl Writer {
                 self.head = Some(opened.map_err(io::Error::other)?);
             }
         }
+        fault::reach(Point::HeadWritten);
         self.set_aside();
         Ok(())
     }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::capture::Progress;
 use crate::capture::files::{Files, Part, is_full};
 use crate::capture::order::{self, Both};
+use crate::fault::{self, Point};
 
 /// Runs that are recorded before it matters how short they are.
 const FREE_RUNS: u64 = 1024;
@@ -88,6 +89,7 @@ impl Recorder {
     fn keep(&mut self, stream: Stream, pipe: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
         let part = Part::Bytes(stream);
         let file = self.files.make(part)?;
+        fault::reach(Point::OutputMade);
         let before = self.progress.borrow().kept.get(stream);
         let mut offset =
             i64::try_from(before).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
@@ -96,6 +98,7 @@ impl Recorder {
         if moved == 0 {
             return Ok(0);
         }
+        fault::reach(Point::OutputKept);
         match self.record(stream, moved as u64) {
             Ok(()) => Ok(moved),
             Err(error) if is_full(&error) => {
@@ -119,6 +122,7 @@ impl Recorder {
         self.null = Some(null);
         let moved = moved.map_err(io::Error::from)?;
         if moved > 0 {
+            fault::reach(Point::OutputCut);
             self.count_cut(stream, moved as u64)?;
         }
         Ok(moved)
@@ -135,6 +139,7 @@ impl Recorder {
         } else if now.order.open() != stream {
             let length = now.order.open_length(now.kept);
             order::write_run(&self.files, &now.order, length, now.cut)?;
+            fault::reach(Point::OrderWritten);
             now.order = now.order.close(length);
         }
         *now.kept.get_mut(stream) += bytes;

@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::audit::{self, Unaudited};
 use crate::clock;
-use crate::driver::{Recorded, Unrecorded};
+use crate::driver::{Recorded, Unrecorded, kept};
+use crate::fault::{self, Point};
 use crate::journal;
 use crate::launcher::{LaunchError, Launcher, Sandbox};
 use crate::live::Live;
@@ -31,7 +32,8 @@ const DESTROY_AGAIN: Duration = Duration::from_secs(5);
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
 /// What there is to record at the end.
-pub(super) struct End {
+#[derive(Debug)]
+pub struct End {
     pub(super) outcome: Outcome,
     pub(super) usage: Usage,
     pub(super) artifacts: ArtifactList,
@@ -93,6 +95,7 @@ pub(super) async fn remove(inner: &Inner, live: &Live, sandbox: Option<&Sandbox>
         // The launcher serves one request after the other, so it is not kept waiting for this.
         wait_for_death(inner, live, sandbox).await;
         destroy(inner, live).await;
+        fault::reach(Point::SandboxRemoved);
     }
 }
 
@@ -104,6 +107,9 @@ pub(super) async fn conclude(
     end: End,
     first: &mut Option<Recorded>,
 ) {
+    if first.is_none() {
+        kept::keep_end(&inner.places, live.id(), &end); // somebody knows of it
+    }
     let removed = remove(inner, live, end.sandbox.as_ref());
     live.measure(None);
     live.capture.finish();
@@ -118,10 +124,14 @@ pub(super) async fn conclude(
     let record = record(inner, live, &mut finished, &end.artifacts, first);
     let (recorded, (), ()) = tokio::join!(record, audited, removed);
     if recorded {
+        fault::reach(Point::EndRecorded);
+        kept::forget(&inner.places, live.id());
+        fault::reach(Point::EndForgotten);
         inner.metrics.finished(&finished);
         journal::finished(&finished);
         inner.approvals.end(live.id()).await;
         live.change(|execution| *execution = finished);
+        fault::reach(Point::EndTold);
         inner.note_finished();
         if let Some(first) = first.take() {
             drop(first.send(Ok(()))); // whoever submitted may be gone
@@ -148,6 +158,7 @@ fn audit_end(inner: &Arc<Inner>, finished: &Execution) -> impl Future<Output = (
             }
             sleep(RECORD_AGAIN).await;
         }
+        fault::reach(Point::EndAudited);
     }
 }
 
@@ -167,6 +178,7 @@ async fn record(
         if let Err(error) = synced {
             tracing::error!(%error, execution_id = %live.id(), "output may not be on disk");
         }
+        fault::reach(Point::OutputSynced);
     }
     if let Some(recorded) = first.take() {
         finished.finished_at = Some(clock::now());

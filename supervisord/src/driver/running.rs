@@ -14,7 +14,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::attend::{Observed, Output, observe};
 use crate::clock;
 use crate::controls::{self, Held};
+use crate::driver::Before;
 use crate::driver::ending::{End, destroy, wait_for_death};
+use crate::driver::kept;
+use crate::fault::{self, Point};
 use crate::launcher::Sandbox;
 use crate::live::Live;
 use crate::outcome;
@@ -41,9 +44,14 @@ pub(super) async fn run(
     begun: Instant,
 ) -> End {
     if let Err(outcome) = write_files(&sandbox, plan).await {
+        let end = End::without_sandbox(outcome);
+        if live.recorded.load(Ordering::Relaxed) {
+            kept::keep_end(&inner.places, live.id(), &end);
+        }
         destroy(inner, live).await;
-        return End::without_sandbox(outcome);
+        return end;
     }
+    fault::reach(Point::FilesWritten);
     live.change(|execution| {
         execution.state = State::Running;
         execution.started_at = Some(clock::now());
@@ -55,15 +63,24 @@ pub(super) async fn run(
         if let (Some(stdin), Some(start)) = (stdin, start) {
             let given = async {
                 feed(stdin, &plan.stdin).await?;
-                if plan.stdin.is_empty() { Ok(()) } else { inner.places.input_is_given(live.id()) }
+                if plan.stdin.is_empty() {
+                    return Ok(());
+                }
+                fault::reach(Point::InputGiven);
+                inner.places.input_is_given(live.id())
             };
-            let (started, given) = tokio::join!(feed(start, &plan.start), given);
+            let start = async {
+                let started = feed(start, &plan.start).await;
+                fault::reach(Point::PayloadStarted);
+                started
+            };
+            let (started, given) = tokio::join!(start, given);
             for error in [started.err(), given.err()].into_iter().flatten() {
                 tracing::warn!(%error, execution_id = %live.id(), "can't write to a payload");
             }
         }
     };
-    with_way(way, attend(inner, live, sandbox, Duration::ZERO, &plan.globs, give)).await
+    with_way(way, attend(inner, live, sandbox, Before::default(), &plan.globs, give)).await
 }
 
 /// Serves a sandbox's way out for as long as its execution is attended.
@@ -109,13 +126,14 @@ pub(super) async fn attend(
     inner: &Inner,
     live: &Live,
     mut sandbox: Sandbox,
-    ran: Duration,
+    before: Before,
     globs: &GlobSelection,
     give: impl Future<Output = ()>,
 ) -> End {
     let started = Instant::now();
     live.measure(Some(Meter::new(&sandbox)));
     let limits = live.snapshot().limits;
+    let Before { ran, reason } = before;
     let left = Duration::from_millis(limits.wall_time).saturating_sub(ran);
     let streams = (sandbox.take(Descriptor::Stdout), sandbox.take(Descriptor::Stderr));
     let output = Output::default();
@@ -130,7 +148,7 @@ pub(super) async fn attend(
         }
     };
     let report = sandbox.take(Descriptor::Report);
-    let life = observe(inner, live, &sandbox, report, started + left, &output);
+    let life = observe(inner, live, &sandbox, report, (reason, started + left), &output);
     let together = async { tokio::join!(life, give).0 };
     let note = async {
         sleep(NOTE_START).await;
@@ -140,6 +158,7 @@ pub(super) async fn attend(
         if let Err(error) = inner.store.enqueue_update(&live.snapshot()).await {
             tracing::error!(%error, execution_id = %live.id(), "can't record a start");
         }
+        fault::reach(Point::StartRecorded);
     };
     let observed = {
         tokio::pin!(together, pump, note);
@@ -152,10 +171,12 @@ pub(super) async fn attend(
                 () = &mut note, if !noted => noted = true,
             }
         };
+        fault::reach(Point::EndSeen);
         live.capture.drain_rest(); // nobody is left who could write
         if output_is_open && timeout(LAST_OUTPUT, pump).await.is_err() {
             tracing::error!(execution_id = %live.id(), "output did not reach its end");
         }
+        fault::reach(Point::OutputDrained);
         observed
     };
     let wall = ran + started.elapsed();
@@ -223,6 +244,7 @@ async fn collect(
     let limits = CollectLimits { bytes: limits.artifact_bytes, count: limits.artifact_count };
     let collected = spawn_blocking(move || {
         let store = places.make_artifacts(id)?;
+        fault::reach(Point::ArtifactsBegun);
         workspace::collect(workspace.as_fd(), &globs, store.as_fd(), limits)
     });
     match collected.await.map_err(std::io::Error::other).flatten() {

@@ -17,6 +17,7 @@ use super::record::{MAX_TIME_TO_LIVE, Record, TIME_TO_LIVE};
 use super::set::{Kept, Use};
 use crate::budget::Account;
 use crate::clock;
+use crate::fault::{self, Point};
 use crate::outcome;
 use crate::plan;
 use crate::supervisor::{Caller, Inner, Role, Supervisor, from_store, internal, policy, reference};
@@ -61,10 +62,12 @@ impl Supervisor {
         inner.sessions.add(session.clone())?;
         let made = inner.launcher.make_workspace(kept(&record)).await;
         let made = made.map_err(|error| outcome::workspace_refused(&error));
+        fault::reach(Point::WorkspaceMade);
         let recorded = match made {
             Ok(()) => inner.store.put_session(&record).await.map_err(|error| from_store(&error)),
             Err(error) => Err(error),
         };
+        fault::reach(Point::SessionRecorded);
         if let Err(error) = recorded {
             inner.sessions.remove(record.id);
             // A workspace that stays here is one without a record: the next start removes it.
@@ -125,6 +128,7 @@ impl Supervisor {
         });
         let recorded = self.inner().store.put_session(&record).await;
         recorded.map_err(|error| from_store(&error))?;
+        fault::reach(Point::SessionExtended);
         self.inner().sessions.changed.notify_one();
         drop(guard);
         self.describe(&session, false).await
@@ -152,11 +156,14 @@ impl Supervisor {
             }
         }
         session.unused().await;
+        fault::reach(Point::SessionUnused);
         if let Err(error) = inner.launcher.remove_workspace(id.bits()).await {
             session.reopen();
             return Err(internal(error));
         }
+        fault::reach(Point::WorkspaceRemoved);
         let removed = inner.store.remove_session(id).await;
+        fault::reach(Point::SessionForgotten);
         if let Err(error) = &removed {
             // Its workspace is gone, so there is no way back.
             tracing::error!(%error, session = %id, "a session's record is not gone");

@@ -9,6 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use supervisor_api::{ExecutionId, SessionId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::fault::{self, Point};
 use crate::store::StoreError;
 use crate::store::database::database;
 use crate::store::directory::{Directory, Marker};
@@ -192,11 +193,14 @@ impl Writer {
             .prepare_cached(COUNT)
             .and_then(|mut count| count.query_row([], |row| row.get(0)))
             .map_err(failed)?;
+        fault::reach(Point::StoreApplied);
         transaction.commit().map_err(failed)?;
+        fault::reach(Point::StoreCommitted);
         if let Err(error) = self.marker.count(commits) {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "the count of commits beside the state database is behind");
         }
+        fault::reach(Point::StoreCounted);
         Ok(outcomes)
     }
 

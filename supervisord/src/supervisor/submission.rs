@@ -17,6 +17,7 @@ use crate::audit::{self};
 use crate::capture::Capture;
 use crate::clock;
 use crate::driver::{self, Told, Unrecorded};
+use crate::fault::{self, Point};
 use crate::journal;
 use crate::live::Live;
 use crate::plan::{self, Plan};
@@ -125,9 +126,11 @@ impl Supervisor {
         let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
         if !globs.is_empty() || !plan.stdin.is_empty() {
             inner.places.make(id, &globs).map_err(storage)?;
+            fault::reach(Point::PlaceMade);
         }
         if !plan.stdin.is_empty() {
             inner.places.owe_input(id).map_err(storage)?;
+            fault::reach(Point::InputOwed);
         }
         if let Some(way) = &plan.way {
             inner
@@ -150,6 +153,7 @@ impl Supervisor {
             meter: Mutex::default(),
         });
         inner.live.insert(id, live.clone());
+        fault::reach(Point::SubmissionAccepted);
         if live.session.as_ref().is_some_and(|held| held.session().is_closing()) {
             live.cancelled.send_replace(true); // whoever closes it has not seen this one
         }

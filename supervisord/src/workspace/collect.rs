@@ -14,6 +14,8 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use supervisor_api::{Artifact, ArtifactList, RefusedArtifact};
 
+use crate::fault::{self, Point};
+
 use super::artifact::{BUFFER_BYTES, keep, sync_names};
 use super::beneath;
 use super::glob::GlobSelection;
@@ -62,7 +64,7 @@ pub fn collect(
     let mut collection = Collection::new(store, limits);
     if !globs.is_empty() {
         match collection.take_all(root, globs).and_then(|()| sync_names(store)) {
-            Ok(()) => {}
+            Ok(()) => fault::reach(Point::ArtifactsKept),
             Err(Obstacle::Refused(refusal)) => collection.refuse(b".", refusal),
             Err(Obstacle::Failed(error)) => return Err(error),
         }
@@ -141,6 +143,7 @@ impl<'s> Collection<'s> {
         let size = self.check(&stat, owner)?;
         let index = self.list.artifacts.len();
         let kept = keep(self.store, index, &mut File::from(opened), size, &mut self.buffer)?;
+        fault::reach(Point::ArtifactKept);
         self.bytes_left = self.bytes_left.saturating_sub(size);
         Ok(Artifact {
             path: path.as_str().to_owned(),

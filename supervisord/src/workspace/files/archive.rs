@@ -15,6 +15,7 @@ use tar::{Archive, Entry, EntryType, PaxExtensions};
 
 use super::error::{FileError, failed};
 use super::replace::Replacement;
+use crate::fault::{self, Point};
 use crate::workspace::path::WorkspacePath;
 
 /// Bytes of a long name or of one set of extended fields. A path of ours has 4 KiB at the most.
@@ -71,7 +72,9 @@ pub fn unpack(
             EntryType::XGlobalHeader => {} // a comment, as git writes it; nothing in it is for one entry
             _ => unpack_entry(root, entry, std::mem::take(&mut fields), &mut left, &mut report)?,
         }
+        fault::reach(Point::EntryUnpacked);
     }
+    fault::reach(Point::ArchiveUnpacked);
     Ok(report)
 }
 

@@ -11,6 +11,7 @@ use supervisor_api::InputFile;
 use supervisor_sys::random_bits;
 
 use super::error::{FileError, failed};
+use crate::fault::{self, Point};
 use crate::workspace::beneath;
 use crate::workspace::path::WorkspacePath;
 
@@ -64,12 +65,15 @@ impl Replacement {
         let path = path.clone();
         let replacement = Self { root, directory, file, temporary, path, finished: false };
         fchmod(&replacement.file, mode).map_err(|errno| failed(errno.into()))?; // whatever the umask is
+        fault::reach(Point::UploadBegun);
         Ok(replacement)
     }
 
     /// Appends bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
-        self.file.write_all(bytes).map_err(failed("write", &self.path))
+        self.file.write_all(bytes).map_err(failed("write", &self.path))?;
+        fault::reach(Point::UploadWritten);
+        Ok(())
     }
 
     /// Puts the file in its place, in one step. A directory is not replaced.
@@ -82,6 +86,7 @@ impl Replacement {
         }
         renameat(place, self.temporary.as_str(), place, name)
             .map_err(failed("write", &self.path))?;
+        fault::reach(Point::UploadFinished);
         self.finished = true;
         Ok(())
     }
