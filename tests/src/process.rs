@@ -27,6 +27,17 @@ impl Process {
     /// Starts a program as this uid and gid, its words going to a log. It is executed through a
     /// descriptor, because the account need not be able to reach the directory it is in.
     pub fn start(name: &str, id: u32, arguments: &[String], log: PathBuf) -> io::Result<Self> {
+        Self::start_with(name, id, arguments, log, &[])
+    }
+
+    /// The same with more variables in its environment.
+    pub fn start_with(
+        name: &str,
+        id: u32,
+        arguments: &[String],
+        log: PathBuf,
+        variables: &[(&str, &str)],
+    ) -> io::Result<Self> {
         let file = File::open(crate::program(name))?;
         let words = File::options().create(true).append(true).open(&log)?;
         let child = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()))
@@ -34,6 +45,7 @@ impl Process {
             .args(arguments)
             .env("SUPERVISORD_LOG", "info")
             .env("SUPERVISOR_CANARY", "never to be seen by a payload")
+            .envs(variables.iter().copied())
             .current_dir("/")
             .uid(id)
             .gid(id)
@@ -64,6 +76,13 @@ impl Process {
     pub fn kill(&mut self) {
         let status = self.signal_and_wait(Signal::SIGKILL);
         assert_eq!(status.signal(), Some(9), "it had ended before; it said:\n{}", self.words());
+    }
+
+    /// Waits until it was killed by something else.
+    #[track_caller]
+    pub fn wait_for_kill(&mut self, why: &str) {
+        let status = until(why, || self.child.try_wait().unwrap());
+        assert_eq!(status.signal(), Some(9), "{why}: {status}; it said:\n{}", self.words());
     }
 
     /// Ends it in whatever state it is.

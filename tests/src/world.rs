@@ -44,7 +44,7 @@ impl World {
         let directory = tempfile::Builder::new().prefix("supervisor-test-").tempdir().unwrap();
         lay_out(directory.path(), &settings);
         let launcher = start_launcher(directory.path());
-        let daemon = start_daemon(directory.path());
+        let daemon = start_daemon(directory.path(), &[]);
         let launchers = vec![launcher.pid()];
         let mut world = Self { directory, settings, launcher, daemon, launchers, baseline: None };
         world.wait_for_daemon();
@@ -91,9 +91,32 @@ impl World {
     #[track_caller]
     pub fn start_daemon(&mut self) {
         assert!(!self.daemon.runs());
-        self.daemon = start_daemon(self.path());
+        self.daemon = start_daemon(self.path(), &[]);
         self.wait_for_daemon();
         self.renew();
+    }
+
+    /// Starts the daemon again, to die at a point of its own work (`POINT:N`), which debug builds know. Returns
+    /// when it answers or has died already, and says whether it answers.
+    #[track_caller]
+    pub fn start_doomed_daemon(&mut self, fault: &str) -> bool {
+        assert!(!self.daemon.runs());
+        self.daemon = start_daemon(self.path(), &[("SUPERVISORD_FAULT", fault)]);
+        let (client, socket) = (self.root(), self.socket());
+        let mut answers = false;
+        until_true("the daemon answers or dies", || {
+            answers = is_open_to_all(&socket) && client.call("GET", "/v1/doctor", None).is_ok();
+            answers || !self.daemon.runs()
+        });
+        answers
+    }
+
+    /// Fails unless nothing of any execution is on the host.
+    #[track_caller]
+    pub fn expect_nothing_left(&self) {
+        if let Some(baseline) = &self.baseline {
+            baseline.assert_back(self.daemon.pid(), self.launcher.pid(), &self.launchers);
+        }
     }
 
     /// Starts the launcher again. The daemon must have ended.
@@ -245,10 +268,11 @@ fn start_launcher(directory: &Path) -> Process {
     launcher
 }
 
-fn start_daemon(directory: &Path) -> Process {
+fn start_daemon(directory: &Path, variables: &[(&str, &str)]) -> Process {
     let configuration = directory.join("config.toml").display().to_string();
     let arguments = ["--config".to_owned(), configuration];
-    Process::start("supervisord", DAEMON, &arguments, directory.join("daemon.log")).unwrap()
+    let log = directory.join("daemon.log");
+    Process::start_with("supervisord", DAEMON, &arguments, log, variables).unwrap()
 }
 
 /// Whether somebody listens on a socket: proc_pid_net_unix(5), the flag is `__SO_ACCEPTCON`. A file

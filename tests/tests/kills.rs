@@ -1,0 +1,248 @@
+//! FT-01, at every step: the daemon dies at each of the points that its own work names, and at moments that
+//! chance picks, and whatever a caller was told before is so after.
+//!
+//! The points are in debug builds only (`supervisord --fault-points`). `SUPERVISOR_KILLS=N` makes N runs of
+//! chance instead of a few, and has each point reached up to four times before the daemon dies.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic, and so does what it stands on"
+)]
+
+#[path = "kills/story.rs"]
+mod story;
+#[path = "kills/truth.rs"]
+mod truth;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use supervisor_api::{Outcome, State, SubmitRequest};
+use supervisor_tests::{AGENT, Client, Settings, Told, World, bash, program};
+
+use crate::story::{Kind, Story};
+use crate::truth::names_in;
+
+/// Worlds that go through the points at the same time: most of it is waiting for the disk.
+const WORLDS: usize = 3;
+
+/// Runs of chance where nobody says how many.
+const FEW: u32 = 4;
+
+/// How long a daemon may take to be back, on the median of all restarts.
+const BACK: Duration = Duration::from_secs(2);
+
+/// Points of a start that has something to take over: they have tests of their own.
+const OF_RECOVERY: [&str; 6] = [
+    "SessionsRecovered",
+    "StrangersDestroyed",
+    "ExecutionAdopted",
+    "ExecutionWrittenOff",
+    "EndResumed",
+    "FilesSwept",
+];
+
+fn points() -> Vec<String> {
+    let mut command = Command::new(program("supervisord"));
+    command.arg("--fault-points");
+    let told = Told::of(command);
+    assert_eq!(
+        told.code,
+        Some(0),
+        "this supervisord knows no points to die at; it has to be a debug build: {}",
+        told.stderr
+    );
+    told.stdout.lines().map(str::to_owned).collect()
+}
+
+/// How many runs somebody asked for.
+fn asked() -> Option<u32> {
+    let asked = std::env::var("SUPERVISOR_KILLS").ok()?;
+    Some(asked.parse().expect("SUPERVISOR_KILLS is a number"))
+}
+
+/// A supervisor that dies and comes back, again and again.
+struct Stage {
+    world: World,
+    /// What is in the directory of workspaces when there is no session.
+    workspaces: BTreeSet<String>,
+}
+
+impl Stage {
+    fn open() -> Self {
+        let world = World::open();
+        let workspaces = names_in(&world.path().join("workspaces"));
+        Self { world, workspaces }
+    }
+
+    /// Dies at a point while a story is told, and comes back.
+    fn die_at(&mut self, point: &str, count: u32) -> Duration {
+        self.world.daemon().end();
+        let story = if self.world.start_doomed_daemon(&format!("{point}:{count}")) {
+            Story::tell(&self.world.agent(AGENT))
+        } else {
+            Story::default()
+        };
+        self.world.daemon().wait_for_kill(&format!("it dies at {point}:{count}"));
+        let back = self.come_back(vec![(self.world.agent(AGENT), story)]);
+        eprintln!("{point}:{count}: back after {back:?}");
+        back
+    }
+
+    /// A new daemon takes over, and what was told is so. How long it took until it answered.
+    fn come_back(&mut self, stories: Vec<(Client, Story)>) -> Duration {
+        let begin = Instant::now();
+        self.world.start_daemon();
+        let back = begin.elapsed();
+        truth::expect(&self.world, stories, &self.workspaces);
+        back
+    }
+}
+
+/// FT-01. At every point of its work.
+#[test]
+fn whatever_was_told_is_so_after_a_death_at_any_step() {
+    let most = if asked().is_some() { 4 } else { 1 };
+    let deaths: Vec<(String, u32)> = points()
+        .into_iter()
+        .filter(|point| !OF_RECOVERY.contains(&point.as_str()))
+        .flat_map(|point| {
+            let first = 1 + at_the_start(&point);
+            let last = first.max(reached(&point).min(most));
+            (first..=last).map(move |count| (point.clone(), count))
+        })
+        .collect();
+    let mut all: Vec<Duration> = thread::scope(|scope| {
+        let shares = (0..WORLDS).map(|first| deaths.iter().skip(first).step_by(WORLDS));
+        let worlds: Vec<_> = shares
+            .map(|share| {
+                scope.spawn(move || {
+                    let mut stage = Stage::open();
+                    share.map(|(point, count)| stage.die_at(point, *count)).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        worlds.into_iter().flat_map(|world| world.join().expect("it holds")).collect()
+    });
+    all.sort();
+    let median = all[all.len() / 2];
+    assert!(median < BACK, "a daemon was back after {median:?} on the median: {all:?}");
+}
+
+/// How often a daemon reaches a point while it starts, before there is anything to tell.
+fn at_the_start(point: &str) -> u32 {
+    match point {
+        "AuditSealed" | "AuditWritten" | "AuditSynced" => 3,
+        _ => 0,
+    }
+}
+
+/// How often the story reaches a point for certain.
+fn reached(point: &str) -> u32 {
+    match point {
+        "PlaceMade" | "InputOwed" | "InputGiven" | "ArtifactsBegun" | "ArtifactsKept"
+        | "UntoldRecorded" | "SessionExtended" | "SessionUnused" | "WorkspaceRemoved"
+        | "SessionForgotten" | "ArchiveUnpacked" => 1,
+        "WorkspaceMade" | "SessionRecorded" | "ReasonKept" | "SandboxKilled" | "EntryUnpacked"
+        | "CheckpointWritten" | "HeadWritten" => 2,
+        "ArtifactKept" | "UploadBegun" | "UploadWritten" | "UploadFinished" => 3,
+        "OutputCut" => 1,
+        _ => 4,
+    }
+}
+
+/// FT-01. And at every point of a start that takes over what the one before it left.
+#[test]
+fn whatever_was_told_is_so_after_a_second_death_while_it_is_taken_over() {
+    let mut stage = Stage::open();
+    let agent = stage.world.agent(AGENT);
+    for point in ["SessionsRecovered", "ExecutionAdopted", "FilesSwept"] {
+        let story = Story::tell_until(&agent, Some(Kind::Maker));
+        stage.world.daemon().kill();
+        stage.world.start_doomed_daemon(&format!("{point}:1"));
+        stage.world.daemon().wait_for_kill(point);
+        stage.come_back(vec![(agent.clone(), story)]);
+    }
+    stage.world.daemon().end();
+    assert!(stage.world.start_doomed_daemon("EndKept:1"));
+    let story = Story::tell(&agent);
+    stage.world.daemon().wait_for_kill("EndKept");
+    stage.world.start_doomed_daemon("EndResumed:1");
+    stage.world.daemon().wait_for_kill("EndResumed");
+    stage.come_back(vec![(agent, story)]);
+}
+
+/// FT-01. What waited is lost and is said to be, by a daemon that dies while it says so.
+#[test]
+fn what_waited_for_its_turn_is_written_off_once() {
+    let mut world = World::with(Settings { running: 1, ..Settings::default() });
+    let agent = world.agent(AGENT);
+    let running = agent.start(&bash("echo up; exec sleep 60"));
+    agent.wait_for_words(running, "up");
+    let waiting = agent.start(&bash("echo never"));
+    world.daemon().kill();
+    world.start_doomed_daemon("ExecutionWrittenOff:1");
+    world.daemon().wait_for_kill("ExecutionWrittenOff");
+    world.start_daemon();
+    let ended = agent.ended(waiting);
+    assert!(matches!(ended.execution.outcome, Some(Outcome::Lost { .. })), "{ended:?}");
+    assert_eq!(ended.stdout, "");
+    assert_eq!(agent.status(running, 0).expect("it is ours").state, State::Running);
+    agent.cancel(running).expect("it is ours");
+}
+
+/// FT-01. A sandbox that no record knows is ended by the next daemon, also if that one dies over it.
+#[test]
+fn a_sandbox_that_nobody_was_told_of_is_destroyed() {
+    let mut stage = Stage::open();
+    for _ in 0..5 {
+        stage.world.daemon().end();
+        assert!(stage.world.start_doomed_daemon("SandboxMade:1"));
+        let request = SubmitRequest { wait: true, ..bash("echo never") };
+        let body = serde_json::to_vec(&request).expect("JSON");
+        let answer = stage.world.agent(AGENT).call("POST", "/v1/executions", Some(&body));
+        assert!(answer.is_err(), "{answer:?}");
+        stage.world.daemon().wait_for_kill("SandboxMade");
+        // Unless the launch took so long that the execution was recorded after all.
+        if !stage.world.start_doomed_daemon("StrangersDestroyed:1") {
+            stage.world.daemon().wait_for_kill("StrangersDestroyed");
+            stage.come_back(Vec::new());
+            return;
+        }
+        stage.world.daemon().end();
+        stage.come_back(Vec::new());
+    }
+    panic!("every launch took longer than the daemon waits before it records");
+}
+
+/// FT-01. At moments that chance picks, three callers at a time.
+#[test]
+fn whatever_was_told_is_so_after_a_death_at_any_moment() {
+    let seed = SystemTime::UNIX_EPOCH.elapsed().expect("a clock").subsec_nanos();
+    eprintln!("the seed is {seed}");
+    let mut state = u64::from(seed) | 1;
+    let mut stage = Stage::open();
+    let agents = [AGENT, AGENT + 10, AGENT + 11].map(|uid| stage.world.agent(uid));
+    for _ in 0..asked().unwrap_or(FEW) {
+        // Knuth's generator: its low bits are poor, the high ones will do.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let moment = Duration::from_millis((state >> 33) % 2000);
+        let pid = Pid::from_raw(i32::try_from(stage.world.daemon().pid()).expect("a pid"));
+        let stories = thread::scope(|scope| {
+            let tellers =
+                agents.each_ref().map(|agent| scope.spawn(|| (agent.clone(), Story::tell(agent))));
+            thread::sleep(moment); // the moment is what is tried
+            kill(pid, Signal::SIGKILL).expect("root may");
+            tellers.map(|teller| teller.join().expect("it holds"))
+        });
+        stage.world.daemon().wait_for_kill("it was killed");
+        let back = stage.come_back(stories.into());
+        eprintln!("killed after {moment:?}, back after {back:?}");
+    }
+}
