@@ -129,6 +129,7 @@ async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Un
         listeners: None,
         owner: None,
         workspace: Workspace::Memory,
+        channel: false,
     };
     let mut sandbox = launcher.prepare(request).await.map_err(|error| match error {
         LaunchError::Failed { step, errno } => unable(step, errno),

@@ -60,7 +60,7 @@ impl std::error::Error for LaunchError {}
 pub struct Sandbox {
     /// How the launcher holds it.
     pub applied: Applied,
-    fds: [Option<OwnedFd>; Descriptor::ALL.len()],
+    fds: [Option<OwnedFd>; Descriptor::PLACES],
 }
 
 impl Sandbox {

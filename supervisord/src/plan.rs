@@ -165,6 +165,7 @@ impl Plan {
             listeners: self.way.as_ref().map(Way::listeners),
             owner: Some(owner),
             workspace,
+            channel: false,
         }
     }
 }

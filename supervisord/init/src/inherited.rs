@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::exit;
 
-use supervisor_launch::{COPY_DESCRIPTORS, Report, Setup, Step};
+use supervisor_launch::{CHANNEL, COPY_DESCRIPTORS, Report, Setup, Step};
 use supervisor_sys::write_at_once;
 
 use crate::failure::{Failed, at};
@@ -29,16 +29,21 @@ pub struct ForPayload {
     pub start: OwnedFd,
     /// Standard streams, in order.
     pub streams: [OwnedFd; 3],
+    /// Its end of its channel, if it has one.
+    pub channel: Option<OwnedFd>,
 }
 
 impl Inherited {
     /// Sorts the descriptors, which came in the order of the launcher's message.
-    pub fn new(fds: Vec<OwnedFd>) -> io::Result<Self> {
+    pub fn new(mut fds: Vec<OwnedFd>) -> io::Result<Self> {
+        let channel = (fds.len() > COPY_DESCRIPTORS).then(|| fds.pop()).flatten();
+        let fds = fds.into_iter().map(out_of_the_way).collect::<io::Result<Vec<_>>>()?;
+        let channel = channel.map(out_of_the_way).transpose()?;
         let fds = <[OwnedFd; COPY_DESCRIPTORS]>::try_from(fds);
         let [setup, report, start, stdin, stdout, stderr, workspace] =
             fds.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let streams = [stdin, stdout, stderr];
-        let for_payload = RefCell::new(Some(ForPayload { start, streams }));
+        let for_payload = RefCell::new(Some(ForPayload { start, streams, channel }));
         Ok(Self { setup, report, for_payload, workspace })
     }
 
@@ -67,4 +72,10 @@ impl Inherited {
             exit(2)
         }
     }
+}
+
+/// Frees the number that the payload's channel is to have.
+fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
+    // While this one is open, its copy has another.
+    if fd.as_raw_fd() == CHANNEL { fd.try_clone() } else { Ok(fd) }
 }

@@ -10,12 +10,13 @@ use std::path::PathBuf;
 use std::process::exit;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{
     Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, getresgid, getresuid, setgroups,
     setresgid, setresuid, setsid,
 };
-use supervisor_launch::{INIT_ID, PAYLOAD_ID, Report, Setup, Start, Step};
+use supervisor_launch::{CHANNEL, INIT_ID, PAYLOAD_ID, Report, Setup, Start, Step};
 use supervisor_sys::{default_sigpipe, write_at_once};
 
 use crate::failure::{Failed, at, ensure};
@@ -67,6 +68,11 @@ fn park_and_execute(
         trust::write(&start.authority)?;
     }
     at(Step::ChangeDirectory, chdir(OsStr::from_bytes(&start.cwd)))?;
+    if let Some(channel) = ours.channel {
+        // The lowest number that is free from there on, and not closed at exec.
+        let passed = at(Step::PassChannel, fcntl(&channel, FcntlArg::F_DUPFD(CHANNEL)))?;
+        ensure(Step::PassChannel, passed == CHANNEL)?;
+    }
     Err(execute(&start))
 }
 

@@ -47,7 +47,8 @@ impl Seed {
                 return None;
             }
             let wanted = Wanted::decode(&question).ok()?;
-            let cgroup = (fds.len() > COPY_DESCRIPTORS).then(|| fds.pop()).flatten();
+            let expected = COPY_DESCRIPTORS + usize::from(wanted.channel);
+            let cgroup = (fds.len() > expected).then(|| fds.pop()).flatten();
             let answered = match self.copy(proof, wanted, cgroup.as_ref()) {
                 Ok((Cloned::Child, sockets)) => {
                     drop(sockets); // they are the daemon's

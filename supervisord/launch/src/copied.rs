@@ -7,21 +7,24 @@ use crate::wire::{Malformed, Reader, Writer};
 use crate::{MAX_PORTS, Step};
 
 /// The question: a copy, in fresh namespaces, that is init of a sandbox. It comes with the descriptors
-/// of [`COPY_DESCRIPTORS`] and, where there is a cgroup, its directory.
+/// of [`COPY_DESCRIPTORS`], the payload's end of a channel where it has one and, where there is a cgroup, its directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
     /// The sockets that are to be made in its network namespace.
     pub listeners: Option<Listeners>,
+    /// Whether the payload's end of a channel comes after those descriptors.
+    pub channel: bool,
 }
 
 impl Wanted {
     /// Length of a question in bytes.
-    pub const LENGTH: usize = 1 + 2 * MAX_PORTS;
+    pub const LENGTH: usize = 1 + 2 * MAX_PORTS + 1;
 
     /// The question's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         write_listeners(self.listeners, &mut writer);
+        writer.u8(self.channel.into());
         writer.0
     }
 
@@ -29,8 +32,9 @@ impl Wanted {
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let listeners = read_listeners(&mut reader)?;
+        let channel = reader.bool()?;
         reader.end()?;
-        Ok(Self { listeners })
+        Ok(Self { listeners, channel })
     }
 }
 

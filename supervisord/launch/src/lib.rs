@@ -46,7 +46,7 @@ pub use listeners::{Listeners, MAX_PORTS, PROXY_PORT};
 pub use reply::Reply;
 pub use report::{Ended, Report};
 pub use request::{Image, MAX_MESSAGE, OLDEST, Prepare, Request, VERSION};
-pub use sandbox::{Applied, Descriptor};
+pub use sandbox::{Applied, CHANNEL, Descriptor};
 pub use setup::Setup;
 pub use start::{MAX_START, Start};
 pub use step::Step;

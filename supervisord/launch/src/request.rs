@@ -44,6 +44,9 @@ pub struct Prepare {
     pub owner: Option<u32>,
     /// Its workspace.
     pub workspace: Workspace,
+    /// Whether the payload has a socket to the daemon, as its descriptor [`crate::CHANNEL`]. Since
+    /// version 3.
+    pub channel: bool,
 }
 
 /// What the daemon may ask of the launcher.
@@ -93,7 +96,7 @@ impl Request {
         match self {
             Request::Prepare(prepare) => {
                 writer.u8(1);
-                prepare.write(&mut writer);
+                prepare.write(&mut writer, version)?;
             }
             Request::Adopt { execution } => {
                 writer.u8(2);
@@ -128,7 +131,7 @@ impl Request {
     pub fn decode(bytes: &[u8]) -> Result<(u16, Self), Malformed> {
         let (version, mut reader) = versioned(bytes)?;
         let request = match reader.u8()? {
-            1 => Request::Prepare(Prepare::read(&mut reader)?),
+            1 => Request::Prepare(Prepare::read(&mut reader, version)?),
             2 => Request::Adopt { execution: reader.u128()? },
             3 => Request::Destroy { execution: reader.u128()? },
             4 => Request::List,
@@ -144,7 +147,7 @@ impl Request {
 }
 
 impl Prepare {
-    fn write(&self, writer: &mut Writer) {
+    fn write(&self, writer: &mut Writer, version: u16) -> Result<(), Malformed> {
         writer.u128(self.execution);
         writer.u16(self.image.0);
         writer.u8(self.profile.code());
@@ -155,9 +158,15 @@ impl Prepare {
         writer.u32(self.owner.unwrap_or_default());
         self.workspace.write(writer);
         write_listeners(self.listeners, writer);
+        if version >= 3 {
+            writer.u8(self.channel.into());
+        } else if self.channel {
+            return Err(UNSAYABLE);
+        }
+        Ok(())
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn read(reader: &mut Reader<'_>, version: u16) -> Result<Self, Malformed> {
         Ok(Self {
             execution: reader.u128()?,
             image: Image(reader.u16()?),
@@ -172,9 +181,12 @@ impl Prepare {
             },
             workspace: Workspace::read(reader)?,
             listeners: read_listeners(reader)?,
+            channel: version >= 3 && reader.bool()?,
         })
     }
 }
+
+pub(crate) const UNSAYABLE: Malformed = Malformed("not to be said in this version");
 
 pub(crate) fn list<'a, T>(
     reader: &mut Reader<'a>,

@@ -58,11 +58,13 @@ pub enum Descriptor {
     Port6 = 22,
     /// The eighth.
     Port7 = 23,
+    /// The other end of the payload's descriptor [`CHANNEL`], a stream socket.
+    Channel = 25,
 }
 
 impl Descriptor {
     /// Every descriptor, in wire order.
-    pub const ALL: [Descriptor; 24] = [
+    pub const ALL: [Descriptor; 25] = [
         Descriptor::Process,
         Descriptor::Start,
         Descriptor::Report,
@@ -87,7 +89,11 @@ impl Descriptor {
         Descriptor::Port5,
         Descriptor::Port6,
         Descriptor::Port7,
+        Descriptor::Channel,
     ];
+
+    /// How many places there are: one for each bit of a set.
+    pub const PLACES: usize = u32::BITS as usize;
 
     /// The sockets for named ports, in order.
     pub const PORTS: [Descriptor; MAX_PORTS] = [
@@ -106,6 +112,9 @@ impl Descriptor {
         1 << self as u8
     }
 }
+
+/// The number of the payload's descriptor on which it and the daemon speak, where there is a channel.
+pub const CHANNEL: i32 = 3;
 
 /// How a sandbox is held, as the launcher applied it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

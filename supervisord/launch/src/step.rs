@@ -120,6 +120,8 @@ steps! {
     WriteTrust = 56 "write_trust",
     /// The working directory.
     ChangeDirectory = 53 "change_directory",
+    /// The payload's end of its channel.
+    PassChannel = 59 "pass_channel",
     /// The payload's program.
     Exec = 54 "exec",
 }

@@ -64,11 +64,22 @@ fn kept() -> impl Strategy<Value = Kept> {
 
 fn prepare() -> impl Strategy<Value = Prepare> {
     let first = (any::<u128>(), any::<u16>(), profile(), any::<bool>(), any::<u8>(), limits());
-    let second = (any::<Option<u32>>(), workspace(), listeners());
-    (first, second).prop_map(|(first, (owner, workspace, listeners))| {
+    let second = (any::<Option<u32>>(), workspace(), listeners(), any::<bool>());
+    (first, second).prop_map(|(first, (owner, workspace, listeners, channel))| {
         let (execution, image, profile, exec, landlock, limits) = first;
         let image = Image(image);
-        Prepare { execution, image, profile, exec, landlock, limits, owner, workspace, listeners }
+        Prepare {
+            execution,
+            image,
+            profile,
+            exec,
+            landlock,
+            limits,
+            owner,
+            workspace,
+            listeners,
+            channel,
+        }
     })
 }
 
@@ -237,9 +248,12 @@ fn version_2_is_spoken_as_its_release_did() {
         owner: Some(1000),
         workspace: Workspace::Kept(6),
         listeners: Listeners::new(&[25]),
+        channel: false,
     };
     assert_eq!(Request::decode(&bytes), Ok((2, Request::Prepare(prepare))));
     assert_eq!(Request::Prepare(prepare).encode(2), Ok(bytes));
+    let with_channel = Prepare { channel: true, ..prepare };
+    assert!(Request::Prepare(with_channel).encode(2).is_err(), "version 2 has no word for it");
 
     let applied = Applied {
         controllers: 3,

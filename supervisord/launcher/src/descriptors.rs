@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 use supervisor_launch::Descriptor;
 
@@ -22,6 +23,8 @@ pub struct Inside {
     pub stdout: OwnedFd,
     /// Standard error.
     pub stderr: OwnedFd,
+    /// The payload's end of its channel, if it has one.
+    pub channel: Option<OwnedFd>,
 }
 
 impl Inside {
@@ -35,7 +38,7 @@ impl Inside {
 /// The ends that stay outside.
 #[derive(Default)]
 pub struct Outside {
-    fds: [Option<OwnedFd>; Descriptor::ALL.len()],
+    fds: [Option<OwnedFd>; Descriptor::PLACES],
 }
 
 impl Outside {
@@ -70,9 +73,9 @@ impl Outside {
     }
 }
 
-/// Makes the six pipes of a sandbox and keeps our ends in `outside`. The second value is where we
-/// write the setup message.
-pub fn pipes(outside: &mut Outside) -> io::Result<(Inside, OwnedFd)> {
+/// Makes the six pipes of a sandbox, and a channel where one is wanted, and keeps our ends in `outside`.
+/// The second value is where we write the setup message.
+pub fn pipes(outside: &mut Outside, channel: bool) -> io::Result<(Inside, OwnedFd)> {
     let (setup, setup_writer) = pipe2(OFlag::O_CLOEXEC)?;
     let (report_reader, report) = pipe2(OFlag::O_CLOEXEC)?;
     let (start, start_writer) = pipe2(OFlag::O_CLOEXEC)?;
@@ -90,5 +93,15 @@ pub fn pipes(outside: &mut Outside) -> io::Result<(Inside, OwnedFd)> {
         fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         outside.put(place, fd);
     }
-    Ok((Inside { setup, report, start, stdin, stdout, stderr }, setup_writer))
+    let channel = if channel { Some(make_channel(outside)?) } else { None };
+    Ok((Inside { setup, report, start, stdin, stdout, stderr, channel }, setup_writer))
+}
+
+/// We keep the daemon's end as well: a payload must not take the end of a daemon for its own.
+fn make_channel(outside: &mut Outside) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
+    fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    outside.put(Descriptor::Channel, ours);
+    Ok(theirs)
 }

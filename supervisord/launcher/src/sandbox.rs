@@ -182,7 +182,7 @@ impl Sandboxes {
     fn make(&mut self, request: &Prepare, sandbox: &mut Sandbox) -> Result<(), Failed> {
         self.make_cgroup(request, sandbox)?;
         let workspace = self.make_workspace(request, sandbox)?;
-        let (inside, setup) = at(Step::MakePipes, pipes(&mut sandbox.outside))?;
+        let (inside, setup) = at(Step::MakePipes, pipes(&mut sandbox.outside, request.channel))?;
         self.clone(request, sandbox, &inside, &workspace, &setup)?;
         sandbox.life = Some(setup);
         Ok(())
@@ -225,8 +225,9 @@ impl Sandboxes {
         setup: &OwnedFd,
     ) -> Result<(), Failed> {
         let cgroup = sandbox.leaf.as_ref().map(Leaf::directory);
-        let fds = inside.each().into_iter().chain([workspace.as_fd()]).chain(cgroup);
-        let wanted = Wanted { listeners: request.listeners };
+        let fds = inside.each().into_iter().chain([workspace.as_fd()]);
+        let fds = fds.chain(inside.channel.as_ref().map(|fd| fd.as_fd())).chain(cgroup);
+        let wanted = Wanted { listeners: request.listeners, channel: request.channel };
         let (process, pid, sockets) = match self.seed.copy(wanted, &fds.collect::<Vec<_>>()) {
             Ok(copied) => copied?,
             Err(error) => {

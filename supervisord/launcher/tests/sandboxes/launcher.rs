@@ -259,6 +259,7 @@ pub fn prepare(workspace: Workspace, bytes: u64, inodes: u64) -> Prepare {
         owner: Some(OWNER),
         workspace,
         listeners: None,
+        channel: false,
     }
 }
 

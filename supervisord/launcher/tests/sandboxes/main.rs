@@ -10,6 +10,7 @@
 )]
 
 mod ceilings;
+mod channel;
 mod kept;
 mod launcher;
 mod limits;

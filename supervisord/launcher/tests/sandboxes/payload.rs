@@ -57,6 +57,11 @@ impl<'a> Payload<'a> {
         line
     }
 
+    /// The daemon's end of its channel.
+    pub fn channel(&mut self) -> OwnedFd {
+        self.take(Descriptor::Channel).into()
+    }
+
     /// Waits for its end, and for that of its sandbox.
     #[track_caller]
     pub fn finish(mut self) -> (u8, String) {
