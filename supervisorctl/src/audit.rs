@@ -28,7 +28,7 @@ const MAX_SMALL: u64 = 4096;
 const PAGE: usize = 1000;
 
 /// The files of a log, and what lies beside them.
-struct Log {
+pub(crate) struct Log {
     files: Vec<PathBuf>,
     beside: PathBuf,
 }
@@ -102,7 +102,7 @@ pub async fn key(
 
 impl Log {
     /// The files named, or those of a state directory, oldest first.
-    fn find(files: &[PathBuf], state: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn find(files: &[PathBuf], state: Option<&Path>) -> Result<Self, Failure> {
         if let Some(first) = files.first() {
             let beside = first.parent().unwrap_or(Path::new("")).to_owned();
             let mut numbered = Vec::new();
@@ -135,7 +135,18 @@ impl Log {
         Ok(Self { files, beside })
     }
 
-    fn key(&self) -> Result<PublicKey, Failure> {
+    /// The log of a state directory, without its files.
+    pub(crate) fn of_state(state: Option<&Path>) -> Self {
+        Self { files: Vec::new(), beside: state.unwrap_or(Path::new(STATE)).join("audit") }
+    }
+
+    /// Its files, oldest first.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// The public key that lies beside it.
+    pub(crate) fn key(&self) -> Result<PublicKey, Failure> {
         let path = self.beside.join("key.pub");
         let text = local::text(&path, MAX_SMALL)?;
         let bad =
@@ -164,7 +175,8 @@ fn first_record(path: &Path) -> Result<u64, Failure> {
     Ok(Chain::place(&line).map_or(0, |(seq, _)| seq))
 }
 
-fn each_line(path: &Path, mut each: impl FnMut(u64, &[u8])) -> Result<(), Failure> {
+/// Calls with every line, and its number from 1.
+pub(crate) fn each_line(path: &Path, mut each: impl FnMut(u64, &[u8])) -> Result<(), Failure> {
     let (file, _) = local::open(path)?;
     let mut reader = BufReader::with_capacity(1 << 18, file);
     let mut line = Vec::new();

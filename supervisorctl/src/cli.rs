@@ -4,6 +4,7 @@ mod audit;
 mod limits;
 mod payload;
 mod policy;
+mod receipt;
 mod session;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use self::policy::{
     CheckOptions, DiffOptions, ExplainOptions, HostsOptions, LearnOptions, PackageClient,
     PolicyCommand, ReplayOptions, SchemaOptions, ShowOptions, Subject, TestOptions,
 };
+pub use self::receipt::{ReceiptCommand, VerifyReceipt};
 pub use self::session::{CreateOptions, FileGetOptions, FilesCommand, SessionCommand};
 use crate::{exit, units};
 
@@ -101,6 +103,9 @@ pub enum Command {
     /// Say what was refused or cut in an execution, by which line of which policy, and what would have
     /// allowed it
     Why(IdOption),
+    /// Print or check the signed statement about an execution
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
     /// Show what is spent and left of budgets, or reset one
     Budgets(BudgetsOptions),
     /// List and answer requests that wait for a person

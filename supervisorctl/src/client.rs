@@ -11,8 +11,8 @@ use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
 use supervisor_api::{
     AnswerRequest, Approval, ApprovalId, ApprovalList, ArtifactList, AuditFilter, AuditKey,
-    AuditPage, Budget, BudgetList, Credential, CredentialList, Doctor, Execution, ExecutionId,
-    ExecutionList, Reloaded, State, SubmitRequest, Top,
+    AuditPage, Budget, BudgetList, Credential, CredentialList, Doctor, Envelope, Execution,
+    ExecutionId, ExecutionList, Reloaded, State, SubmitRequest, Top,
 };
 
 use crate::cli::Selection;
@@ -150,6 +150,12 @@ impl Client {
     pub async fn decisions(&self, id: ExecutionId, after: u64) -> Result<AuditPage, Failure> {
         let target = format!("/v1/executions/{id}/decisions?after={after}");
         self.json(get(format!("tell what was decided about {id}"), target)).await
+    }
+
+    /// The signed statement about a finished execution.
+    pub async fn receipt(&self, id: ExecutionId) -> Result<Envelope, Failure> {
+        self.json(get(format!("get the receipt of {id}"), format!("/v1/executions/{id}/receipt")))
+            .await
     }
 
     /// Records of the audit log that match: those after this number, so many at the most.

@@ -5,12 +5,13 @@ use tokio::runtime;
 
 use crate::cli::{
     ApprovalsCommand, ArtifactsCommand, AuditCommand, Cli, Command, CredentialsCommand,
+    ReceiptCommand,
 };
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
     approvals, artifacts, audit, budgets, console, credentials, doctor, events, executions, exit,
-    files, generate, output, policy, reload, run, sessions, top, why,
+    files, generate, output, policy, receipt, reload, run, sessions, top, why,
 };
 
 /// Does what the arguments of this process say; tells its exit status.
@@ -42,6 +43,10 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
             return artifacts::get(&client, options, global).await;
         }
         Command::Policy(command) => return policy::policy(command, global),
+        Command::Receipt(ReceiptCommand::Verify(options)) => {
+            return receipt::verify(options, global);
+        }
+        Command::Receipt(ReceiptCommand::Get { id }) => receipt::get(&client, *id).await,
         Command::Audit(AuditCommand::Verify(options)) => return audit::verify(options, global),
         Command::Audit(AuditCommand::Query(options)) => {
             audit::query(&client, options, global).await

@@ -26,6 +26,7 @@ mod paths;
 mod policy;
 mod progress;
 mod reader;
+mod receipt;
 mod reload;
 mod report;
 mod run;

@@ -41,7 +41,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, Thread};
 
 use jiff::Timestamp;
-use supervisor_api::{AuditEvent, AuditFilter, AuditKey, AuditPage, HeadState};
+use supervisor_api::{
+    AuditEvent, AuditFilter, AuditKey, AuditPage, Envelope, HeadState, Statement,
+};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
@@ -82,7 +84,7 @@ pub struct Audit {
     writer: Thread,
     room: Arc<Room>,
     directory: PathBuf,
-    key: String,
+    key: Arc<SigningKey>,
     /// What its opening had to hold the end of the log against.
     head: HeadState,
 }
@@ -103,11 +105,11 @@ impl Audit {
     pub fn open(state: &Path, settings: Settings) -> Result<Self, AuditError> {
         let directory = Directory::open(state)?;
         let key = SigningKey::find(&directory)?;
-        let public = key.public().to_string();
+        let key = Arc::new(key);
         let left = tail::read(&directory, &key)?;
         let (path, head, room) =
             (directory.path().to_owned(), left.head, Arc::new(Room::default()));
-        let writer = Writer::new(directory, key, left, settings, room.clone())?;
+        let writer = Writer::new(directory, key.clone(), left, settings, room.clone())?;
         let (queue, entries) = channel();
         let writer = thread::Builder::new()
             .name("audit-writer".to_owned())
@@ -115,7 +117,7 @@ impl Audit {
             .map_err(AuditError::at("start a thread for", &path))?;
         let writer = writer.thread().clone();
         let waiting = Backlog::new(QUEUE);
-        Ok(Self { queue, waiting, writer, room, directory: path, key: public, head })
+        Ok(Self { queue, waiting, writer, room, directory: path, key, head })
     }
 
     /// What the opening had to hold the end of the log against.
@@ -125,7 +127,15 @@ impl Audit {
 
     /// The key that checkpoints are checked with.
     pub fn key(&self) -> AuditKey {
-        AuditKey { algorithm: "ed25519".to_owned(), public_key: self.key.clone() }
+        AuditKey { algorithm: "ed25519".to_owned(), public_key: self.key.public().to_string() }
+    }
+
+    /// Signs a statement with the key of checkpoints; what is signed says which of the two it is.
+    ///
+    /// # Errors
+    /// As [`Envelope::sign`].
+    pub fn sign(&self, statement: &Statement) -> Result<Envelope, serde_json::Error> {
+        Envelope::sign(statement, self.key.pair(), &self.key.public())
     }
 
     /// Whether new work may begin.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use supervisor_api::{
-    ApiError, ErrorCode, InputFile, Language, Limit, Limits, LimitsRequest, SubmitRequest,
+    ApiError, ErrorCode, InputFile, Inputs, Language, Limit, Limits, LimitsRequest, SubmitRequest,
     UniqueMap,
 };
 use supervisor_launch::seccomp::Profile;
@@ -57,6 +57,8 @@ pub struct Plan {
     pub stdin: Vec<u8>,
     /// Files that stand in the workspace at the start.
     pub files: Vec<InputFile>,
+    /// What it was given, by digest.
+    pub inputs: Inputs,
     /// Which files to keep.
     pub globs: GlobSelection,
     /// Which system calls the payload may make.
@@ -114,6 +116,7 @@ impl Plan {
                 ApiError::invalid("stdin", problem).with_hint("hand larger data in as a file")
             );
         }
+        let inputs = Inputs::of(&files, &stdin, &request.env);
         let environment = environment(policy, way.as_ref(), &request.env.0)?;
         let authority = way.as_ref().map(Way::certificate).unwrap_or_default();
         let start = start(&argv, &environment, &cwd.absolute(), &authority)?;
@@ -126,6 +129,7 @@ impl Plan {
             start,
             stdin,
             files,
+            inputs,
             globs,
             profile,
             exec: policy.exec(),

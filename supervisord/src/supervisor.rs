@@ -1,6 +1,7 @@
 //! The operations. Front ends only convert to and from these methods; each one reads as the
 //! specification of what it does.
 
+mod receipts;
 mod results;
 mod submission;
 

@@ -14,6 +14,7 @@ mod filter;
 mod record;
 mod verify;
 
+pub(crate) use chain::signature_of;
 pub use chain::{
     BadKey, Chain, Digest32, Followed, Head, PublicKey, Sealed, sign_checkpoint, sign_head,
 };

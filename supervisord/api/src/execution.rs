@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalId, ControlReport, ExecutionId, Language, Limit, Limits, SessionId, UniqueMap,
+    ApprovalId, ControlReport, ExecutionId, Inputs, Language, Limit, Limits, SessionId, UniqueMap,
 };
 
 /// Where an execution is in its life: `queued → launching → running → collecting → finished`.
@@ -160,6 +160,9 @@ pub struct Execution {
     /// The language, where source was submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<Language>,
+    /// What it was given, by digest.
+    #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+    pub inputs: Inputs,
     /// The caller's own marks.
     #[serde(default, skip_serializing_if = "UniqueMap::is_empty")]
     pub labels: UniqueMap,

@@ -21,6 +21,7 @@ mod map;
 mod openapi;
 mod operation;
 mod output;
+mod receipt;
 mod reload;
 mod session;
 mod submit;
@@ -53,6 +54,10 @@ pub use map::UniqueMap;
 pub use openapi::document as openapi_document;
 pub use operation::{Method, OPERATIONS, Operation, Parameter, Place, RAW_BODY};
 pub use output::{OutputChunk, Stream};
+pub use receipt::{
+    ARTIFACTS, BadEnvelope, Decisions, DecisionsRoot, Envelope, EnvelopeSignature, InputDigest,
+    Inputs, PREDICATE_TYPE, Predicate, ReceiptSubject, STATEMENT_TYPE, STDERR, STDOUT, Statement,
+};
 pub use reload::Reloaded;
 pub use session::{CreateSession, ExtendSession, Session, SessionList, SessionState, SessionUsage};
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};

@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     AnswerRequest, ApiError, ApprovalList, ArtifactList, AuditKey, AuditPage, BudgetList,
-    CreateSession, CredentialList, Doctor, Event, Execution, ExecutionList, ExtendSession,
-    FileEntry, FileList, MakeDirectory, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON,
-    Parameter, Place, RAW_BODY, Reloaded, Session, SessionList, State, SubmitRequest, Top,
-    UnpackReport, Verdict,
+    CreateSession, CredentialList, Doctor, Envelope, Event, Execution, ExecutionList,
+    ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, OPERATIONS, Operation,
+    OutputChunk, PROBLEM_JSON, Parameter, Place, RAW_BODY, Reloaded, Session, SessionList, State,
+    SubmitRequest, Top, UnpackReport, Verdict,
 };
 
 /// The document, for this version of the interface.
@@ -46,12 +46,13 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 27] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 28] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
     SchemaGenerator::subschema_for::<ArtifactList>,
     SchemaGenerator::subschema_for::<OutputChunk>,
+    SchemaGenerator::subschema_for::<Envelope>,
     SchemaGenerator::subschema_for::<AuditPage>,
     SchemaGenerator::subschema_for::<BudgetList>,
     SchemaGenerator::subschema_for::<ApprovalList>,

@@ -276,6 +276,17 @@ pub const OPERATIONS: &[Operation] = &[
     session::PACK,
     session::UNPACK,
     Operation {
+        id: "receipt",
+        method: Method::Get,
+        path: "/v1/executions/{id}/receipt",
+        summary: "A signed statement about a finished execution: an in-toto statement in a DSSE envelope.",
+        parameters: &[ID],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("Envelope"),
+    },
+    Operation {
         id: "decisions",
         method: Method::Get,
         path: "/v1/executions/{id}/decisions",

@@ -2,6 +2,7 @@
 //! first start. Nobody but the daemon's user can read it; whoever can sign as the daemon.
 
 use std::env;
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
@@ -79,6 +80,13 @@ impl SigningKey {
     /// What the signatures are checked with.
     pub const fn public(&self) -> PublicKey {
         self.public
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    /// The public half.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.public, f)
     }
 }
 

@@ -89,7 +89,7 @@ pub enum Need {
 /// What the thread owns.
 pub struct Writer {
     directory: Directory,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     settings: Settings,
     room: Arc<Room>,
     chain: Chain,
@@ -116,7 +116,7 @@ impl Writer {
     /// A writer that goes on where the log ended.
     pub fn new(
         directory: Directory,
-        key: SigningKey,
+        key: Arc<SigningKey>,
         left: Left,
         settings: Settings,
         room: Arc<Room>,

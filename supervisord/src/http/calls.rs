@@ -159,6 +159,11 @@ pub async fn artifact<O: Operations>(call: Call<O>) -> Result<Response<Body>, Pr
     download::answer(&found.0, found.1, call.request.headers())
 }
 
+/// `GET /v1/executions/{id}/receipt`
+pub async fn receipt<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.receipt(&call.caller, call.execution()).await?)
+}
+
 /// `GET /v1/executions/{id}/decisions`
 pub async fn decisions<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     let (after, limit) = (call.query.number("after")?, limit_of(&call.query)?);

@@ -10,9 +10,9 @@ use std::time::Duration;
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
     AuditFilter, AuditKey, AuditPage, Budget, BudgetList, CreateSession, Credential,
-    CredentialList, Doctor, ErrorCode, Event, Execution, ExecutionId, ExecutionList, ExtendSession,
-    FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session, SessionId,
-    SessionList, SubmitRequest, Top, UnpackReport,
+    CredentialList, Doctor, Envelope, ErrorCode, Event, Execution, ExecutionId, ExecutionList,
+    ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session,
+    SessionId, SessionList, SubmitRequest, Top, UnpackReport,
 };
 
 use crate::session::Packing;
@@ -107,6 +107,13 @@ pub trait Operations: Send + Sync + 'static {
         caller: &Caller,
         id: ExecutionId,
     ) -> impl Future<Output = Result<ArtifactList, ApiError>> + Send;
+
+    /// A signed statement about a finished execution.
+    fn receipt(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+    ) -> impl Future<Output = Result<Envelope, ApiError>> + Send;
 
     /// One artifact and a descriptor to read its bytes from.
     fn artifact(

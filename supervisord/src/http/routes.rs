@@ -88,6 +88,7 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "status" => route(operation, calls::status),
         "output" => route(operation, calls::output),
         "cancel" => route(operation, calls::cancel),
+        "receipt" => route(operation, calls::receipt),
         "artifacts" => route(operation, calls::artifacts),
         "artifact" => route(operation, calls::artifact),
         "create_session" => route(operation, sessions::create),

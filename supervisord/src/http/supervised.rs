@@ -8,9 +8,9 @@ use std::time::Duration;
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
     AuditFilter, AuditKey, AuditPage, Budget, BudgetList, CreateSession, Credential,
-    CredentialList, Doctor, ErrorCode, Event, Execution, ExecutionId, ExecutionList, ExtendSession,
-    FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session, SessionId,
-    SessionList, SubmitRequest, Top, UnpackReport,
+    CredentialList, Doctor, Envelope, ErrorCode, Event, Execution, ExecutionId, ExecutionList,
+    ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session,
+    SessionId, SessionList, SubmitRequest, Top, UnpackReport,
 };
 
 use super::operations::{Chunks, Follow, Operations, Receiver};
@@ -100,6 +100,10 @@ impl Operations for Supervisor {
 
     async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
         Supervisor::cancel(self, caller, id).await
+    }
+
+    async fn receipt(&self, caller: &Caller, id: ExecutionId) -> Result<Envelope, ApiError> {
+        Supervisor::receipt(self, caller, id).await
     }
 
     async fn artifacts(&self, caller: &Caller, id: ExecutionId) -> Result<ArtifactList, ApiError> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use supervisor_api::{
-    Artifact, ArtifactList, Execution, ExecutionId, Limits, Outcome, OutputSummary,
+    Artifact, ArtifactList, Execution, ExecutionId, Inputs, Limits, Outcome, OutputSummary,
     PolicyReference, SessionId, State, UniqueMap, Usage,
 };
 use tempfile::TempDir;
@@ -43,6 +43,7 @@ fn queued(number: u128) -> Execution {
         artifacts_truncated: false,
         controls: Vec::new(),
         waits_for: Vec::new(),
+        inputs: Inputs::default(),
     }
 }
 

@@ -38,7 +38,7 @@ impl Supervisor {
     }
 
     /// The output of an execution that has finished.
-    async fn kept(&self, id: ExecutionId, limit: u64) -> Result<Arc<Capture>, ApiError> {
+    pub(super) async fn kept(&self, id: ExecutionId, limit: u64) -> Result<Arc<Capture>, ApiError> {
         let place = match self.inner.places.open_place(id) {
             // It said nothing, so nothing was made for it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Capture::nothing()),

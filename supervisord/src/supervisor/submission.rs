@@ -25,6 +25,9 @@ use crate::session::Kept;
 use crate::settings::Generation;
 use crate::traffic::{Way, Whose};
 
+/// Bytes of a submission that are digested on the way: they take a fraction of a millisecond.
+const HASHED_AT_ONCE: usize = 256 << 10;
+
 impl Supervisor {
     /// Runs a payload in a fresh sandbox; returns once it is recorded. With `wait` the caller says that it
     /// tells nobody before the end, so an execution that is done soon is recorded with its end at once
@@ -92,10 +95,10 @@ impl Supervisor {
         };
         let whose = Whose { session: session_id, execution: id, uid: caller.uid };
         let way = Way::open(inner, &policy, whose)?;
-        let plan = if globs.is_empty() {
+        let plan = if globs.is_empty() && given(&request) < HASHED_AT_ONCE {
             Plan::new(request, &policy, held.as_ref(), way)?
         } else {
-            // Globs may take a tenth of a second to compile.
+            // Globs may take a tenth of a second to compile, and megabytes as long to digest.
             let (policy, held) = (policy.clone(), held.clone());
             let planned = spawn_blocking(move || Plan::new(request, &policy, held.as_ref(), way));
             planned.await.map_err(internal)??
@@ -110,6 +113,7 @@ impl Supervisor {
             outcome: None,
             argv: plan.argv.clone(),
             language,
+            inputs: plan.inputs.clone(),
             labels,
             policy: generation.reference(&policy),
             limits: plan.limits,
@@ -209,6 +213,13 @@ fn policy_name(
         (Some(held), _) => Ok(held),
         (None, asked) => Ok(asked.clone().unwrap_or_else(|| generation.default_policy.clone())),
     }
+}
+
+/// How many bytes a submission hands in.
+fn given(request: &SubmitRequest) -> usize {
+    let files = request.files.iter().map(|file| file.content.0.len()).sum::<usize>();
+    let stdin = request.stdin.as_ref().map_or(0, |content| content.0.len());
+    files + stdin + request.source.as_ref().map_or(0, String::len)
 }
 
 /// What is to be run, without its arguments.

@@ -269,7 +269,8 @@ impl PublicKey {
         signature.is_some_and(|bytes| self.has_signed(&checkpoint_message(hash), &bytes))
     }
 
-    fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+    /// Whether this is a signature of that message.
+    pub(crate) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.0).verify(message, signature).is_ok()
     }
 }
@@ -312,7 +313,8 @@ pub fn sign_head(key: &Ed25519KeyPair, seq: u64, hash: &Digest32) -> [u8; 64] {
     signature_of(key, &head_message(seq, hash))
 }
 
-fn signature_of(key: &Ed25519KeyPair, message: &[u8]) -> [u8; 64] {
+/// The signature of a message that begins as no other kind of message does.
+pub(crate) fn signature_of(key: &Ed25519KeyPair, message: &[u8]) -> [u8; 64] {
     let signature = key.sign(message);
     let mut bytes = [0; 64]; // every Ed25519 signature has so many (RFC 8032 §5.1.6)
     for (to, from) in bytes.iter_mut().zip(signature.as_ref()) {

@@ -13,11 +13,11 @@ use axum::body::Bytes;
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
     AuditFilter, AuditKey, AuditPage, AuditRecord, Budget, BudgetList, Content, ControlReport,
-    ControlStatus, CreateSession, Credential, CredentialList, CredentialState, Doctor, ErrorCode,
-    Event, Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Limit,
-    Limits, MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, PolicyReference,
-    RefusedArtifact, Reloaded, Session, SessionId, SessionList, State, Stream, SubmitRequest, Top,
-    UniqueMap, Usage,
+    ControlStatus, CreateSession, Credential, CredentialList, CredentialState, Doctor, Envelope,
+    EnvelopeSignature, ErrorCode, Event, Execution, ExecutionId, ExecutionList, ExtendSession,
+    FileEntry, FileList, Inputs, Limit, Limits, MakeDirectory, Mode, MoveFile, Outcome,
+    OutputChunk, OutputSummary, PolicyReference, RefusedArtifact, Reloaded, Session, SessionId,
+    SessionList, State, Stream, SubmitRequest, Top, UniqueMap, Usage,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -192,6 +192,13 @@ impl Operations for Fake {
         self.find(caller, id)?;
         let refused = RefusedArtifact { path: "link".into(), reason: "symbolic_link".into() };
         Ok(ArtifactList { artifacts: vec![artifact()], refused: vec![refused], truncated: false })
+    }
+
+    async fn receipt(&self, caller: &Caller, id: ExecutionId) -> Result<Envelope, ApiError> {
+        self.find(caller, id)?;
+        let signature = EnvelopeSignature { keyid: "ab".repeat(8), sig: "AA==".into() };
+        let payload_type = "application/vnd.in-toto+json".into();
+        Ok(Envelope { payload_type, payload: "e30=".into(), signatures: vec![signature] })
     }
 
     async fn artifact(
@@ -515,5 +522,6 @@ fn execution(state: State) -> Execution {
         artifacts_truncated: false,
         controls: vec![control()],
         waits_for: Vec::new(),
+        inputs: Inputs::default(),
     }
 }

@@ -1,0 +1,81 @@
+//! Receipts: made when they are asked for, of what is on disk. Two that are asked for are the same to the
+//! byte as long as the audit log reaches back to the execution's submission.
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use supervisor_api::{
+    ARTIFACTS, ApiError, AuditFilter, Decisions, DecisionsRoot, Digest32, Envelope, ErrorCode,
+    Execution, ExecutionId, Predicate, ReceiptSubject, STDERR, STDOUT, Statement, Stream,
+};
+
+use super::{Caller, Supervisor, internal, storage};
+use crate::capture::Capture;
+use crate::clock;
+
+/// Records a page of the audit log; each is about half a kilobyte.
+const PAGE: usize = 4096;
+
+impl Supervisor {
+    /// A signed statement about a finished execution.
+    pub async fn receipt(&self, caller: &Caller, id: ExecutionId) -> Result<Envelope, ApiError> {
+        let artifacts = self.artifacts(caller, id).await?;
+        let execution = self.recorded(caller, id).await?;
+        self.note_administration(caller, &execution, "receipt")?;
+        let capture = self.kept(id, execution.limits.output_bytes).await?;
+        let mut subjects = Vec::with_capacity(2 + artifacts.artifacts.len());
+        for (name, stream) in [(STDOUT, Stream::Stdout), (STDERR, Stream::Stderr)] {
+            subjects.push(ReceiptSubject::new(name, digest(&capture, stream).await?));
+        }
+        let of_artifact = |path: &str| format!("{ARTIFACTS}{path}");
+        let artifacts = artifacts.artifacts.into_iter();
+        subjects.extend(artifacts.map(|it| ReceiptSubject::new(of_artifact(&it.path), it.sha256)));
+        let decisions = self.decided(&execution).await?;
+        let predicate = Predicate::new(execution, decisions, env!("CARGO_PKG_VERSION"));
+        let unfinished = || {
+            ApiError::new(ErrorCode::Conflict, "there is a receipt when the execution has finished")
+                .with_hint("ask for the status with wait first")
+        };
+        let statement = Statement::new(subjects, predicate.ok_or_else(unfinished)?);
+        self.inner.audit.sign(&statement).map_err(internal)
+    }
+
+    /// What the audit log has about an execution, from its submission to its outcome.
+    async fn decided(&self, execution: &Execution) -> Result<Option<Decisions>, ApiError> {
+        let filter = AuditFilter {
+            execution: Some(execution.id),
+            since: clock::shifted(&execution.created_at, -1), // rounded
+            ..AuditFilter::default()
+        };
+        let (mut root, mut after) = (DecisionsRoot::new(execution.id), 0);
+        loop {
+            let page = self.inner.audit.search(filter.clone(), after, PAGE).await;
+            let page = page.map_err(internal)?;
+            page.records.iter().for_each(|record| root.take(record));
+            match page.next {
+                Some(next) if !root.is_complete() => after = next,
+                _ => return Ok(root.finish()),
+            }
+        }
+    }
+}
+
+/// SHA-256 of what was kept of a stream, in hexadecimal.
+async fn digest(capture: &Arc<Capture>, stream: Stream) -> Result<String, ApiError> {
+    let summary = capture.summary();
+    let mut left = match stream {
+        Stream::Stdout => summary.stdout.kept,
+        Stream::Stderr => summary.stderr.kept,
+    };
+    let mut reader = capture.reader(Some(stream), 0, false);
+    let mut digest = Sha256::new();
+    while left > 0 {
+        let chunk = reader.next().await.map_err(storage)?;
+        let chunk = chunk.ok_or_else(|| ApiError::new(ErrorCode::Internal, "output is missing"))?;
+        // What follows the kept bytes is a line that says what was cut.
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.data.0.len());
+        digest.update(chunk.data.0.get(..most).unwrap_or_default());
+        left -= most as u64;
+    }
+    Ok(Digest32(digest.finalize().into()).to_string())
+}
