@@ -13,11 +13,13 @@ use tempfile::TempDir;
 use crate::binaries::Installed;
 use crate::inspect::process_ids;
 use crate::wait::until_true;
+use crate::world::World;
 
 /// An account. It needs no entry in the host's table of accounts.
 #[derive(Debug)]
 pub struct Account {
     uid: u32,
+    gid: u32,
     installed: Installed,
     home: TempDir,
     scratch: TempDir,
@@ -37,12 +39,22 @@ pub struct Told {
 impl Account {
     /// An account with this uid and gid and no other group.
     pub fn new(uid: u32) -> Self {
+        Self::with_group(uid, uid)
+    }
+
+    /// That of a caller of this supervisor, in the group that may use its socket if there is one.
+    pub fn of(world: &World, uid: u32) -> Self {
+        let uid = world.agent(uid).uid();
+        Self::with_group(uid, world.group().unwrap_or(uid))
+    }
+
+    fn with_group(uid: u32, gid: u32) -> Self {
         let directory = || {
             let made = tempfile::Builder::new().prefix("supervisor-test-").tempdir().unwrap();
             chown(made.path(), Some(uid), Some(uid)).unwrap();
             made
         };
-        Self { uid, installed: Installed::new(), home: directory(), scratch: directory() }
+        Self { uid, gid, installed: Installed::new(), home: directory(), scratch: directory() }
     }
 
     /// Its uid.
@@ -82,7 +94,7 @@ impl Account {
             .env("TMPDIR", self.scratch.path())
             .current_dir(self.home.path())
             .uid(self.uid)
-            .gid(self.uid)
+            .gid(self.gid)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -23,6 +23,7 @@ use crate::peer::connect_as;
 pub struct Client {
     socket: PathBuf,
     uid: Option<u32>,
+    groups: Vec<u32>,
 }
 
 /// An execution that has finished, and its output.
@@ -43,13 +44,23 @@ impl Client {
     }
 
     pub(crate) fn new(socket: PathBuf, uid: Option<u32>) -> Self {
-        Self { socket, uid }
+        Self { socket, uid, groups: Vec::new() }
+    }
+
+    /// The same caller as a member of this group.
+    pub(crate) fn in_group(self, group: u32) -> Self {
+        Self { groups: vec![group], ..self }
+    }
+
+    /// Whose calls these are.
+    pub fn uid(&self) -> u32 {
+        self.uid.unwrap_or(0)
     }
 
     /// A new connection.
     pub fn connect(&self) -> io::Result<Connection> {
         let stream = match self.uid {
-            Some(uid) => connect_as(&self.socket, uid),
+            Some(uid) => connect_as(&self.socket, uid, &self.groups),
             None => UnixStream::connect(&self.socket),
         };
         stream.map(Connection::new)
@@ -133,6 +144,26 @@ impl Client {
     pub fn cancel(&self, id: ExecutionId) -> Result<Execution, ApiError> {
         let reply = self.call("POST", &format!("/v1/executions/{id}/cancel"), None);
         typed("cancel", &reply.expect("the daemon answers"))
+    }
+
+    /// Ends every execution of these owners that has not finished; the ids of all that they have. Root's to
+    /// call.
+    #[track_caller]
+    pub(crate) fn cancel_all(&self, is_owner: impl Fn(u32) -> bool) -> Vec<ExecutionId> {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = self.list(&format!("all=true&limit=200{after}")).expect("root may");
+            for execution in page.executions.into_iter().filter(|each| is_owner(each.owner_uid)) {
+                if execution.state != State::Finished {
+                    self.cancel(execution.id).expect("root may");
+                }
+                all.push(execution.id);
+            }
+            match page.next {
+                Some(next) => after = format!("&after={next}"),
+                None => return all,
+            }
+        }
     }
 
     /// Output from an offset to its present end.

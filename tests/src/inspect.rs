@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use supervisor_api::ExecutionId;
+
 /// Every process.
 pub fn process_ids() -> Vec<u32> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
@@ -66,4 +68,12 @@ pub(crate) fn descriptors(pid: u32) -> Vec<String> {
         .map(|target| target.display().to_string())
         .filter(|target| !target.starts_with("user:["))
         .collect()
+}
+
+/// The processes of an execution, by the cgroup that is named after it.
+pub(crate) fn processes_of(id: ExecutionId) -> Vec<u32> {
+    let name = format!("/ex-{:032x}", id.bits());
+    let mut found = process_ids();
+    found.retain(|pid| cgroups(*pid).contains(&name));
+    found
 }

@@ -1,4 +1,4 @@
-//! What the end-to-end tests stand on: a supervisor of their own with a client of its public
+//! What the end-to-end tests stand on: a supervisor of their own, or the installed one, with a client of its public
 //! interface, and a look at the host before and after. Nothing here knows how the supervisor is
 //! made, and nothing is read from the source tree when a test runs.
 //!
@@ -24,6 +24,8 @@ mod contract;
 mod follow;
 mod http;
 mod inspect;
+mod installed;
+mod own;
 mod payload;
 mod peer;
 mod plant;
@@ -45,7 +47,6 @@ pub use inspect::{
     children, command_line, namespace, owner_uid, process_ids, resident_bytes, status_field,
 };
 pub use payload::{argv, attack, bash, node, python};
-pub use peer::connect_as;
 pub use plant::Planted;
 pub use process::Process;
 pub use settings::Settings;

@@ -1,55 +1,51 @@
-//! A supervisor of a test's own: a launcher as root, a daemon as an account of its own, both with
-//! their files in a directory that goes away. At its end nothing may be left of it.
+//! The supervisor that a test uses.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use supervisor_api::{ExecutionId, State};
-use tempfile::TempDir;
+use supervisor_api::ExecutionId;
 
-use crate::DAEMON;
-use crate::baseline::{Baseline, assert_gone};
 use crate::client::Client;
 use crate::inspect;
+use crate::installed::Installed;
+use crate::own::Own;
 use crate::process::Process;
 use crate::settings::Settings;
-use crate::wait::{until, until_true};
 
 /// A supervisor that runs.
 #[derive(Debug)]
-pub struct World {
-    directory: TempDir,
-    settings: Settings,
-    launcher: Process,
-    daemon: Process,
-    /// Every launcher there was.
-    launchers: Vec<u32>,
-    baseline: Option<Baseline>,
+pub struct World(Supervisor);
+
+#[derive(Debug)]
+enum Supervisor {
+    Own(Box<Own>),
+    Installed(Installed),
 }
 
 impl World {
-    /// A supervisor as most tests want it.
+    /// A supervisor as most tests want it, which others may use too.
     #[track_caller]
     pub fn open() -> Self {
-        Self::with(Settings::default())
+        Self::look(false)
     }
 
-    /// A supervisor with these settings.
+    /// The same with nobody else there: for what is measured, or would be in others' way.
+    #[track_caller]
+    pub fn alone() -> Self {
+        Self::look(true)
+    }
+
+    /// A supervisor of the test's own with these settings.
     #[track_caller]
     pub fn with(settings: Settings) -> Self {
-        assert!(nix::unistd::geteuid().is_root(), "the end-to-end tests need root");
-        let directory = tempfile::Builder::new().prefix("supervisor-test-").tempdir().unwrap();
-        lay_out(directory.path(), &settings);
-        let launcher = start_launcher(directory.path());
-        let daemon = start_daemon(directory.path(), &[]);
-        let launchers = vec![launcher.pid()];
-        let mut world = Self { directory, settings, launcher, daemon, launchers, baseline: None };
-        world.wait_for_daemon();
-        world.baseline = Some(Baseline::take(world.daemon.pid(), world.launcher.pid()));
-        world
+        Self(Supervisor::Own(Box::new(Own::with(settings))))
+    }
+
+    #[track_caller]
+    fn look(alone: bool) -> Self {
+        match Installed::look(alone) {
+            Some(installed) => Self(Supervisor::Installed(installed)),
+            None => Self::with(Settings::default()),
+        }
     }
 
     /// Root, who is an administrator.
@@ -57,239 +53,130 @@ impl World {
         Client::new(self.socket(), None)
     }
 
-    /// An ordinary caller.
+    /// An ordinary caller. The installed service has been called before: there, each test's callers have uids
+    /// of their own.
     pub fn agent(&self, uid: u32) -> Client {
-        Client::new(self.socket(), Some(uid))
+        match &self.0 {
+            Supervisor::Own(own) => Client::new(own.socket(), Some(uid)),
+            Supervisor::Installed(installed) => installed.agent(uid),
+        }
+    }
+
+    /// The group that may use the socket, if not everybody may.
+    pub(crate) fn group(&self) -> Option<u32> {
+        match &self.0 {
+            Supervisor::Own(_) => None,
+            Supervisor::Installed(installed) => Some(installed.group()),
+        }
     }
 
     /// The API's socket.
     pub fn socket(&self) -> PathBuf {
-        self.path().join("run/api.sock")
+        match &self.0 {
+            Supervisor::Own(own) => own.socket(),
+            Supervisor::Installed(installed) => installed.socket().to_owned(),
+        }
     }
 
     /// The daemon's state directory.
     pub fn state(&self) -> PathBuf {
-        self.path().join("state")
+        match &self.0 {
+            Supervisor::Own(own) => own.state(),
+            Supervisor::Installed(installed) => installed.state().to_owned(),
+        }
     }
 
     /// The directory of all that is this supervisor's.
     pub fn path(&self) -> &Path {
-        self.directory.path()
+        match &self.0 {
+            Supervisor::Own(own) => own.path(),
+            Supervisor::Installed(installed) => installed.state(),
+        }
     }
 
-    /// The daemon.
+    /// The daemon's pid.
+    #[track_caller]
+    pub fn daemon_pid(&self) -> u32 {
+        match &self.0 {
+            Supervisor::Own(own) => own.daemon_pid(),
+            Supervisor::Installed(installed) => installed.daemon_pid(),
+        }
+    }
+
+    /// The launcher's pid.
+    #[track_caller]
+    pub fn launcher_pid(&self) -> u32 {
+        match &self.0 {
+            Supervisor::Own(own) => own.launcher_pid(),
+            Supervisor::Installed(installed) => installed.launcher_pid(),
+        }
+    }
+
+    /// The daemon, to be ended.
+    #[track_caller]
     pub fn daemon(&mut self) -> &mut Process {
-        &mut self.daemon
+        self.own().daemon()
     }
 
-    /// The launcher.
+    /// The launcher, to be ended.
+    #[track_caller]
     pub fn launcher(&mut self) -> &mut Process {
-        &mut self.launcher
+        self.own().launcher()
     }
 
     /// Starts the daemon again after it was ended in one way or another, and waits until it answers.
     #[track_caller]
     pub fn start_daemon(&mut self) {
-        assert!(!self.daemon.runs());
-        self.daemon = start_daemon(self.path(), &[]);
-        self.wait_for_daemon();
-        self.renew();
+        self.own().start_daemon();
     }
 
     /// Starts the daemon again, to die at a point of its own work (`POINT:N`), which debug builds know. Returns
     /// when it answers or has died already, and says whether it answers.
     #[track_caller]
     pub fn start_doomed_daemon(&mut self, fault: &str) -> bool {
-        assert!(!self.daemon.runs());
-        self.daemon = start_daemon(self.path(), &[("SUPERVISORD_FAULT", fault)]);
-        let (client, socket) = (self.root(), self.socket());
-        let mut answers = false;
-        until_true("the daemon answers or dies", || {
-            answers = is_open_to_all(&socket) && client.call("GET", "/v1/doctor", None).is_ok();
-            answers || !self.daemon.runs()
-        });
-        answers
+        self.own().start_doomed_daemon(fault)
     }
 
     /// Fails unless nothing of any execution is on the host.
     #[track_caller]
-    pub fn expect_nothing_left(&self) {
-        if let Some(baseline) = &self.baseline {
-            baseline.assert_back(self.daemon.pid(), self.launcher.pid(), &self.launchers);
-        }
+    pub fn expect_nothing_left(&mut self) {
+        self.own().expect_nothing_left();
     }
 
     /// Starts the launcher again. The daemon must have ended.
     #[track_caller]
     pub fn start_launcher(&mut self) {
-        assert!(!self.launcher.runs() && !self.daemon.runs());
-        self.launcher = start_launcher(self.path());
-        self.launchers.push(self.launcher.pid());
+        self.own().start_launcher();
     }
 
     /// The processes of an execution, init first, by the host's pids.
+    #[track_caller]
     pub fn processes_of(&self, id: ExecutionId) -> Vec<u32> {
-        let name = format!("/ex-{:032x}", id.bits());
-        let mut found = inspect::process_ids();
-        found.retain(|pid| inspect::cgroups(*pid).contains(&name));
-        found.sort_by_key(|pid| inspect::parent(*pid) != Some(self.launcher.pid()));
+        let launcher = self.launcher_pid();
+        let mut found = inspect::processes_of(id);
+        found.sort_by_key(|pid| inspect::parent(*pid) != Some(launcher));
         found
     }
 
     /// The process that every init is a copy of.
     #[track_caller]
     pub fn seed(&self) -> u32 {
+        let launcher = self.launcher_pid();
         let mut found = inspect::process_ids();
-        found.retain(|pid| inspect::parent(*pid) == Some(self.launcher.pid()));
+        found.retain(|pid| inspect::parent(*pid) == Some(launcher));
         found.retain(|pid| inspect::owner_uid(*pid).is_some_and(|uid| !crate::is_sandbox_id(uid)));
         found.pop().expect("the launcher has one")
     }
 
-    /// Ends what still runs, and fails if that or anything before left something behind.
     #[track_caller]
-    fn verify(&mut self) {
-        assert!(self.launcher.runs(), "the launcher ended: {}", self.launcher.words());
-        assert!(self.daemon.runs(), "the daemon ended: {}", self.daemon.words());
-        let kept = self.cancel_all();
-        if let Some(baseline) = self.baseline.take() {
-            baseline.assert_back(self.daemon.pid(), self.launcher.pid(), &self.launchers);
-        }
-        self.daemon.end();
-        self.launcher.end();
-        assert_gone(&self.launchers);
-        let directories = names(&self.state().join("executions"));
-        let strange: Vec<_> = directories.difference(&kept).collect();
-        assert!(strange.is_empty(), "files without a record: {strange:?}");
-    }
-
-    /// Ends every execution that has not finished; the ids of all there are.
-    fn cancel_all(&self) -> BTreeSet<String> {
-        let (root, mut all, mut after) = (self.root(), BTreeSet::new(), String::new());
-        loop {
-            let page = root.list(&format!("all=true&limit=200{after}")).expect("root may");
-            for execution in page.executions {
-                if execution.state != State::Finished {
-                    root.cancel(execution.id).expect("root may");
-                }
-                all.insert(execution.id.to_string());
-            }
-            match page.next {
-                Some(next) => after = format!("&after={next}"),
-                None => return all,
+    fn own(&mut self) -> &mut Own {
+        match &mut self.0 {
+            Supervisor::Own(own) => own,
+            Supervisor::Installed(_) => {
+                panic!(
+                    "this test ends or starts its supervisor: it belongs where it has one of its own"
+                )
             }
         }
     }
-
-    #[track_caller]
-    fn wait_for_daemon(&mut self) {
-        let (client, socket) = (self.root(), self.socket());
-        until_true("the daemon answers", || {
-            assert!(self.daemon.runs(), "the daemon ended: {}", self.daemon.words());
-            is_open_to_all(&socket) && client.call("GET", "/v1/doctor", None).is_ok()
-        });
-    }
-
-    fn renew(&mut self) {
-        let (daemon, launcher) = (self.daemon.pid(), self.launcher.pid());
-        if let Some(baseline) = &mut self.baseline {
-            baseline.renew(daemon, launcher);
-        }
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.verify();
-        } else {
-            eprintln!("the daemon said:\n{}", self.daemon.words());
-            eprintln!("the launcher said:\n{}", self.launcher.words());
-        }
-        self.daemon.clear_away();
-        if self.launcher.runs() {
-            self.launcher.end(); // not killed: it removes its cgroup
-        }
-        if self.settings.state_bytes.is_some() {
-            umount2(&self.state(), MntFlags::MNT_DETACH).ok();
-        }
-    }
-}
-
-fn lay_out(directory: &Path, settings: &Settings) {
-    let mode = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    mode(directory, 0o755);
-    for (name, permissions) in [("run", 0o755), ("state", 0o700)] {
-        let path = directory.join(name);
-        fs::create_dir(&path).unwrap();
-        if name == "state"
-            && let Some(bytes) = settings.state_bytes
-        {
-            let size = format!("size={bytes}");
-            mount(Some("none"), &path, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
-                .expect("a file system of its own");
-        }
-        chown(&path, Some(DAEMON), Some(DAEMON)).unwrap();
-        mode(&path, permissions);
-    }
-    let workspaces = directory.join("workspaces");
-    fs::create_dir(&workspaces).unwrap();
-    mode(&workspaces, 0o700);
-    fs::write(directory.join("config.toml"), settings.configuration(directory)).unwrap();
-    if !settings.policies.is_empty() {
-        fs::create_dir(directory.join("policies")).unwrap();
-        for (name, text) in &settings.policies {
-            fs::write(directory.join("policies").join(name), text).unwrap();
-        }
-    }
-}
-
-fn start_launcher(directory: &Path) -> Process {
-    let socket = directory.join("run/launcher.sock");
-    let arguments = [
-        "--listen".to_owned(),
-        socket.display().to_string(),
-        "--daemon-uid".to_owned(),
-        DAEMON.to_string(),
-        "--cgroup".to_owned(),
-        "private".to_owned(),
-        "--disk".to_owned(),
-        directory.join("state").display().to_string(),
-        "--workspaces".to_owned(),
-        directory.join("workspaces").display().to_string(),
-    ];
-    let log = directory.join("launcher.log");
-    let mut launcher = Process::start("supervisor-launcher", 0, &arguments, log).unwrap();
-    until("the launcher listens", || {
-        assert!(launcher.runs(), "the launcher ended: {}", launcher.words());
-        is_listening(&socket).then_some(())
-    });
-    launcher
-}
-
-fn start_daemon(directory: &Path, variables: &[(&str, &str)]) -> Process {
-    let configuration = directory.join("config.toml").display().to_string();
-    let arguments = ["--config".to_owned(), configuration];
-    let log = directory.join("daemon.log");
-    Process::start_with("supervisord", DAEMON, &arguments, log, variables).unwrap()
-}
-
-/// Whether somebody listens on a socket: proc_pid_net_unix(5), the flag is `__SO_ACCEPTCON`. A file
-/// that a dead process left has no line.
-fn is_listening(socket: &Path) -> bool {
-    let (table, socket) =
-        (fs::read_to_string("/proc/thread-self/net/unix").unwrap(), socket.display());
-    let end = format!(" {socket}");
-    table.lines().any(|line| line.ends_with(&end) && line.split(' ').nth(3) == Some("00010000"))
-}
-
-fn is_open_to_all(socket: &Path) -> bool {
-    is_listening(socket)
-        && fs::metadata(socket).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o666)
-}
-
-fn names(directory: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(directory).unwrap().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }

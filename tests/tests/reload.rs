@@ -83,12 +83,12 @@ fn nobody_but_an_administrator_reloads() {
 
 #[test]
 fn a_hangup_is_a_reload_and_ends_nothing() {
-    let mut world = world();
+    let world = world();
     let agent = world.agent(AGENT);
     let id = agent.start(&bash("echo begun; sleep 100"));
     agent.wait_for_words(id, "begun");
     write_policy(&world, "");
-    kill(Pid::from_raw(world.daemon().pid().cast_signed()), Signal::SIGHUP).unwrap();
+    kill(Pid::from_raw(world.daemon_pid().cast_signed()), Signal::SIGHUP).unwrap();
     until_true("the policy is there", || agent.submit(&under_own("true")).is_ok());
     assert_eq!(agent.status(id, 0).expect("it is ours").state, State::Running);
     agent.cancel(id).expect("it is ours");

@@ -21,7 +21,7 @@ fn names(names: &[(&str, &str)]) -> UniqueMap {
 #[test]
 fn a_payload_cannot_look_into_init_or_trace_anything() {
     let world = World::open();
-    let trace = include_str!("payloads/trace.py");
+    let trace = include_str!("../payloads/trace.py");
     let inside = format!("{trace}\nlook_into('init', 1)\nlook_into('parent', os.getppid())");
     let attempts = world.agent(AGENT).run(&attack(&inside)).attempts();
     attempts.expect_all_denied(&OUT_OF_REACH);
@@ -46,9 +46,9 @@ os.kill(pid, signal.SIGKILL)
 #[test]
 fn a_payload_that_kills_all_it_can_ends_only_what_is_its_own() {
     let world = World::open();
-    let root = world.root();
-    let neighbour = root.start(&bash("echo up; exec sleep 300"));
-    root.wait_for_words(neighbour, "up");
+    let agent = world.agent(AGENT);
+    let neighbour = agent.start(&bash("echo up; exec sleep 300"));
+    agent.wait_for_words(neighbour, "up");
     let source = "
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if os.fork() == 0:
@@ -66,7 +66,7 @@ sys.exit(7)
     let attempts = supervisor_tests::Attempts::of(&ended.stdout);
     attempts.expect_denied("init", &["EPERM"]);
     attempts.expect_allowed("all kill");
-    let neighbour = root.status(neighbour, 0).expect("it is known");
+    let neighbour = agent.status(neighbour, 0).expect("it is known");
     assert_eq!(neighbour.outcome, None, "the neighbour was hit");
 }
 
@@ -162,7 +162,7 @@ attempt('init', lambda: read('/proc/1/environ'))
 fn processes_that_hid_away_end_with_the_payload() {
     let world = World::open();
     let begin = Instant::now();
-    let ended = world.agent(AGENT).run(&attack(include_str!("payloads/orphans.py")));
+    let ended = world.agent(AGENT).run(&attack(include_str!("../payloads/orphans.py")));
     ended.expect_exit(0);
     assert_eq!(ended.stdout, "the first process is done\n");
     assert!(begin.elapsed() < Duration::from_secs(10), "the payload was waited for");
@@ -173,7 +173,7 @@ fn processes_that_hid_away_end_with_the_payload() {
 #[test]
 fn a_payload_that_ignores_every_signal_still_ends_on_time() {
     let world = World::open();
-    let source = attack(include_str!("payloads/stubborn.py"));
+    let source = attack(include_str!("../payloads/stubborn.py"));
     let limits = limits(|limits| limits.wall_time = Some(1000));
     let ended = world.agent(AGENT).run(&SubmitRequest { limits, ..source });
     ended.expect(&Outcome::TimedOut);

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use supervisor_api::{SubmitRequest, UniqueMap};
-use supervisor_tests::{AGENT, DAEMON, World, attack, bash, status_field, unconfined};
+use supervisor_tests::{AGENT, World, attack, bash, status_field, unconfined};
 
 const EPERM: i32 = 1;
 const ENOSYS: i32 = 38;
@@ -25,7 +26,7 @@ const ORDINARY: [i32; 24] =
 
 #[cfg(target_arch = "x86_64")]
 fn sweep(world: &World, from: u32, to: u32) -> HashMap<i32, i32> {
-    let source = attack(include_str!("payloads/sweep.py"));
+    let source = attack(include_str!("../payloads/sweep.py"));
     let request = SubmitRequest { args: vec![from.to_string(), to.to_string()], ..source };
     let ended = world.agent(AGENT).run(&request);
     ended.expect_exit(0);
@@ -66,7 +67,7 @@ fn the_entries_for_32_bit_programs_end_whoever_uses_them() {
     let source = format!(
         "{}\nprint('64', execute(GETPID_64))\nprint('32', execute(GETPID_32))\n\
          print('x32', execute(GETPID_X32))",
-        include_str!("payloads/machine_code.py")
+        include_str!("../payloads/machine_code.py")
     );
     let ended = world.agent(AGENT).run(&attack(&source));
     ended.expect_exit(0);
@@ -75,7 +76,7 @@ fn the_entries_for_32_bit_programs_end_whoever_uses_them() {
     }
     let first = format!(
         "{}\nattempt('32', lambda: execute(GETPID_32))",
-        include_str!("payloads/machine_code.py")
+        include_str!("../payloads/machine_code.py")
     );
     assert!(["'exited'", "'SIGSEGV'"].contains(&unconfined(&first).expect_allowed("32")));
 }
@@ -128,7 +129,7 @@ attempt('filter by prctl', lambda: call('prctl', 22, 2, buffer, 0, 0))
 #[test]
 fn sockets_are_tcp_udp_and_the_list_of_interfaces_and_nothing_else() {
     let world = World::open();
-    let source = include_str!("payloads/families.py");
+    let source = include_str!("../payloads/families.py");
     let attempts = world.agent(AGENT).run(&attack(source)).attempts();
     let ordinary = ["family 2 1", "family 2 2", "family 10 1", "family 10 2"];
     for (name, _) in attempts.allowed() {
@@ -154,7 +155,7 @@ attempt('datagram', lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 #[test]
 fn every_thread_of_a_sandbox_is_confined_alike() {
     let world = World::open();
-    let root = world.root();
+    let agent = world.agent(AGENT);
     let source = "
 import threading
 for _ in range(3):
@@ -165,8 +166,8 @@ for _ in range(10):
 print('up', flush=True)
 signal.pause()
 ";
-    let id = root.start(&attack(source));
-    root.wait_for_words(id, "up");
+    let id = agent.start(&attack(source));
+    agent.wait_for_words(id, "up");
     let processes = world.processes_of(id);
     let mut threads = Vec::new();
     for pid in &processes {
@@ -192,13 +193,19 @@ signal.pause()
 /// SY-13.
 #[test]
 fn the_daemon_and_the_launcher_are_confined_too() {
-    let mut world = World::open();
+    let world = World::open();
     let none = "0000000000000000";
     let field = |pid: u32, name| {
         status_field(Path::new(&format!("/proc/{pid}/status")), name).expect("it runs")
     };
-    let (daemon, launcher) = (world.daemon().pid(), world.launcher().pid());
-    assert_eq!(supervisor_tests::owner_uid(daemon), Some(DAEMON));
+    let (daemon, launcher) = (world.daemon_pid(), world.launcher_pid());
+    let socket = fs::metadata(world.socket()).expect("there is one");
+    assert_eq!(
+        supervisor_tests::owner_uid(daemon),
+        Some(socket.uid()),
+        "the socket is the daemon's own"
+    );
+    assert_ne!(socket.uid(), 0);
     for (name, value) in [("CapEff", none), ("CapPrm", none), ("Seccomp", "2"), ("NoNewPrivs", "1")]
     {
         assert_eq!(field(daemon, name), value, "{name} of the daemon");

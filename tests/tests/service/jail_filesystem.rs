@@ -49,7 +49,7 @@ fn no_name_of_the_hosts_own_files_shows_up_in_the_tree() {
     let _planted = Planted::beneath("/var/lib", 0o755).expect("planted");
     let source = format!(
         "{}\nprint('FOUND', find('supervisor-test-'), find('api.sock'))",
-        include_str!("payloads/walk.py")
+        include_str!("../payloads/walk.py")
     );
     let ended = world.agent(AGENT).run(&attack(&source));
     ended.expect_exit(0);
@@ -117,7 +117,7 @@ attempt('mount another', lambda: call('mount', b'proc', b'/tmp', b'proc', 0, 0))
 #[test]
 fn there_are_no_devices_but_the_harmless_ones_and_none_can_be_made() {
     let world = World::open();
-    let source = include_str!("payloads/no_devices.py");
+    let source = include_str!("../payloads/no_devices.py");
     let ended = world.agent(AGENT).run(&attack(source));
     ended.attempts().expect_all_denied(&["EPERM", "EACCES", "EROFS"]);
     let devices = "fd,full,null,ptmx,pts,random,shm,stderr,stdin,stdout,urandom,zero";

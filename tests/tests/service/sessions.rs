@@ -54,30 +54,6 @@ fn what_one_execution_leaves_the_next_finds_and_nothing_of_it_outlives_the_sessi
 }
 
 #[test]
-fn a_session_is_its_owner_s_and_outlives_the_daemon() {
-    let mut world = World::open();
-    let agent = world.agent(AGENT);
-    let id = open(&agent);
-    agent.run(&within(id, "echo kept > file")).expect_exit(0);
-    let stranger = world.agent(OTHER_AGENT);
-    let target = format!("/v1/sessions/{id}");
-    assert_eq!(status(&stranger, "GET", &target, None).0, 404);
-    assert_eq!(status(&stranger, "GET", &format!("{target}/files/file"), None).0, 404);
-    assert_eq!(
-        stranger.submit(&within(id, "true")).expect_err("not theirs").code,
-        ErrorCode::NotFound
-    );
-    let refused = world.root().submit(&within(id, "true")).expect_err("not root's to run in");
-    assert_eq!(refused.code, ErrorCode::PermissionDenied);
-    assert!(refused.hint.is_some());
-    world.daemon().kill();
-    world.start_daemon();
-    let found = agent.run(&within(id, "cat file"));
-    assert_eq!(found.stdout, "kept\n", "{}", found.stderr);
-    assert!(status(&agent, "DELETE", &target, None).0 < 300);
-}
-
-#[test]
 fn links_in_a_workspace_lead_nowhere_and_paths_stay_inside() {
     let world = World::open();
     let agent = world.agent(AGENT);

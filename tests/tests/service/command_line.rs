@@ -19,7 +19,8 @@ fn told(user: &Account, world: &World, words: &[&str]) -> Told {
 
 #[test]
 fn run_passes_output_and_status_through() {
-    let (world, user) = (World::open(), Account::new(AGENT));
+    let world = World::open();
+    let user = Account::of(&world, AGENT);
     let shell = "echo out; echo err >&2; exit 42";
     let run = told(&user, &world, &["run", "--", "sh", "-c", shell]);
     assert_eq!((run.code, run.stdout.as_str()), (Some(42), "out\n"));
@@ -47,7 +48,8 @@ fn run_passes_output_and_status_through() {
 
 #[test]
 fn files_go_in_and_artifacts_come_out() {
-    let (world, user) = (World::open(), Account::new(AGENT));
+    let world = World::open();
+    let user = Account::of(&world, AGENT);
     let program = "import sys\nrows = open(sys.argv[1]).read().split()\n\
                    open('sum.txt', 'w').write(str(sum(map(int, rows))))\nprint('done')\n";
     user.write("sum.py", program);
@@ -58,7 +60,7 @@ fn files_go_in_and_artifacts_come_out() {
     assert_eq!(run.code, Some(0), "{run:?}");
     let result = run.json();
     assert_eq!(result["stdout"], "done\n");
-    assert_eq!(result["execution"]["owner_uid"], AGENT);
+    assert_eq!(result["execution"]["owner_uid"], user.uid());
     assert_eq!(user.read("results/sum.txt"), "10");
     let id = result["execution"]["id"].as_str().expect("an id");
     let list = told(&user, &world, &["artifacts", "list", "--json", id]).json();
@@ -70,14 +72,15 @@ fn files_go_in_and_artifacts_come_out() {
 
 #[test]
 fn what_was_submitted_can_be_looked_at_followed_and_cancelled() {
-    let (world, user) = (World::open(), Account::new(AGENT));
+    let world = World::open();
+    let user = Account::of(&world, AGENT);
     let shell = "echo begun; exec sleep 300";
     let submitted = told(&user, &world, &["submit", "-q", "--", "sh", "-c", shell]);
     let id = submitted.stdout.trim();
     let mut follower = Told::begun(command(&user, &world, &["output", "-f", id])).expect("live");
     assert_eq!(told(&user, &world, &["status", "--json", id]).json()["state"], "running");
     assert!(told(&user, &world, &["list", "--state", "running"]).stdout.contains(id));
-    let other = Account::new(OTHER_AGENT);
+    let other = Account::of(&world, OTHER_AGENT);
     let status = told(&other, &world, &["status", id]);
     assert!(status.code != Some(0) && !status.stdout.contains("running"), "{status:?}");
     assert_eq!(told(&other, &world, &["list", "-q"]).stdout, "");
@@ -90,7 +93,8 @@ fn what_was_submitted_can_be_looked_at_followed_and_cancelled() {
 /// Ctrl-C ends the execution, and says so.
 #[test]
 fn an_interrupt_ends_the_execution_and_nothing_of_it_is_left() {
-    let (world, user) = (World::open(), Account::new(AGENT));
+    let world = World::open();
+    let user = Account::of(&world, AGENT);
     let shell = "echo begun; sleep 300 & sleep 300";
     let words = ["run", "--", "sh", "-c", shell];
     let running = Told::begun(command(&user, &world, &words)).expect("live");
@@ -105,7 +109,8 @@ fn an_interrupt_ends_the_execution_and_nothing_of_it_is_left() {
 
 #[test]
 fn doctor_names_every_control_and_how_to_get_what_is_missing() {
-    let (world, user) = (World::open(), Account::new(AGENT));
+    let world = World::open();
+    let user = Account::of(&world, AGENT);
     let shown = told(&user, &world, &["doctor"]);
     let doctor = told(&user, &world, &["doctor", "--json"]).json();
     assert_eq!(shown.code, Some(if doctor["healthy"] == true { 0 } else { 1 }));
@@ -119,7 +124,8 @@ fn doctor_names_every_control_and_how_to_get_what_is_missing() {
 
 #[test]
 fn what_the_daemon_refuses_is_told_with_field_and_status() {
-    let (world, user) = (World::open(), Account::new(AGENT));
+    let world = World::open();
+    let user = Account::of(&world, AGENT);
     let refused = told(&user, &world, &["run", "--memory", "1024G", "--", "true"]);
     assert!(refused.stderr.contains("limits.memory_max"), "{refused:?}");
     let everybodys = told(&user, &world, &["list", "--all"]);

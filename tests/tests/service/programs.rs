@@ -8,7 +8,7 @@ use supervisor_tests::{AGENT, World, bash, node, python};
 #[test]
 fn python_runs_processes_databases_servers_and_loops() {
     let world = World::open();
-    let ended = world.agent(AGENT).run(&python(include_str!("payloads/compatible.py")));
+    let ended = world.agent(AGENT).run(&python(include_str!("../payloads/compatible.py")));
     ended.expect_exit(0);
     assert_eq!(ended.stdout, "alarm\n4 compatible\n", "{}", ended.stderr);
 }
@@ -17,7 +17,7 @@ fn python_runs_processes_databases_servers_and_loops() {
 fn node_runs_servers_threads_and_children() {
     let world = World::open();
     let limits = LimitsRequest { memory_max: Some(1 << 30), ..LimitsRequest::default() };
-    let request = node(include_str!("payloads/compatible.js"));
+    let request = node(include_str!("../payloads/compatible.js"));
     let ended = world.agent(AGENT).run(&SubmitRequest { limits, ..request });
     ended.expect_exit(0);
     assert_eq!(ended.stdout, "served thread compatible\n", "{}", ended.stderr);

@@ -1,4 +1,4 @@
-//! What changes, as callers follow it on the socket; and what a flood of refusals leaves in the audit log.
+//! What changes, as callers follow it on the socket.
 
 #![allow(
     clippy::expect_used,
@@ -11,7 +11,6 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout};
 
 use serde_json::{Value, json};
-use supervisor_api::{AuditRecord, SubmitRequest};
 use supervisor_tests::{AGENT, Account, OTHER_AGENT, World, bash};
 
 /// `supervisorctl events --json`, line by line.
@@ -23,14 +22,14 @@ struct Following {
 
 impl Following {
     fn by(world: &World, uid: u32) -> Self {
-        let account = Account::new(uid);
+        let account = if uid == 0 { Account::new(0) } else { Account::of(world, uid) };
         let socket = world.socket().display().to_string();
         let words = ["--socket", &socket, "--json", "events"];
         let mut child = account.supervisorctl(&words).spawn().expect("supervisorctl starts");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
         let mut following = Self { child, lines, _account: account };
         let first = following.until(|event| event["event"] == "generation");
-        assert_eq!(first["generation"], 1);
+        assert!(first["generation"].as_u64() >= Some(1));
         following
     }
 
@@ -55,7 +54,7 @@ impl Drop for Following {
 
 #[test]
 fn whoever_follows_hears_of_its_own_and_an_administrator_of_everything() {
-    let world = World::open();
+    let world = World::alone();
     let (mut own, mut all) = (Following::by(&world, AGENT), Following::by(&world, 0));
     let foreign = world.agent(OTHER_AGENT).run(&bash("exit 4")).execution.id.to_string();
     let id = world.agent(AGENT).run(&bash("exit 3")).execution.id.to_string();
@@ -65,7 +64,7 @@ fn whoever_follows_hears_of_its_own_and_an_administrator_of_everything() {
     };
     let event = all.until(ended(&foreign));
     assert_eq!(event["outcome"], json!({"type": "exited", "code": 4}));
-    assert_eq!(event["owner_uid"], OTHER_AGENT);
+    assert_eq!(event["owner_uid"], world.agent(OTHER_AGENT).uid());
     // The other's end was told long before this one to whoever may hear of it.
     let event = own.until(|event| {
         assert_ne!(event["execution"], foreign.as_str(), "it hears of somebody else's");
@@ -86,41 +85,7 @@ fn whoever_follows_hears_of_its_own_and_an_administrator_of_everything() {
     agent.call("DELETE", &format!("/v1/sessions/{session}"), None).expect("an answer");
     own.until(of_it("closed"));
     all.until(of_it("closed"));
-    world.root().call("POST", "/v1/reload", None).expect("an answer");
-    assert_eq!(own.until(|event| event["event"] == "generation")["generation"], 2);
-}
-
-/// The log keeps what happened before, however often somebody is refused.
-#[test]
-fn a_flood_of_refused_submissions_is_answered_and_counted_and_does_not_fill_the_log() {
-    let mut world = World::open();
-    let refused = SubmitRequest { policy: Some("nosuch".to_owned()), ..bash("true") };
-    for _ in 0..200 {
-        assert!(world.agent(AGENT).submit(&refused).is_err());
-    }
-    assert!(world.agent(OTHER_AGENT).submit(&refused).is_err());
-    world.daemon().end();
-    world.start_daemon();
-    let state = world.state();
-    let mut files: Vec<_> = std::fs::read_dir(state.join("audit")).unwrap().flatten().collect();
-    files.sort_by_key(|file| file.file_name());
-    let logs = files.iter().filter(|file| file.path().extension().is_some_and(|it| it == "jsonl"));
-    let text: String = logs.map(|file| std::fs::read_to_string(file.path()).unwrap()).collect();
-    let records: Vec<AuditRecord> =
-        text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
-    let of = |uid: u32, kind: &str| {
-        let mine = |record: &&AuditRecord| {
-            record.event.subject.uid == Some(uid) && record.event.what.kind() == kind
-        };
-        records.iter().filter(mine).count()
-    };
-    // A minute may have begun in the middle of it.
-    assert!((60..=120).contains(&of(AGENT, "submission")), "{}", of(AGENT, "submission"));
-    let suppressed = records.iter().filter_map(|record| match &record.event.what {
-        supervisor_api::What::Suppression(told) => Some(told.refused),
-        _ => None,
-    });
-    let sum: u64 = suppressed.sum();
-    assert_eq!(of(AGENT, "submission") as u64 + sum, 200, "each is recorded or counted");
-    assert_eq!((of(OTHER_AGENT, "submission"), of(OTHER_AGENT, "suppression")), (1, 0));
+    let reloaded = world.root().call("POST", "/v1/reload", None).expect("an answer").json();
+    let heard = own.until(|event| event["event"] == "generation");
+    assert_eq!(heard["generation"], reloaded["generation"], "{reloaded}");
 }

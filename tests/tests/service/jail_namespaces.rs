@@ -45,7 +45,7 @@ attempt('clock', lambda: time.clock_settime(time.CLOCK_REALTIME, 0))
 #[test]
 fn a_payload_cannot_make_a_namespace_or_join_one() {
     let world = World::open();
-    let source = include_str!("payloads/namespaces.py");
+    let source = include_str!("../payloads/namespaces.py");
     let attempts = world.agent(AGENT).run(&attack(source)).attempts();
     attempts.expect_denied("unshare", &["EPERM"]);
     attempts.expect_denied("clone ", &["EPERM"]);
@@ -58,12 +58,12 @@ fn a_payload_cannot_make_a_namespace_or_join_one() {
 /// NS-04. Looked at from the host, because what a payload sees of itself could be made up.
 #[test]
 fn every_namespace_of_a_sandbox_is_fresh() {
-    let mut world = World::open();
-    let root = world.root();
-    let ids = [(); 2].map(|()| root.start(&bash("echo up; exec sleep 300")));
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let ids = [(); 2].map(|()| agent.start(&bash("echo up; exec sleep 300")));
     let mut seen = Vec::new();
     for id in ids {
-        root.wait_for_words(id, "up");
+        agent.wait_for_words(id, "up");
         let processes = world.processes_of(id);
         assert_eq!(processes.len(), 2, "init and the payload");
         for kind in KINDS {
@@ -72,7 +72,7 @@ fn every_namespace_of_a_sandbox_is_fresh() {
         }
         seen.push(processes[0]);
     }
-    seen.extend([world.daemon().pid(), world.launcher().pid(), std::process::id()]);
+    seen.extend([world.daemon_pid(), world.launcher_pid(), std::process::id()]);
     let (a, b, others) = (seen[0], seen[1], &seen[2..]);
     for kind in KINDS {
         assert_ne!(namespace(a, kind), namespace(b, kind), "{kind}");
@@ -87,11 +87,11 @@ fn every_namespace_of_a_sandbox_is_fresh() {
 #[test]
 fn no_two_sandboxes_share_a_host_id() {
     let world = World::open();
-    let root = world.root();
+    let agent = world.agent(AGENT);
     let mut owners = HashSet::new();
     for _ in 0..3 {
-        let id = root.start(&bash("echo up; exec sleep 300"));
-        root.wait_for_words(id, "up");
+        let id = agent.start(&bash("echo up; exec sleep 300"));
+        agent.wait_for_words(id, "up");
         for pid in world.processes_of(id) {
             let uid = supervisor_tests::owner_uid(pid).expect("it runs");
             assert!(supervisor_tests::is_sandbox_id(uid), "{uid}");

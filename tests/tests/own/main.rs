@@ -1,0 +1,12 @@
+//! What takes a supervisor of the test's own, because it is killed, configured or counted on: the rest of what is
+//! promised to clients is in `service`.
+
+mod api;
+mod audit;
+mod events;
+mod isolation;
+mod limits;
+mod output;
+mod sessions;
+mod top_and_metrics;
+mod unix_sockets;
