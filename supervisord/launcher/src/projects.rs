@@ -12,10 +12,11 @@ use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use supervisor_sys::{
-    attach, is_empty_project, is_free_project, limit_project, project_of, put_into_project,
-    random_bits,
+    ENDED_BYTES, ENDED_INODES, attach, ended_projects, is_empty_project, is_free_project,
+    limit_project, project_of, put_into_project, random_bits,
 };
 
+use crate::failure::tell;
 use crate::template::as_owner;
 
 /// The first project of ours; administrators number theirs from 1. Others may have workspaces on the
@@ -30,6 +31,9 @@ const PLACE: &CStr = c"/workspaces";
 
 /// Entries that are looked at in one pass of a removal, so that none takes more memory than this.
 const PASS: usize = 1024;
+
+/// How often in a row a pass may get nowhere, because somebody who has the directories open is as fast.
+const IDLE_PASSES: u32 = 1000;
 
 /// What the owner of a directory may do with it.
 const ALL: Mode = Mode::S_IRWXU;
@@ -58,11 +62,25 @@ impl Projects {
                 Err(Errno::EEXIST) | Ok(()) => {}
                 Err(error) => return Err(error.into()),
             }
-            let scrap = openat(&directory, SCRAP, DIRECTORY, Mode::empty())?;
-            empty(&scrap)?;
-            Ok((directory, scrap))
+            Ok((directory.try_clone()?, openat(&directory, SCRAP, DIRECTORY, Mode::empty())?))
         })?;
-        Ok(Self { directory, scrap, ended: Vec::new() })
+        let mut projects = Self { directory, scrap, ended: Vec::new() };
+        if let Err(error) = projects.clear() {
+            // Nothing of it has a name that can be asked for; the next removal takes it along.
+            tell(format_args!("can't remove what is left of workspaces yet: {error}"));
+        }
+        Ok(projects)
+    }
+
+    /// Removes what was half removed, and the limits of what is gone.
+    fn clear(&mut self) -> io::Result<()> {
+        let Self { directory, scrap, ended } = self;
+        as_owner(|| {
+            // Whoever ran before us may have ended while something removed was still open.
+            ended.extend(ended_projects(directory.as_fd(), FIRST)?);
+            empty(scrap)?;
+            free(directory, ended)
+        })
     }
 
     /// The names that are there.
@@ -110,7 +128,7 @@ impl Projects {
                     let project = project_of(workspace.as_fd())?;
                     if project >= FIRST {
                         // The daemon may have it open: it gets no more out of it than it has.
-                        limit_project(workspace.as_fd(), project, 1, 1)?;
+                        limit_project(workspace.as_fd(), project, ENDED_BYTES, ENDED_INODES)?;
                         ended.push(project);
                     }
                     move_to(scrap, directory, &CString::new(name)?, &mut 0)?;
@@ -147,45 +165,75 @@ fn free(directory: &OwnedFd, ended: &mut Vec<u32>) -> io::Result<()> {
 }
 
 /// Removes all that is in the directories of `scrap`, however deep: what is a level down is moved beside
-/// them, so that no path of a payload's making is ever walked.
+/// them, so that no path of a payload's making is ever walked. Whoever still has a directory of it open may
+/// put other things there meanwhile: that is looked at anew, and not for ever.
 fn empty(scrap: &OwnedFd) -> io::Result<()> {
-    let mut moved = 0;
+    let (mut moved, mut idle) = (0, 0);
     loop {
         let found = names(openat(scrap, ".", DIRECTORY, Mode::empty())?, PASS)?;
         if found.is_empty() {
             return Ok(());
         }
+        let before = moved;
+        let mut gone = 0;
         for (name, _) in found {
-            take_apart(scrap, &name, &mut moved)?;
+            gone += take_apart(scrap, &name, &mut moved)?;
+        }
+        idle = if gone == 0 && moved == before { idle + 1 } else { 0 };
+        if idle > IDLE_PASSES {
+            return Err(Errno::EBUSY.into());
         }
     }
 }
 
-/// Empties one directory of `scrap`, as far as one pass goes.
-fn take_apart(scrap: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
+/// Empties one directory of `scrap`, as far as one pass goes; how much of it went.
+fn take_apart(scrap: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<usize> {
     let directory = open_up(scrap, name)?;
+    let mut gone = 0;
     for (name, is_directory) in names(directory.try_clone()?, PASS)? {
-        if is_directory {
-            open_up(&directory, &name)?; // moving one changes its ".."
-            move_to(scrap, &directory, &name, moved)?;
-        } else {
-            unlinkat(&directory, name.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
-        }
+        gone += usize::from(take_out(scrap, &directory, &name, is_directory, moved)?);
     }
     match unlinkat(scrap, name, UnlinkatFlags::RemoveDir) {
-        Ok(()) | Err(Errno::ENOTEMPTY) => Ok(()),
+        Ok(()) => Ok(gone + 1),
+        Err(Errno::ENOTEMPTY) => Ok(gone),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes what was seen in a directory out of it; whether it is out. Since it was seen it may have been renamed,
+/// removed, or replaced by something of another kind: the next pass sees what is there then.
+fn take_out(
+    scrap: &OwnedFd,
+    directory: &OwnedFd,
+    name: &CStr,
+    is_directory: bool,
+    moved: &mut u64,
+) -> io::Result<bool> {
+    let taken = if is_directory {
+        // Moving one changes its "..", for which it has to be writable.
+        open_up(directory, name).and_then(|_| move_to(scrap, directory, name, moved))
+    } else {
+        unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)
+    };
+    match taken {
+        Ok(()) => Ok(true),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EISDIR) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Moves a directory into `scrap` under a name that is free there.
-fn move_to(scrap: &OwnedFd, from: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
+fn move_to(scrap: &OwnedFd, from: &OwnedFd, name: &CStr, moved: &mut u64) -> nix::Result<()> {
     loop {
-        *moved += 1;
-        let new = CString::new(moved.to_string())?;
-        match renameat2(from, name, scrap, new.as_c_str(), RenameFlags::RENAME_NOREPLACE) {
-            Err(Errno::EEXIST) => {}
-            other => return Ok(other?),
+        let new = format!("{}", *moved + 1);
+        let no_other = RenameFlags::RENAME_NOREPLACE;
+        match renameat2(from, name, scrap, new.as_str(), no_other) {
+            Err(Errno::EEXIST) => *moved += 1,
+            Ok(()) => {
+                *moved += 1;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -212,4 +260,77 @@ fn names(directory: OwnedFd, most: usize) -> io::Result<Vec<(CString, bool)>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A directory to be taken apart, in a place for that.
+    fn scrap() -> (tempfile::TempDir, OwnedFd, OwnedFd) {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("1")).unwrap();
+        let open = |path: &Path| OwnedFd::from(fs::File::open(path).unwrap());
+        let (scrap, directory) = (open(place.path()), open(&place.path().join("1")));
+        (place, scrap, directory)
+    }
+
+    #[test]
+    fn what_changed_since_it_was_seen_is_no_failure() {
+        let (place, scrap, directory) = scrap();
+        let inside = place.path().join("1");
+        symlink("/", inside.join("link")).unwrap();
+        fs::write(inside.join("file"), "").unwrap();
+        fs::create_dir(inside.join("directory")).unwrap();
+        let out = |name: &CStr, seen_as_directory| {
+            take_out(&scrap, &directory, name, seen_as_directory, &mut 1).unwrap()
+        };
+        for (name, seen_as_directory) in [
+            (c"gone", false),
+            (c"gone", true),
+            (c"link", true),
+            (c"file", true),
+            (c"directory", false),
+        ] {
+            assert!(!out(name, seen_as_directory), "{name:?}");
+        }
+        assert!(out(c"link", false) && out(c"file", false) && out(c"directory", true));
+        empty(&scrap).unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_tree_whose_names_change_all_the_time_is_removed() {
+        let (place, scrap, directory) = scrap();
+        let inside = place.path().join("1");
+        for number in 0..2000 {
+            fs::create_dir(inside.join(format!("d{number}"))).unwrap();
+            fs::write(inside.join(format!("f{number}")), "").unwrap();
+        }
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // By its own descriptor, as a payload has one.
+                let mut number = 0;
+                while !over.load(Ordering::Relaxed) {
+                    number = (number + 1) % 2000;
+                    for kind in ["d", "f"] {
+                        let (old, new) = (format!("{kind}{number}"), format!("new{kind}{number}"));
+                        let flags = RenameFlags::RENAME_NOREPLACE;
+                        renameat2(&directory, old.as_str(), &directory, new.as_str(), flags).ok();
+                        renameat2(&directory, new.as_str(), &directory, old.as_str(), flags).ok();
+                    }
+                }
+            });
+            let emptied = empty(&scrap);
+            over.store(true, Ordering::Relaxed);
+            emptied.unwrap();
+        });
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
 }

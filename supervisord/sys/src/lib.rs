@@ -36,8 +36,8 @@ pub use mount::{
 };
 pub use process::{default_sigpipe, execute, kill, wait_any};
 pub use quota::{
-    has_project_quota, is_empty_project, is_free_project, limit_project, project_of,
-    put_into_project,
+    ENDED_BYTES, ENDED_INODES, ended_projects, has_project_quota, is_empty_project,
+    is_free_project, limit_project, project_of, put_into_project,
 };
 pub use random::random_bits;
 

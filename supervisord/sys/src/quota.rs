@@ -102,6 +102,44 @@ pub fn is_empty_project(directory: BorrowedFd<'_>, project: u32) -> io::Result<b
     Ok(quota(directory, project)?.counted == [0, 0])
 }
 
+/// The limits of a project whose directory is being removed: nobody gets any more out of it, and by them it
+/// is known for one.
+pub const ENDED_BYTES: u64 = LEAST;
+
+/// The same, of inodes.
+pub const ENDED_INODES: u64 = 1;
+
+/// Projects from this one on that have the limits of an ended one (Q_XGETNEXTQUOTA, Linux 4.6). Needs
+/// CAP_SYS_ADMIN.
+pub fn ended_projects(directory: BorrowedFd<'_>, first: u32) -> io::Result<Vec<u32>> {
+    let (mut found, mut next) = (Vec::new(), first);
+    while let Some(quota) = next_quota(directory, next)? {
+        if (quota.blocks_hard, quota.inodes_hard) == (ENDED_BYTES / 512, ENDED_INODES) {
+            found.push(quota.id);
+        }
+        match quota.id.checked_add(1) {
+            Some(id) => next = id,
+            None => break,
+        }
+    }
+    Ok(found)
+}
+
+/// The first project from this one on that the kernel knows, if there is one.
+fn next_quota(directory: BorrowedFd<'_>, first: u32) -> io::Result<Option<DiskQuota>> {
+    // SAFETY: the structure holds integers only, for which all zeroes is a value.
+    let mut quota: DiskQuota = unsafe { std::mem::zeroed() };
+    let (fd, get_next) = (directory.as_raw_fd(), command(9));
+    // SAFETY: the kernel writes a structure of the layout and size that the request names.
+    let asked =
+        unsafe { libc::syscall(libc::SYS_quotactl_fd, fd, get_next, first, &raw mut quota) };
+    match check(asked) {
+        Ok(_) => Ok(Some(quota)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What the kernel knows of a project, all zeroes if it never heard of it (Q_XGETQUOTA).
 fn quota(directory: BorrowedFd<'_>, project: u32) -> io::Result<DiskQuota> {
     // SAFETY: the structure holds integers only, for which all zeroes is a value.

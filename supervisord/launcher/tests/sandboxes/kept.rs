@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use supervisor_launch::{Request, Workspace};
+use supervisor_launch::{Request, Storage, Workspace};
+use supervisor_sys::{is_free_project, project_of};
 
 use crate::launcher::{Launcher, as_daemon, prepare, storage};
 use crate::payload::Payload;
@@ -167,5 +168,24 @@ fn a_daemon_that_keeps_a_file_of_a_removed_workspace_open_gets_no_more_into_it()
     drop((file, root));
     let other = launcher.make(1 << 20, 100); // what is removed after it takes its limits along
     launcher.ask(Request::RemoveWorkspace { id: other }).expect("removed");
+    assert_eq!(launcher.on_disk(), 0);
+}
+
+#[test]
+fn limits_of_what_was_removed_while_it_was_open_are_forgotten_by_the_next_launcher() {
+    let mut launcher = Launcher::start();
+    let id = launcher.make(1 << 20, 100);
+    let root = launcher.grant(id);
+    let project = project_of(root.as_fd()).unwrap();
+    let file = as_daemon(|| openat(&root, "file", OFlag::O_CREAT, Mode::S_IRWXU).unwrap());
+    launcher.ask(Request::RemoveWorkspace { id }).expect("removed");
+    let place = File::open(launcher.workspaces()).unwrap();
+    let is_free =
+        || storage() != Storage::Quota || is_free_project(place.as_fd(), project).unwrap();
+    assert!(storage() != Storage::Quota || !is_free(), "its limits hold while it is open");
+    launcher.stop();
+    drop((file, root));
+    launcher.start_again();
+    assert!(is_free(), "project {project} is still limited");
     assert_eq!(launcher.on_disk(), 0);
 }

@@ -117,8 +117,18 @@ impl Launcher {
 
     /// Kills it and starts another over the same directory.
     pub fn kill_and_start(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Kills it.
+    pub fn stop(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Starts another over the same directory.
+    pub fn start_again(&mut self) {
         let (process, connection) = begin(self.directory.path(), None, self.more);
         (self.process, self.connection) = (process, connection);
     }
