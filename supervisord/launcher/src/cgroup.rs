@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::dir::{Dir, Type};
 use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, major, minor, mkdirat};
@@ -151,21 +152,42 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Makes one without limits. One that a launcher before us left, because something in it is not quite
-    /// dead, serves as well: nobody else makes any here.
+    /// Makes one without limits. One that a launcher before us left goes first, with whatever is in it that is
+    /// not quite dead and with its limits: nobody else makes any here.
     pub fn make(parent: BorrowedFd<'_>, name: String) -> io::Result<Self> {
-        match mkdirat(parent, name.as_str(), Mode::from_bits_truncate(0o755)) {
-            Ok(()) | Err(nix::Error::EEXIST) => {}
-            Err(error) => return Err(error.into()),
+        let make = || mkdirat(parent, name.as_str(), Mode::from_bits_truncate(0o755));
+        match make() {
+            Err(nix::Error::EEXIST) => {
+                Self::open(parent, name.clone())?.end(parent)?;
+                make()?;
+            }
+            other => other?,
         }
-        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        match openat(parent, name.as_str(), flags, Mode::empty()) {
-            Ok(directory) => Ok(Self { directory, name }),
+        match Self::open(parent, name.clone()) {
+            Ok(made) => Ok(made),
             Err(error) => {
                 unlinkat(parent, name.as_str(), UnlinkatFlags::RemoveDir)?;
-                Err(error.into())
+                Err(error)
             }
         }
+    }
+
+    fn open(parent: BorrowedFd<'_>, name: String) -> io::Result<Self> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        Ok(Self { directory: openat(parent, name.as_str(), flags, Mode::empty())?, name })
+    }
+
+    /// Ends all that is in it and in the leaves beneath it, and removes them and it.
+    fn end(&self, parent: BorrowedFd<'_>) -> io::Result<()> {
+        self.kill()?;
+        for entry in Dir::from_fd(self.directory.try_clone()?)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if entry.file_type() == Some(Type::Directory) && !name.starts_with('.') {
+                Self::open(self.directory(), name.to_owned())?.remove(self.directory())?;
+            }
+        }
+        self.remove(parent)
     }
 
     /// Removes it, when nothing lives in it any more.
@@ -329,4 +351,33 @@ fn whole_disk(path: &Path) -> Option<(u64, u64)> {
     let text = fs::read_to_string(disk.join("dev")).ok()?;
     let (major, minor) = text.trim().split_once(':')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_cgroup_that_was_left_over_is_made_anew_without_its_processes_and_their_own_cgroups() {
+        let mount = mount_point().unwrap();
+        let name = format!("supervisor-leaf-test-{}", getpid());
+        let place = mount.join(&name);
+        let inner = place.join("uid-1/ex-1");
+        fs::create_dir_all(&inner).unwrap();
+        let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
+        fs::write(inner.join("cgroup.procs"), sleeper.id().to_string()).unwrap();
+        fs::write(place.join("uid-1/cgroup.max.descendants"), "7").unwrap();
+        let parent = fs::File::open(&place).unwrap();
+        // Somebody waits for what is left, as the host's init does; until then it keeps its cgroup.
+        let waiting = std::thread::spawn(move || sleeper.wait().unwrap());
+        let made = Leaf::make(parent.as_fd(), "uid-1".to_owned()).unwrap();
+        let status = waiting.join().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+        assert_eq!(made.read("cgroup.max.descendants").unwrap().trim(), "max");
+        assert!(!inner.exists(), "what was beneath it is still there");
+        made.remove(parent.as_fd()).unwrap();
+        fs::remove_dir(&place).unwrap();
+    }
 }
