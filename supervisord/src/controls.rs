@@ -37,6 +37,12 @@ const KERNEL_LANDLOCK: &str =
 const KERNEL_TCP: &str = "boot Linux 6.7 or newer, whose Landlock knows TCP";
 const KERNEL_SCOPES: &str = "boot Linux 6.12 or newer, whose Landlock knows scopes";
 
+/// The limit on core dumps and the session keyring: the launcher's own, whatever a policy says.
+const CORE_DUMPS: &str = "core_dumps";
+const SESSION_KEYRING: &str = "session_keyring";
+
+const FILE_OF_DUMPS: &str = "name a file for core dumps (sysctl kernel.core_pattern=core)";
+
 /// One line for each control, in the order of the documentation.
 pub fn matrix(held: &Held, limits: &Limits) -> Vec<ControlReport> {
     Control::ALL.iter().map(|control| report(*control, held, limits)).collect()
@@ -79,6 +85,61 @@ pub fn uid_ceilings(applied: &Applied) -> ControlReport {
             "the launcher's ceilings need controllers that its cgroup v2 hierarchy lacks: {missing}"
         )),
         remedy: Some(CONTROLLER.to_owned()),
+    }
+}
+
+/// Whether a crash in a sandbox can start or reach what collects the host's core dumps, by the host's
+/// `core_pattern` (core(5)).
+pub fn core_dumps(applied: &Applied, pattern: &str) -> ControlReport {
+    let limited = applied.exposed & Applied::DUMPS == 0;
+    let (status, by, reason, remedy) = match pattern.chars().next() {
+        Some('@') => (
+            Weaker,
+            "nothing: no limit holds where dumps go to a socket (Linux 6.16)",
+            Some("a crash in a sandbox sends its memory to the host's collector"),
+            Some(FILE_OF_DUMPS),
+        ),
+        Some('|') if !limited => (
+            Weaker,
+            "nothing",
+            Some(
+                "a crash in a sandbox starts the host's collector: the launcher's hard limit is 0",
+            ),
+            Some("start the launcher with a hard limit of 1 (systemd: LimitCORE=1)"),
+        ),
+        _ if limited => (Enforced, "a limit of 1, at which no collector is started", None, None),
+        _ => (Enforced, "a limit of 0, at which no file is written", None, None),
+    };
+    of_the_host(CORE_DUMPS, status, by, reason, remedy)
+}
+
+/// Whether sandboxes are without the session keyring that the launcher was started with.
+pub fn session_keyring(applied: &Applied) -> ControlReport {
+    if applied.exposed & Applied::KEYRING == 0 {
+        return of_the_host(SESSION_KEYRING, Enforced, "a new one for the launcher", None, None);
+    }
+    of_the_host(
+        SESSION_KEYRING,
+        Weaker,
+        "no system call of a payload's that uses keys",
+        Some("the launcher could not leave the keyring that it was started with"),
+        Some("let it use keyctl (Docker: a seccomp profile), or raise kernel.keys.root_maxkeys"),
+    )
+}
+
+fn of_the_host(
+    control: &str,
+    status: ControlStatus,
+    by: &str,
+    reason: Option<&str>,
+    remedy: Option<&str>,
+) -> ControlReport {
+    ControlReport {
+        control: control.to_owned(),
+        status,
+        by: by.to_owned(),
+        reason: reason.map(str::to_owned),
+        remedy: remedy.map(str::to_owned),
     }
 }
 
@@ -236,5 +297,35 @@ fn resource(control: Control, held: &Held, limits: &Limits) -> Line {
         _ if unlimited => (Enforced, "no limit asked for", None, None),
         _ if has(Applied::IO) => (Enforced, "cgroup v2 io.max", None, None),
         _ => (Missing, "", without, Some(CONTROLLER)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_that_a_crash_would_start_or_reach_is_told() {
+        let (held, open) =
+            (Applied::default(), Applied { exposed: Applied::DUMPS, ..Applied::default() });
+        for (pattern, applied, status) in [
+            ("core", held, Enforced),
+            ("core", open, Enforced),
+            ("|/usr/lib/systemd/systemd-coredump %P", held, Enforced),
+            ("|/usr/lib/systemd/systemd-coredump %P", open, Weaker),
+            ("@/run/coredump.socket", held, Weaker),
+            ("@@/run/coredump.socket", open, Weaker),
+        ] {
+            let line = core_dumps(&applied, pattern);
+            assert_eq!(line.status, status, "{pattern}");
+            assert_eq!(line.remedy.is_some(), status == Weaker, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_keyring_that_is_kept_is_told() {
+        let kept = Applied { exposed: Applied::KEYRING, ..Applied::default() };
+        assert_eq!(session_keyring(&kept).status, Weaker);
+        assert_eq!(session_keyring(&Applied::default()).status, Enforced);
     }
 }

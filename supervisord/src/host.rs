@@ -37,6 +37,8 @@ const PROBE: Limits = Limits {
 #[derive(Debug, Clone)]
 pub struct Host {
     kernel: String,
+    /// Where dumps go.
+    core_pattern: String,
     found: Result<(Applied, u8), Unable>,
 }
 
@@ -56,8 +58,11 @@ impl Host {
         if let Err(error) = launcher.destroy(execution).await {
             tracing::debug!(%error, "the probe's sandbox was not there to end");
         }
-        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        Self { kernel: kernel.trim().to_owned(), found }
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
+            text.unwrap_or_default().trim().to_owned()
+        };
+        Self { kernel: read("osrelease"), core_pattern: read("core_pattern"), found }
     }
 
     /// Why no sandbox can be made, if none can.
@@ -108,6 +113,10 @@ impl Host {
         let io = Limits { io_read_bps: 1 << 20, ..PROBE };
         let mut controls = self.matrix(Profile::Default, WorkspacePlace::Memory, &io);
         controls.push(self.uid_ceilings());
+        if let Ok((applied, _)) = &self.found {
+            controls.push(controls::core_dumps(applied, &self.core_pattern));
+            controls.push(controls::session_keyring(applied));
+        }
         Doctor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mode,

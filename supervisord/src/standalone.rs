@@ -19,7 +19,7 @@ use nix::libc::O_NOFOLLOW;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{getegid, geteuid, setsid};
-use supervisor_launch::{BLOCK_LOCKS, BLOCKS, first_id};
+use supervisor_launch::{BLOCK_LOCKS, BLOCKS, first_id, used_blocks};
 use supervisor_sys::{close_on_exec_from, keep_on_exec, lock_first_free, random_bits};
 
 /// Runs the launcher and the daemon, and cleans up after them. `clients` are the answers of the host's
@@ -69,7 +69,9 @@ impl DaemonIds {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).mode(0o600);
         let file = OwnedFd::from(options.custom_flags(O_NOFOLLOW).open(BLOCK_LOCKS)?);
-        let block = lock_first_free(file.as_fd(), BLOCKS)?
+        // Of one that was killed, sandboxes may not quite be dead.
+        let used = used_blocks()?;
+        let block = lock_first_free(file.as_fd(), BLOCKS, |block| !used.contains(&block))?
             .ok_or_else(|| io::Error::other("every block of host ids is taken"))?;
         let id = first_id(block);
         Ok(Self { uid: id, gid: id, _block: Some(file) })

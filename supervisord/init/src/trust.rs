@@ -3,9 +3,11 @@
 //! so its place is made here and its stub fills it in, which is the payload already but for the program.
 
 use std::ffi::CStr;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -25,6 +27,10 @@ const JAVA: &str = "etc/ssl/certs/java/cacerts";
 /// Bytes of the file system: Debian's bundle has 220 KiB, its store for Java 160 KiB, and the session's
 /// authority less than one.
 const SIZE: &CStr = c"4m";
+
+/// The most of one file that is copied, so that together they fit. What is larger, or no file, is left where
+/// it is: who reads it there trusts less than others do, not more.
+const MOST: u64 = 1 << 20;
 
 /// The directory, the three files, and one to spare.
 const INODES: &CStr = c"5";
@@ -46,7 +52,7 @@ pub fn mount(setup: &Setup) -> Result<(), Failed> {
             at(Step::MountTrust, File::from(store).write_all(&original))?;
             cover(&run, c"cacerts", c"etc/ssl/certs/java/cacerts")
         }
-        // In another format it stays as it is: Java then trusts less than others do, not more.
+        // In another format it stays as it is, too.
         _ => Ok(()),
     }
 }
@@ -69,12 +75,19 @@ fn write_for_java(authority: &[u8]) -> io::Result<()> {
     file.write_all(&whole.ok_or(io::ErrorKind::InvalidData)?)
 }
 
-/// A file's content, if it is there.
-fn original(path: &str) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
+/// A file's content, if it is there and not too large. Nothing else that may stand there holds us up.
+fn original(path: impl AsRef<Path>) -> io::Result<Option<Vec<u8>>> {
+    let waiting_for_nobody = OFlag::O_NONBLOCK.bits();
+    let file = match OpenOptions::new().read(true).custom_flags(waiting_for_nobody).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut content = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(MOST + 1).read_to_end(&mut content)?;
     }
+    let will_do = !content.is_empty() && content.len() as u64 <= MOST;
+    Ok(will_do.then_some(content))
 }
 
 /// Mounts one of our files over one of the image's.
@@ -101,4 +114,25 @@ fn create(directory: &OwnedFd, name: &CStr, setup: &Setup) -> io::Result<OwnedFd
         fchown(&file, Some(Uid::from_raw(PAYLOAD_ID)), Some(Gid::from_raw(PAYLOAD_ID)))?;
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_or_no_file_is_not_copied() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("store");
+        assert_eq!(original(&path).unwrap(), None);
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        assert_eq!(original(&path).unwrap(), None);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, vec![1; MOST as usize]).unwrap();
+        assert_eq!(original(&path).unwrap().map(|content| content.len() as u64), Some(MOST));
+        File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(original(&path).unwrap(), None);
+    }
 }

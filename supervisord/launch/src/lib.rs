@@ -39,7 +39,7 @@ mod workspace;
 pub use copied::{COPY_DESCRIPTORS, Copied, Wanted};
 pub use identity::{
     BLOCK_LOCKS, BLOCKS, FIRST_ID, IDS_PER_BLOCK, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES, NO_DUMP,
-    PAYLOAD_ID, first_id,
+    PAYLOAD_ID, first_id, used_blocks,
 };
 pub use limits::SandboxLimits;
 pub use listeners::{Listeners, MAX_PORTS, PROXY_PORT};

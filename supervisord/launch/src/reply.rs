@@ -69,7 +69,7 @@ impl Reply {
             Reply::Prepared { execution, applied } => {
                 writer.u8(1);
                 writer.u128(*execution);
-                applied.write(&mut writer);
+                applied.write(&mut writer, version);
             }
             Reply::Destroyed { execution } => {
                 writer.u8(2);
@@ -115,9 +115,10 @@ impl Reply {
     pub fn decode(bytes: &[u8]) -> Result<(u16, Self), Malformed> {
         let (version, mut reader) = versioned(bytes)?;
         let reply = match reader.u8()? {
-            1 => {
-                Reply::Prepared { execution: reader.u128()?, applied: Applied::read(&mut reader)? }
-            }
+            1 => Reply::Prepared {
+                execution: reader.u128()?,
+                applied: Applied::read(&mut reader, version)?,
+            },
             2 => Reply::Destroyed { execution: reader.u128()? },
             3 => Reply::List { executions: list(&mut reader, SANDBOXES, Reader::u128)? },
             4 => {

@@ -129,6 +129,9 @@ pub struct Applied {
     pub workspace: Storage,
     /// What holds those of a workspace on disk here; memory where there can be none.
     pub disk: Storage,
+    /// What of the host's could not be kept away from sandboxes: [`Applied::DUMPS`], [`Applied::KEYRING`]. Told
+    /// since version 3; a launcher of version 2 doesn't start then.
+    pub exposed: u8,
 }
 
 impl Applied {
@@ -140,24 +143,33 @@ impl Applied {
     pub const CPU: u8 = 4;
     /// `io` is delegated.
     pub const IO: u8 = 8;
+
+    /// The limit on core dumps at which the kernel starts no collector ([`crate::NO_DUMP`]).
+    pub const DUMPS: u8 = 1;
+    /// The session keyring that the launcher was started with.
+    pub const KEYRING: u8 = 2;
 }
 
 impl Applied {
-    pub(crate) fn write(&self, writer: &mut Writer) {
+    pub(crate) fn write(&self, writer: &mut Writer, version: u16) {
         writer.u8(self.controllers);
         writer.u8(self.separate_ids.into());
         writer.u32(self.descriptors);
         writer.u8(self.workspace as u8);
         writer.u8(self.disk as u8);
+        if version > 2 {
+            writer.u8(self.exposed);
+        }
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(crate) fn read(reader: &mut Reader<'_>, version: u16) -> Result<Self, Malformed> {
         Ok(Self {
             controllers: reader.u8()?,
             separate_ids: reader.bool()?,
             descriptors: reader.u32()?,
             workspace: Storage::read(reader)?,
             disk: Storage::read(reader)?,
+            exposed: if version > 2 { reader.u8()? } else { 0 },
         })
     }
 }

@@ -101,15 +101,15 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
-    let applied = (any::<u8>(), any::<bool>(), any::<u32>(), storage(), storage()).prop_map(
-        |(controllers, separate_ids, descriptors, workspace, disk)| Applied {
+    let applied = (any::<u8>(), any::<bool>(), any::<u32>(), storage(), storage(), any::<u8>())
+        .prop_map(|(controllers, separate_ids, descriptors, workspace, disk, exposed)| Applied {
             controllers,
             separate_ids,
             descriptors,
             workspace,
             disk,
-        },
-    );
+            exposed,
+        });
     prop_oneof![
         (any::<u128>(), applied)
             .prop_map(|(execution, applied)| Reply::Prepared { execution, applied }),
@@ -261,6 +261,7 @@ fn version_2_is_spoken_as_its_release_did() {
         descriptors: 0x7ff,
         workspace: Storage::Quota,
         disk: Storage::Image,
+        exposed: 0,
     };
     let reply = Reply::Prepared { execution: 5, applied };
     let mut bytes = vec![2, 0, 1];

@@ -3,14 +3,16 @@
 use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
+use nix::errno::Errno;
+use nix::libc::{EDQUOT, EPERM};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use supervisor_launch::NO_DUMP;
 use supervisor_launch::seccomp::{Architecture, Profile, compile};
-use supervisor_sys::{Instruction, install_filter};
+use supervisor_launch::{Applied, NO_DUMP};
+use supervisor_sys::{Instruction, install_filter, leave_session_keyring};
 
-use crate::failure::{Fatal, fatal};
+use crate::failure::{Fatal, fatal, tell};
 
 /// What a privileged launcher keeps.
 const KEPT: [Capability; 5] = [
@@ -50,9 +52,43 @@ pub fn raise_descriptors() -> io::Result<()> {
 }
 
 /// Of ours, and of what we start: sandboxes can't raise what we have not got. Without privilege we have
-/// what the caller had.
-pub fn forbid_dumps(privileged: bool) -> io::Result<()> {
-    if privileged { Ok(setrlimit(Resource::RLIMIT_CORE, NO_DUMP, NO_DUMP)?) } else { Ok(()) }
+/// what the caller had. Whether sandboxes can have the limit at which the kernel starts no collector: below it,
+/// which takes CAP_SYS_RESOURCE to leave, no file is written, but a collector is started.
+pub fn forbid_dumps(privileged: bool) -> io::Result<bool> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
+    if !privileged {
+        return Ok(hard >= NO_DUMP);
+    }
+    match setrlimit(Resource::RLIMIT_CORE, NO_DUMP, NO_DUMP) {
+        Err(Errno::EPERM) if hard < NO_DUMP => Ok(false),
+        other => Ok(other.map(|()| true)?),
+    }
+}
+
+/// Not even a keyring of root's is a sandbox's: payloads can't use one, so they need not have it. Whether it was
+/// left: a filter around us may not let us (EPERM), and then nobody within can use it; or there are as many keys
+/// as may be (EDQUOT).
+pub fn leave_keyring() -> io::Result<bool> {
+    match leave_session_keyring() {
+        Err(error) if [Some(EPERM), Some(EDQUOT)].contains(&error.raw_os_error()) => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+/// What of the host's could not be kept away, for the daemon to tell; and for the journal.
+pub fn exposed(no_dumps: bool, no_keyring: bool) -> u8 {
+    if !no_dumps {
+        tell(format_args!(
+            "core dumps: the hard limit is 0 and can't be raised to 1, at which the kernel starts no collector"
+        ));
+    }
+    if !no_keyring {
+        tell(format_args!("the session keyring that this was started with can't be left"));
+    }
+    [(no_dumps, Applied::DUMPS), (no_keyring, Applied::KEYRING)]
+        .into_iter()
+        .filter(|(held, _)| !held)
+        .fold(0, |bits, (_, bit)| bits | bit)
 }
 
 fn keep_only(own_cgroup: bool) -> io::Result<()> {
@@ -79,4 +115,36 @@ fn keep_only(own_cgroup: bool) -> io::Result<()> {
         caps::set(None, set, &kept).map_err(io::Error::other)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Says in a process of its own, under this shell's words, what the launcher would find.
+    fn told(setting: &str) -> String {
+        let own = std::env::current_exe().unwrap();
+        let script = format!("{setting} \"$0\" --exact confine::tests::say --nocapture");
+        let output = Command::new("sh").args(["-c", &script]).arg(own).env(SAY, "1").output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    }
+
+    const SAY: &str = "SUPERVISOR_TEST_SAY_EXPOSED";
+
+    #[test]
+    fn say() {
+        if std::env::var_os(SAY).is_some() {
+            println!("exposed {}", exposed(forbid_dumps(true).unwrap(), leave_keyring().unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_hard_limit_of_0_that_can_not_be_raised_is_told_and_ends_nobody() {
+        let said = told("ulimit -c 0; setpriv --bounding-set=-sys_resource");
+        assert!(said.contains(&format!("exposed {}", Applied::DUMPS)), "{said}");
+        let said = told("");
+        assert!(said.contains("exposed 0"), "{said}");
+    }
 }

@@ -6,9 +6,12 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use nix::libc::O_NOFOLLOW;
-use supervisor_launch::{BLOCK_LOCKS, BLOCKS, IDS_PER_SANDBOX, MAX_SANDBOXES, first_id};
+use supervisor_launch::{
+    BLOCK_LOCKS, BLOCKS, IDS_PER_SANDBOX, MAX_SANDBOXES, first_id, used_blocks,
+};
 use supervisor_sys::lock_first_free;
 
 /// A range of host ids that one sandbox has to itself. It goes back with [`Ids::give_back`], and
@@ -48,10 +51,16 @@ impl Ids {
 
     /// A block that no other launcher has.
     pub fn claim() -> io::Result<Self> {
+        Self::claim_by(Path::new(BLOCK_LOCKS))
+    }
+
+    /// Of a launcher that was killed, sandboxes may not quite be dead: their block is passed over.
+    fn claim_by(locks: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).mode(0o600);
-        let file = OwnedFd::from(options.custom_flags(O_NOFOLLOW).open(BLOCK_LOCKS)?);
-        let block = lock_first_free(file.as_fd(), BLOCKS)?
+        let file = OwnedFd::from(options.custom_flags(O_NOFOLLOW).open(locks)?);
+        let used = used_blocks()?;
+        let block = lock_first_free(file.as_fd(), BLOCKS, |block| !used.contains(&block))?
             .ok_or_else(|| io::Error::other("every block of ids is taken"))?;
         Ok(Self { _block: Some(file), ..Self::of(first_id(block)) })
     }
@@ -78,7 +87,26 @@ impl Ids {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use supervisor_launch::{FIRST_ID, IDS_PER_BLOCK};
+
     use super::*;
+
+    #[test]
+    fn the_ids_of_a_process_that_still_runs_are_not_given_out_again() {
+        let locks = tempfile::NamedTempFile::new().unwrap();
+        let free = Ids::claim_by(locks.path()).unwrap();
+        let block = (free.first - FIRST_ID) / IDS_PER_BLOCK;
+        let payload = Ids::of(free.first).take().unwrap().payload();
+        drop(free); // as when its launcher is killed
+        let mut left = Command::new("sleep").arg("1000").uid(payload).spawn().unwrap();
+        let next = Ids::claim_by(locks.path()).unwrap();
+        left.kill().unwrap();
+        left.wait().unwrap();
+        assert_ne!(next.first, first_id(block));
+    }
 
     #[test]
     fn no_two_live_sandboxes_share_an_id() {

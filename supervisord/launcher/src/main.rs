@@ -27,7 +27,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use supervisor_launch::FIRST_ID;
-use supervisor_sys::{SingleThreaded, close_on_exec_from, leave_session_keyring};
+use supervisor_sys::{SingleThreaded, close_on_exec_from};
 
 use crate::failure::fatal;
 
@@ -50,14 +50,14 @@ fn run() -> Result<(), failure::Fatal> {
     let arguments = arguments::Arguments::read(std::env::args_os())?;
     let proof = fatal("count threads", SingleThreaded::prove())?;
     let daemon = serve::Daemon::open(&arguments)?;
-    // Nor is a keyring of root's: payloads can't use one, so they need not have it.
-    fatal("leave the session's keyring", leave_session_keyring())?;
+    let no_keyring = fatal("leave the session's keyring", confine::leave_keyring())?;
     // Whatever else was open when we were started is nobody's in a sandbox.
     fatal("close what was inherited", close_on_exec_from(3))?;
     fatal("raise the descriptor limit", confine::raise_descriptors())?;
     let init = image::load_init(&arguments)?;
     let root = root::Root::begin()?;
-    fatal("forbid core dumps", confine::forbid_dumps(root.privileged()))?;
+    let no_dumps = fatal("forbid core dumps", confine::forbid_dumps(root.privileged()))?;
+    let exposed = confine::exposed(no_dumps, no_keyring);
     let ids = match arguments.first_id {
         None if root.privileged() => fatal("claim host ids", ids::Ids::claim())?,
         first => ids::Ids::of(first.unwrap_or(FIRST_ID)), // without privilege none is used
@@ -71,6 +71,6 @@ fn run() -> Result<(), failure::Fatal> {
     failure::fatal("leave the host's network", confine::leave_network())?;
     confine::confine(root.privileged(), arguments.cgroup == arguments::CgroupPlace::Own)?;
     let disk = fatal("take over the workspaces on disk", found.map(disk::Disk::open).transpose())?;
-    let made_from = sandbox::MadeFrom { proof, arguments, root, cgroup, disk, init };
+    let made_from = sandbox::MadeFrom { proof, arguments, root, cgroup, disk, init, exposed };
     serve::serve(daemon, sandbox::Sandboxes::new(made_from, ids)?)
 }

@@ -45,6 +45,8 @@ pub struct MadeFrom {
     pub disk: Option<Disk>,
     /// PID 1's program.
     pub init: OwnedFd,
+    /// What of the host's could not be kept away ([`Applied::exposed`]).
+    pub exposed: u8,
 }
 
 /// All sandboxes.
@@ -107,6 +109,7 @@ impl Sandboxes {
         let applied = Applied {
             separate_ids: self.made_from.root.privileged(),
             disk: self.made_from.disk.as_ref().map(Disk::storage).unwrap_or_default(),
+            exposed: self.made_from.exposed,
             ..Applied::default()
         };
         let mut sandbox = Sandbox {
