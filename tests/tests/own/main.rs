@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod events;
 mod isolation;
+mod landlock;
 mod limits;
 mod output;
 mod sessions;
