@@ -51,7 +51,7 @@ pub use plant::Planted;
 pub use process::Process;
 pub use settings::Settings;
 pub use upstream::Upstream;
-pub use wait::{PATIENCE, until, until_true};
+pub use wait::{PATIENCE, milliseconds, slowness, until, until_true};
 pub use world::World;
 
 /// An ordinary user of the supervisor. No account of the host needs to have this id.

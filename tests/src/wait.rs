@@ -7,6 +7,18 @@ use std::time::{Duration, Instant};
 /// what it waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How many times as long as on a machine of its own anything may take here, such as in one that is emulated:
+/// `SUPERVISOR_TEST_SLOWNESS`, 1 if nobody says.
+pub fn slowness() -> u32 {
+    let told = std::env::var("SUPERVISOR_TEST_SLOWNESS");
+    told.map_or(1, |told| told.parse().expect("SUPERVISOR_TEST_SLOWNESS is a whole number"))
+}
+
+/// So many milliseconds of a machine of its own, here.
+pub fn milliseconds(quick: u64) -> u64 {
+    quick * u64::from(slowness())
+}
+
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(2);
 

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use supervisor_api::{
     ArtifactRequest, Content, ErrorCode, InputFile, LimitsRequest, Outcome, SubmitRequest,
 };
-use supervisor_tests::{AGENT, World, argv, attack, bash, python};
+use supervisor_tests::{AGENT, World, argv, attack, bash, milliseconds, python};
 
 fn keeping(request: SubmitRequest, globs: &[&str]) -> SubmitRequest {
     let globs = globs.iter().map(|&glob| glob.to_owned()).collect();
@@ -170,7 +170,7 @@ fn artifacts_of_a_payload_that_failed_are_kept_too() {
     let failed = agent.run(&keeping(bash("echo x >a; exit 9"), &["a"]));
     failed.expect_exit(9);
     assert_eq!(agent.kept(failed.execution.id), ["a"]);
-    let limits = LimitsRequest { wall_time: Some(500), ..LimitsRequest::default() };
+    let limits = LimitsRequest { wall_time: Some(milliseconds(500)), ..LimitsRequest::default() };
     let late = SubmitRequest { limits, ..keeping(bash("echo x >a; sleep 300"), &["a"]) };
     let late = agent.run(&late);
     late.expect(&Outcome::TimedOut);

@@ -11,7 +11,7 @@ use supervisor_api::{
     ApprovalId, AuditPage, AuditRecord, ErrorCode, LimitsRequest, SubmitRequest, What,
 };
 use supervisor_tests::{
-    AGENT, Client, OTHER_AGENT, Told, World, argv, assert_described, bash, program,
+    AGENT, Client, OTHER_AGENT, Told, World, argv, assert_described, bash, milliseconds, program,
 };
 
 fn files(world: &World) -> Vec<PathBuf> {
@@ -65,8 +65,9 @@ fn an_execution_is_in_the_log_from_its_submission_to_its_end() {
 fn why_names_the_limit_the_line_that_set_it_and_what_would_have_allowed_more() {
     let world = World::open();
     let agent = world.agent(AGENT);
+    let time = milliseconds(400);
     let limits = LimitsRequest {
-        wall_time: Some(400),
+        wall_time: Some(time),
         output_bytes: Some(1000),
         ..LimitsRequest::default()
     };
@@ -77,12 +78,10 @@ fn why_names_the_limit_the_line_that_set_it_and_what_would_have_allowed_more() {
     assert_eq!(kinds(&found), ["submission", "limit", "limit", "outcome"], "{found:?}");
     let told = ctl(&world, &["why", &id.to_string()]);
     assert_eq!(told.code, Some(0), "{told:?}");
-    for words in [
-        "wall_time of 400 reached",
-        "output_bytes of 1000: 4000",
-        "default.toml:",
-        "larger wall_time",
-    ] {
+    let reached = format!("wall_time of {time} reached");
+    for words in
+        [reached.as_str(), "output_bytes of 1000: 4000", "default.toml:", "larger wall_time"]
+    {
         assert!(told.stdout.contains(words), "{words}: {}", told.stdout);
     }
     let told = ctl(&world, &["why", "--json", &id.to_string()]);

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use supervisor_api::{Execution, LimitsRequest, Outcome, SubmitRequest, UniqueMap};
-use supervisor_tests::{AGENT, World, argv, attack, bash, python, unconfined};
+use supervisor_tests::{
+    AGENT, World, argv, attack, bash, milliseconds, python, slowness, unconfined,
+};
 
 const OUT_OF_REACH: [&str; 5] = ["EPERM", "EACCES", "ENOSYS", "ENOENT", "ESRCH"];
 
@@ -62,7 +64,7 @@ sys.exit(7)
     let begin = Instant::now();
     let ended = world.agent(AGENT).run(&attack(source));
     ended.expect_exit(7);
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < Duration::from_secs(10) * slowness());
     let attempts = supervisor_tests::Attempts::of(&ended.stdout);
     attempts.expect_denied("init", &["EPERM"]);
     attempts.expect_allowed("all kill");
@@ -165,7 +167,7 @@ fn processes_that_hid_away_end_with_the_payload() {
     let ended = world.agent(AGENT).run(&attack(include_str!("../payloads/orphans.py")));
     ended.expect_exit(0);
     assert_eq!(ended.stdout, "the first process is done\n");
-    assert!(begin.elapsed() < Duration::from_secs(10), "the payload was waited for");
+    assert!(begin.elapsed() < Duration::from_secs(10) * slowness(), "the payload was waited for");
     assert_eq!(world.processes_of(ended.execution.id), [0; 0]);
 }
 
@@ -174,11 +176,12 @@ fn processes_that_hid_away_end_with_the_payload() {
 fn a_payload_that_ignores_every_signal_still_ends_on_time() {
     let world = World::open();
     let source = attack(include_str!("../payloads/stubborn.py"));
-    let limits = limits(|limits| limits.wall_time = Some(1000));
+    let limits = limits(|limits| limits.wall_time = Some(milliseconds(1000)));
     let ended = world.agent(AGENT).run(&SubmitRequest { limits, ..source });
     ended.expect(&Outcome::TimedOut);
     assert_eq!(ended.stdout, "here to stay\n");
-    assert!((1000..3000).contains(&ended.execution.usage.wall_ms), "{:?}", ended.execution.usage);
+    let took = ended.execution.usage.wall_ms;
+    assert!((milliseconds(1000)..milliseconds(3000)).contains(&took), "{took}");
     assert_eq!(world.processes_of(ended.execution.id), [0; 0]);
 }
 

@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use supervisor_api::{Limit, LimitsRequest, Outcome, SubmitRequest};
-use supervisor_tests::{AGENT, OTHER_AGENT, World, attack, bash, is_enforced, resident_bytes};
+use supervisor_tests::{
+    AGENT, OTHER_AGENT, World, attack, bash, is_enforced, milliseconds, resident_bytes, slowness,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -143,7 +145,7 @@ fn the_workspace_and_tmp_hold_so_many_files_and_no_more() {
     let id = agent.start(&request);
     let doctor = Instant::now();
     assert!(!agent.doctor().controls.is_empty());
-    assert!(doctor.elapsed() < Duration::from_secs(5));
+    assert!(doctor.elapsed() < Duration::from_secs(5) * slowness());
     let ended = agent.ended(id);
     ended.expect_exit(0);
     let (files, scratch) = (ended.numbers("FULL workspace ")[0], ended.numbers("FULL tmp ")[0]);
@@ -207,12 +209,12 @@ while True:
 ";
     let request = limited(attack(source), |limits| {
         limits.cpu_max = Some(50);
-        limits.wall_time = Some(3000);
+        limits.wall_time = Some(milliseconds(3000));
     });
     let ended = world.agent(AGENT).run(&request);
     ended.expect(&Outcome::TimedOut);
     let usage = ended.execution.usage;
-    assert!((3000..4000).contains(&usage.wall_ms), "{usage:?}");
+    assert!((milliseconds(3000)..milliseconds(4000)).contains(&usage.wall_ms), "{usage:?}");
     let share = usage.cpu_ms * 100 / usage.wall_ms;
     let most = if is_enforced(&ended.execution, "cpu_max") { 60 } else { 90 };
     assert!((5..=most).contains(&share), "{share} % of a core: {usage:?}");
@@ -230,22 +232,23 @@ while True:
 ";
     let request = limited(attack(source), |limits| {
         limits.cpu_max = Some(400);
-        limits.cpu_time = Some(1000);
+        limits.cpu_time = Some(milliseconds(1000));
     });
     let ended = world.agent(AGENT).run(&request);
     ended.expect(&Outcome::LimitExceeded { limit: Limit::CpuTime });
     let used = ended.execution.usage.cpu_ms;
-    assert!((1000..2500).contains(&used), "{used}");
+    assert!((milliseconds(1000)..milliseconds(2500)).contains(&used), "{used}");
 }
 
 #[test]
 fn a_sleeper_past_its_time_is_timed_out() {
     let world = World::open();
-    let request = limited(bash("sleep 300"), |limits| limits.wall_time = Some(500));
+    let request = limited(bash("sleep 300"), |limits| limits.wall_time = Some(milliseconds(500)));
     let ended = world.agent(AGENT).run(&request);
     ended.expect(&Outcome::TimedOut);
     let usage = ended.execution.usage;
-    assert!((500..1500).contains(&usage.wall_ms) && usage.cpu_ms < 500, "{usage:?}");
+    let expected = milliseconds(500)..milliseconds(1500);
+    assert!(expected.contains(&usage.wall_ms) && usage.cpu_ms < expected.start, "{usage:?}");
 }
 
 /// Bytes that are read past the page cache, so that the disk has to give them.
