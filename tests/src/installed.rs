@@ -94,7 +94,7 @@ impl Installed {
 
     /// Ends what this test's callers still have, and fails if anything of what they had still runs.
     #[track_caller]
-    fn verify(&self) {
+    pub(crate) fn verify(&self) {
         let is_ours = |uid: u32| (self.first_uid..self.first_uid + UIDS).contains(&uid);
         let all = Client::new(self.socket.clone(), None).cancel_all(is_ours);
         for id in all {
