@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use supervisor_api::{SubmitRequest, UniqueMap};
-use supervisor_tests::{AGENT, World, attack, bash, status_field, unconfined};
+use supervisor_api::{LimitsRequest, SubmitRequest, UniqueMap};
+use supervisor_tests::{AGENT, World, attack, bash, milliseconds, status_field, unconfined};
 
 const EPERM: i32 = 1;
 const ENOSYS: i32 = 38;
@@ -27,7 +27,10 @@ const ORDINARY: [i32; 24] =
 #[cfg(target_arch = "x86_64")]
 fn sweep(world: &World, from: u32, to: u32) -> HashMap<i32, i32> {
     let source = attack(include_str!("../payloads/sweep.py"));
-    let request = SubmitRequest { args: vec![from.to_string(), to.to_string()], ..source };
+    let limits =
+        LimitsRequest { wall_time: Some(milliseconds(60_000)), ..LimitsRequest::default() };
+    let args = vec![from.to_string(), to.to_string()];
+    let request = SubmitRequest { args, limits, ..source };
     let ended = world.agent(AGENT).run(&request);
     ended.expect_exit(0);
     let pair = |line: &str| {
