@@ -87,18 +87,21 @@ impl Capture {
         Ok(Self::new(files, limit, Progress { kept, cut, order, finished: false }))
     }
 
-    /// Takes in what the payload writes until both streams are at their end, which is when no
+    /// Takes in what the payload writes, which may have one stream only, until all are at their end, which is when no
     /// process has them open any more, or until [`drain_rest`](Self::drain_rest).
     ///
     /// A file system without space cuts the stream like its limit does; any other failure of the
     /// machine ends the capture. Dropping the future closes the pipes, and a living payload can
     /// make that wait: kill it first.
-    pub async fn pump(&self, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<()> {
-        tokio::try_join!(
-            pump::stream(self, Stream::Stdout, stdout),
-            pump::stream(self, Stream::Stderr, stderr),
-        )?;
-        Ok(())
+    pub async fn pump(&self, stdout: OwnedFd, stderr: Option<OwnedFd>) -> io::Result<()> {
+        let stdout = pump::stream(self, Stream::Stdout, stdout);
+        let stderr = async {
+            match stderr {
+                Some(stderr) => pump::stream(self, Stream::Stderr, stderr).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(stdout, stderr).map(drop)
     }
 
     /// Tells the pump that every process of the payload is dead: it takes what the pipes still

@@ -9,8 +9,10 @@
 //! on disk, the record is on disk, and only then the end is told.
 
 mod ending;
+mod feeding;
 pub mod kept;
 mod running;
+mod screen;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,6 +27,7 @@ use crate::audit::{self, Unaudited};
 use crate::budget::Account;
 use crate::clock;
 use crate::driver::ending::{End, conclude, destroy, remove};
+use crate::driver::feeding::Feeding;
 use crate::driver::running::{attend, run, with_way};
 use crate::fault::{self, Point};
 use crate::journal;
@@ -241,8 +244,9 @@ pub async fn adopt(
     let first = live.snapshot();
     let turn = inner.admission.already_running(first.owner_uid, plan::need(&first.limits));
     fault::reach(Point::ExecutionAdopted);
-    let end = match before {
-        Ok(before) => {
+    let input = Feeding::of(&mut sandbox).map_err(|_| "its terminal could not be taken over");
+    let end = match before.and_then(|before| Ok((before, input?))) {
+        Ok((before, input)) => {
             thaw(&sandbox);
             journal::adopted(&live.snapshot());
             live.change(|execution| {
@@ -250,7 +254,7 @@ pub async fn adopt(
                 execution.started_at.get_or_insert_with(clock::now);
             });
             let way = way.as_ref().map(|way| way.serve(way.doors(&mut sandbox)));
-            with_way(way, attend(&inner, &live, sandbox, before, &globs, async {})).await
+            with_way(way, attend(&inner, &live, sandbox, before, &globs, input, async {})).await
         }
         Err(reason) => {
             destroy(&inner, &live).await;

@@ -3,7 +3,9 @@
 
 use supervisor_api::{ControlReport, ControlStatus, Doctor, Limits, Mode};
 use supervisor_launch::seccomp::Profile;
-use supervisor_launch::{Applied, Descriptor, Image, Prepare, Report, Step, Storage, Workspace};
+use supervisor_launch::{
+    Applied, Descriptor, Image, Input, Prepare, Report, Step, Storage, Workspace,
+};
 use supervisor_policy::WorkspacePlace;
 
 use crate::controls::{self, Held};
@@ -139,6 +141,7 @@ async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Un
         owner: None,
         workspace: Workspace::Memory,
         channel: false,
+        input: Input::Given,
     };
     let mut sandbox = launcher.prepare(request).await.map_err(|error| match error {
         LaunchError::Failed { step, errno } => unable(step, errno),

@@ -22,6 +22,7 @@ mod routes;
 mod server;
 mod sessions;
 mod streaming;
+mod streams;
 mod strict;
 mod supervised;
 #[cfg(test)]

@@ -145,6 +145,14 @@ impl Launcher {
         }
     }
 
+    /// Has the launcher let go of a payload's standard input, so that it finds the end.
+    pub async fn close_input(&self, execution: u128) -> Result<(), LaunchError> {
+        match self.ask(Request::CloseInput { execution }).await? {
+            (Reply::InputClosed { execution: theirs }, _) if theirs == execution => Ok(()),
+            other => Err(failure(other.0)),
+        }
+    }
+
     /// The executions that have a sandbox.
     pub async fn list(&self) -> Result<Vec<u128>, LaunchError> {
         match self.ask(Request::List).await? {

@@ -1,6 +1,7 @@
 //! Executions that have not finished: what their drivers publish and what others may ask of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -10,6 +11,7 @@ use supervisor_policy::WorkspacePlace;
 use tokio::sync::{broadcast, watch};
 
 use crate::capture::Capture;
+use crate::input::Input;
 use crate::session::Use;
 use crate::top::Meter;
 
@@ -23,11 +25,17 @@ pub struct Live {
     pub execution: watch::Sender<Execution>,
     /// Its output, once its directory is there.
     pub capture: Arc<Capture>,
+    /// Its standard input, while it runs and can be sent more.
+    pub input: watch::Sender<Option<Arc<Input>>>,
     /// Whether somebody wants it ended.
     pub cancelled: watch::Sender<bool>,
     /// The session in whose workspace it runs, which is not removed as long as this is held; `None` for
     /// one that goes with it.
     pub session: Option<Use>,
+    /// The master of its terminal, while it runs and has one.
+    pub terminal: watch::Sender<Option<Arc<OwnedFd>>>,
+    /// Administrators who were recorded to send it something, so that not every key they press is.
+    pub administrators: Mutex<BTreeSet<u32>>,
     /// Whether there is a record of it.
     pub recorded: AtomicBool,
     /// What tells what it uses, while it has a sandbox.
@@ -43,6 +51,20 @@ impl Live {
     /// Changes what others see.
     pub fn change(&self, change: impl FnOnce(&mut Execution)) {
         self.execution.send_modify(change);
+    }
+
+    /// Does what records that an administrator sends something, once for each.
+    pub fn administered<E>(
+        &self,
+        uid: u32,
+        record: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut known = self.administrators.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(&uid) {
+            record()?;
+            known.insert(uid);
+        }
+        Ok(())
     }
 
     /// What tells what it uses, while it has a sandbox.

@@ -1,12 +1,16 @@
 //! From what was asked to what will be launched. Pure: a submission and a policy in, a plan or a
 //! refusal out.
 
+pub mod streams;
+
 use std::collections::BTreeMap;
 
+use supervisor_api::TerminalSize;
 use supervisor_api::{
     ApiError, ErrorCode, InputFile, Inputs, Language, Limit, Limits, LimitsRequest, SubmitRequest,
     UniqueMap,
 };
+use supervisor_launch::Input;
 use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{Image, Prepare, SandboxLimits, Start, Storage, Workspace};
 use supervisor_policy::{
@@ -26,9 +30,6 @@ const MAX_LABEL_VALUE: usize = 256;
 
 /// Variables at the most; the bytes are bounded with the arguments'.
 const MAX_VARIABLES: usize = 1024;
-
-/// Bytes of standard input at the most; larger data is a file.
-const MAX_STDIN: usize = 16 << 20;
 
 /// Where programs are looked for.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -55,6 +56,10 @@ pub struct Plan {
     pub start: Vec<u8>,
     /// Standard input.
     pub stdin: Vec<u8>,
+    /// Whether more of it may come while it runs.
+    pub stdin_open: bool,
+    /// The size of the terminal that its streams are to be.
+    pub terminal: Option<TerminalSize>,
     /// Files that stand in the workspace at the start.
     pub files: Vec<InputFile>,
     /// What it was given, by digest.
@@ -109,15 +114,11 @@ impl Plan {
         let globs = GlobSelection::new(&request.artifacts.globs).map_err(|problem| {
             ApiError::invalid(format!("artifacts.globs[{}]", problem.index), problem.to_string())
         })?;
-        let stdin = request.stdin.map(|content| content.0).unwrap_or_default();
-        if stdin.len() > MAX_STDIN {
-            let problem = format!("standard input is at most {MAX_STDIN} bytes");
-            return Err(
-                ApiError::invalid("stdin", problem).with_hint("hand larger data in as a file")
-            );
-        }
+        let streams::Given { stdin, stdin_open } =
+            streams::given(request.stdin, request.stdin_open, request.terminal)?;
         let inputs = Inputs::of(&files, &stdin, &request.env);
-        let environment = environment(policy, way.as_ref(), &request.env.0)?;
+        let terminal = request.terminal.is_some();
+        let environment = environment(policy, way.as_ref(), terminal, &request.env.0)?;
         let authority = way.as_ref().map(Way::certificate).unwrap_or_default();
         let start = start(&argv, &environment, &cwd.absolute(), &authority)?;
         let profile = Profile::parse(policy.profile().as_str()).ok_or_else(|| {
@@ -128,6 +129,8 @@ impl Plan {
             limits,
             start,
             stdin,
+            stdin_open,
+            terminal: request.terminal,
             files,
             inputs,
             globs,
@@ -140,6 +143,12 @@ impl Plan {
             },
             kept: session.map(|session| session.id.bits()),
         })
+    }
+
+    /// Whether it has yet to be given standard input that only we have once it runs. Input that stays open
+    /// is in the launcher's hands before that.
+    pub fn owes_input(&self) -> bool {
+        !self.stdin.is_empty() && !self.stdin_open
     }
 
     /// What it takes of its owner's ceilings.
@@ -170,6 +179,11 @@ impl Plan {
             owner: Some(owner),
             workspace,
             channel: false,
+            input: match self.terminal {
+                Some(TerminalSize { rows, columns }) => Input::Terminal { rows, columns },
+                None if self.stdin_open => Input::Open,
+                None => Input::Given,
+            },
         }
     }
 }
@@ -321,11 +335,13 @@ fn interpret(language: Language, source: String, args: Vec<String>) -> (Vec<Stri
 fn environment(
     policy: &Resolved,
     way: Option<&Way>,
+    terminal: bool,
     asked: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, ApiError> {
     let mut merged: BTreeMap<String, String> = BTreeMap::new();
     let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     merged.extend(ENVIRONMENT.into_iter().map(own));
+    merged.extend(terminal.then_some(streams::TERMINAL).map(own));
     merged.extend(way.into_iter().flat_map(Way::environment).map(own));
     merged.extend(policy.environment().map(own));
     for (name, value) in asked {

@@ -170,10 +170,13 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
         place: workspace,
         execution: watch::Sender::new(execution),
         capture,
+        input: watch::Sender::new(None),
+        terminal: watch::Sender::new(None),
         cancelled: watch::Sender::new(false),
         session,
         recorded: AtomicBool::new(true),
         meter: Mutex::default(),
+        administrators: Mutex::default(),
     }))
 }
 

@@ -1,6 +1,7 @@
 //! The operations. Front ends only convert to and from these methods; each one reads as the
 //! specification of what it does.
 
+mod input;
 mod receipts;
 mod results;
 mod submission;

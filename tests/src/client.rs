@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use supervisor_api::{
-    ApiError, ArtifactList, AuditPage, Doctor, Execution, ExecutionId, ExecutionList, Outcome,
-    State, SubmitRequest,
+    ApiError, ArtifactList, AuditPage, Doctor, Execution, ExecutionId, ExecutionList, InputState,
+    Outcome, State, SubmitRequest, TerminalSize,
 };
 
 use crate::attempts::Attempts;
@@ -190,6 +190,40 @@ impl Client {
     #[track_caller]
     pub fn wait_for_words(&self, id: ExecutionId, words: &str) -> String {
         self.follow(id, Selection::Stdout, 0).expect("it can be followed").until_it_says(words)
+    }
+
+    /// Sends bytes to a payload's standard input, of which the first stands at this offset.
+    #[track_caller]
+    pub fn send(
+        &self,
+        id: ExecutionId,
+        offset: u64,
+        bytes: impl AsRef<[u8]>,
+    ) -> Result<InputState, ApiError> {
+        let target = format!("/v1/executions/{id}/stdin?offset={offset}");
+        let reply = self.call("POST", &target, Some(bytes.as_ref()));
+        typed("send_input", &reply.expect("the daemon answers"))
+    }
+
+    /// How far a payload's standard input has come.
+    #[track_caller]
+    pub fn input(&self, id: ExecutionId) -> Result<InputState, ApiError> {
+        typed("input", &self.get(&format!("/v1/executions/{id}/stdin")))
+    }
+
+    /// Sets the size of a payload's terminal.
+    #[track_caller]
+    pub fn resize(&self, id: ExecutionId, size: TerminalSize) -> Result<TerminalSize, ApiError> {
+        let body = serde_json::to_vec(&size).unwrap();
+        let reply = self.call("POST", &format!("/v1/executions/{id}/terminal"), Some(&body));
+        typed("resize_terminal", &reply.expect("the daemon answers"))
+    }
+
+    /// Ends a payload's standard input.
+    #[track_caller]
+    pub fn close_input(&self, id: ExecutionId) -> Result<InputState, ApiError> {
+        let reply = self.call("POST", &format!("/v1/executions/{id}/stdin/close"), None);
+        typed("close_input", &reply.expect("the daemon answers"))
     }
 
     /// The artifacts of an execution.

@@ -166,6 +166,12 @@ pub struct Execution {
     /// The caller's own marks.
     #[serde(default, skip_serializing_if = "UniqueMap::is_empty")]
     pub labels: UniqueMap,
+    /// Whether its standard input stays open while it runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stdin_open: bool,
+    /// Whether its standard streams are a pseudo-terminal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub terminal: bool,
     /// The policy in force.
     pub policy: PolicyReference,
     /// The limits in force.

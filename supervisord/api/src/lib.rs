@@ -16,6 +16,7 @@ mod event;
 mod execution;
 mod file;
 mod id;
+mod input;
 mod limits;
 mod map;
 mod openapi;
@@ -49,6 +50,7 @@ pub use file::{
     FileEntry, FileKind, FileList, MakeDirectory, MoveFile, SkippedEntry, UnpackReport,
 };
 pub use id::{ApprovalId, ExecutionId, InvalidId, SessionId};
+pub use input::{InputState, TerminalSize};
 pub use limits::{Limit, Limits, LimitsRequest};
 pub use map::UniqueMap;
 pub use openapi::document as openapi_document;

@@ -11,6 +11,7 @@ use crate::{
     OutputChunk, PROBLEM_JSON, Parameter, Place, RAW_BODY, Reloaded, Session, SessionList, State,
     SubmitRequest, Top, UnpackReport, Verdict,
 };
+use crate::{InputState, TerminalSize};
 
 /// The document, for this version of the interface.
 pub fn document(version: &str) -> Value {
@@ -46,7 +47,7 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 28] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 30] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
@@ -75,6 +76,8 @@ const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 28] = [
     SchemaGenerator::subschema_for::<MoveFile>,
     SchemaGenerator::subschema_for::<MakeDirectory>,
     SchemaGenerator::subschema_for::<UnpackReport>,
+    SchemaGenerator::subschema_for::<InputState>,
+    SchemaGenerator::subschema_for::<TerminalSize>,
 ];
 
 fn describe(operation: &Operation) -> Value {

@@ -2,6 +2,7 @@
 //! against the other all read it.
 
 mod session;
+mod stream;
 
 use crate::{NDJSON, OPENMETRICS};
 
@@ -10,7 +11,7 @@ use crate::{NDJSON, OPENMETRICS};
 pub enum Method {
     /// Safe, no body.
     Get,
-    /// With a JSON body, or none.
+    /// With a JSON body, bytes, or none.
     Post,
     /// With a body of bytes that takes the place of what was there.
     Put,
@@ -260,6 +261,10 @@ pub const OPERATIONS: &[Operation] = &[
         media_type: "application/octet-stream",
         response: None,
     },
+    stream::INPUT,
+    stream::SEND,
+    stream::CLOSE,
+    stream::RESIZE,
     session::CREATE,
     session::LIST,
     session::SHOW,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Content, LimitsRequest, SessionId, UniqueMap};
+use crate::{Content, LimitsRequest, SessionId, TerminalSize, UniqueMap};
 
 /// A language whose source can be submitted as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +65,13 @@ pub struct SubmitRequest {
     /// Standard input; empty if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Content>,
+    /// Whether standard input stays open after these bytes, so that more can be sent while it runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stdin_open: bool,
+    /// Give it a pseudo-terminal of this size for its standard streams, to which more can be sent while it
+    /// runs; what it shows is all standard output then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<TerminalSize>,
     /// Files that stand in the workspace at the start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<InputFile>,

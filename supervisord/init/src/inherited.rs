@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::exit;
 
-use supervisor_launch::{CHANNEL, COPY_DESCRIPTORS, Report, Setup, Step};
+use supervisor_launch::{CHANNEL, COPY_DESCRIPTORS, Report, Setup, Step, Wanted};
 use supervisor_sys::write_at_once;
 
 use crate::failure::{Failed, at};
@@ -21,6 +21,8 @@ pub struct Inherited {
     for_payload: RefCell<Option<ForPayload>>,
     /// The workspace, attached nowhere yet.
     pub workspace: OwnedFd,
+    /// The file system with the payload's terminal, if it has one; attached nowhere yet.
+    pub terminals: Option<OwnedFd>,
 }
 
 /// What only the payload's process needs.
@@ -34,17 +36,19 @@ pub struct ForPayload {
 }
 
 impl Inherited {
-    /// Sorts the descriptors, which came in the order of the launcher's message.
-    pub fn new(mut fds: Vec<OwnedFd>) -> io::Result<Self> {
-        let channel = (fds.len() > COPY_DESCRIPTORS).then(|| fds.pop()).flatten();
+    /// Sorts the descriptors, which came in the order of the launcher's message with all that was wanted.
+    pub fn new(mut fds: Vec<OwnedFd>, wanted: Wanted) -> io::Result<Self> {
+        let terminals = wanted.terminal.then(|| fds.pop()).flatten();
+        let channel = wanted.channel.then(|| fds.pop()).flatten();
         let fds = fds.into_iter().map(out_of_the_way).collect::<io::Result<Vec<_>>>()?;
         let channel = channel.map(out_of_the_way).transpose()?;
+        let terminals = terminals.map(out_of_the_way).transpose()?;
         let fds = <[OwnedFd; COPY_DESCRIPTORS]>::try_from(fds);
         let [setup, report, start, stdin, stdout, stderr, workspace] =
             fds.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let streams = [stdin, stdout, stderr];
         let for_payload = RefCell::new(Some(ForPayload { start, streams, channel }));
-        Ok(Self { setup, report, for_payload, workspace })
+        Ok(Self { setup, report, for_payload, workspace, terminals })
     }
 
     /// Reads the launcher's message.

@@ -69,8 +69,12 @@ pub fn mount_tmp(setup: &Setup) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Pseudo-terminals of this sandbox alone.
-pub fn mount_pts() -> Result<(), Failed> {
+/// Pseudo-terminals of this sandbox alone: those that the launcher began, where it made one of them the
+/// payload's.
+pub fn mount_pts(inherited: &Inherited) -> Result<(), Failed> {
+    if let Some(terminals) = &inherited.terminals {
+        return at(Step::MountPts, attach(terminals.as_fd(), c"dev/pts"));
+    }
     let context = at(Step::MountPts, FsContext::open(c"devpts"))?;
     at(Step::MountPts, context.set(c"ptmxmode", c"0666"))?;
     at(Step::MountPts, context.set(c"mode", c"0620"))?;

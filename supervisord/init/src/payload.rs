@@ -17,7 +17,7 @@ use nix::unistd::{
     setresgid, setresuid, setsid,
 };
 use supervisor_launch::{CHANNEL, INIT_ID, PAYLOAD_ID, Report, Setup, Start, Step};
-use supervisor_sys::{default_sigpipe, write_at_once};
+use supervisor_sys::{default_sigpipe, take_terminal, write_at_once};
 
 use crate::failure::{Failed, at, ensure};
 use crate::inherited::Inherited;
@@ -46,6 +46,9 @@ fn park_and_execute(
     at(Step::BecomePayload, dup2_stdin(stdin))?;
     at(Step::BecomePayload, dup2_stdout(stdout))?;
     at(Step::BecomePayload, dup2_stderr(stderr))?;
+    if setup.terminal {
+        at(Step::TakeTerminal, take_terminal(stdin.as_fd()))?; // so that keys become signals, and /dev/tty is it
+    }
     drop(ours.streams);
     if setup.single_id {
         own_user_namespace()?; // a second id without a second host id

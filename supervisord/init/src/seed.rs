@@ -47,12 +47,13 @@ impl Seed {
                 return None;
             }
             let wanted = Wanted::decode(&question).ok()?;
-            let expected = COPY_DESCRIPTORS + usize::from(wanted.channel);
+            let expected =
+                COPY_DESCRIPTORS + usize::from(wanted.channel) + usize::from(wanted.terminal);
             let cgroup = (fds.len() > expected).then(|| fds.pop()).flatten();
             let answered = match self.copy(proof, wanted, cgroup.as_ref()) {
                 Ok((Cloned::Child, sockets)) => {
                     drop(sockets); // they are the daemon's
-                    return Inherited::new(fds).ok();
+                    return Inherited::new(fds, wanted).ok();
                 }
                 Ok((Cloned::Parent { process, pid }, sockets)) => {
                     drop((fds, cgroup)); // or the payload's streams would never end

@@ -14,17 +14,20 @@ pub struct Wanted {
     pub listeners: Option<Listeners>,
     /// Whether the payload's end of a channel comes after those descriptors.
     pub channel: bool,
+    /// Whether its pseudo-terminals are made already; their file system comes last.
+    pub terminal: bool,
 }
 
 impl Wanted {
     /// Length of a question in bytes.
-    pub const LENGTH: usize = 1 + 2 * MAX_PORTS + 1;
+    pub const LENGTH: usize = 1 + 2 * MAX_PORTS + 2;
 
     /// The question's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         write_listeners(self.listeners, &mut writer);
         writer.u8(self.channel.into());
+        writer.u8(self.terminal.into());
         writer.0
     }
 
@@ -33,8 +36,9 @@ impl Wanted {
         let mut reader = Reader::new(bytes);
         let listeners = read_listeners(&mut reader)?;
         let channel = reader.bool()?;
+        let terminal = reader.bool()?;
         reader.end()?;
-        Ok(Self { listeners, channel })
+        Ok(Self { listeners, channel, terminal })
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`Request::Prepare`] → [`Reply::Prepared`] or [`Reply::Failed`] | M → P → M | the execution isn't known to P | once an execution |
 //! | [`Request::Adopt`] → [`Reply::Prepared`] or [`Reply::Failed`] | M → P → M | after M came back | any time |
 //! | [`Request::Destroy`] → [`Reply::Destroyed`] or [`Reply::Failed`] | M → P → M | after prepare | once an execution |
+//! | [`Request::CloseInput`] → [`Reply::InputClosed`] or [`Reply::Failed`] | M → P → M | after prepare | any number |
 //! | [`Request::List`] → [`Reply::List`] | M → P → M | any time | any number |
 //! | [`Request::MakeWorkspace`] → [`Reply::WorkspaceMade`] or [`Reply::Failed`] | M → P → M | the id isn't known to P | once a workspace |
 //! | [`Request::RemoveWorkspace`] → [`Reply::WorkspaceRemoved`] or [`Reply::Failed`] | M → P → M | no sandbox has it | once a workspace |
@@ -23,6 +24,7 @@
 
 mod copied;
 mod identity;
+mod input;
 mod limits;
 mod listeners;
 mod reply;
@@ -41,6 +43,7 @@ pub use identity::{
     BLOCK_LOCKS, BLOCKS, FIRST_ID, IDS_PER_BLOCK, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES, NO_DUMP,
     PAYLOAD_ID, first_id, used_blocks,
 };
+pub use input::Input;
 pub use limits::SandboxLimits;
 pub use listeners::{Listeners, MAX_PORTS, PROXY_PORT};
 pub use reply::Reply;

@@ -1,7 +1,7 @@
 //! The launcher's replies.
 
 use crate::Step;
-use crate::request::{list, spoken, versioned};
+use crate::request::{UNSAYABLE, list, spoken, versioned};
 use crate::sandbox::Applied;
 use crate::wire::{Malformed, Reader, Writer};
 use crate::workspace::{Kept, MAX_LISTED};
@@ -45,6 +45,11 @@ pub enum Reply {
     Granted {
         /// Which one.
         id: u128,
+    },
+    /// Nobody but the daemon can write to the payload's standard input any more.
+    InputClosed {
+        /// Its execution.
+        execution: u128,
     },
     /// It could not be done, and whatever was begun was taken back.
     Failed {
@@ -107,6 +112,11 @@ impl Reply {
                 writer.u8(8);
                 writer.u128(*id);
             }
+            _ if version == 2 => return Err(UNSAYABLE),
+            Reply::InputClosed { execution } => {
+                writer.u8(9);
+                writer.u128(*execution);
+            }
         }
         Ok(writer.0)
     }
@@ -130,6 +140,7 @@ impl Reply {
             6 => Reply::WorkspaceRemoved { id: reader.u128()? },
             7 => Reply::Workspaces { kept: list(&mut reader, MAX_LISTED, Kept::read)? },
             8 => Reply::Granted { id: reader.u128()? },
+            9 if version > 2 => Reply::InputClosed { execution: reader.u128()? },
             _ => return Err(Malformed("unknown reply")),
         };
         reader.end()?;

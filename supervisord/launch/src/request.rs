@@ -1,6 +1,7 @@
 //! Requests of the daemon to the launcher: one datagram each, answered by one. The launcher takes
 //! nothing here on trust; the daemon may be taken over.
 
+use crate::input::Input;
 use crate::limits::SandboxLimits;
 use crate::listeners::{Listeners, read_listeners, write_listeners};
 use crate::seccomp::Profile;
@@ -47,6 +48,8 @@ pub struct Prepare {
     /// Whether the payload has a socket to the daemon, as its descriptor [`crate::CHANNEL`]. Since
     /// version 3.
     pub channel: bool,
+    /// Its standard input; version 2 knows only what is given at the start.
+    pub input: Input,
 }
 
 /// What the daemon may ask of the launcher.
@@ -61,6 +64,11 @@ pub enum Request {
     },
     /// End a sandbox; the reply comes when nothing of it is left.
     Destroy {
+        /// Its execution.
+        execution: u128,
+    },
+    /// Let go of the writing end of a payload's standard input, so that it finds the end.
+    CloseInput {
         /// Its execution.
         execution: u128,
     },
@@ -123,6 +131,11 @@ impl Request {
                 writer.u8(8);
                 writer.u128(*id);
             }
+            _ if version == 2 => return Err(UNSAYABLE),
+            Request::CloseInput { execution } => {
+                writer.u8(9);
+                writer.u128(*execution);
+            }
         }
         Ok(writer.0)
     }
@@ -139,6 +152,7 @@ impl Request {
             6 => Request::RemoveWorkspace { id: reader.u128()? },
             7 => Request::ListWorkspaces { from: reader.u128()? },
             8 => Request::Grant { id: reader.u128()? },
+            9 if version > 2 => Request::CloseInput { execution: reader.u128()? },
             _ => return Err(Malformed("unknown request")),
         };
         reader.end()?;
@@ -158,11 +172,12 @@ impl Prepare {
         writer.u32(self.owner.unwrap_or_default());
         self.workspace.write(writer);
         write_listeners(self.listeners, writer);
-        if version >= 3 {
-            writer.u8(self.channel.into());
-        } else if self.channel {
-            return Err(UNSAYABLE);
+        if version == 2 {
+            let sayable = !self.channel && self.input == Input::Given;
+            return if sayable { Ok(()) } else { Err(UNSAYABLE) };
         }
+        writer.u8(self.channel.into());
+        self.input.write(writer);
         Ok(())
     }
 
@@ -182,6 +197,7 @@ impl Prepare {
             workspace: Workspace::read(reader)?,
             listeners: read_listeners(reader)?,
             channel: version >= 3 && reader.bool()?,
+            input: if version == 2 { Input::Given } else { Input::read(reader)? },
         })
     }
 }

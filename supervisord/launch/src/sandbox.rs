@@ -15,7 +15,7 @@ pub enum Descriptor {
     Start = 1,
     /// Read end of [`crate::Report`]s.
     Report = 2,
-    /// Write end of the payload's standard input; handed out at prepare only.
+    /// Write end of the payload's standard input; handed out at prepare only, unless it stays open.
     Stdin = 3,
     /// Read end of its standard output.
     Stdout = 4,
@@ -58,13 +58,22 @@ pub enum Descriptor {
     Port6 = 22,
     /// The eighth.
     Port7 = 23,
+    /// The master of the pseudo-terminal that the payload's streams are. There is no [`Descriptor::Stdin`]
+    /// and no [`Descriptor::Stderr`] then.
+    Terminal = 24,
     /// The other end of the payload's descriptor [`CHANNEL`], a stream socket.
     Channel = 25,
+    /// A file in memory: its size is how much standard input came, its position how much went on, and a
+    /// seal against growing says that no more comes. Where that stays open.
+    Input = 26,
+    /// Write end of the pipe behind [`Descriptor::Stdout`], for what a terminal shows: bytes that are
+    /// in it outlive the daemon.
+    Screen = 27,
 }
 
 impl Descriptor {
     /// Every descriptor, in wire order.
-    pub const ALL: [Descriptor; 25] = [
+    pub const ALL: [Descriptor; 28] = [
         Descriptor::Process,
         Descriptor::Start,
         Descriptor::Report,
@@ -89,7 +98,10 @@ impl Descriptor {
         Descriptor::Port5,
         Descriptor::Port6,
         Descriptor::Port7,
+        Descriptor::Terminal,
         Descriptor::Channel,
+        Descriptor::Input,
+        Descriptor::Screen,
     ];
 
     /// How many places there are: one for each bit of a set.

@@ -23,13 +23,15 @@ pub struct Setup {
     /// Whether the payload is to trust an authority of its session's own, which comes with the start
     /// message.
     pub authority: bool,
+    /// Whether the payload's streams are a terminal, which is to be its controlling one.
+    pub terminal: bool,
     /// The limits.
     pub limits: SandboxLimits,
 }
 
 impl Setup {
     /// Length of the message in bytes.
-    pub const LENGTH: usize = 2 + 5 + 1 + 13 * 8;
+    pub const LENGTH: usize = 2 + 5 + 2 + 13 * 8;
 
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -41,6 +43,7 @@ impl Setup {
         writer.u8(self.single_id.into());
         writer.u8(self.limit_memory.into());
         writer.u8(self.authority.into());
+        writer.u8(self.terminal.into());
         self.limits.write(&mut writer);
         writer.0
     }
@@ -55,8 +58,19 @@ impl Setup {
         let single_id = reader.bool()?;
         let limit_memory = reader.bool()?;
         let authority = reader.bool()?;
+        let terminal = reader.bool()?;
         let limits = SandboxLimits::read(&mut reader)?;
         reader.end()?;
-        Ok(Self { image, profile, exec, landlock, single_id, limit_memory, authority, limits })
+        Ok(Self {
+            image,
+            profile,
+            exec,
+            landlock,
+            single_id,
+            limit_memory,
+            authority,
+            terminal,
+            limits,
+        })
     }
 }

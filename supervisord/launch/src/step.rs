@@ -71,6 +71,8 @@ steps! {
     MountDisk = 19 "mount_disk",
     /// Nothing of a workspace is left.
     RemoveWorkspace = 20 "remove_workspace",
+    /// A pseudo-terminal of its own.
+    MakeTerminal = 57 "make_terminal",
     // By init.
     /// The setup message from the launcher.
     ReadSetup = 32 "read_setup",
@@ -108,6 +110,8 @@ steps! {
     Fork = 47 "fork",
     /// Its own user and group, no others.
     BecomePayload = 48 "become_payload",
+    /// Its controlling terminal.
+    TakeTerminal = 58 "take_terminal",
     /// Every capability set empty.
     DropCapabilities = 49 "drop_capabilities",
     /// File, network and scope rights.

@@ -11,8 +11,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{
-    Applied, Ended, Image, Kept, Listeners, MAX_LISTED, MAX_MESSAGE, MAX_PORTS, MAX_START, OLDEST,
-    Prepare, Reply, Report, Request, SandboxLimits, Setup, Start, Step, Storage, VERSION,
+    Applied, Ended, Image, Input, Kept, Listeners, MAX_LISTED, MAX_MESSAGE, MAX_PORTS, MAX_START,
+    OLDEST, Prepare, Reply, Report, Request, SandboxLimits, Setup, Start, Step, Storage, VERSION,
     Workspace,
 };
 
@@ -64,8 +64,14 @@ fn kept() -> impl Strategy<Value = Kept> {
 
 fn prepare() -> impl Strategy<Value = Prepare> {
     let first = (any::<u128>(), any::<u16>(), profile(), any::<bool>(), any::<u8>(), limits());
-    let second = (any::<Option<u32>>(), workspace(), listeners(), any::<bool>());
-    (first, second).prop_map(|(first, (owner, workspace, listeners, channel))| {
+    let size = (any::<u16>(), any::<u16>());
+    let input = prop_oneof![
+        Just(Input::Given),
+        Just(Input::Open),
+        size.prop_map(|(rows, columns)| Input::Terminal { rows, columns }),
+    ];
+    let second = (any::<Option<u32>>(), workspace(), listeners(), any::<bool>(), input);
+    (first, second).prop_map(|(first, (owner, workspace, listeners, channel, input))| {
         let (execution, image, profile, exec, landlock, limits) = first;
         let image = Image(image);
         Prepare {
@@ -79,6 +85,7 @@ fn prepare() -> impl Strategy<Value = Prepare> {
             workspace,
             listeners,
             channel,
+            input,
         }
     })
 }
@@ -93,6 +100,7 @@ fn request() -> impl Strategy<Value = Request> {
         any::<u128>().prop_map(|id| Request::RemoveWorkspace { id }),
         any::<u128>().prop_map(|from| Request::ListWorkspaces { from }),
         any::<u128>().prop_map(|id| Request::Grant { id }),
+        any::<u128>().prop_map(|execution| Request::CloseInput { execution }),
     ]
 }
 
@@ -119,6 +127,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         any::<u128>().prop_map(|id| Reply::WorkspaceRemoved { id }),
         vec(kept(), 0..=MAX_LISTED).prop_map(|kept| Reply::Workspaces { kept }),
         any::<u128>().prop_map(|id| Reply::Granted { id }),
+        any::<u128>().prop_map(|execution| Reply::InputClosed { execution }),
         (any::<u128>(), step(), any::<i32>()).prop_map(|(execution, step, errno)| Reply::Failed {
             execution,
             step,
@@ -249,11 +258,14 @@ fn version_2_is_spoken_as_its_release_did() {
         workspace: Workspace::Kept(6),
         listeners: Listeners::new(&[25]),
         channel: false,
+        input: Input::Given,
     };
     assert_eq!(Request::decode(&bytes), Ok((2, Request::Prepare(prepare))));
     assert_eq!(Request::Prepare(prepare).encode(2), Ok(bytes));
     let with_channel = Prepare { channel: true, ..prepare };
     assert!(Request::Prepare(with_channel).encode(2).is_err(), "version 2 has no word for it");
+    assert!(Request::Prepare(Prepare { input: Input::Open, ..prepare }).encode(2).is_err());
+    assert!(Request::CloseInput { execution: 5 }.encode(2).is_err());
 
     let applied = Applied {
         controllers: 3,

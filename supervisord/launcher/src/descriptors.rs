@@ -7,7 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
-use supervisor_launch::Descriptor;
+use supervisor_launch::{Descriptor, Input};
+use supervisor_sys::memory_file;
+
+use crate::terminal::Terminal;
 
 /// The ends that go into the sandbox, in the order of init's command line.
 pub struct Inside {
@@ -73,26 +76,41 @@ impl Outside {
     }
 }
 
-/// Makes the six pipes of a sandbox, and a channel where one is wanted, and keeps our ends in `outside`.
-/// The second value is where we write the setup message.
-pub fn pipes(outside: &mut Outside, channel: bool) -> io::Result<(Inside, OwnedFd)> {
+/// Makes the pipes of a sandbox, and a channel where one is wanted, and keeps our ends in `outside`, with
+/// a file in memory for input that stays open: nothing of ours reads it, and its pages are charged to the
+/// daemon, which writes them. The second value is where we write the setup message.
+pub fn pipes(
+    outside: &mut Outside,
+    (input, channel): (Input, bool),
+    terminal: Option<&Terminal>,
+) -> io::Result<(Inside, OwnedFd)> {
+    if input != Input::Given {
+        outside.put(Descriptor::Input, memory_file(c"input")?);
+    }
     let (setup, setup_writer) = pipe2(OFlag::O_CLOEXEC)?;
     let (report_reader, report) = pipe2(OFlag::O_CLOEXEC)?;
     let (start, start_writer) = pipe2(OFlag::O_CLOEXEC)?;
-    let (stdin, stdin_writer) = pipe2(OFlag::O_CLOEXEC)?;
     let (stdout_reader, stdout) = pipe2(OFlag::O_CLOEXEC)?;
-    let (stderr_reader, stderr) = pipe2(OFlag::O_CLOEXEC)?;
     for (place, fd) in [
         (Descriptor::Start, start_writer),
         (Descriptor::Report, report_reader),
-        (Descriptor::Stdin, stdin_writer),
         (Descriptor::Stdout, stdout_reader),
-        (Descriptor::Stderr, stderr_reader),
     ] {
-        // The daemon waits on many at once; the other end is a description of its own.
-        fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        outside.put(place, fd);
+        keep(outside, place, fd)?;
     }
+    let [stdin, stdout, stderr] = match terminal {
+        Some(Terminal { slave, .. }) => {
+            keep(outside, Descriptor::Screen, stdout)?;
+            [slave.try_clone()?, slave.try_clone()?, slave.try_clone()?]
+        }
+        None => {
+            let (stdin, stdin_writer) = pipe2(OFlag::O_CLOEXEC)?;
+            let (stderr_reader, stderr) = pipe2(OFlag::O_CLOEXEC)?;
+            keep(outside, Descriptor::Stdin, stdin_writer)?;
+            keep(outside, Descriptor::Stderr, stderr_reader)?;
+            [stdin, stdout, stderr]
+        }
+    };
     let channel = if channel { Some(make_channel(outside)?) } else { None };
     Ok((Inside { setup, report, start, stdin, stdout, stderr, channel }, setup_writer))
 }
@@ -101,7 +119,13 @@ pub fn pipes(outside: &mut Outside, channel: bool) -> io::Result<(Inside, OwnedF
 fn make_channel(outside: &mut Outside) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
-    fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    outside.put(Descriptor::Channel, ours);
+    keep(outside, Descriptor::Channel, ours)?;
     Ok(theirs)
+}
+
+/// The daemon waits on many at once; the other end is a description of its own.
+fn keep(outside: &mut Outside, place: Descriptor, fd: OwnedFd) -> io::Result<()> {
+    fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    outside.put(place, fd);
+    Ok(())
 }

@@ -22,9 +22,6 @@ use crate::failure::{Fatal, fatal};
 /// What it is made of, for people to read and for us to follow.
 const RECIPE: &str = include_str!("../../../rootfs/default/recipe");
 
-/// The major number of memory devices.
-const MEMORY: u64 = 1;
-
 /// Links in /dev.
 const DEVICE_LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
@@ -124,16 +121,18 @@ fn devices(target: &Path) -> io::Result<()> {
     let safe = MountAttributes::NO_SUID.and(MountAttributes::NO_EXEC);
     let dev = context.mount(safe)?;
     attach(dev.as_fd(), &c_path(target)?)?;
-    for (name, minor) in recipe("device") {
-        let minor = minor.parse().map_err(io::Error::other)?;
+    for (name, numbers) in recipe("device") {
+        let (major, minor) = numbers.split_once(' ').unwrap_or((numbers, ""));
+        let number = |text: &str| text.parse().map_err(io::Error::other);
+        let device = makedev(number(major)?, number(minor)?);
         let inside = target.join(name);
         let mode = Mode::from_bits_truncate(0o666);
-        match mknod(&inside, SFlag::S_IFCHR, mode, makedev(MEMORY, minor)) {
+        match mknod(&inside, SFlag::S_IFCHR, mode, device) {
             Ok(()) => fs::set_permissions(&inside, Permissions::from_mode(0o666))?,
             Err(Errno::EPERM) => bind_device(name, &inside, safe)?,
             Err(error) => return Err(error.into()),
         }
-        expect_device(&inside, minor)?;
+        expect_device(&inside, device)?;
     }
     for name in ["pts", "shm"] {
         make_directory(&target.join(name))?;
@@ -153,13 +152,13 @@ fn bind_device(name: &str, inside: &Path, safe: MountAttributes) -> io::Result<(
 }
 
 /// A link or a file in a node's place would hand the sandbox something else.
-fn expect_device(path: &Path, minor: u64) -> io::Result<()> {
+fn expect_device(path: &Path, device: u64) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let is_character = metadata.mode() & nix::libc::S_IFMT == nix::libc::S_IFCHR;
-    if is_character && metadata.rdev() == makedev(MEMORY, minor) {
+    if is_character && metadata.rdev() == device {
         return Ok(());
     }
-    Err(io::Error::other(format!("{} is not the memory device it should be", path.display())))
+    Err(io::Error::other(format!("{} is not the device it should be", path.display())))
 }
 
 fn copy_matching(pattern: &str, target: &Path, left: &mut u64) -> io::Result<()> {
@@ -230,7 +229,14 @@ mod tests {
         assert_eq!(written, WRITTEN.map(|(name, _)| name));
         assert_eq!(
             recipe("device").collect::<Vec<_>>(),
-            [("null", "3"), ("zero", "5"), ("full", "7"), ("random", "8"), ("urandom", "9"),]
+            [
+                ("null", "1 3"),
+                ("zero", "1 5"),
+                ("full", "1 7"),
+                ("random", "1 8"),
+                ("urandom", "1 9"),
+                ("tty", "5 0"),
+            ]
         );
     }
 }

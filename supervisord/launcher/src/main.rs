@@ -22,6 +22,7 @@ mod sandbox;
 mod seed;
 mod serve;
 mod template;
+mod terminal;
 mod workspace;
 
 use std::process::ExitCode;

@@ -11,8 +11,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use supervisor_launch::{
-    Applied, Descriptor, INIT_ID, Image, Listeners, PAYLOAD_ID, Prepare, Setup, Step, Wanted,
-    Workspace,
+    Applied, Descriptor, INIT_ID, Image, Input, Listeners, PAYLOAD_ID, Prepare, Setup, Step,
+    Wanted, Workspace,
 };
 use supervisor_sys::{SingleThreaded, kill, landlock_abi, write_at_once};
 
@@ -26,6 +26,7 @@ use crate::maps::{Maps, write_maps};
 use crate::owners::Owners;
 use crate::root::Root;
 use crate::seed::Seed;
+use crate::terminal::Terminal;
 
 /// How long a killed sandbox may take to be gone. Giving back gigabytes takes the kernel a second
 /// or two; a process that is stuck in the kernel is reported, and its ids are not used again.
@@ -71,6 +72,10 @@ struct Sandbox {
     owner: Option<u32>,
     leaf: Option<Leaf>,
     workspace: Workspace,
+    input: Input,
+    /// The payload's side of its terminal: as long as it is open here, the master's never finds an end,
+    /// which a payload could bring about and take back.
+    terminal: Option<OwnedFd>,
     outside: Outside,
     applied: Applied,
     /// While we hold it, the read end in the sandbox is quiet; init looks at it once to learn
@@ -117,6 +122,8 @@ impl Sandboxes {
             owner: None,
             leaf: None,
             workspace: request.workspace,
+            input: request.input,
+            terminal: None,
             outside: Outside::default(),
             applied,
             life: None,
@@ -136,12 +143,22 @@ impl Sandboxes {
         }
     }
 
-    /// The daemon's view of standard input must not stay open here: the payload would never see
-    /// its end.
+    /// The daemon's view of standard input must not stay open here, unless it was asked for: the payload
+    /// would never see its end.
     pub fn forget_stdin(&mut self, execution: u128) {
-        if let Some(sandbox) = self.live.get_mut(&execution) {
+        if let Some(sandbox) = self.live.get_mut(&execution)
+            && sandbox.input == Input::Given
+        {
             sandbox.outside.forget(Descriptor::Stdin);
         }
+    }
+
+    /// Lets go of standard input that stayed open, in which nobody but the daemon can write then. What is
+    /// known of how much there was of it stays.
+    pub fn close_input(&mut self, execution: u128) -> Result<(), Failed> {
+        let sandbox = self.live.get_mut(&execution).ok_or(Failed::refused(Step::Find))?;
+        sandbox.outside.forget(Descriptor::Stdin);
+        Ok(())
     }
 
     /// Ends a sandbox and waits until nothing of it is left.
@@ -185,10 +202,28 @@ impl Sandboxes {
     fn make(&mut self, request: &Prepare, sandbox: &mut Sandbox) -> Result<(), Failed> {
         self.make_cgroup(request, sandbox)?;
         let workspace = self.make_workspace(request, sandbox)?;
-        let (inside, setup) = at(Step::MakePipes, pipes(&mut sandbox.outside, request.channel))?;
-        self.clone(request, sandbox, &inside, &workspace, &setup)?;
+        let terminal = at(Step::MakeTerminal, self.make_terminal(request, sandbox))?;
+        let wanted = (request.input, request.channel);
+        let pipes = pipes(&mut sandbox.outside, wanted, terminal.as_ref());
+        let (inside, setup) = at(Step::MakePipes, pipes)?;
+        let terminals = terminal.as_ref().map(|made| &made.instance);
+        self.clone(request, sandbox, &inside, (&workspace, terminals), &setup)?;
+        sandbox.terminal = terminal.map(|made| made.slave);
         sandbox.life = Some(setup);
         Ok(())
+    }
+
+    fn make_terminal(
+        &self,
+        request: &Prepare,
+        sandbox: &mut Sandbox,
+    ) -> io::Result<Option<Terminal>> {
+        let Input::Terminal { rows, columns } = request.input else { return Ok(None) };
+        let owner = match &sandbox.ids {
+            Some(ids) if self.made_from.root.privileged() => ids.payload(),
+            _ => INIT_ID, // the launcher's own, which is the payload's as well
+        };
+        Terminal::make(&mut sandbox.outside, owner, (rows, columns)).map(Some)
     }
 
     fn make_cgroup(&mut self, request: &Prepare, sandbox: &mut Sandbox) -> Result<(), Failed> {
@@ -224,13 +259,15 @@ impl Sandboxes {
         request: &Prepare,
         sandbox: &mut Sandbox,
         inside: &Inside,
-        workspace: &OwnedFd,
+        (workspace, terminals): (&OwnedFd, Option<&OwnedFd>),
         setup: &OwnedFd,
     ) -> Result<(), Failed> {
         let cgroup = sandbox.leaf.as_ref().map(Leaf::directory);
         let fds = inside.each().into_iter().chain([workspace.as_fd()]);
-        let fds = fds.chain(inside.channel.as_ref().map(|fd| fd.as_fd())).chain(cgroup);
-        let wanted = Wanted { listeners: request.listeners, channel: request.channel };
+        let fds = fds.chain(inside.channel.as_ref().map(|fd| fd.as_fd()));
+        let fds = fds.chain(terminals.map(|fd| fd.as_fd())).chain(cgroup);
+        let terminal = terminals.is_some();
+        let wanted = Wanted { listeners: request.listeners, channel: request.channel, terminal };
         let (process, pid, sockets) = match self.seed.copy(wanted, &fds.collect::<Vec<_>>()) {
             Ok(copied) => copied?,
             Err(error) => {
@@ -259,6 +296,7 @@ impl Sandboxes {
             single_id: !self.made_from.root.privileged(),
             limit_memory: held & Applied::MEMORY == 0,
             authority: request.listeners.is_some(),
+            terminal,
             limits: request.limits,
         };
         at(Step::SendSetup, write_at_once(setup.as_fd(), &message.encode()))

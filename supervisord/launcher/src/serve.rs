@@ -190,6 +190,10 @@ fn answer(connection: BorrowedFd<'_>, sandboxes: &mut Sandboxes) -> io::Result<(
             let destroyed = sandboxes.destroy(execution);
             peer.tell(execution, destroyed.map(|()| Reply::Destroyed { execution }), &[])
         }
+        Request::CloseInput { execution } => {
+            let closed = sandboxes.close_input(execution);
+            peer.tell(execution, closed.map(|()| Reply::InputClosed { execution }), &[])
+        }
         Request::List => peer.tell(0, Ok(Reply::List { executions: sandboxes.executions() }), &[]),
         Request::MakeWorkspace(kept) => {
             let (id, made) = (kept.id, sandboxes.make_kept(kept));

@@ -65,7 +65,7 @@ fn start(
     [stdout, stderr]: [PipeReader; 2],
 ) -> tokio::task::JoinHandle<std::io::Result<()>> {
     let capture = Arc::clone(capture);
-    tokio::spawn(async move { capture.pump(stdout.into(), stderr.into()).await })
+    tokio::spawn(async move { capture.pump(stdout.into(), Some(stderr.into())).await })
 }
 
 fn summary(stdout: (u64, u64), stderr: (u64, u64)) -> OutputSummary {

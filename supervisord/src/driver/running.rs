@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use supervisor_api::{ArtifactList, Limits, Outcome, State, Usage};
 use supervisor_launch::{Descriptor, Storage};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -16,7 +17,9 @@ use crate::clock;
 use crate::controls::{self, Held};
 use crate::driver::Before;
 use crate::driver::ending::{End, destroy, wait_for_death};
+use crate::driver::feeding::{self, Feeding};
 use crate::driver::kept;
+use crate::driver::screen::{self, Screen};
 use crate::fault::{self, Point};
 use crate::launcher::Sandbox;
 use crate::live::Live;
@@ -57,30 +60,41 @@ pub(super) async fn run(
         execution.started_at = Some(clock::now());
     });
     inner.metrics.start(begun.elapsed());
-    let (stdin, start) = (sandbox.take(Descriptor::Stdin), sandbox.take(Descriptor::Start));
-    let way = plan.way.as_ref().map(|way| way.serve(way.doors(&mut sandbox)));
-    let give = async {
-        if let (Some(stdin), Some(start)) = (stdin, start) {
-            let given = async {
-                feed(stdin, &plan.stdin).await?;
-                if plan.stdin.is_empty() {
-                    return Ok(());
-                }
-                fault::reach(Point::InputGiven);
-                inner.places.input_is_given(live.id())
-            };
-            let start = async {
-                let started = feed(start, &plan.start).await;
-                fault::reach(Point::PayloadStarted);
-                started
-            };
-            let (started, given) = tokio::join!(start, given);
-            for error in [started.err(), given.err()].into_iter().flatten() {
-                tracing::warn!(%error, execution_id = %live.id(), "can't write to a payload");
-            }
+    let start = sandbox.take(Descriptor::Start);
+    let input = match Feeding::begin(&mut sandbox, &plan.stdin) {
+        Ok(input) => input,
+        Err(error) => {
+            tracing::error!(%error, execution_id = %live.id(), "can't keep standard input");
+            destroy(inner, live).await;
+            let reason = "its standard input could not be kept".to_owned();
+            return End::without_sandbox(Outcome::Lost { reason });
         }
     };
-    with_way(way, attend(inner, live, sandbox, Before::default(), &plan.globs, give)).await
+    let stdin = sandbox.take(Descriptor::Stdin);
+    let way = plan.way.as_ref().map(|way| way.serve(way.doors(&mut sandbox)));
+    let give = async {
+        let given = async {
+            let Some(stdin) = stdin else { return Ok(()) }; // it stays open
+            feed(stdin, &plan.stdin).await?;
+            if !plan.owes_input() {
+                return Ok(());
+            }
+            fault::reach(Point::InputGiven);
+            inner.places.input_is_given(live.id())
+        };
+        let started = async {
+            let Some(start) = start else { return Ok(()) };
+            let started = feed(start, &plan.start).await;
+            fault::reach(Point::PayloadStarted);
+            started
+        };
+        let (started, given) = tokio::join!(started, given);
+        for error in [started.err(), given.err()].into_iter().flatten() {
+            tracing::warn!(%error, execution_id = %live.id(), "can't write to a payload");
+        }
+    };
+    let before = Before::default();
+    with_way(way, attend(inner, live, sandbox, before, &plan.globs, input, give)).await
 }
 
 /// Serves a sandbox's way out for as long as its execution is attended.
@@ -128,6 +142,7 @@ pub(super) async fn attend(
     mut sandbox: Sandbox,
     before: Before,
     globs: &GlobSelection,
+    input: Option<Feeding>,
     give: impl Future<Output = ()>,
 ) -> End {
     let started = Instant::now();
@@ -137,9 +152,17 @@ pub(super) async fn attend(
     let left = Duration::from_millis(limits.wall_time).saturating_sub(ran);
     let streams = (sandbox.take(Descriptor::Stdout), sandbox.take(Descriptor::Stderr));
     let output = Output::default();
+    let (screen, silent) = (Screen::of(&mut sandbox, live), watch::Sender::new(false));
+    let has_screen = screen.is_some();
     let pump = async {
-        let (Some(stdout), Some(stderr)) = streams else { return };
-        match live.capture.pump(stdout, stderr).await {
+        let (Some(stdout), stderr) = streams else { return };
+        let show = async {
+            let Some(screen) = screen else { return Ok(()) };
+            let shown = screen.show(silent.subscribe()).await;
+            live.capture.drain_rest(); // what was shown is in the pipe, or kept by now
+            shown
+        };
+        match tokio::try_join!(live.capture.pump(stdout, stderr), show).map(drop) {
             Ok(()) => output.ended.notify_one(),
             Err(error) => {
                 tracing::error!(%error, execution_id = %live.id(), "can't keep output");
@@ -160,19 +183,31 @@ pub(super) async fn attend(
         }
         fault::reach(Point::StartRecorded);
     };
+    let feed = async {
+        if let Some(input) = input {
+            input.feed(inner, live).await;
+        }
+    };
     let observed = {
-        tokio::pin!(together, pump, note);
-        let (mut output_is_open, mut noted) = (true, false);
+        tokio::pin!(together, pump, note, feed);
+        let (mut output_is_open, mut noted, mut fed) = (true, false, false);
         let observed = loop {
             tokio::select! {
                 biased;
                 () = &mut pump, if output_is_open => output_is_open = false,
                 observed = &mut together => break observed,
                 () = &mut note, if !noted => noted = true,
+                () = &mut feed, if !fed => fed = true,
             }
         };
         fault::reach(Point::EndSeen);
-        live.capture.drain_rest(); // nobody is left who could write
+        feeding::end(live);
+        screen::end(live);
+        if has_screen {
+            silent.send_replace(true); // nobody is left who could write
+        } else {
+            live.capture.drain_rest(); // the same
+        }
         if output_is_open && timeout(LAST_OUTPUT, pump).await.is_err() {
             tracing::error!(execution_id = %live.id(), "output did not reach its end");
         }

@@ -39,7 +39,22 @@ pub async fn receive(
     deadline: Duration,
 ) -> Result<Received, ApiError> {
     check_type(request.headers())?;
-    let length = declared_length(request.headers())?.ok_or_else(head::length_required)?;
+    receive_bytes(request, caller, bodies, deadline, MAX_BODY).await
+}
+
+/// Reads a body of at most so many bytes, whatever they are, within `deadline`.
+///
+/// # Errors
+///
+/// As [`receive`], but for the type.
+pub async fn receive_bytes(
+    request: Request<Body>,
+    caller: &Caller,
+    bodies: &Arc<Pool>,
+    deadline: Duration,
+    most: u64,
+) -> Result<Received, ApiError> {
+    let length = declared(request.headers(), most)?.ok_or_else(head::length_required)?;
     let share = reserve(caller, bodies, length)?;
     let collected = timeout(deadline, collect(request.into_body(), length)).await;
     let bytes = collected.map_err(|_| {

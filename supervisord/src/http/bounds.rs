@@ -33,6 +33,9 @@ pub const MAX_BUFFER: usize = 64 * 1024;
 /// Bytes of a request body: 24 MiB of input files in base64.
 pub const MAX_BODY: u64 = 32 * 1024 * 1024;
 
+/// Bytes for a payload's standard input in one request: enough that a busy sender seldom waits.
+pub const MAX_INPUT: u64 = crate::input::MAX_PIECE;
+
 /// Bytes of a file or archive on its way into a workspace, which is passed on as it arrives. The workspace's
 /// own limit, which is usually smaller, is what holds; this one keeps arithmetic out of reach of overflow.
 pub const MAX_UPLOAD: u64 = 1 << 40;

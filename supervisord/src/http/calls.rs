@@ -66,7 +66,7 @@ impl FromStr for VerdictWord {
 impl<O> Call<O> {
     /// The execution that the path names. What can't be an id is looked up as the one id that is
     /// never given out, so that it gets the very answer that any unknown or foreign one gets.
-    fn execution(&self) -> ExecutionId {
+    pub fn execution(&self) -> ExecutionId {
         self.parameter("id").parse().unwrap_or(ExecutionId::from_bits(0))
     }
 

@@ -14,6 +14,7 @@ use supervisor_api::{
     ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session,
     SessionId, SessionList, SubmitRequest, Top, UnpackReport,
 };
+use supervisor_api::{InputState, TerminalSize};
 
 use crate::session::Packing;
 use crate::supervisor::{Caller, ListQuery, OutputQuery};
@@ -100,6 +101,38 @@ pub trait Operations: Send + Sync + 'static {
         caller: &Caller,
         id: ExecutionId,
     ) -> impl Future<Output = Result<Execution, ApiError>> + Send;
+
+    /// How far an execution's standard input has come.
+    fn input(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+    ) -> impl Future<Output = Result<InputState, ApiError>> + Send;
+
+    /// Sends bytes to a payload's standard input, of which the first stands at `offset`.
+    fn send_input(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        offset: Option<u64>,
+        bytes: Vec<u8>,
+    ) -> impl Future<Output = Result<InputState, ApiError>> + Send;
+
+    /// Ends a payload's standard input.
+    fn close_input(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        offset: Option<u64>,
+    ) -> impl Future<Output = Result<InputState, ApiError>> + Send;
+
+    /// Sets the size of a payload's terminal.
+    fn resize_terminal(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        size: TerminalSize,
+    ) -> impl Future<Output = Result<TerminalSize, ApiError>> + Send;
 
     /// The artifacts of a finished execution.
     fn artifacts(

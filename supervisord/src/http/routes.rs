@@ -22,6 +22,7 @@ use super::operations::Operations;
 use super::parameters::Rules;
 use super::pool::Pool;
 use super::sessions;
+use super::streams;
 use crate::supervisor::Caller;
 
 /// What all requests share.
@@ -91,6 +92,10 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "receipt" => route(operation, calls::receipt),
         "artifacts" => route(operation, calls::artifacts),
         "artifact" => route(operation, calls::artifact),
+        "input" => route(operation, streams::input),
+        "send_input" => route(operation, streams::send),
+        "close_input" => route(operation, streams::close),
+        "resize_terminal" => route(operation, streams::resize),
         "create_session" => route(operation, sessions::create),
         "list_sessions" => route(operation, sessions::list),
         "session" => route(operation, sessions::show),

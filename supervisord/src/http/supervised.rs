@@ -12,6 +12,7 @@ use supervisor_api::{
     ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session,
     SessionId, SessionList, SubmitRequest, Top, UnpackReport,
 };
+use supervisor_api::{InputState, TerminalSize};
 
 use super::operations::{Chunks, Follow, Operations, Receiver};
 use crate::approval::Changes;
@@ -104,6 +105,38 @@ impl Operations for Supervisor {
 
     async fn receipt(&self, caller: &Caller, id: ExecutionId) -> Result<Envelope, ApiError> {
         Supervisor::receipt(self, caller, id).await
+    }
+
+    async fn input(&self, caller: &Caller, id: ExecutionId) -> Result<InputState, ApiError> {
+        Supervisor::input(self, caller, id).await
+    }
+
+    async fn send_input(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        offset: Option<u64>,
+        bytes: Vec<u8>,
+    ) -> Result<InputState, ApiError> {
+        Supervisor::send_input(self, caller, id, offset, bytes).await
+    }
+
+    async fn close_input(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        offset: Option<u64>,
+    ) -> Result<InputState, ApiError> {
+        Supervisor::close_input(self, caller, id, offset).await
+    }
+
+    async fn resize_terminal(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        size: TerminalSize,
+    ) -> Result<TerminalSize, ApiError> {
+        Supervisor::resize_terminal(self, caller, id, size).await
     }
 
     async fn artifacts(&self, caller: &Caller, id: ExecutionId) -> Result<ArtifactList, ApiError> {

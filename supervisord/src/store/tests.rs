@@ -32,6 +32,8 @@ fn queued(number: u128) -> Execution {
         argv: vec!["python3".into(), "-c".into(), format!("print({number})")],
         language: None,
         labels: UniqueMap::default(),
+        stdin_open: false,
+        terminal: false,
         policy: PolicyReference { name: "default".into(), digest: "0".repeat(64) },
         limits: limits(),
         created_at: "2026-01-01T00:00:00Z".into(),

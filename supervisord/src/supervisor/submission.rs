@@ -115,6 +115,8 @@ impl Supervisor {
             language,
             inputs: plan.inputs.clone(),
             labels,
+            stdin_open: plan.stdin_open,
+            terminal: plan.terminal.is_some(),
             policy: generation.reference(&policy),
             limits: plan.limits,
             created_at: clock::now(),
@@ -128,11 +130,11 @@ impl Supervisor {
             waits_for: Vec::new(),
         };
         let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
-        if !globs.is_empty() || !plan.stdin.is_empty() {
+        if !globs.is_empty() || plan.owes_input() {
             inner.places.make(id, &globs).map_err(storage)?;
             fault::reach(Point::PlaceMade);
         }
-        if !plan.stdin.is_empty() {
+        if plan.owes_input() {
             inner.places.owe_input(id).map_err(storage)?;
             fault::reach(Point::InputOwed);
         }
@@ -151,10 +153,13 @@ impl Supervisor {
             place: plan.workspace,
             execution: watch::Sender::new(execution),
             capture,
+            input: watch::Sender::new(None),
+            terminal: watch::Sender::new(None),
             cancelled: watch::Sender::new(false),
             session,
             recorded: AtomicBool::new(false),
             meter: Mutex::default(),
+            administrators: Mutex::default(),
         });
         inner.live.insert(id, live.clone());
         fault::reach(Point::SubmissionAccepted);

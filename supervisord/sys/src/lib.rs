@@ -16,6 +16,7 @@ mod mount;
 mod process;
 mod quota;
 mod random;
+mod terminal;
 
 pub use capability::{
     empty_bounding_set, empty_capability_sets, no_capabilities_left, set_securebits,
@@ -23,7 +24,8 @@ pub use capability::{
 pub use clone::{Cloned, SingleThreaded, clone_sibling, clone_user_namespace, fork};
 pub use datagram::receive_from_any_address;
 pub use descriptor::{
-    close_on_exec_from, inherited, keep_on_exec, sealed_memfd, take_inherited, write_at_once,
+    close_on_exec_from, inherited, keep_on_exec, memory_file, sealed_memfd, take_inherited,
+    write_at_once,
 };
 pub use filter::{Instruction, install_filter, landlock_abi};
 pub use keyring::leave_session_keyring;
@@ -40,6 +42,7 @@ pub use quota::{
     is_free_project, limit_project, project_of, put_into_project,
 };
 pub use random::random_bits;
+pub use terminal::{open_terminal, resize_terminal, take_terminal, terminal_size};
 
 /// The last error of this thread, as a result.
 fn check(returned: libc::c_long) -> std::io::Result<libc::c_long> {

@@ -120,7 +120,7 @@ fn there_are_no_devices_but_the_harmless_ones_and_none_can_be_made() {
     let source = include_str!("../payloads/no_devices.py");
     let ended = world.agent(AGENT).run(&attack(source));
     ended.attempts().expect_all_denied(&["EPERM", "EACCES", "EROFS"]);
-    let devices = "fd,full,null,ptmx,pts,random,shm,stderr,stdin,stdout,urandom,zero";
+    let devices = "fd,full,null,ptmx,pts,random,shm,stderr,stdin,stdout,tty,urandom,zero";
     assert!(ended.stdout.contains(&format!("DEVICES {devices}\n")), "{}", ended.stdout);
     let mounts = world.agent(AGENT).run(&bash("cat /proc/self/mountinfo")).stdout;
     for place in ["/workspace", "/tmp", "/dev/shm", "/", "/usr", "/proc"] {

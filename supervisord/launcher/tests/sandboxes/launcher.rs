@@ -18,8 +18,8 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{
-    Image, Kept, MAX_MESSAGE, Prepare, Reply, Request, SandboxLimits, Step, Storage, VERSION,
-    Workspace,
+    Image, Input, Kept, MAX_MESSAGE, Prepare, Reply, Request, SandboxLimits, Step, Storage,
+    VERSION, Workspace,
 };
 use supervisor_sys::{random_bits, receive, send};
 use tempfile::TempDir;
@@ -270,6 +270,7 @@ pub fn prepare(workspace: Workspace, bytes: u64, inodes: u64) -> Prepare {
         workspace,
         listeners: None,
         channel: false,
+        input: Input::Given,
     }
 }
 

@@ -72,7 +72,7 @@ async fn keep_what_comes() {
             println!("\nkept {}", progress.borrow_and_update().kept.total());
         }
     });
-    capture.pump(stdout, stderr).await.unwrap();
+    capture.pump(stdout, Some(stderr)).await.unwrap();
     report.abort();
 }
 
@@ -124,7 +124,7 @@ async fn kill_9_at_any_moment_loses_and_repeats_no_byte() {
     }
     let capture = Capture::reopen(open(&files), u64::MAX).unwrap();
     let [stdout, stderr] = held;
-    capture.pump(stdout, stderr).await.unwrap();
+    capture.pump(stdout, Some(stderr)).await.unwrap();
     for writer in writers {
         writer.join().unwrap();
     }

@@ -48,7 +48,7 @@ async fn the_rest_is_taken_even_if_it_was_written_just_before() {
         payload.write(Stream::Stderr, &vec![b'y'; bytes]);
         capture.drain_rest();
         let [stdout, stderr] = pipes;
-        capture.pump(stdout.into(), stderr.into()).await.unwrap();
+        capture.pump(stdout.into(), Some(stderr.into())).await.unwrap();
         assert_eq!(capture.summary(), summary((bytes as u64, 0), (bytes as u64, 0)));
         drop(payload);
     }

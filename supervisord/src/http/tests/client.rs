@@ -56,9 +56,19 @@ impl Client {
     }
 
     pub async fn put(&mut self, target: &str, body: impl AsRef<[u8]>) -> Reply {
+        self.send_bytes("PUT", target, body).await
+    }
+
+    /// Sends a body of bytes.
+    pub async fn send_bytes(
+        &mut self,
+        method: &str,
+        target: &str,
+        body: impl AsRef<[u8]>,
+    ) -> Reply {
         let body = body.as_ref();
         let length = body.len();
-        self.send(format!("PUT {target} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n")).await;
+        self.send(format!("{method} {target} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n")).await;
         self.send(body).await;
         self.reply().await
     }

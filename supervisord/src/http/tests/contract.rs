@@ -27,11 +27,12 @@ fn method_of(operation: &Operation) -> &'static str {
 async fn call(client: &mut Client, operation: &Operation) -> Reply {
     let path = path_of(operation);
     match operation.request {
-        Some(RAW_BODY) => client.put(&path, "bytes").await,
+        Some(RAW_BODY) => client.send_bytes(method_of(operation), &path, "bytes").await,
         Some("CreateSession") => client.post(&path, "{}").await,
         Some("ExtendSession") => client.post(&path, r#"{"time_to_live":60}"#).await,
         Some("MakeDirectory") => client.post(&path, r#"{"path":"a"}"#).await,
         Some("MoveFile") => client.post(&path, r#"{"from":"a","to":"b"}"#).await,
+        Some("TerminalSize") => client.post(&path, r#"{"rows":24,"columns":80}"#).await,
         Some("AnswerRequest") => client.post(&path, r#"{"approve":true}"#).await,
         Some(_) => client.post(&path, r#"{"argv":["true"]}"#).await,
         None => client.call(method_of(operation), &path_of(operation)).await,

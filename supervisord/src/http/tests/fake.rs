@@ -19,6 +19,7 @@ use supervisor_api::{
     OutputChunk, OutputSummary, PolicyReference, RefusedArtifact, Reloaded, Session, SessionId,
     SessionList, State, Stream, SubmitRequest, Top, UniqueMap, Usage,
 };
+use supervisor_api::{InputState, TerminalSize};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use self::sessions::{FakeUnpacking, FakeUpload};
@@ -32,6 +33,9 @@ pub const KNOWN: ExecutionId = ExecutionId::from_bits(7);
 
 /// The bytes of the one artifact there is.
 pub const ARTIFACT: &[u8] = b"\x89PNG and then some";
+
+/// How far its standard input has come.
+const INPUT: InputState = InputState { offset: 5, passed_on: 3, open: true };
 
 /// What was asked, and how to answer.
 #[derive(Default)]
@@ -186,6 +190,40 @@ impl Operations for Fake {
 
     async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
         self.find(caller, id)
+    }
+
+    async fn input(&self, caller: &Caller, id: ExecutionId) -> Result<InputState, ApiError> {
+        self.find(caller, id).map(|_| INPUT)
+    }
+
+    async fn send_input(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        offset: Option<u64>,
+        bytes: Vec<u8>,
+    ) -> Result<InputState, ApiError> {
+        self.find(caller, id)?;
+        let offset = offset.unwrap_or(INPUT.offset) + bytes.len() as u64;
+        Ok(InputState { offset, ..INPUT })
+    }
+
+    async fn close_input(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        _: Option<u64>,
+    ) -> Result<InputState, ApiError> {
+        self.find(caller, id).map(|_| InputState { open: false, ..INPUT })
+    }
+
+    async fn resize_terminal(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+        size: TerminalSize,
+    ) -> Result<TerminalSize, ApiError> {
+        self.find(caller, id).map(|_| size)
     }
 
     async fn artifacts(&self, caller: &Caller, id: ExecutionId) -> Result<ArtifactList, ApiError> {
@@ -511,6 +549,8 @@ fn execution(state: State) -> Execution {
         argv: vec!["true".into()],
         language: None,
         labels: UniqueMap::default(),
+        stdin_open: false,
+        terminal: false,
         policy: PolicyReference { name: "default".into(), digest: "cd".repeat(32) },
         limits: limits(),
         created_at: "2026-01-01T00:00:00Z".into(),

@@ -11,7 +11,7 @@ const THREAD: Constant = constant("CLONE_THREAD", 0x1_0000);
 
 const REQUEST: Argument = argument(1, "request");
 
-/// What the runtime asks of descriptors, and whether they are a terminal.
+/// What the runtime asks of descriptors, whether they are a terminal, and the size of payloads' terminals.
 const REQUESTS: &[Constant] = &[
     constant("FIONBIO", 0x5421),
     constant("FIONREAD", 0x541B),
@@ -20,6 +20,7 @@ const REQUESTS: &[Constant] = &[
     constant("TCGETS", 0x5401),
     constant("TCGETS2", 0x802C_542A),
     constant("TIOCGWINSZ", 0x5413),
+    constant("TIOCSWINSZ", 0x5414),
 ];
 
 pub const GROUPS: &[Group] = &[
