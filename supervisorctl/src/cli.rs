@@ -6,6 +6,7 @@ mod payload;
 mod policy;
 mod receipt;
 mod session;
+mod stream;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub use self::policy::{
 };
 pub use self::receipt::{ReceiptCommand, VerifyReceipt};
 pub use self::session::{CreateOptions, FileGetOptions, FilesCommand, SessionCommand};
+pub use self::stream::{AttachOptions, ShellOptions};
 use crate::{exit, units};
 
 /// Executions a page may hold; the interface's own bound.
@@ -72,6 +74,11 @@ pub struct GlobalOptions {
 pub enum Command {
     /// Run a program in a fresh sandbox, show its output live and exit as it exits
     Run(RunOptions),
+    /// Run a login shell with a terminal in a fresh sandbox
+    Shell(ShellOptions),
+    /// Show the output of an execution that runs, pass our standard input on to it, and exit as it
+    /// exits; Ctrl-C, or Ctrl-P Ctrl-Q in a terminal, leaves it running
+    Attach(AttachOptions),
     /// Submit a program and print the id of its execution without waiting for it
     Submit(SubmitOptions),
     /// Show one execution
@@ -135,7 +142,7 @@ pub enum Command {
 }
 
 /// Options of `run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(
     after_help = exit::RUN_TABLE,
     override_usage = "supervisorctl run [OPTIONS] [--] PROGRAM [ARGUMENTS]...\n       \
@@ -170,7 +177,7 @@ pub struct SubmitOptions {
 }
 
 /// A private supervisor for one call.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub struct StandaloneOptions {
     /// Start a private supervisor for this one call (SUPERVISORD_BIN, else the supervisord beside
     /// this program); --socket is not used, and a policy for packages is told what `policy hosts` says

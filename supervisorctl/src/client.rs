@@ -2,6 +2,7 @@
 //! there is no state between two calls that a restart of the daemon could spoil.
 
 mod sessions;
+mod streams;
 
 use std::path::PathBuf;
 use std::time::Duration;

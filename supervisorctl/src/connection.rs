@@ -56,6 +56,8 @@ pub enum Payload {
     Nothing,
     /// A JSON value.
     Json(Vec<u8>),
+    /// Bytes.
+    Bytes(Vec<u8>),
     /// A file of this machine, as long as it was when it was opened.
     File {
         /// The file.
@@ -112,13 +114,13 @@ impl Call {
         request = match &self.body {
             Payload::Nothing => request,
             Payload::Json(_) => request.header(header::CONTENT_TYPE, "application/json"),
-            Payload::File { .. } => {
+            Payload::Bytes(_) | Payload::File { .. } => {
                 request.header(header::CONTENT_TYPE, "application/octet-stream")
             }
         };
         let left = match self.body {
             Payload::Nothing => Left::Bytes(Bytes::new()),
-            Payload::Json(bytes) => Left::Bytes(bytes.into()),
+            Payload::Json(bytes) | Payload::Bytes(bytes) => Left::Bytes(bytes.into()),
             Payload::File { file, length } => Left::File { file, length },
         };
         let request = request

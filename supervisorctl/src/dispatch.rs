@@ -3,6 +3,7 @@
 use clap::{CommandFactory, Parser};
 use tokio::runtime;
 
+use crate::attach;
 use crate::cli::{
     ApprovalsCommand, ArtifactsCommand, AuditCommand, Cli, Command, CredentialsCommand,
     ReceiptCommand,
@@ -38,6 +39,8 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
     let client = Client::new(global.socket.clone());
     let done = match &cli.command {
         Command::Run(options) => return run::run(options, global).await,
+        Command::Shell(options) => return attach::shell(options, global).await,
+        Command::Attach(options) => return attach::attach(&client, options, global).await,
         Command::Doctor(options) => return doctor::doctor(options, global).await,
         Command::Artifacts(ArtifactsCommand::Get(options)) => {
             return artifacts::get(&client, options, global).await;
@@ -95,11 +98,18 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
 /// Says why it failed, once, and tells the exit status.
 fn say(failure: &Failure, cli: &Cli) -> u8 {
     let status = match cli.command {
-        Command::Run(_) => failure.exit_status_of_run(),
+        Command::Run(_) | Command::Shell(_) | Command::Attach(_) => failure.exit_status_of_run(),
         _ => failure.exit_status(),
     };
-    if matches!(failure, Failure::OutputClosed) {
-        return status;
+    match failure {
+        Failure::OutputClosed => return status,
+        Failure::Detached(words) => {
+            if !cli.global.quiet {
+                console::notice(&format!("{words}\n"));
+            }
+            return status;
+        }
+        _ => {}
     }
     console::failure(failure);
     if cli.global.json && console::print_json(&failure.to_json()).is_err() {

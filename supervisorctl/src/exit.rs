@@ -40,6 +40,7 @@ execution running and says its id.
 Examples:
   supervisorctl run --time 10s -- python3 -c 'print(6 * 7)'
   supervisorctl run --language python --file data.csv --artifact '*.png' analysis.py data.csv
+  supervisorctl run -it -- bash -l
   echo 'echo $HOSTNAME' | supervisorctl run --standalone --language bash -
 
 Exit status:

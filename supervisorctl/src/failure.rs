@@ -56,6 +56,8 @@ pub enum Failure {
     OutputClosed,
     /// The operator interrupted the command.
     Interrupted(String),
+    /// The operator left what goes on, by the keys for it.
+    Detached(String),
 }
 
 impl Failure {
@@ -124,6 +126,7 @@ impl Failure {
             | Failure::Negative(_) => exit::FAILED,
             Failure::OutputClosed => exit::OUTPUT_CLOSED,
             Failure::Interrupted(_) => exit::INTERRUPTED,
+            Failure::Detached(_) => exit::SUCCESS,
         }
     }
 
@@ -132,6 +135,7 @@ impl Failure {
         match self {
             Failure::OutputClosed => exit::OUTPUT_CLOSED,
             Failure::Interrupted(_) => exit::INTERRUPTED,
+            Failure::Detached(_) => exit::SUCCESS,
             _ => exit::OURS,
         }
     }
@@ -181,6 +185,7 @@ impl Failure {
             Failure::Negative(_) => "failed",
             Failure::OutputClosed => "output_closed",
             Failure::Interrupted(_) => "interrupted",
+            Failure::Detached(_) => "detached",
         }
     }
 }
@@ -188,9 +193,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage(words) | Failure::Negative(words) | Failure::Interrupted(words) => {
-                f.write_str(words)
-            }
+            Failure::Usage(words)
+            | Failure::Negative(words)
+            | Failure::Interrupted(words)
+            | Failure::Detached(words) => f.write_str(words),
             Failure::Unreachable { socket, .. } => {
                 write!(f, "cannot connect to supervisord at {}", socket.display())
             }

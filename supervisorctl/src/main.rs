@@ -3,6 +3,7 @@
 
 mod approvals;
 mod artifacts;
+mod attach;
 mod audit;
 mod backoff;
 mod budgets;
@@ -25,6 +26,7 @@ mod output;
 mod paths;
 mod policy;
 mod progress;
+mod raw;
 mod reader;
 mod receipt;
 mod reload;
@@ -39,6 +41,7 @@ mod summary;
 mod table;
 mod terminal;
 mod top;
+mod typing;
 mod units;
 mod why;
 

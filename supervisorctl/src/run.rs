@@ -19,6 +19,7 @@ use crate::report::Report;
 use crate::save::Destination;
 use crate::standalone::Standalone;
 use crate::streams::Streams;
+use crate::typing::{Typing, need_terminal};
 use crate::{console, executions, exit, output, submission};
 
 /// How long after the first Ctrl-C a second one still prevents the cancellation.
@@ -32,6 +33,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// `run`; the exit status is the payload's, where it has one.
 pub async fn run(options: &RunOptions, global: &GlobalOptions) -> Result<u8, Failure> {
+    if options.payload.terminal {
+        need_terminal("--interactive passes on what is none")?;
+        if global.json {
+            let words = "what a terminal shows is no JSON; leave out --terminal or --json";
+            return Err(Failure::Usage(words.to_owned()));
+        }
+    }
     let request = submission::request(&options.payload)?;
     // Before the run, so that a directory that can't be made doesn't cost its result.
     let directory = options.artifacts_to.clone();
@@ -103,7 +111,8 @@ impl Attendance<'_> {
                 return Err(Failure::OutputClosed);
             }
             Err(failure) => {
-                if !matches!(failure, Failure::Interrupted(_)) && !self.is_standalone() {
+                let left = matches!(failure, Failure::Interrupted(_) | Failure::Detached(_));
+                if !left && !self.is_standalone() {
                     self.notice(&format!("{id} may still be running"));
                 }
                 return Err(failure);
@@ -122,44 +131,38 @@ impl Attendance<'_> {
     /// Waits for the end, and shows or keeps the output.
     async fn watch(&self, id: ExecutionId) -> Result<Report, Failure> {
         if self.global.json {
-            let execution = executions::wait_for_end(self.client, id).await?;
+            let ended = executions::wait_for_end(self.client, id);
+            let execution = self.typing(id, ended).await?;
             let kept = execution.output;
             let stdout = output::whole(self.client, id, Stream::Stdout, kept.stdout).await?;
             let stderr = output::whole(self.client, id, Stream::Stderr, kept.stderr).await?;
             return Ok(Report { stdout, stderr, ..Report::new(execution) });
         }
-        let mut streams = Streams::new(self.options.raw);
-        let (execution, missing) = self.follow(id, &mut streams).await?;
+        let mut streams = Streams::new(self.options.raw || self.options.payload.terminal);
+        let mut missing = 0;
+        let shown = async {
+            let (execution, passed_over) = follow(self.client, id, 0, &mut streams).await?;
+            missing = passed_over;
+            Ok(execution)
+        };
+        let execution = self.typing(id, shown).await?;
         streams.end().await?;
         Ok(Report { missing, ..Report::new(execution) })
     }
 
-    /// Shows the output to its end; tells the finished execution and how many bytes never came.
-    async fn follow(
+    /// Waits for the end, and passes on our standard input meanwhile if that was asked for.
+    async fn typing(
         &self,
         id: ExecutionId,
-        streams: &mut Streams,
-    ) -> Result<(Execution, u64), Failure> {
-        let mut reader = OutputReader::new(self.client, id, Selection::Both, 0, true);
-        let mut last_end = None;
-        loop {
-            while let Some(chunk) = reader.next().await? {
-                streams.write(&chunk).await?;
-            }
-            let mut execution = retrying(async || self.client.status(id, 0).await).await?;
-            if execution.state == State::Collecting {
-                execution = executions::wait_for_end(self.client, id).await?;
-            }
-            let kept = execution.output.stdout.kept.saturating_add(execution.output.stderr.kept);
-            let end = reader.offset();
-            if execution.state != State::Finished {
-                time::sleep(PAUSE).await; // a daemon on its way to a restart ends streams early
-            } else if end >= kept || last_end == Some(end) {
-                let missing = reader.missing().saturating_add(kept.saturating_sub(end));
-                return Ok((execution, missing));
-            }
-            last_end = Some(end);
+        ended: impl Future<Output = Result<Execution, Failure>>,
+    ) -> Result<Execution, Failure> {
+        let options = &self.options.payload;
+        if !(options.interactive || options.terminal) {
+            return ended.await;
         }
+        let (client, terminal) = (self.client, options.terminal);
+        let detachable = !self.is_standalone(); // which ends with us
+        Typing { client, id, terminal, detachable }.during(ended).await
     }
 
     /// Does the work; the first interrupt cancels the execution and the work goes on to its end,
@@ -250,5 +253,34 @@ impl Attendance<'_> {
         if !self.global.quiet {
             console::notice(&format!("{words}\n"));
         }
+    }
+}
+
+/// Shows the output from an offset to its end; tells the finished execution and how many bytes never came.
+pub async fn follow(
+    client: &Client,
+    id: ExecutionId,
+    offset: u64,
+    streams: &mut Streams,
+) -> Result<(Execution, u64), Failure> {
+    let mut reader = OutputReader::new(client, id, Selection::Both, offset, true);
+    let mut last_end = None;
+    loop {
+        while let Some(chunk) = reader.next().await? {
+            streams.write(&chunk).await?;
+        }
+        let mut execution = retrying(async || client.status(id, 0).await).await?;
+        if execution.state == State::Collecting {
+            execution = executions::wait_for_end(client, id).await?;
+        }
+        let kept = execution.output.stdout.kept.saturating_add(execution.output.stderr.kept);
+        let end = reader.offset();
+        if execution.state != State::Finished {
+            time::sleep(PAUSE).await; // a daemon on its way to a restart ends streams early
+        } else if end >= kept || last_end == Some(end) {
+            let missing = reader.missing().saturating_add(kept.saturating_sub(end));
+            return Ok((execution, missing));
+        }
+        last_end = Some(end);
     }
 }

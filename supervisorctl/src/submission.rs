@@ -1,6 +1,7 @@
 //! From the command line to a submission: reads what the operator named, and nothing else.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::io;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use supervisor_api::{ArtifactRequest, Content, InputFile, SubmitRequest, UniqueM
 
 use crate::cli::{FileToSend, PayloadOptions};
 use crate::failure::Failure;
-use crate::local;
+use crate::{local, raw};
 
 /// Bytes of one file and of a source text. A submission travels in one request and in base64, and
 /// the daemon holds it in memory.
@@ -34,8 +35,10 @@ pub fn request(options: &PayloadOptions) -> Result<SubmitRequest, Failure> {
         ..SubmitRequest::default()
     };
     match (options.language, options.argv.split_first()) {
-        (Some(_), Some((file, _))) if file == "-" && options.stdin => {
-            let words = "--stdin and a source from standard input (-) can't both be read";
+        (Some(_), Some((file, _)))
+            if file == "-" && (options.stdin || options.interactive || options.terminal) =>
+        {
+            let words = "a source from standard input (-) leaves nothing of it to pass on";
             return Err(Failure::Usage(words.to_owned()));
         }
         (Some(language), Some((file, arguments))) => {
@@ -44,6 +47,13 @@ pub fn request(options: &PayloadOptions) -> Result<SubmitRequest, Failure> {
             request.args = arguments.to_vec();
         }
         _ => request.argv = options.argv.clone(),
+    }
+    request.stdin_open = options.interactive;
+    if options.terminal {
+        request.terminal = Some(raw::size());
+        if let Ok(kind) = env::var("TERM") {
+            request.env.0.entry("TERM".to_owned()).or_insert(kind);
+        }
     }
     if options.stdin {
         let read = local::read(io::stdin().lock(), STDIN_MAX, "standard input")?;

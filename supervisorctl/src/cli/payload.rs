@@ -15,7 +15,7 @@ use crate::paths;
 const LANGUAGES: [&str; 3] = ["python", "bash", "node"];
 
 /// What to run.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct PayloadOptions {
     /// Program and arguments, passed on byte for byte; no shell is involved. With --language: a
     /// file with the source, or - for standard input, and the arguments of the program
@@ -40,8 +40,15 @@ pub struct PayloadOptions {
     #[arg(long, value_name = "PATH")]
     pub cwd: Option<String>,
     /// Pass our standard input on, read to its end first; at most 16 MiB
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["interactive", "terminal"])]
     pub stdin: bool,
+    /// Let standard input be sent while it runs; `run` passes ours on as it comes, and its end
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give it a terminal, of the size of ours; `run` passes on what is typed and shows its bytes
+    /// unchanged, escape sequences included. Ctrl-P Ctrl-Q leaves it running: see `attach`
+    #[arg(short, long)]
+    pub terminal: bool,
     /// Keep the files of the workspace that match: * stops at /, ** does not (repeatable)
     #[arg(long = "artifact", value_name = "GLOB")]
     pub artifacts: Vec<String>,

@@ -127,7 +127,7 @@ impl Client {
         self.put("unpack the archive".to_owned(), target, "uploading", from, show).await
     }
 
-    async fn ask<T: DeserializeOwned>(
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         operation: String,
         target: String,
