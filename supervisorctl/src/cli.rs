@@ -1,6 +1,7 @@
 //! The command line: commands, options, help. Only shapes and parsers; what they do is elsewhere.
 
 mod audit;
+mod interpreter;
 mod limits;
 mod payload;
 mod policy;
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use supervisor_api::{ApprovalId, ExecutionId, State};
 
 pub use self::audit::{AuditCommand, KeyOptions, QueryOptions, VerifyOptions};
+pub use self::interpreter::{CellOptions, InterpreterCommand};
 pub use self::payload::{FileToSend, PayloadOptions};
 pub use self::policy::{
     CheckOptions, DiffOptions, ExplainOptions, HostsOptions, LearnOptions, PackageClient,
@@ -98,6 +100,11 @@ pub enum Command {
     /// Read and write the files of a session's workspace
     #[command(subcommand)]
     Files(FilesCommand),
+    /// Start, look at, interrupt and close interpreters, which keep variables from cell to cell
+    #[command(subcommand)]
+    Interpreter(InterpreterCommand),
+    /// Run a cell in an interpreter of a session, show what it wrote and what it has to show
+    Cell(CellOptions),
     /// Show how executions, sessions and requests that wait for a person stand, and every change to
     /// them as it comes
     Events,

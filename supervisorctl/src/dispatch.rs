@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
     approvals, artifacts, audit, budgets, console, credentials, doctor, events, executions, exit,
-    files, generate, output, policy, receipt, reload, run, sessions, top, why,
+    files, generate, interpreters, output, policy, receipt, reload, run, sessions, top, why,
 };
 
 /// Does what the arguments of this process say; tells its exit status.
@@ -41,6 +41,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::Run(options) => return run::run(options, global).await,
         Command::Shell(options) => return attach::shell(options, global).await,
         Command::Attach(options) => return attach::attach(&client, options, global).await,
+        Command::Cell(options) => return interpreters::cell(&client, options, global).await,
         Command::Doctor(options) => return doctor::doctor(options, global).await,
         Command::Artifacts(ArtifactsCommand::Get(options)) => {
             return artifacts::get(&client, options, global).await;
@@ -81,6 +82,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::Top(options) => top::top(&client, options, global).await,
         Command::Reload => reload::reload(&client, global).await,
         Command::Session(command) => sessions::session(&client, command, global).await,
+        Command::Interpreter(command) => interpreters::interpreter(&client, command, global).await,
         Command::Files(command) => files::files(&client, command, global).await,
         Command::Credentials(CredentialsCommand::List) => credentials::list(&client, global).await,
         Command::Credentials(CredentialsCommand::Rotate(options)) => {

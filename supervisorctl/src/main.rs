@@ -20,6 +20,7 @@ mod exit;
 mod failure;
 mod files;
 mod generate;
+mod interpreters;
 mod interrupts;
 mod local;
 mod output;

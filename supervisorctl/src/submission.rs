@@ -104,7 +104,7 @@ fn files(files: &[FileToSend]) -> Result<Vec<InputFile>, Failure> {
     Ok(by_path.into_values().collect())
 }
 
-fn source(file: &str) -> Result<String, Failure> {
+pub fn source(file: &str) -> Result<String, Failure> {
     if file != "-" {
         return local::text(Path::new(file), FILE_MAX);
     }

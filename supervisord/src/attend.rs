@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use supervisor_api::{Limits, Outcome};
+use supervisor_api::{InterpreterEnd, Limits, Outcome};
 use supervisor_launch::{Descriptor, Report};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -166,10 +166,32 @@ async fn reason(
         () = inner.launcher.gone() => Outcome::Lost { reason: "the launcher is gone".to_owned() },
         () = output.broken.notified() => Outcome::Lost { reason: "its output could not be kept".to_owned() },
         () = sleep_until(deadline) => Outcome::TimedOut,
+        outcome = ended_by_interpreter(live) => outcome,
         limit = watch(sandbox, limits, seen) => match limit {
             supervisor_api::Limit::MemoryMax => Outcome::OutOfMemory,
             limit => Outcome::LimitExceeded { limit },
         },
+    }
+}
+
+/// What an interpreter's conversation comes to, if it comes to an end.
+async fn ended_by_interpreter(live: &Live) -> Outcome {
+    let Some(interpreter) = &live.interpreter else { return std::future::pending().await };
+    let mut ends = interpreter.ends.subscribe();
+    let end = match ends.wait_for(Option::is_some).await {
+        Ok(end) => *end,
+        Err(_) => None,
+    };
+    match end {
+        Some(InterpreterEnd::Idle | InterpreterEnd::CellTimedOut) => Outcome::TimedOut,
+        Some(InterpreterEnd::CellOutput) => {
+            Outcome::LimitExceeded { limit: supervisor_api::Limit::OutputBytes }
+        }
+        Some(InterpreterEnd::ChannelBroken) => Outcome::Lost {
+            reason: "what came out of the interpreter's channel is no word of one".to_owned(),
+        },
+        Some(InterpreterEnd::Closed) => Outcome::Cancelled,
+        Some(InterpreterEnd::Process) | None => std::future::pending().await,
     }
 }
 

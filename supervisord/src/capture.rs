@@ -21,9 +21,10 @@ mod tests;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 
 use supervisor_api::{OutputSummary, Stream, StreamSummary};
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{Mutex, watch};
 
 pub use files::MakeDirectory;
@@ -43,6 +44,8 @@ pub struct Capture {
     recorder: Arc<Mutex<Recorder>>,
     /// Whether no process is left that could write.
     silent: watch::Sender<bool>,
+    /// The pipes, while they are pumped.
+    pipes: std::sync::Mutex<Vec<(Stream, Weak<Receiver>)>>,
 }
 
 /// How far the capture is. Whatever it says is in the files already.
@@ -104,6 +107,30 @@ impl Capture {
         tokio::try_join!(stdout, stderr).map(drop)
     }
 
+    /// Takes in what the pipes hold at this moment, but for what is more than a pipe of an ordinary user can
+    /// hold. The payload can keep a pipe to itself, and this waits for it then.
+    pub async fn catch_up(&self) -> io::Result<()> {
+        let pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (stream, pipe) in pipes {
+            if let Some(pipe) = pipe.upgrade() {
+                pump::take_present(self, stream, &pipe).await?;
+            }
+        }
+        drop(self.recorder.lock().await); // held while bytes are on their way
+        Ok(())
+    }
+
+    /// Returns once both streams together have had more bytes than these, kept or cut.
+    pub async fn exceeds(&self, bytes: u64) {
+        let more = |progress: &Progress| {
+            progress.kept.total().saturating_add(progress.cut.total()) > bytes
+        };
+        let mut progress = self.progress.subscribe();
+        if progress.wait_for(more).await.is_err() {
+            std::future::pending().await // there is always a sender: we hold it
+        }
+    }
+
     /// Tells the pump that every process of the payload is dead: it takes what the pipes still
     /// hold and ends, even where a write end is open in some other place.
     pub fn drain_rest(&self) {
@@ -155,6 +182,7 @@ impl Capture {
             progress,
             recorder: Arc::new(Mutex::new(recorder)),
             silent: watch::Sender::new(false),
+            pipes: std::sync::Mutex::default(),
         })
     }
 }

@@ -12,6 +12,7 @@ mod calls;
 mod connection;
 mod download;
 mod head;
+mod interpreters;
 mod json;
 mod operations;
 mod parameters;

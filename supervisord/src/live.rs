@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::capture::Capture;
 use crate::input::Input;
+use crate::interpreter::Interpreter;
 use crate::session::Use;
 use crate::top::Meter;
 
@@ -36,6 +37,8 @@ pub struct Live {
     pub terminal: watch::Sender<Option<Arc<OwnedFd>>>,
     /// Administrators who were recorded to send it something, so that not every key they press is.
     pub administrators: Mutex<BTreeSet<u32>>,
+    /// The interpreter that it is, if it is one.
+    pub interpreter: Option<Arc<Interpreter>>,
     /// Whether there is a record of it.
     pub recorded: AtomicBool,
     /// What tells what it uses, while it has a sandbox.

@@ -39,6 +39,13 @@ const MAX_WAY_FILE: u64 = 4096;
 /// Bytes of a note of an end at the most: 10,000 artifacts with long paths.
 const MAX_NOTE: u64 = 64 << 20;
 
+/// Name of the file with what an interpreter was made with, and of the one with its cells.
+const INTERPRETER: &str = "interpreter";
+const CELLS: &str = "cells";
+
+/// Bytes of the first of them at the most.
+const MAX_INTERPRETER_FILE: u64 = 4096;
+
 /// How deep a removal goes: an execution's directory, and the one in it.
 const REMOVE_DEPTH: u32 = 2;
 
@@ -100,11 +107,36 @@ impl Places {
 
     /// Keeps what is needed for an execution's traffic, in place of what was kept before.
     pub fn keep_way(&self, id: ExecutionId, way: &[u8]) -> io::Result<()> {
-        let place = self.open_place(id)?;
+        self.put(id, WAY, way)
+    }
+
+    /// Keeps what an interpreter was made with, in place of what was kept before.
+    pub fn keep_interpreter(&self, id: ExecutionId, interpreter: &[u8]) -> io::Result<()> {
+        self.put(id, INTERPRETER, interpreter)
+    }
+
+    /// What was kept of an interpreter; nothing of an execution that is none.
+    pub fn interpreter(&self, id: ExecutionId) -> io::Result<Option<Vec<u8>>> {
+        match self.open_place(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            place => read(place?.as_fd(), INTERPRETER, MAX_INTERPRETER_FILE),
+        }
+    }
+
+    /// The file with an interpreter's cells, made if need be. Whatever is written goes to its end.
+    pub fn cells(&self, id: ExecutionId) -> io::Result<File> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC;
+        let flags = flags | OFlag::O_NOFOLLOW;
+        Ok(openat(self.open_place(id)?, CELLS, flags, Mode::from_bits_truncate(0o600))?.into())
+    }
+
+    /// Puts a whole file in the place of the one of this name.
+    fn put(&self, id: ExecutionId, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let (place, new) = (self.open_place(id)?, format!("{name}.new"));
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-        let file = openat(&place, "way.new", flags, Mode::from_bits_truncate(0o600))?;
-        File::from(file).write_all(way)?;
-        Ok(renameat(&place, "way.new", &place, WAY)?)
+        let file = openat(&place, new.as_str(), flags, Mode::from_bits_truncate(0o600))?;
+        File::from(file).write_all(bytes)?;
+        Ok(renameat(&place, new.as_str(), &place, name)?)
     }
 
     /// What was kept for an execution's traffic.

@@ -76,6 +76,8 @@ pub struct Plan {
     pub workspace: WorkspacePlace,
     /// The session's workspace, by number; without a session it is a new one.
     pub kept: Option<u128>,
+    /// Whether it is an interpreter, which speaks with us.
+    pub channel: bool,
 }
 
 impl Plan {
@@ -142,6 +144,7 @@ impl Plan {
                 None => policy.workspace(),
             },
             kept: session.map(|session| session.id.bits()),
+            channel: false,
         })
     }
 
@@ -178,7 +181,7 @@ impl Plan {
             listeners: self.way.as_ref().map(Way::listeners),
             owner: Some(owner),
             workspace,
-            channel: false,
+            channel: self.channel,
             input: match self.terminal {
                 Some(TerminalSize { rows, columns }) => Input::Terminal { rows, columns },
                 None if self.stdin_open => Input::Open,
@@ -303,7 +306,7 @@ pub fn to_policy(limits: &Limits) -> supervisor_policy::Limits {
     })
 }
 
-fn theirs(limit: Limit) -> Option<supervisor_policy::Limit> {
+pub(crate) fn theirs(limit: Limit) -> Option<supervisor_policy::Limit> {
     supervisor_policy::Limit::from_name(limit.name())
 }
 

@@ -22,6 +22,7 @@ use crate::capture::Capture;
 use crate::clock;
 use crate::driver::{self, Before, kept};
 use crate::fault::{self, Point};
+use crate::interpreter::Interpreter;
 use crate::launcher::{Sandbox, pid_of};
 use crate::live::Live;
 use crate::session;
@@ -161,6 +162,10 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
     let session = inner.sessions.get(execution.session).and_then(|session| session.run().ok());
     let place = inner.places.make(execution.id, &[])?;
     let capture = Capture::reopen(place, execution.limits.output_bytes)?;
+    let interpreter = Interpreter::reopen(&inner.places, &execution)?;
+    if let Some(interpreter) = &interpreter {
+        inner.interpreters.add(interpreter.clone())?;
+    }
     let generation = inner.settings.current();
     let policy = generation.policies.resolve(&execution.policy.name);
     let workspace = policy.map(|policy| policy.workspace()).unwrap_or_default();
@@ -174,6 +179,7 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
         terminal: watch::Sender::new(None),
         cancelled: watch::Sender::new(false),
         session,
+        interpreter,
         recorded: AtomicBool::new(true),
         meter: Mutex::default(),
         administrators: Mutex::default(),

@@ -31,6 +31,7 @@ use crate::credentials::{Credentials, Loaded, TokenEndpoints};
 use crate::dbus;
 use crate::host::Host;
 use crate::http::{Roles, Server};
+use crate::interpreter::InterpreterSet;
 use crate::journal;
 use crate::launcher::Launcher;
 use crate::live::LiveSet;
@@ -226,6 +227,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         admission: Admission::new(first.bounds),
         live: LiveSet::default(),
         sessions: SessionSet::default(),
+        interpreters: InterpreterSet::default(),
         archives: session::Archives::default(),
         places,
         settings,

@@ -28,6 +28,7 @@ pub use crate::capture::CaptureReader as OutputReader;
 use crate::credentials::Credentials;
 use crate::host::Host;
 use crate::http::Roles;
+use crate::interpreter::InterpreterSet;
 use crate::launcher::Launcher;
 use crate::live::{Live, LiveSet};
 use crate::metrics::Metrics;
@@ -124,6 +125,8 @@ pub struct Inner {
     pub places: Arc<Places>,
     /// What callers keep over several executions.
     pub sessions: SessionSet,
+    /// Executions that take cells.
+    pub interpreters: InterpreterSet,
     /// What is being packed and unpacked.
     pub archives: Archives,
     /// What may be asked for, by the configuration and the policies in force.

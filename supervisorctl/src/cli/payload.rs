@@ -12,7 +12,7 @@ use super::limits::LimitOptions;
 use crate::paths;
 
 /// The languages as the interface spells them.
-const LANGUAGES: [&str; 3] = ["python", "bash", "node"];
+pub(super) const LANGUAGES: [&str; 3] = ["python", "bash", "node"];
 
 /// What to run.
 #[derive(Debug, Clone, Default, Args)]

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::{paths, progress, terminal};
 
 /// How long an answer may take that comes when a whole workspace has been gone through.
-const LONG: Duration = Duration::from_secs(600);
+pub(super) const LONG: Duration = Duration::from_secs(600);
 
 impl Client {
     /// Makes a session.
@@ -165,6 +165,6 @@ fn file(id: SessionId, path: &str) -> String {
     format!("/v1/sessions/{id}/files/{}", paths::percent_encoded(path))
 }
 
-fn delete(operation: String, target: String) -> Call {
+pub(super) fn delete(operation: String, target: String) -> Call {
     Call { method: Method::DELETE, ..get(operation, target) }
 }

@@ -17,6 +17,7 @@ mod execution;
 mod file;
 mod id;
 mod input;
+mod interpreter;
 mod limits;
 mod map;
 mod openapi;
@@ -51,6 +52,10 @@ pub use file::{
 };
 pub use id::{ApprovalId, ExecutionId, InvalidId, SessionId};
 pub use input::{InputState, TerminalSize};
+pub use interpreter::{
+    Cell, CellError, CellList, CellOutcome, CellOutput, CellResult, CellResultKind, CellState,
+    CreateInterpreter, Interpreter, InterpreterEnd, InterpreterList, InterpreterState, RunCell,
+};
 pub use limits::{Limit, Limits, LimitsRequest};
 pub use map::UniqueMap;
 pub use openapi::document as openapi_document;

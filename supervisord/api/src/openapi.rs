@@ -5,11 +5,11 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    AnswerRequest, ApiError, ApprovalList, ArtifactList, AuditKey, AuditPage, BudgetList,
-    CreateSession, CredentialList, Doctor, Envelope, Event, Execution, ExecutionList,
-    ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, OPERATIONS, Operation,
-    OutputChunk, PROBLEM_JSON, Parameter, Place, RAW_BODY, Reloaded, Session, SessionList, State,
-    SubmitRequest, Top, UnpackReport, Verdict,
+    AnswerRequest, ApiError, ApprovalList, ArtifactList, AuditKey, AuditPage, BudgetList, CellList,
+    CreateInterpreter, CreateSession, CredentialList, Doctor, Envelope, Event, Execution,
+    ExecutionList, ExtendSession, FileEntry, FileList, InterpreterList, MakeDirectory, MoveFile,
+    OPERATIONS, Operation, OutputChunk, PROBLEM_JSON, Parameter, Place, RAW_BODY, Reloaded,
+    RunCell, Session, SessionList, State, SubmitRequest, Top, UnpackReport, Verdict,
 };
 use crate::{InputState, TerminalSize};
 
@@ -47,7 +47,7 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 30] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 34] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
@@ -76,7 +76,11 @@ const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 30] = [
     SchemaGenerator::subschema_for::<MoveFile>,
     SchemaGenerator::subschema_for::<MakeDirectory>,
     SchemaGenerator::subschema_for::<UnpackReport>,
+    SchemaGenerator::subschema_for::<CellList>,
+    SchemaGenerator::subschema_for::<CreateInterpreter>,
     SchemaGenerator::subschema_for::<InputState>,
+    SchemaGenerator::subschema_for::<InterpreterList>,
+    SchemaGenerator::subschema_for::<RunCell>,
     SchemaGenerator::subschema_for::<TerminalSize>,
 ];
 

@@ -1,6 +1,7 @@
 //! The table of operations. The server's routes, the OpenAPI document and the tests that hold one
 //! against the other all read it.
 
+mod interpreter;
 mod session;
 mod stream;
 
@@ -280,6 +281,14 @@ pub const OPERATIONS: &[Operation] = &[
     session::MOVE,
     session::PACK,
     session::UNPACK,
+    interpreter::CREATE,
+    interpreter::LIST,
+    interpreter::SHOW,
+    interpreter::CLOSE,
+    interpreter::INTERRUPT,
+    interpreter::RUN,
+    interpreter::CELLS,
+    interpreter::CELL,
     Operation {
         id: "receipt",
         method: Method::Get,

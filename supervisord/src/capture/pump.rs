@@ -8,7 +8,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -36,6 +36,8 @@ enum Offer {
 /// Pumps one stream to its end.
 pub(super) async fn stream(capture: &Capture, stream: Stream, pipe: OwnedFd) -> io::Result<()> {
     let pipe = Arc::new(Receiver::from_owned_fd(pipe)?);
+    let known = (stream, Arc::downgrade(&pipe));
+    capture.pipes.lock().unwrap_or_else(PoisonError::into_inner).push(known);
     let mut silent = capture.silent.subscribe();
     loop {
         tokio::select! {
@@ -55,6 +57,20 @@ pub(super) async fn stream(capture: &Capture, stream: Stream, pipe: OwnedFd) -> 
             Err(_) if is_last => return Ok(()),
             Err(_) => {}
         }
+    }
+}
+
+/// Takes what the pipe holds, if anything.
+pub(super) async fn take_present(
+    capture: &Capture,
+    stream: Stream,
+    pipe: &Arc<Receiver>,
+) -> io::Result<()> {
+    match offer(pipe) {
+        Ok(Offer::Bytes) => turn(capture, stream, pipe, |_| Ok(TURN_BYTES)).await,
+        Ok(Offer::End) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -130,6 +130,9 @@ pub(super) async fn conclude(
         inner.metrics.finished(&finished);
         journal::finished(&finished);
         inner.approvals.end(live.id()).await;
+        if let (Some(interpreter), Some(outcome)) = (&live.interpreter, &finished.outcome) {
+            interpreter.end(&inner.places, outcome, &finished.output);
+        }
         live.change(|execution| *execution = finished);
         fault::reach(Point::EndTold);
         inner.note_finished();

@@ -21,6 +21,8 @@ use crate::driver::feeding::{self, Feeding};
 use crate::driver::kept;
 use crate::driver::screen::{self, Screen};
 use crate::fault::{self, Point};
+use crate::interpreter::runner::Runner;
+use crate::interpreter::{Interpreter, converse};
 use crate::launcher::Sandbox;
 use crate::live::Live;
 use crate::outcome;
@@ -59,6 +61,12 @@ pub(super) async fn run(
         execution.state = State::Running;
         execution.started_at = Some(clock::now());
     });
+    if let Some(interpreter) = &live.interpreter
+        && let Err(outcome) = hand_over(interpreter, &sandbox)
+    {
+        destroy(inner, live).await;
+        return End::without_sandbox(outcome);
+    }
     inner.metrics.start(begun.elapsed());
     let start = sandbox.take(Descriptor::Start);
     let input = match Feeding::begin(&mut sandbox, &plan.stdin) {
@@ -108,6 +116,16 @@ pub(super) async fn with_way(
             end = end => end,
             never = Box::pin(way) => match never {},
         },
+    }
+}
+
+/// Gives an interpreter its runner before it starts: the socket is empty and holds it whole.
+fn hand_over(interpreter: &Interpreter, sandbox: &Sandbox) -> Result<(), Outcome> {
+    let opening = Runner::of(interpreter.kept.language).opening();
+    let channel = sandbox.get(Descriptor::Channel).map(|fd| nix::unistd::write(fd, &opening));
+    match channel {
+        Some(Ok(written)) if written == opening.len() => Ok(()),
+        _ => Err(Outcome::Lost { reason: "the interpreter's channel takes nothing".to_owned() }),
     }
 }
 
@@ -170,9 +188,16 @@ pub(super) async fn attend(
             }
         }
     };
+    let channel = sandbox.take(Descriptor::Channel);
     let report = sandbox.take(Descriptor::Report);
     let life = observe(inner, live, &sandbox, report, (reason, started + left), &output);
     let together = async { tokio::join!(life, give).0 };
+    let conversation = async {
+        match &live.interpreter {
+            Some(interpreter) => converse(interpreter, live, channel).await,
+            None => std::future::pending().await,
+        }
+    };
     let note = async {
         sleep(NOTE_START).await;
         if !live.recorded.load(Ordering::Relaxed) {
@@ -189,7 +214,7 @@ pub(super) async fn attend(
         }
     };
     let observed = {
-        tokio::pin!(together, pump, note, feed);
+        tokio::pin!(together, pump, note, feed, conversation);
         let (mut output_is_open, mut noted, mut fed) = (true, false, false);
         let observed = loop {
             tokio::select! {
@@ -198,6 +223,7 @@ pub(super) async fn attend(
                 observed = &mut together => break observed,
                 () = &mut note, if !noted => noted = true,
                 () = &mut feed, if !fed => fed = true,
+                never = &mut conversation => match never {},
             }
         };
         fault::reach(Point::EndSeen);

@@ -25,7 +25,7 @@ use super::{body, download, streaming};
 use crate::supervisor::{Caller, ListQuery, OutputQuery};
 
 /// How long one look at an unfinished execution takes while a submission is waited for.
-const WAIT: Duration = Duration::from_secs(60);
+pub const WAIT: Duration = Duration::from_secs(60);
 
 /// A request on its way to an operation.
 pub struct Call<O> {

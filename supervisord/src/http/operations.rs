@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
-    AuditFilter, AuditKey, AuditPage, Budget, BudgetList, CreateSession, Credential,
-    CredentialList, Doctor, Envelope, ErrorCode, Event, Execution, ExecutionId, ExecutionList,
-    ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session,
-    SessionId, SessionList, SubmitRequest, Top, UnpackReport,
+    AuditFilter, AuditKey, AuditPage, Budget, BudgetList, Cell, CellList, CreateInterpreter,
+    CreateSession, Credential, CredentialList, Doctor, Envelope, ErrorCode, Event, Execution,
+    ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Interpreter, InterpreterList,
+    MakeDirectory, MoveFile, OutputChunk, Reloaded, RunCell, Session, SessionId, SessionList,
+    SubmitRequest, Top, UnpackReport,
 };
 use supervisor_api::{InputState, TerminalSize};
 
@@ -263,6 +264,75 @@ pub trait Operations: Send + Sync + 'static {
         caller: &Caller,
         id: SessionId,
     ) -> impl Future<Output = Result<Self::Unpacking, ApiError>> + Send;
+    /// Starts an interpreter in a session.
+    fn create_interpreter(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        request: CreateInterpreter,
+    ) -> impl Future<Output = Result<Interpreter, ApiError>> + Send;
+
+    /// The interpreters of a session.
+    ///
+    /// # Errors
+    /// When there is no such session of the caller's.
+    fn interpreters(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+    ) -> Result<InterpreterList, ApiError>;
+
+    /// One interpreter.
+    fn interpreter(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> impl Future<Output = Result<Interpreter, ApiError>> + Send;
+
+    /// Ends an interpreter; returns when nothing of it runs any more.
+    fn close_interpreter(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> impl Future<Output = Result<Interpreter, ApiError>> + Send;
+
+    /// Interrupts the cell that runs.
+    fn interrupt(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> impl Future<Output = Result<Interpreter, ApiError>> + Send;
+
+    /// Gives an interpreter a cell; returns once it is accepted.
+    fn run_cell(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+        request: RunCell,
+    ) -> impl Future<Output = Result<Cell, ApiError>> + Send;
+
+    /// One cell, once it has ended or `wait` is up.
+    fn cell(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+        number: u64,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Cell, ApiError>> + Send;
+
+    /// The cells of an interpreter that are kept.
+    fn cells(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> impl Future<Output = Result<CellList, ApiError>> + Send;
+
     /// What was decided about an execution, oldest first: records after this number, so many at the
     /// most.
     fn decisions(
@@ -288,14 +358,12 @@ pub trait Operations: Send + Sync + 'static {
     /// What is left of the caller's budgets, or of all.
     ///
     /// # Errors
-    ///
     /// When a caller who is no administrator asks for all.
     fn budgets(&self, caller: &Caller, all: bool) -> Result<BudgetList, ApiError>;
 
     /// Lets a budget begin anew.
     ///
     /// # Errors
-    ///
     /// For callers who are no administrators, and when there is no such account.
     fn reset_budget(&self, caller: &Caller, account: &str) -> Result<Budget, ApiError>;
 
@@ -311,7 +379,6 @@ pub trait Operations: Send + Sync + 'static {
     /// One question.
     ///
     /// # Errors
-    ///
     /// When there is none that the caller may see.
     fn approval(&self, caller: &Caller, id: ApprovalId) -> Result<Approval, ApiError>;
 
@@ -326,7 +393,6 @@ pub trait Operations: Send + Sync + 'static {
     /// What this host can enforce.
     ///
     /// # Errors
-    ///
     /// When the daemon can't tell.
     fn doctor(&self) -> Result<Doctor, ApiError>;
 
@@ -336,7 +402,6 @@ pub trait Operations: Send + Sync + 'static {
     /// What the daemon counts, as text.
     ///
     /// # Errors
-    ///
     /// [`supervisor_api::ErrorCode::PermissionDenied`] for who is no administrator.
     fn metrics(&self, caller: &Caller) -> Result<String, ApiError>;
 
@@ -349,7 +414,6 @@ pub trait Operations: Send + Sync + 'static {
     /// All credentials, without their values.
     ///
     /// # Errors
-    ///
     /// For callers who are no administrators.
     fn credentials(&self, caller: &Caller) -> Result<CredentialList, ApiError>;
 

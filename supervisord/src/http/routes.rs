@@ -18,6 +18,7 @@ use super::answer::{Problem, finish};
 use super::body;
 use super::bounds::{ADMIN_BODIES, BODIES, BODIES_PER_UID, Bounds, READERS};
 use super::calls::{self, Call};
+use super::interpreters;
 use super::operations::Operations;
 use super::parameters::Rules;
 use super::pool::Pool;
@@ -110,6 +111,14 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "move_file" => route(operation, sessions::move_file),
         "download_archive" => route(operation, sessions::pack),
         "upload_archive" => route(operation, sessions::unpack),
+        "create_interpreter" => route(operation, interpreters::create),
+        "list_interpreters" => route(operation, interpreters::list),
+        "interpreter" => route(operation, interpreters::show),
+        "close_interpreter" => route(operation, interpreters::close),
+        "interrupt_interpreter" => route(operation, interpreters::interrupt),
+        "run_cell" => route(operation, interpreters::run),
+        "list_cells" => route(operation, interpreters::cells),
+        "cell" => route(operation, interpreters::cell),
         "decisions" => route(operation, calls::decisions),
         "audit" => route(operation, calls::audit),
         "audit_key" => route(operation, calls::audit_key),

@@ -127,13 +127,13 @@ pub async fn unpack<O: Operations>(call: Call<O>) -> Result<Response<Body>, Prob
 
 impl<O> Call<O> {
     /// The session that the path names, as [`Call::execution`] does it.
-    fn session(&self) -> SessionId {
+    pub fn session(&self) -> SessionId {
         self.parameter("id").parse().unwrap_or(SessionId::from_bits(0))
     }
 }
 
 /// Reads a small JSON body.
-async fn read<O: Operations, T: DeserializeOwned + Send + 'static>(
+pub async fn read<O: Operations, T: DeserializeOwned + Send + 'static>(
     call: Call<O>,
 ) -> Result<T, Problem> {
     let Call { front, caller, request, .. } = call;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
-    AuditFilter, AuditKey, AuditPage, Budget, BudgetList, CreateSession, Credential,
-    CredentialList, Doctor, Envelope, ErrorCode, Event, Execution, ExecutionId, ExecutionList,
-    ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, OutputChunk, Reloaded, Session,
-    SessionId, SessionList, SubmitRequest, Top, UnpackReport,
+    AuditFilter, AuditKey, AuditPage, Budget, BudgetList, Cell, CellList, CreateInterpreter,
+    CreateSession, Credential, CredentialList, Doctor, Envelope, ErrorCode, Event, Execution,
+    ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Interpreter, InterpreterList,
+    MakeDirectory, MoveFile, OutputChunk, Reloaded, RunCell, Session, SessionId, SessionList,
+    SubmitRequest, Top, UnpackReport,
 };
 use supervisor_api::{InputState, TerminalSize};
 
@@ -252,6 +253,80 @@ impl Operations for Supervisor {
 
     async fn begin_unpacking(&self, caller: &Caller, id: SessionId) -> Result<Unpacking, ApiError> {
         Supervisor::begin_unpacking(self, caller, id).await
+    }
+
+    async fn create_interpreter(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        request: CreateInterpreter,
+    ) -> Result<Interpreter, ApiError> {
+        Supervisor::create_interpreter(self, caller, session, request).await
+    }
+
+    fn interpreters(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+    ) -> Result<InterpreterList, ApiError> {
+        Supervisor::interpreters(self, caller, session)
+    }
+
+    async fn interpreter(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> Result<Interpreter, ApiError> {
+        Supervisor::interpreter(self, caller, session, id).await
+    }
+
+    async fn close_interpreter(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> Result<Interpreter, ApiError> {
+        Supervisor::close_interpreter(self, caller, session, id).await
+    }
+
+    async fn interrupt(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> Result<Interpreter, ApiError> {
+        Supervisor::interrupt(self, caller, session, id).await
+    }
+
+    async fn run_cell(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+        request: RunCell,
+    ) -> Result<Cell, ApiError> {
+        Supervisor::run_cell(self, caller, session, id, request).await
+    }
+
+    async fn cell(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+        number: u64,
+        wait: Duration,
+    ) -> Result<Cell, ApiError> {
+        Supervisor::cell(self, caller, session, id, number, wait).await
+    }
+
+    async fn cells(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> Result<CellList, ApiError> {
+        Supervisor::cells(self, caller, session, id).await
     }
 
     async fn decisions(

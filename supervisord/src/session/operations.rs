@@ -297,6 +297,7 @@ impl Supervisor {
 /// Forgets a session of which nothing is left.
 fn forget(inner: &Inner, id: SessionId) {
     inner.sessions.remove(id);
+    inner.interpreters.forget(id);
     inner.budgets.forget(&Account::Session(id));
 }
 

@@ -18,6 +18,7 @@ use crate::capture::Capture;
 use crate::clock;
 use crate::driver::{self, Told, Unrecorded};
 use crate::fault::{self, Point};
+use crate::interpreter;
 use crate::journal;
 use crate::live::Live;
 use crate::plan::{self, Plan};
@@ -37,6 +38,16 @@ impl Supervisor {
         caller: &Caller,
         request: SubmitRequest,
     ) -> Result<Execution, ApiError> {
+        self.submit_as(caller, request, None).await
+    }
+
+    /// The same, of an interpreter where one is asked for.
+    pub(crate) async fn submit_as(
+        &self,
+        caller: &Caller,
+        request: SubmitRequest,
+        interpreter: Option<interpreter::Kept>,
+    ) -> Result<Execution, ApiError> {
         let audit = &self.inner.audit;
         audit.admit()?;
         let generation = self.inner.settings.current();
@@ -49,7 +60,8 @@ impl Supervisor {
         });
         let (name, accepted) = match named {
             Ok((name, session)) => {
-                let accepted = self.accept(caller, &generation, &name, request, session).await;
+                let asked = (request, interpreter);
+                let accepted = self.accept(caller, &generation, &name, asked, session).await;
                 (name, accepted)
             }
             Err(refusal) => (asked, Err(refusal)),
@@ -75,7 +87,7 @@ impl Supervisor {
         caller: &Caller,
         generation: &Generation,
         name: &str,
-        request: SubmitRequest,
+        (request, interpreter): (SubmitRequest, Option<interpreter::Kept>),
         session: Option<Arc<Kept>>,
     ) -> Result<Arc<Live>, ApiError> {
         let inner = &self.inner;
@@ -85,7 +97,8 @@ impl Supervisor {
         }
         let policy = policy(generation, name)?;
         let session = session.map(|session| session.run()).transpose()?;
-        let (wait, labels, language) = (request.wait, request.labels.clone(), request.language);
+        let (wait, labels) = (request.wait, request.labels.clone());
+        let language = interpreter.map(|kept| kept.language).or(request.language);
         let globs = request.artifacts.globs.clone();
         let held = session.as_ref().map(|held| held.session().record());
         let id = ExecutionId::from_bits(random_bits().map_err(internal)?);
@@ -95,7 +108,7 @@ impl Supervisor {
         };
         let whose = Whose { session: session_id, execution: id, uid: caller.uid };
         let way = Way::open(inner, &policy, whose)?;
-        let plan = if globs.is_empty() && given(&request) < HASHED_AT_ONCE {
+        let mut plan = if globs.is_empty() && given(&request) < HASHED_AT_ONCE {
             Plan::new(request, &policy, held.as_ref(), way)?
         } else {
             // Globs may take a tenth of a second to compile, and megabytes as long to digest.
@@ -103,6 +116,7 @@ impl Supervisor {
             let planned = spawn_blocking(move || Plan::new(request, &policy, held.as_ref(), way));
             planned.await.map_err(internal)??
         };
+        plan.channel = interpreter.is_some();
         self.require(generation.mode, &policy, &plan)?;
         let execution = Execution {
             id,
@@ -145,6 +159,14 @@ impl Supervisor {
                 .and_then(|_| way.keep(&inner.places, id))
                 .map_err(storage)?;
         }
+        let interpreter = match interpreter {
+            None => None,
+            Some(kept) => {
+                let made = interpreter::lay_out(&inner.places, &execution, kept)?;
+                inner.interpreters.add(made.clone()).inspect_err(|_| self.forget_place(id))?;
+                Some(made)
+            }
+        };
         let places = inner.places.clone();
         let make_place = Box::new(move || places.make(id, &[]));
         let capture = Capture::create(make_place, plan.limits.output_bytes);
@@ -157,6 +179,7 @@ impl Supervisor {
             terminal: watch::Sender::new(None),
             cancelled: watch::Sender::new(false),
             session,
+            interpreter,
             recorded: AtomicBool::new(false),
             meter: Mutex::default(),
             administrators: Mutex::default(),
@@ -192,10 +215,15 @@ impl Supervisor {
         Ok(())
     }
 
-    fn refuse_storage(&self, id: ExecutionId, error: &Unrecorded) -> ApiError {
+    fn forget_place(&self, id: ExecutionId) {
         if let Err(error) = self.inner.places.remove(id) {
             tracing::warn!(%error, execution_id = %id, "can't remove what was kept of a refused submission");
         }
+    }
+
+    fn refuse_storage(&self, id: ExecutionId, error: &Unrecorded) -> ApiError {
+        self.forget_place(id);
+        self.inner.interpreters.remove(id);
         match error {
             Unrecorded::Store(error) => from_store(error),
             Unrecorded::Audit(error) => (*error).into(),

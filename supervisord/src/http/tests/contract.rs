@@ -16,6 +16,8 @@ fn path_of(operation: &Operation) -> String {
     };
     let path = operation.path.replace("{id}", &id);
     path.replace("{*path}", "out/plot%20one.png")
+        .replace("{interpreter}", &KNOWN.to_string())
+        .replace("{number}", "1")
         .replace("{name}", "forge")
         .replace("{account}", "uid:2001")
 }
@@ -30,6 +32,8 @@ async fn call(client: &mut Client, operation: &Operation) -> Reply {
         Some(RAW_BODY) => client.send_bytes(method_of(operation), &path, "bytes").await,
         Some("CreateSession") => client.post(&path, "{}").await,
         Some("ExtendSession") => client.post(&path, r#"{"time_to_live":60}"#).await,
+        Some("CreateInterpreter") => client.post(&path, r#"{"language":"python"}"#).await,
+        Some("RunCell") => client.post(&path, r#"{"source":"1","wait":true}"#).await,
         Some("MakeDirectory") => client.post(&path, r#"{"path":"a"}"#).await,
         Some("MoveFile") => client.post(&path, r#"{"from":"a","to":"b"}"#).await,
         Some("TerminalSize") => client.post(&path, r#"{"rows":24,"columns":80}"#).await,

@@ -1,5 +1,6 @@
 //! Operations that know one execution and do nothing.
 
+pub mod interpreters;
 pub mod sessions;
 
 use std::collections::VecDeque;
@@ -12,12 +13,13 @@ use std::time::Duration;
 use axum::body::Bytes;
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
-    AuditFilter, AuditKey, AuditPage, AuditRecord, Budget, BudgetList, Content, ControlReport,
-    ControlStatus, CreateSession, Credential, CredentialList, CredentialState, Doctor, Envelope,
-    EnvelopeSignature, ErrorCode, Event, Execution, ExecutionId, ExecutionList, ExtendSession,
-    FileEntry, FileList, Inputs, Limit, Limits, MakeDirectory, Mode, MoveFile, Outcome,
-    OutputChunk, OutputSummary, PolicyReference, RefusedArtifact, Reloaded, Session, SessionId,
-    SessionList, State, Stream, SubmitRequest, Top, UniqueMap, Usage,
+    AuditFilter, AuditKey, AuditPage, AuditRecord, Budget, BudgetList, Cell, CellList, Content,
+    ControlReport, ControlStatus, CreateInterpreter, CreateSession, Credential, CredentialList,
+    CredentialState, Doctor, Envelope, EnvelopeSignature, ErrorCode, Event, Execution, ExecutionId,
+    ExecutionList, ExtendSession, FileEntry, FileList, Inputs, Interpreter, InterpreterList, Limit,
+    Limits, MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, PolicyReference,
+    RefusedArtifact, Reloaded, RunCell, Session, SessionId, SessionList, State, Stream,
+    SubmitRequest, Top, UniqueMap, Usage,
 };
 use supervisor_api::{InputState, TerminalSize};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -361,6 +363,82 @@ impl Operations for Fake {
         id: SessionId,
     ) -> Result<FakeUnpacking, ApiError> {
         sessions::find(caller, id).map(|_| FakeUnpacking::default())
+    }
+
+    async fn create_interpreter(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        _: CreateInterpreter,
+    ) -> Result<Interpreter, ApiError> {
+        sessions::find(caller, session).map(|_| interpreters::interpreter())
+    }
+
+    fn interpreters(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+    ) -> Result<InterpreterList, ApiError> {
+        let found = sessions::find(caller, session);
+        found.map(|_| InterpreterList { interpreters: vec![interpreters::interpreter()] })
+    }
+
+    async fn interpreter(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> Result<Interpreter, ApiError> {
+        interpreters::find(caller, session, id)
+    }
+
+    async fn close_interpreter(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> Result<Interpreter, ApiError> {
+        interpreters::find(caller, session, id)
+    }
+
+    async fn interrupt(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> Result<Interpreter, ApiError> {
+        interpreters::find(caller, session, id)
+    }
+
+    async fn run_cell(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+        _: RunCell,
+    ) -> Result<Cell, ApiError> {
+        interpreters::find(caller, session, id).map(|_| interpreters::cell())
+    }
+
+    async fn cell(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+        _: u64,
+        _: Duration,
+    ) -> Result<Cell, ApiError> {
+        interpreters::find(caller, session, id).map(|_| interpreters::cell())
+    }
+
+    async fn cells(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        id: ExecutionId,
+    ) -> Result<CellList, ApiError> {
+        interpreters::find(caller, session, id)
+            .map(|_| CellList { cells: vec![interpreters::cell()], forgotten: 0 })
     }
 
     async fn decisions(

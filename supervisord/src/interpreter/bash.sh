@@ -1,0 +1,53 @@
+# What runs inside the sandbox of a bash interpreter. The words that come on descriptor 3 are lines of text,
+# `cell NUMBER BYTES WORD`, `interrupt NUMBER` and `resume NONCE`; the frames that go are those of python.py.
+#
+# Two shells: this one listens, the other one has the variables and runs the cells. That one is interactive, of
+# no terminal, because an interrupt takes an interactive shell back to its next command and ends any other.
+# Its commands come by a pipe of its own; the end of each cell is a command by itself, which comes after an
+# interrupt, too.
+
+unset runner length
+set -m # a process group for the other shell and what it starts, which is what is interrupted
+exec 4>&1 5>&2
+coproc INNER {
+    trap : INT # is for the other shell, in whose group this one is
+    bash --norc --noprofile --noediting -i >&4 2>/dev/null 4>&-
+    status=$?
+    kill -TERM $$ # a cell may end its shell, and that is the end
+    exit "$status"
+}
+exec 6>&"${INNER[1]}" 4>&- 5>&- 2>/dev/null
+inner=$INNER_PID
+LC_ALL=C                        # lengths are of bytes
+# The warnings that there is no terminal are nobody's; from then on standard error is as it was.
+cat >&6 <<'END'
+PS1= PS2= PROMPT_COMMAND=; unset HISTFILE; set +o history +H +m
+supervisor_done() {
+    local status=$? word=ok
+    [[ $status = 130 ]] && word=interrupted
+    supervisor_last='{"is":"done","number":'$1',"status":"'$word'","exit_status":'$status'}'
+    printf '%s\n' "$supervisor_last" >&3
+}
+exec 2>&5 5>&-
+END
+
+trap 'wait "$inner"; exit' TERM
+last=0
+while IFS=' ' read -r -u 3 word number rest; do
+    case $word in
+    cell)
+        # A line that was cut off has another length. The word is a string of the other shell's.
+        [[ $number =~ ^[0-9]+$ ]] || continue
+        length=${rest%% *} rest=${rest#* }
+        [[ ${#rest} = "$length" ]] && ((number > last)) || continue
+        last=$number
+        printf '%s\n' "eval -- $rest </dev/null 3>&-" "supervisor_done $number" >&6
+        ;;
+    interrupt) [[ $number = "$last" ]] && kill -INT -- "-$inner" ;;
+    resume)
+        printf '{"is":"state","nonce":"%s","last":%d}\n' "$number" "$last" >&3
+        # Once more; for now, or after the cell that runs.
+        printf '%s\n' '[[ -v supervisor_last ]] && printf "%s\n" "$supervisor_last" >&3' >&6
+        ;;
+    esac
+done

@@ -1,0 +1,354 @@
+//! The interpreters there are.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use supervisor_api::{
+    ApiError, Cell, CellOutput, CellState, ErrorCode, Execution, ExecutionId, InterpreterEnd,
+    InterpreterState, Language, Limit, Limits, Outcome, OutputSummary, RunCell, SessionId,
+};
+use tokio::sync::{Notify, watch};
+
+use super::cells::Cells;
+use crate::clock;
+use crate::places::Places;
+use crate::supervisor::internal;
+
+/// Interpreters of a session at once. Each is an execution besides, and counts as such.
+pub const MAX_LIVE: usize = 8;
+
+/// Of those that have ended, how many of a session are remembered in lists.
+const MAX_ENDED: usize = 16;
+
+/// Bytes of a cell's text.
+const MAX_SOURCE: usize = 1 << 20;
+
+/// Milliseconds that a cell may take where its caller doesn't say.
+const WALL_TIME: u64 = 60_000;
+
+/// What is kept of an interpreter besides its execution's record.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its language.
+    pub language: Language,
+    /// Seconds without a cell after which it is ended.
+    pub idle_timeout: u64,
+    /// Why it ended.
+    #[serde(default)]
+    pub end: Option<InterpreterEnd>,
+}
+
+/// One interpreter.
+#[derive(Debug)]
+pub struct Interpreter {
+    /// Its execution.
+    pub id: ExecutionId,
+    /// Its session.
+    pub session: SessionId,
+    /// What it was made with.
+    pub kept: Kept,
+    /// When it was made.
+    pub created_at: String,
+    /// Its execution's limits.
+    limits: Limits,
+    /// Whether it was there before this daemon.
+    pub taken_over: bool,
+    state: Mutex<Inside>,
+    /// A cell came, or an interrupt.
+    pub asked: Notify,
+    /// Rises with everything that somebody may wait for.
+    changed: watch::Sender<u64>,
+    /// Why it is to end.
+    pub ends: watch::Sender<Option<InterpreterEnd>>,
+}
+
+#[derive(Debug)]
+struct Inside {
+    cells: Cells,
+    /// The cell that somebody wants interrupted.
+    interrupt: Option<u64>,
+    /// How it ended.
+    ended: Option<(InterpreterEnd, Outcome)>,
+}
+
+impl Interpreter {
+    /// The interpreter of an execution.
+    pub fn new(execution: &Execution, kept: Kept, cells: File) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            id: execution.id,
+            session: execution.session,
+            kept,
+            created_at: execution.created_at.clone(),
+            limits: execution.limits,
+            taken_over: false,
+            state: Mutex::new(Inside { cells: Cells::read(cells)?, interrupt: None, ended: None }),
+            asked: Notify::new(),
+            changed: watch::Sender::new(0),
+            ends: watch::Sender::new(None),
+        }))
+    }
+
+    /// The interpreter that an execution of before this daemon is, if it is one.
+    pub fn reopen(places: &Places, execution: &Execution) -> io::Result<Option<Arc<Self>>> {
+        let Some(kept) = places.interpreter(execution.id)? else { return Ok(None) };
+        let kept: Kept = serde_json::from_slice(&kept)?;
+        let mut reopened = Self::new(execution, kept, places.cells(execution.id)?)?;
+        if let Some(interpreter) = Arc::get_mut(&mut reopened) {
+            interpreter.taken_over = true;
+            if let Some(outcome) = &execution.outcome {
+                let end = (kept.end.unwrap_or(InterpreterEnd::Process), outcome.clone());
+                interpreter.state.get_mut().unwrap_or_else(PoisonError::into_inner).ended =
+                    Some(end);
+            }
+        }
+        Ok(Some(reopened))
+    }
+
+    /// Takes a cell; gives its number.
+    pub fn accept(&self, request: RunCell) -> Result<u64, ApiError> {
+        let cell = self.check(request)?;
+        let mut inside = self.locked();
+        if let Some((end, outcome)) = &inside.ended {
+            return Err(gone(*end, outcome));
+        }
+        let number = inside.cells.add(cell)?;
+        drop(inside);
+        self.asked.notify_one();
+        Ok(number)
+    }
+
+    fn check(&self, request: RunCell) -> Result<Cell, ApiError> {
+        let RunCell { source, wall_time, output_bytes, .. } = request;
+        if source.len() > MAX_SOURCE || source.contains('\0') {
+            let problem = format!("a cell is at most {MAX_SOURCE} bytes of text without NUL");
+            return Err(ApiError::invalid("source", problem));
+        }
+        let bounded = |limit: Limit, asked: Option<u64>, default: u64| {
+            let most = self.limits.get(limit);
+            match asked {
+                None => Ok(default.min(most)),
+                Some(asked) if (1..=most).contains(&asked) => Ok(asked),
+                Some(_) => {
+                    let problem = format!("a cell's is from 1 to its interpreter's {most}");
+                    Err(ApiError::invalid(limit.name(), problem))
+                }
+            }
+        };
+        Ok(Cell {
+            number: 0,
+            state: CellState::Waiting,
+            outcome: None,
+            source,
+            wall_time: bounded(Limit::WallTime, wall_time, WALL_TIME)?,
+            output_bytes: bounded(Limit::OutputBytes, output_bytes, u64::MAX)?,
+            results: Vec::new(),
+            results_dropped: 0,
+            error: None,
+            exit_status: None,
+            stdout: CellOutput::default(),
+            stderr: CellOutput::default(),
+            created_at: clock::now(),
+            started_at: None,
+            took_us: None,
+        })
+    }
+
+    /// Asks for the cell that runs to be interrupted.
+    pub fn interrupt(&self) -> Result<(), ApiError> {
+        let mut inside = self.locked();
+        if let Some((end, outcome)) = &inside.ended {
+            return Err(gone(*end, outcome));
+        }
+        let Some(number) = inside.cells.next().map(|cell| cell.number) else {
+            return Err(ApiError::new(ErrorCode::Conflict, "no cell runs"));
+        };
+        inside.interrupt = Some(number);
+        drop(inside);
+        self.asked.notify_one();
+        Ok(())
+    }
+
+    /// Whether somebody wants this cell interrupted; tells it once.
+    pub fn take_interrupt(&self, number: u64) -> bool {
+        self.locked().interrupt.take_if(|wanted| *wanted == number).is_some()
+    }
+
+    /// The first cell that has not ended.
+    pub fn next(&self) -> Option<Cell> {
+        self.locked().cells.next().cloned()
+    }
+
+    /// Changes a cell and tells who waits.
+    pub fn change(&self, number: u64, change: impl FnOnce(&mut Cell)) {
+        self.locked().cells.change(number, change);
+        self.tell();
+    }
+
+    /// It has ended; what had not ended in it is lost.
+    pub fn end(&self, places: &Places, outcome: &Outcome, written: &OutputSummary) {
+        let end = (*self.ends.borrow()).unwrap_or(match outcome {
+            Outcome::Cancelled => InterpreterEnd::Closed,
+            _ => InterpreterEnd::Process,
+        });
+        let kept = Kept { end: Some(end), ..self.kept };
+        let noted = serde_json::to_vec(&kept).map_err(io::Error::from);
+        if let Err(error) = noted.and_then(|kept| places.keep_interpreter(self.id, &kept)) {
+            tracing::warn!(%error, execution_id = %self.id, "an interpreter's end is not on record");
+        }
+        let mut inside = self.locked();
+        inside.cells.lose(written);
+        inside.ended = Some((end, outcome.clone()));
+        drop(inside);
+        self.tell();
+    }
+
+    /// Whether it has ended.
+    pub fn is_ended(&self) -> bool {
+        self.locked().ended.is_some()
+    }
+
+    /// What callers see of it.
+    pub fn show(&self) -> supervisor_api::Interpreter {
+        let inside = self.locked();
+        let state = match (&inside.ended, inside.cells.next()) {
+            (Some(_), _) => InterpreterState::Ended,
+            (None, Some(_)) => InterpreterState::Busy,
+            (None, None) => InterpreterState::Idle,
+        };
+        supervisor_api::Interpreter {
+            id: self.id,
+            session: self.session,
+            language: self.kept.language,
+            state,
+            end: inside.ended.as_ref().map(|(end, _)| *end),
+            outcome: inside.ended.as_ref().map(|(_, outcome)| outcome.clone()),
+            idle_timeout: self.kept.idle_timeout,
+            cells: inside.cells.last,
+            waiting: inside.cells.waiting() as u64,
+            created_at: self.created_at.clone(),
+        }
+    }
+
+    /// The cells that are kept, and how many were before them.
+    pub fn cells(&self) -> (Vec<Cell>, u64) {
+        let inside = self.locked();
+        (inside.cells.all().cloned().collect(), inside.cells.forgotten())
+    }
+
+    /// One cell.
+    pub fn cell(&self, number: u64) -> Option<Cell> {
+        self.locked().cells.get(number).cloned()
+    }
+
+    /// Returns once a cell has ended, with it; `None` if it is no longer kept.
+    pub async fn ended(&self, number: u64) -> Option<Cell> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            match self.cell(number) {
+                Some(cell) if cell.state != CellState::Done => {}
+                other => return other,
+            }
+            if changed.changed().await.is_err() {
+                return self.cell(number);
+            }
+        }
+    }
+
+    fn tell(&self) {
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Inside> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is said of an interpreter that has ended, with all that it knew.
+fn gone(end: InterpreterEnd, outcome: &Outcome) -> ApiError {
+    let why = match end {
+        InterpreterEnd::Closed => "it was closed",
+        InterpreterEnd::Idle => "no cell came for too long",
+        InterpreterEnd::CellTimedOut => "a cell did not stop when its time was up",
+        InterpreterEnd::CellOutput => "a cell did not stop when it had written too much",
+        InterpreterEnd::ChannelBroken => "it said what is no word of an interpreter",
+        InterpreterEnd::Process => outcome.name(),
+    };
+    let problem = format!("the interpreter has ended ({why}), and its variables with it");
+    ApiError::new(ErrorCode::Conflict, problem)
+        .with_hint("start another one; files are still there")
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct InterpreterSet {
+    by_id: Mutex<HashMap<ExecutionId, Arc<Interpreter>>>,
+}
+
+impl InterpreterSet {
+    /// Adds one, if its session may have one more.
+    pub fn add(&self, interpreter: Arc<Interpreter>) -> Result<(), ApiError> {
+        let mut all = self.locked();
+        let session = interpreter.session;
+        let of_it = all.values().filter(|each| each.session == session);
+        let (mut ended, live): (Vec<_>, Vec<_>) = of_it.cloned().partition(|each| each.is_ended());
+        if live.len() >= MAX_LIVE {
+            let problem = format!("the session has {MAX_LIVE} interpreters, which is the most");
+            return Err(ApiError::new(ErrorCode::Busy, problem).with_hint("close one"));
+        }
+        ended.sort_by(|one, other| one.created_at.cmp(&other.created_at));
+        let too_many = (ended.len() + 1).saturating_sub(MAX_ENDED);
+        for oldest in ended.iter().take(too_many) {
+            all.remove(&oldest.id);
+        }
+        all.insert(interpreter.id, interpreter);
+        Ok(())
+    }
+
+    /// Forgets one that never ran.
+    pub fn remove(&self, id: ExecutionId) {
+        self.locked().remove(&id);
+    }
+
+    /// Forgets those of a session that is gone.
+    pub fn forget(&self, session: SessionId) {
+        self.locked().retain(|_, each| each.session != session);
+    }
+
+    /// Finds one.
+    pub fn get(&self, id: ExecutionId) -> Option<Arc<Interpreter>> {
+        self.locked().get(&id).cloned()
+    }
+
+    /// Those of a session, oldest first.
+    pub fn of(&self, session: SessionId) -> Vec<Arc<Interpreter>> {
+        let all = self.locked();
+        let mut found: Vec<_> =
+            all.values().filter(|each| each.session == session).cloned().collect();
+        found.sort_by(|one, other| {
+            one.created_at.cmp(&other.created_at).then(one.id.bits().cmp(&other.id.bits()))
+        });
+        found
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<ExecutionId, Arc<Interpreter>>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the files of a new interpreter.
+pub fn lay_out(
+    places: &Places,
+    execution: &Execution,
+    kept: Kept,
+) -> Result<Arc<Interpreter>, ApiError> {
+    let made = || -> io::Result<Arc<Interpreter>> {
+        places.make(execution.id, &[])?;
+        places.keep_interpreter(execution.id, &serde_json::to_vec(&kept)?)?;
+        Interpreter::new(execution, kept, places.cells(execution.id)?)
+    };
+    made().map_err(internal)
+}
