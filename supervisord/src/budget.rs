@@ -25,7 +25,7 @@ mod uids;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, thread};
 
 use jiff::Timestamp;
@@ -48,8 +48,6 @@ pub struct Ledger {
 
 struct Shared {
     book: Mutex<Book>,
-    /// What each user may spend, whatever the policy.
-    uids: RwLock<UidBudgets>,
     /// Told whenever something was granted, or can't be.
     changed: Notify,
 }
@@ -83,6 +81,8 @@ pub enum Denied {
 pub struct Reservation {
     ledger: Ledger,
     charges: Arc<[Charge]>,
+    /// The era of the book in which it was taken.
+    era: u64,
     bytes_out: u64,
     bytes_in: u64,
 }
@@ -94,11 +94,7 @@ impl Ledger {
     /// When the database can't be opened or is not one of these.
     pub fn open(state: &Path) -> Result<Self, BudgetError> {
         let (keeper, book) = Keeper::open(state)?;
-        let shared = Arc::new(Shared {
-            book: Mutex::new(book),
-            uids: RwLock::default(),
-            changed: Notify::new(),
-        });
+        let shared = Arc::new(Shared { book: Mutex::new(book), changed: Notify::new() });
         let (words, heard) = channel();
         let told = shared.clone();
         let run = move || {
@@ -114,14 +110,14 @@ impl Ledger {
         Ok(Self { shared, keeper: words })
     }
 
-    /// Says what each user may spend from now on.
+    /// Says what each user may spend from now on, on connections that are open already too.
     pub fn limit_uids(&self, budgets: UidBudgets) {
-        *self.shared.uids.write().unwrap_or_else(PoisonError::into_inner) = budgets;
+        self.shared.lock().limit_uids(budgets);
     }
 
     /// What is charged to a user, if anything is.
     pub fn charge_of(&self, uid: u32) -> Option<Charge> {
-        self.shared.uids.read().unwrap_or_else(PoisonError::into_inner).charge(uid)
+        self.shared.lock().charge_of(uid)
     }
 
     /// Takes what a request may cost from every budget that it is charged to, or from none.
@@ -133,10 +129,11 @@ impl Ledger {
         charges: &Arc<[Charge]>,
         spending: &Spending<'_>,
     ) -> Result<Reservation, Denied> {
-        self.take(charges, spending).await?;
+        let era = self.take(charges, spending).await?;
         Ok(Reservation {
             ledger: self.clone(),
             charges: charges.clone(),
+            era,
             bytes_out: spending.bytes_out,
             bytes_in: spending.bytes_in,
         })
@@ -176,16 +173,16 @@ impl Ledger {
         }
     }
 
-    async fn take(&self, charges: &[Charge], spending: &Spending<'_>) -> Result<(), Denied> {
+    async fn take(&self, charges: &[Charge], spending: &Spending<'_>) -> Result<u64, Denied> {
         loop {
             let changed = self.shared.changed.notified();
             let mut changed = pin!(changed);
             changed.as_mut().enable(); // before the look, so that nothing is missed after it
             let answer = self.shared.lock().reserve(charges, spending, now());
             match answer {
-                Answer::Taken(ahead) => {
+                Answer::Taken(ahead, era) => {
                     ahead.into_iter().for_each(|word| self.say(word));
-                    return Ok(());
+                    return Ok(era);
                 }
                 Answer::Exhausted(exhausted, ahead) => {
                     ahead.into_iter().for_each(|word| self.say(word));
@@ -215,7 +212,7 @@ impl Reservation {
         let more = Spending { requests: 0, unsafe_method: false, bytes_out, bytes_in, host: None };
         let answer = self.ledger.shared.lock().spend(&self.charges, &more, now());
         let words = match answer {
-            Answer::Taken(words) => words,
+            Answer::Taken(words, _) => words,
             Answer::Exhausted(exhausted, words) => {
                 words.into_iter().for_each(|word| self.ledger.say(word));
                 return Err(Denied::Exhausted(exhausted));
@@ -232,7 +229,7 @@ impl Reservation {
     pub fn settle(self, bytes_out: u64, bytes_in: u64) {
         let out = self.bytes_out.saturating_sub(bytes_out);
         let back = self.bytes_in.saturating_sub(bytes_in);
-        self.ledger.shared.lock().give_back(&self.charges, out, back);
+        self.ledger.shared.lock().give_back(&self.charges, self.era, out, back);
     }
 }
 

@@ -9,23 +9,26 @@ use supervisor_api::{Budget, BudgetMeter};
 use super::Exhausted;
 use super::account::{Account, BudgetLimits, Charge, Meter, Spending};
 use super::keeper::{Grant, Word};
+use super::uids::UidBudgets;
 
 /// What is known of all accounts.
 #[derive(Debug, Default)]
 pub struct Book {
     accounts: HashMap<Account, Entry>,
+    /// What each user may spend now, once that was said.
+    uids: Option<UidBudgets>,
     /// Nothing can be granted any more.
     unkept: bool,
-    /// How often an account was reset.
-    resets: u64,
+    /// How often an account began anew.
+    eras: u64,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     /// The beginning of the window that it is about.
     since: u64,
-    /// The reset after which it began.
-    reset: u64,
+    /// The era of the book in which it began: with its window, or when it was reset.
+    era: u64,
     limits: BudgetLimits,
     owner: Option<u32>,
     sums: HashMap<Meter, Sum>,
@@ -36,6 +39,8 @@ struct Entry {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Sum {
+    /// The era of the book in which it began to be counted.
+    era: u64,
     spent: u64,
     granted: u64,
     /// A grant on its way into the database.
@@ -45,8 +50,8 @@ struct Sum {
 /// What comes of a request to spend.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It is taken; these grants are for those who come next.
-    Taken(Vec<Word>),
+    /// It is taken, in this era of the book; these grants are for those who come next.
+    Taken(Vec<Word>, u64),
     /// There is less. What was asked to be granted on the way to it is for others.
     Exhausted(Exhausted, Vec<Word>),
     /// There is enough; these have to be granted first, where they are not on their way.
@@ -56,6 +61,16 @@ pub enum Verdict {
 }
 
 impl Book {
+    /// Says what each user may spend from now on, whatever a charge had captured before.
+    pub fn limit_uids(&mut self, budgets: UidBudgets) {
+        self.uids = Some(budgets);
+    }
+
+    /// What is charged to a user, if anything is.
+    pub fn charge_of(&self, uid: u32) -> Option<Charge> {
+        self.uids.as_ref()?.charge(uid)
+    }
+
     /// Takes what is asked from all accounts, or from none.
     pub fn reserve(&mut self, charges: &[Charge], spending: &Spending<'_>, now: u64) -> Verdict {
         self.take(charges, spending, now, false)
@@ -76,9 +91,14 @@ impl Book {
     ) -> Verdict {
         let (mut words, mut wait) = (Vec::new(), false);
         for charge in charges {
-            let entry = self.accounts.entry(charge.account.clone()).or_default();
-            entry.begin(charge, now, &mut words);
-            match entry.check(charge, spending, &mut words) {
+            // A connection that is older than the configuration is held to the configuration.
+            let Some(charge) = now_charged(self.uids.as_ref(), charge) else { continue };
+            let entry = self.accounts.entry(charge.account.clone()).or_insert_with(|| {
+                self.eras += 1;
+                Entry { era: self.eras, ..Entry::default() }
+            });
+            entry.begin(&charge, now, &mut self.eras, &mut words);
+            match entry.check(&charge, spending, &mut self.eras, &mut words) {
                 Err(exhausted) => return Verdict::Exhausted(exhausted, words),
                 Ok(ready) => wait |= !ready,
             }
@@ -97,16 +117,18 @@ impl Book {
                 }
             }
         }
-        Verdict::Taken(words)
+        Verdict::Taken(words, self.eras)
     }
 
-    /// Takes back what was not used.
-    pub fn give_back(&mut self, charges: &[Charge], bytes_out: u64, bytes_in: u64) {
+    /// Takes back what was taken in this era and not used. What has begun anew since then, or was not
+    /// counted yet, owes nothing for it.
+    pub fn give_back(&mut self, charges: &[Charge], era: u64, bytes_out: u64, bytes_in: u64) {
         for charge in charges {
             let Some(entry) = self.accounts.get_mut(&charge.account) else { continue };
             for (meter, bytes) in [(Meter::BytesOut, bytes_out), (Meter::BytesIn, bytes_in)] {
-                if let Some(sum) = entry.sums.get_mut(&meter) {
-                    sum.spent = sum.spent.saturating_sub(bytes); // a new window may have begun
+                let sum = entry.sums.get_mut(&meter);
+                if let Some(sum) = sum.filter(|sum| sum.era <= era) {
+                    sum.spent = sum.spent.saturating_sub(bytes);
                 }
             }
         }
@@ -115,7 +137,7 @@ impl Book {
     /// A grant is in the database.
     pub fn granted(&mut self, grant: &Grant) {
         let Some(entry) = self.accounts.get_mut(&grant.account) else { return };
-        if entry.since != grant.since || entry.reset != grant.reset {
+        if entry.since != grant.since || entry.era != grant.era {
             return; // of a window that is over, or of before a reset
         }
         match &grant.host {
@@ -141,7 +163,8 @@ impl Book {
                 entry.hosts.insert(host);
             }
             None => {
-                let sum = Sum { spent: grant.upto, granted: grant.upto, asked: grant.upto };
+                let Grant { upto, era, .. } = grant;
+                let sum = Sum { era, spent: upto, granted: upto, asked: upto };
                 entry.sums.insert(grant.meter, sum);
             }
         }
@@ -155,9 +178,9 @@ impl Book {
     /// Lets an account begin anew; how it is then, if there is one.
     pub fn reset(&mut self, account: &Account, now: u64) -> Option<Budget> {
         let entry = self.accounts.get_mut(account)?;
-        self.resets += 1;
+        self.eras += 1;
         let Entry { since, limits, owner, .. } = *entry;
-        *entry = Entry { since, limits, owner, reset: self.resets, ..Entry::default() };
+        *entry = Entry { since, limits, owner, era: self.eras, ..Entry::default() };
         Some(entry.describe(account, now))
     }
 
@@ -183,7 +206,7 @@ impl Book {
                     owner: entry.owner,
                     window: entry.limits.window,
                     limit,
-                    reset: entry.reset,
+                    era: entry.era,
                 });
             }
         }
@@ -199,11 +222,12 @@ impl Book {
 
 impl Entry {
     /// Begins a new window if it is time, and takes over what the policy says now.
-    fn begin(&mut self, charge: &Charge, now: u64, words: &mut Vec<Word>) {
+    fn begin(&mut self, charge: &Charge, now: u64, eras: &mut u64, words: &mut Vec<Word>) {
         let since = charge.limits.since(now);
         if self.since != since {
             let had = self.since != 0 || !self.sums.is_empty() || !self.hosts.is_empty();
-            *self = Self { since, reset: self.reset, ..Self::default() };
+            *eras += 1;
+            *self = Self { since, era: *eras, ..Self::default() };
             if had {
                 words.push(Word::Forget(charge.account.clone()));
             }
@@ -216,6 +240,7 @@ impl Entry {
         &mut self,
         charge: &Charge,
         spending: &Spending<'_>,
+        eras: &mut u64,
         words: &mut Vec<Word>,
     ) -> Result<bool, Exhausted> {
         let exhausted = |meter, limit, spent: u64, asked| Exhausted {
@@ -234,13 +259,16 @@ impl Entry {
             owner: charge.owner,
             window: charge.limits.window,
             limit,
-            reset: self.reset,
+            era: self.era,
         };
         let mut ready = true;
         for meter in Meter::SUMS {
             let asked = spending.of(meter);
             let (Some(limit), 1..) = (charge.limits.of(meter), asked) else { continue };
-            let sum = self.sums.entry(meter).or_default();
+            let sum = self.sums.entry(meter).or_insert_with(|| {
+                *eras += 1;
+                Sum { era: *eras, ..Sum::default() }
+            });
             let needed = sum.spent.saturating_add(asked);
             if needed > limit {
                 return Err(exhausted(meter, limit, sum.spent, asked));
@@ -298,5 +326,14 @@ impl Entry {
                 left: limit.saturating_sub(spent(meter)),
             })
             .collect()
+    }
+}
+
+/// A charge as it is now: what a user may spend is the configuration's to say, and nothing is charged to
+/// one whose budget was taken out of it.
+fn now_charged(uids: Option<&UidBudgets>, charge: &Charge) -> Option<Charge> {
+    match (&charge.account, uids) {
+        (Account::Uid(uid), Some(uids)) => uids.charge(*uid),
+        _ => Some(charge.clone()),
     }
 }

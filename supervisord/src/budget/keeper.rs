@@ -49,8 +49,8 @@ pub struct Grant {
     pub window: Option<u64>,
     /// The limit at the time.
     pub limit: u64,
-    /// The reset after which it was asked for; it isn't kept, as a start begins at none.
-    pub reset: u64,
+    /// The era of the book in which its account began; it isn't kept, as a start begins at none.
+    pub era: u64,
 }
 
 /// What the thread is told.
@@ -185,7 +185,7 @@ fn read(connection: &Connection) -> Result<Book, Cause> {
             owner: row.get(7)?,
             window,
             limit,
-            reset: 0,
+            era: 0,
         });
     }
     Ok(book)

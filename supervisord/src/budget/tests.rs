@@ -143,7 +143,7 @@ fn a_window_that_is_over_begins_anew() {
     let charges = charges(limits);
     let mut ask = |now| loop {
         match book.reserve(&charges, &ONE, now) {
-            Verdict::Taken(_) => return true,
+            Verdict::Taken(..) => return true,
             Verdict::Exhausted(..) => return false,
             Verdict::Wait(words) => {
                 for word in words {
@@ -190,7 +190,7 @@ proptest! {
         for (asked, grant) in steps {
             let spending = Spending { requests: asked, ..ONE };
             match book.reserve(&charges, &spending, 0) {
-                Verdict::Taken(words) => { total += asked; waiting.extend(words); }
+                Verdict::Taken(words, _) => { total += asked; waiting.extend(words); }
                 Verdict::Wait(words) => waiting.extend(words),
                 Verdict::Exhausted(refusal, words) => {
                     prop_assert_eq!(refusal.left, limit - total);
@@ -238,4 +238,79 @@ fn a_grant_from_before_a_reset_counts_for_nothing_after_it() {
     assert!(book.reset(&charges[0].account, 0).is_some());
     book.granted(&old);
     assert!(matches!(book.reserve(&charges, &ONE, 0), Verdict::Wait(words) if !words.is_empty()));
+}
+
+fn of_user(limits: BudgetLimits) -> Arc<[Charge]> {
+    [Charge { account: Account::Uid(7), limits, owner: Some(7) }].into()
+}
+
+fn configured(table: &str) -> UidBudgets {
+    let table: ConfiguredBudget = toml::from_str(table).unwrap();
+    UidBudgets::of(&[table]).unwrap()
+}
+
+/// Takes it, and has all grants on disk that it asks for.
+fn taken(book: &mut Book, charges: &[Charge], spending: &Spending<'_>, now: u64) -> Option<u64> {
+    loop {
+        match book.reserve(charges, spending, now) {
+            Verdict::Taken(_, era) => return Some(era),
+            Verdict::Exhausted(..) => return None,
+            Verdict::Wait(words) => {
+                for word in words {
+                    if let Word::Grant(grant) = word {
+                        book.granted(&grant);
+                    }
+                }
+            }
+            Verdict::Unkept => panic!(),
+        }
+    }
+}
+
+#[test]
+fn a_connection_older_than_a_change_of_the_window_is_held_to_the_new_one() {
+    let mut book = Book::default();
+    book.limit_uids(configured("bytes_out = 100\nwindow = 86400"));
+    let old: Arc<[Charge]> = [book.charge_of(7).unwrap()].into();
+    assert!(taken(&mut book, &old, &ONE, 100_000).is_some());
+    book.limit_uids(configured("bytes_out = 10\nwindow = 60"));
+    let new: Arc<[Charge]> = [book.charge_of(7).unwrap()].into();
+    let bytes = |bytes_out| Spending { requests: 0, bytes_out, ..ONE };
+    assert!(taken(&mut book, &new, &bytes(10), 100_000).is_some());
+    let answer = book.spend(&old, &bytes(1), 100_001);
+    assert!(matches!(answer, Verdict::Exhausted(ref over, _) if over.limit == 10), "{answer:?}");
+    assert!(taken(&mut book, &new, &bytes(1), 100_001).is_none(), "it has begun anew");
+    book.limit_uids(UidBudgets::default());
+    assert!(matches!(book.spend(&old, &bytes(1000), 100_002), Verdict::Taken(..)));
+}
+
+#[test]
+fn what_was_set_aside_before_a_reset_or_a_window_is_not_given_back_after_it() {
+    let limits = BudgetLimits { bytes_out: Some(100), window: Some(60), ..BudgetLimits::default() };
+    let charges = of_user(limits);
+    let bytes = |bytes_out| Spending { bytes_out, ..ONE };
+    let spent = |book: &Book, now| book.report(None, now)[0].meters[0].spent;
+    let mut book = Book::default();
+    let first = taken(&mut book, &charges, &bytes(90), 60).unwrap();
+    assert!(book.reset(&charges[0].account, 61).is_some());
+    let second = taken(&mut book, &charges, &bytes(50), 62).unwrap();
+    book.give_back(&charges, first, 90, 0);
+    assert_eq!(spent(&book, 63), 50, "of before the reset");
+    let third = taken(&mut book, &charges, &bytes(40), 120).unwrap();
+    book.give_back(&charges, second, 50, 0);
+    assert_eq!(spent(&book, 121), 40, "of the window before");
+    book.give_back(&charges, third, 30, 0);
+    assert_eq!(spent(&book, 122), 10);
+}
+
+#[test]
+fn what_was_not_counted_when_it_was_set_aside_is_not_given_back() {
+    let mut book = Book::default();
+    let requests = BudgetLimits { requests: Some(100), ..BudgetLimits::default() };
+    let bytes = Spending { bytes_out: 90, ..ONE };
+    let era = taken(&mut book, &of_user(requests), &bytes, 1).unwrap();
+    let both = of_user(BudgetLimits { bytes_out: Some(100), ..requests });
+    assert!(taken(&mut book, &both, &bytes, 2).is_some());
+    book.give_back(&both, era, 90, 0);
+    assert_eq!(book.report(None, 3)[0].meters[1].spent, 90);
 }
