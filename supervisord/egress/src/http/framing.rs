@@ -46,6 +46,8 @@ struct Trailers {
 #[derive(Debug)]
 pub struct Framing {
     place: Place,
+    /// What is wrong with a request of which no byte has passed.
+    refused: Option<Violation>,
 }
 
 /// Digits of a chunk's size: 2^60 bytes are past any chunk, and no more digits can overflow.
@@ -54,7 +56,7 @@ const MAX_SIZE_DIGITS: usize = 15;
 impl Framing {
     /// At the start of a connection.
     pub fn new() -> Self {
-        Self { place: Place::Head(0) }
+        Self { place: Place::Head(0), refused: None }
     }
 
     /// Whether the next byte starts a head, given that none of it is waiting.
@@ -67,18 +69,36 @@ impl Framing {
         self.place == Place::Other
     }
 
+    /// What is wrong with the next request, if that is known. All before it has passed whole.
+    pub fn refused(&self) -> Option<Violation> {
+        self.refused
+    }
+
     /// How many bytes at the front of `bytes` may pass. What is left is the beginning of a head, and
     /// has to be there again, with more behind it, the next time.
     ///
     /// # Errors
     ///
-    /// A [`Violation`]; nothing further may pass. Bytes of earlier calls may have.
+    /// A [`Violation`]; nothing further may pass. Bytes of earlier calls may have. Requests that end
+    /// before the one that is at fault pass first, and the next call fails.
     pub fn clear(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
+        if let Some(violation) = self.refused {
+            return Err(violation);
+        }
         let mut at = 0;
+        // Where the last request begins of which no byte has passed before.
+        let mut whole = self.is_between().then_some(0);
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            match self.step(rest)? {
-                0 => return Ok(at),
-                passed => at += passed,
+            match self.step(rest) {
+                Ok(0) => return Ok(at),
+                Ok(passed) => at += passed,
+                Err(violation) => {
+                    self.refused = whole.map(|_| violation);
+                    return whole.filter(|whole| *whole > 0).ok_or(violation);
+                }
+            }
+            if self.is_between() {
+                whole = Some(at);
             }
         }
         Ok(at)
@@ -225,6 +245,27 @@ mod tests {
             }
         }
         (passed, Ok(()))
+    }
+
+    #[test]
+    fn a_whole_request_passes_before_the_one_behind_it_is_refused() {
+        let good: &[u8] = b"PUT /a HTTP/1.1\r\nHost: up.test\r\nContent-Length: 2\r\n\r\nhi";
+        let bodies: [&[u8]; 3] = [b"NO\r\n\r\n", b"GET / HTTP/3.0\r\n\r\n", CHUNKED];
+        for bad in bodies.map(|bad| [bad, b"x\r\n"].concat()) {
+            let both = [good, &bad].concat();
+            let mut framing = Framing::new();
+            assert_eq!(framing.clear(&both), Ok(good.len()));
+            assert!(framing.refused().is_some(), "known before more is read");
+            assert!(framing.clear(&both[good.len()..]).is_err());
+            let alone = Framing::new().clear(&bad);
+            assert!(alone.is_err(), "{alone:?}");
+            let mut begun = Framing::new();
+            assert_eq!(begun.clear(&both[..good.len() - 1]), Ok(good.len() - 1));
+            assert_eq!(begun.clear(&both[good.len() - 1..]), Ok(1));
+        }
+        let mut within = Framing::new();
+        assert_eq!(within.clear(CHUNKED), Ok(CHUNKED.len()));
+        assert!(within.clear(b"x\r\n").is_err() && within.refused().is_none());
     }
 
     fn chunks(body: &str) -> Result<(), Violation> {

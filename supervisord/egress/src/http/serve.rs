@@ -147,10 +147,16 @@ where
     F: Fn(Request<Incoming>) -> A + Send + 'static,
     A: Future<Output = Response<Answer>> + Send + 'static,
 {
+    let shared = conversation.wire.clone();
     let service = service_fn(move |request| {
-        // Hyper keeps a place for the future as long as the connection lives, so it is a small one.
-        let answer = Box::pin(answer(request));
-        async move { Ok::<_, Infallible>(answer.await) }
+        // Hyper keeps a place for the future as long as the connection lives, so it is a small one. It
+        // may read on before it begins with that.
+        let (asked, answer) = (shared.request(), Box::pin(answer(request)));
+        async move {
+            let response = answer.await;
+            drop(asked);
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .max_headers(MAX_FIELDS)

@@ -3,15 +3,18 @@
 //! only here is it known which of them a byte ends; and here a connection is ended so that a peer
 //! that was refused gets to read why.
 
+mod shared;
+
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+
+pub use shared::{Shared, Unanswered};
 
 use super::framing::Framing;
 use super::violation::Violation;
@@ -20,18 +23,6 @@ use crate::refused::Refused;
 
 /// Bytes that are read at a time while a head isn't complete; heads have less than this.
 const PIECE: usize = 4096;
-
-/// What a connection's bytes and its requests know of each other.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// Requests that are not completely answered.
-    unanswered: AtomicU32,
-    violation: Mutex<Option<Violation>>,
-}
-
-/// One request that is not completely answered; dropping it says that it is.
-#[derive(Debug)]
-pub struct Unanswered(Arc<Shared>);
 
 /// The bytes of one connection.
 pub struct Wire<S> {
@@ -84,30 +75,6 @@ enum Parting {
     Done,
 }
 
-impl Shared {
-    /// Counts a request until the result is dropped.
-    pub fn request(self: &Arc<Self>) -> Unanswered {
-        self.unanswered.fetch_add(1, Ordering::Relaxed);
-        Unanswered(self.clone())
-    }
-
-    /// Why the input was ended, if the peer is at fault.
-    pub fn violation(&self) -> Option<Violation> {
-        *self.violation.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a request is not completely answered.
-    pub fn is_busy(&self) -> bool {
-        self.unanswered.load(Ordering::Relaxed) > 0
-    }
-}
-
-impl Drop for Unanswered {
-    fn drop(&mut self) {
-        self.0.unanswered.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl<S> Wire<S> {
     /// The bytes of this stream.
     pub fn new(stream: S, shared: Arc<Shared>, limits: &Limits) -> Self {
@@ -134,7 +101,7 @@ impl<S> Wire<S> {
     /// Ends the input for a fault of the peer's. Where a request is being answered its answer is
     /// the last; else the connection's own last words say why.
     fn refuse(&mut self, violation: Violation) {
-        *self.shared.violation.lock().unwrap_or_else(PoisonError::into_inner) = Some(violation);
+        self.shared.found(violation);
         self.ended = true;
         self.inbox = Vec::new();
         if !self.shared.is_busy() {
@@ -166,9 +133,18 @@ impl<S: AsyncRead + Unpin> Wire<S> {
             }
             Err(violation) => {
                 buffer.set_filled(before);
-                self.refuse(violation);
-                Poll::Ready(Ok(true))
+                self.found(violation);
+                Poll::Ready(Ok(self.ended))
             }
+        }
+    }
+
+    /// Refuses what is wrong within a request that has begun to pass. A request of which nothing has
+    /// passed is refused when those before it are answered: hyper gives up what it is answering at an
+    /// end of the input.
+    fn found(&mut self, violation: Violation) {
+        if self.framing.refused().is_none() {
+            self.refuse(violation);
         }
     }
 
@@ -184,7 +160,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         self.inbox.extend_from_slice(buffer.filled());
         match self.framing.clear(&self.inbox) {
             Ok(count) => self.cleared = count,
-            Err(violation) => self.refuse(violation),
+            Err(violation) => self.found(violation),
         }
         Poll::Ready(Ok(()))
     }
@@ -193,9 +169,9 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (awaited, patience) = match self.framing.is_between() {
             _ if self.framing.is_other() => return Poll::Pending,
-            true if !self.inbox.is_empty() => (Awaited::Head, self.deadlines.head),
             // Who waits for an answer owes nothing.
             true if self.shared.is_busy() => return Poll::Pending,
+            true if !self.inbox.is_empty() => (Awaited::Head, self.deadlines.head),
             true => (Awaited::Request, self.deadlines.idle),
             false => (Awaited::Body, self.deadlines.stall),
         };
@@ -227,6 +203,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 return Poll::Ready(Ok(()));
             }
             if wire.ended {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(violation) = wire.framing.refused() {
+                ready!(wire.shared.poll_answered(cx));
+                wire.refuse(violation);
                 return Poll::Ready(Ok(()));
             }
             let read = match wire.inbox.is_empty() {

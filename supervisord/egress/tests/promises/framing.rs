@@ -45,6 +45,33 @@ fn a_body_whose_end_is_ambiguous_is_refused_and_hides_no_request() {
 }
 
 #[test]
+fn a_good_request_is_answered_before_the_bad_one_behind_it_is_refused() {
+    let world = World::new(RULES);
+    let good =
+        "POST http://up.test/echo HTTP/1.1\r\nHost: up.test\r\nContent-Length: 5\r\n\r\nhello";
+    for bad in [
+        "NO\r\n\r\n".to_owned(),
+        "GET http://up.test/ HTTP/1.1\r\nHost: up.test\r\nContent-Length: 1, 2\r\n\r\n".to_owned(),
+        format!(
+            "POST http://up.test/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n{SMUGGLED}"
+        ),
+    ] {
+        let answer = proxy(format!("{good}{bad}").as_bytes());
+        let first = answer.find("HTTP/1.1 200").and_then(|_| answer.find("\r\n\r\nhello"));
+        let second = answer.rfind("HTTP/1.1 400");
+        assert!(first.is_some() && first < second, "{bad:?}: {answer}");
+        let mut stream = crate::wire::connect("127.0.0.1:3128");
+        std::io::Write::write_all(&mut stream, good.as_bytes()).unwrap();
+        std::io::Write::write_all(&mut stream, bad.as_bytes()).unwrap();
+        let answer = crate::wire::hear(&mut stream);
+        assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "apart, {bad:?}: {answer}");
+        assert!(answer.contains("HTTP/1.1 400"), "apart, {bad:?}: {answer}");
+    }
+    let seen = world.seen.requests();
+    assert!(seen.iter().all(|request| !request.contains("smuggled")), "{seen:?}");
+}
+
+#[test]
 fn bodies_in_chunks_and_with_a_length_arrive_whole() {
     let world = World::new(RULES);
     let chunked = "POST http://up.test/digest HTTP/1.1\r\nHost: up.test\r\nTransfer-Encoding: chunked\r\n\
