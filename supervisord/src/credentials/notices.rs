@@ -1,6 +1,7 @@
 //! What becomes of credentials, for the journal and the audit log.
 
 use supervisor_api::{CredentialUse, Ruling, Subject, Verdict, What};
+use supervisor_egress::Identity;
 use supervisor_egress::credential::{CredentialName, Notice, Notices};
 
 use crate::audit::Audit;
@@ -27,36 +28,39 @@ pub fn administered(credential: &CredentialName, act: &str, by: u32) -> What {
 
 impl Notices for Told {
     fn notice(&self, notice: &Notice) {
-        let (act, ruling, credential, session) = match notice {
-            Notice::Refused { session, refusal } => {
+        let (act, ruling, credential, whose) = match notice {
+            Notice::Refused { whose, refusal } => {
+                let execution = &whose.execution;
                 let (code, cause) = (refusal.code.as_str(), &refusal.cause);
                 let credential = refusal.credential.as_ref().map_or("", CredentialName::as_str);
-                tracing::warn!(%session, code, credential, %cause, "a message was cut");
+                tracing::warn!(%execution, code, credential, %cause, "a message was cut");
                 let ruling = Ruling {
                     cause: Some(cause.clone()),
                     remedy: Some(refusal.remedy.clone()),
                     ..Ruling::new(Verdict::Deny, code)
                 };
-                ("leak", ruling, credential.to_owned(), session.parse().ok())
+                ("leak", ruling, credential.to_owned(), whose)
             }
-            Notice::Renewed { credential } => {
+            Notice::Renewed { credential, whose } => {
                 tracing::info!(%credential, "a credential has a new value");
                 let ruling = Ruling::new(Verdict::Allow, "credential_renewed");
-                ("refresh", ruling, credential.to_string(), None)
+                ("refresh", ruling, credential.to_string(), whose)
             }
-            Notice::Failed { credential, cause } => {
+            Notice::Failed { credential, whose, cause } => {
                 tracing::warn!(%credential, %cause, "a credential's source has failed");
                 let ruling = Ruling {
                     cause: Some(cause.clone()),
                     remedy: Some("correct its source; it is asked again when needed".to_owned()),
                     ..Ruling::new(Verdict::Deny, "credential_source_failed")
                 };
-                ("refresh", ruling, credential.to_string(), None)
+                ("refresh", ruling, credential.to_string(), whose)
             }
         };
         let act = act.to_owned();
         let what =
             What::Credential(CredentialUse { ruling, credential, act, host: None, by: None });
-        self.audit.note(what.about(Subject { session, ..Subject::default() }));
+        let Identity { session, execution, uid } = whose;
+        let (session, execution) = (session.parse().ok(), execution.parse().ok());
+        self.audit.note(what.about(Subject { session, execution, uid: Some(*uid) }));
     }
 }

@@ -19,6 +19,7 @@ use super::notice::{Notice, Notices};
 use super::refusal::{CredentialRefusal, RefusalCode};
 use super::source::{Source, SourceError, Why};
 use super::value::{Current, Delivery, Value};
+use crate::seam::Identity;
 
 /// How long a source may take for one value, with connecting and all. A payload waits meanwhile.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -142,7 +143,10 @@ impl Entry {
     }
 
     /// The value for a request that goes out now.
-    pub async fn value(self: &Arc<Self>) -> Result<Arc<Current>, CredentialRefusal> {
+    pub async fn value(
+        self: &Arc<Self>,
+        whose: &Identity,
+    ) -> Result<Arc<Current>, CredentialRefusal> {
         if self.is_revoked() {
             return Err(self.refuse_revoked());
         }
@@ -157,12 +161,14 @@ impl Entry {
         match current {
             Some(current) => {
                 if ahead {
-                    let (this, number) = (self.clone(), current.number);
-                    drop(tokio::spawn(async move { this.fetch(Some(number), Why::Ahead).await }));
+                    let (this, number, whose) = (self.clone(), current.number, whose.clone());
+                    drop(tokio::spawn(async move {
+                        this.fetch(Some(number), Why::Ahead, whose).await
+                    }));
                 }
                 Ok(current)
             }
-            None => self.fetched(None, Why::Needed).await,
+            None => self.fetched(None, Why::Needed, whose).await,
         }
     }
 
@@ -171,6 +177,7 @@ impl Entry {
     pub async fn newer(
         self: &Arc<Self>,
         number: u64,
+        whose: &Identity,
     ) -> Result<Option<Arc<Current>>, CredentialRefusal> {
         if self.is_revoked() {
             return Err(self.refuse_revoked());
@@ -186,7 +193,7 @@ impl Entry {
                 return Ok(None);
             }
         }
-        Ok(self.fetched(Some(number), Why::Rejected).await.ok())
+        Ok(self.fetched(Some(number), Why::Rejected, whose).await.ok())
     }
 
     /// Fetches, to the end even if the caller goes away.
@@ -194,9 +201,10 @@ impl Entry {
         self: &Arc<Self>,
         older: Option<u64>,
         why: Why,
+        whose: &Identity,
     ) -> Result<Arc<Current>, CredentialRefusal> {
-        let this = self.clone();
-        let fetching = tokio::spawn(async move { this.fetch(older, why).await });
+        let (this, whose) = (self.clone(), whose.clone());
+        let fetching = tokio::spawn(async move { this.fetch(older, why, whose).await });
         let fetched = fetching.await.unwrap_or(None);
         match fetched {
             Some(current) if !self.is_revoked() => Ok(current),
@@ -207,7 +215,7 @@ impl Entry {
 
     /// Fetches a value, unless somebody else has done so since: there is a valid one that is not the
     /// one of this number.
-    async fn fetch(&self, older: Option<u64>, why: Why) -> Option<Arc<Current>> {
+    async fn fetch(&self, older: Option<u64>, why: Why, whose: Identity) -> Option<Arc<Current>> {
         let _turn = self.turn.lock().await;
         {
             let mut state = self.state();
@@ -226,10 +234,10 @@ impl Entry {
             Ok(result) => result,
             Err(_) => Err(SourceError::new(format!("no answer within {PATIENCE:?}"))),
         };
-        self.install(result)
+        self.install(result, whose)
     }
 
-    fn install(&self, result: Result<Delivery, SourceError>) -> Option<Arc<Current>> {
+    fn install(&self, result: Result<Delivery, SourceError>, whose: Identity) -> Option<Arc<Current>> {
         let mut state = self.state();
         state.is_ahead = false;
         let (credential, installed) = (self.name.clone(), result.map(next).map(Arc::new));
@@ -239,7 +247,7 @@ impl Entry {
                 state.current = Some(current.clone());
                 state.delivered = Some(Instant::now());
                 state.failure = None;
-                Notice::Renewed { credential }
+                Notice::Renewed { credential, whose }
             }
             Err(error) => {
                 let cause = error.chain();
@@ -247,7 +255,7 @@ impl Entry {
                 let pause = last.map_or(PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
                 let until = Instant::now() + pause;
                 state.failure = Some(Failure { cause: cause.clone(), pause, until });
-                Notice::Failed { credential, cause }
+                Notice::Failed { credential, whose, cause }
             }
         };
         drop(state);

@@ -1,10 +1,10 @@
 //! What somebody besides the payload should hear of: for the audit log and for alarms.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use super::name::CredentialName;
 use super::refusal::CredentialRefusal;
+use crate::seam::Identity;
 
 /// Something that happened to a credential. It holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Notice {
     /// that is returned, and recorded by whoever asked.
     Refused {
         /// Whose traffic.
-        session: Arc<str>,
+        whose: Identity,
         /// Why.
         refusal: CredentialRefusal,
     },
@@ -21,11 +21,15 @@ pub enum Notice {
     Renewed {
         /// Which credential.
         credential: CredentialName,
+        /// Whose request had it fetched; others may have waited for it, too.
+        whose: Identity,
     },
     /// A source failed.
     Failed {
         /// Which credential.
         credential: CredentialName,
+        /// Whose request had it fetched; others may have waited for it, too.
+        whose: Identity,
         /// The failure and its causes, in words that hold nothing the source has said.
         cause: String,
     },

@@ -33,7 +33,7 @@ pub async fn first(
     let due = due(vault, wanted, head)?;
     let mut values = Vec::with_capacity(due.len());
     for each in &due {
-        values.push(each.entry.value().await?);
+        values.push(each.entry.value(wanted.whose).await?);
     }
     let renewable = due.iter().any(|each| each.entry.is_renewable());
     let original = renewable.then(|| Box::new(head.clone()));
@@ -54,13 +54,13 @@ pub async fn again(
         let name = &each.binding.credential;
         let sent = prepared.injected.iter().find(|(sent, _)| sent == name);
         let value = match sent {
-            Some((_, number)) => each.entry.newer(*number).await?,
+            Some((_, number)) => each.entry.newer(*number, wanted.whose).await?,
             None => None,
         };
         newer |= value.is_some();
         values.push(match value {
             Some(value) => value,
-            None => each.entry.value().await?,
+            None => each.entry.value(wanted.whose).await?,
         });
     }
     if !newer {
@@ -80,7 +80,7 @@ fn due<'a>(
     for binding in wanted.bindings {
         let name = &binding.credential;
         if binding.needs_placeholder {
-            let placeholder = vault.placeholder(wanted.session, name);
+            let placeholder = vault.placeholder(&wanted.whose.session, name);
             if !inject::is_in_place(head, &binding.place, &placeholder) {
                 continue;
             }
@@ -134,7 +134,7 @@ fn apply(
     original: Option<Box<Parts>>,
 ) -> Result<Prepared, CredentialRefusal> {
     // What every placeholder that has its place here has in common: it is the payload's own.
-    let placeholder = |binding: &Binding| vault.placeholder(wanted.session, &binding.credential);
+    let placeholder = |binding: &Binding| vault.placeholder(&wanted.whose.session, &binding.credential);
     let own = wanted.bindings.iter().filter(|binding| binding.needs_placeholder);
     let unwelcome =
         Unwelcome { canaries: vault.canaries(), welcome: own.map(placeholder).collect() };
@@ -155,7 +155,7 @@ fn apply(
         (due.binding.credential.clone(), current.number)
     };
     Ok(Prepared {
-        session: wanted.session.into(),
+        whose: wanted.whose.clone(),
         injected: due.iter().zip(&values).map(number).collect(),
         watches: values.iter().map(|current| current.watch.clone()).collect(),
         is_readable,

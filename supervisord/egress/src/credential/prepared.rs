@@ -15,11 +15,12 @@ use super::notice::{Notice, Notices};
 use super::outbound::{Outbound, Unwelcome};
 use super::refusal::{CredentialRefusal, RefusalCode};
 use super::watch::{Watch, Watched, Watcher, seen_in, seen_in_fields};
+use crate::seam::Identity;
 
 /// A prepared request.
 #[derive(Debug)]
 pub struct Prepared {
-    pub(super) session: Arc<str>,
+    pub(super) whose: Identity,
     /// The credentials in it, each with the number of its value.
     pub(super) injected: Vec<(CredentialName, u64)>,
     pub(super) watches: Vec<Arc<Watch>>,
@@ -45,9 +46,9 @@ impl Prepared {
     /// The request's body, looked through for decoys and for placeholders that are not welcome at its
     /// destination. It ends in an error where one is.
     pub fn outbound<B>(&self, body: B) -> Outbound<B> {
-        let (session, notices) = (self.session.clone(), self.notices.clone());
+        let (whose, notices) = (self.whose.clone(), self.notices.clone());
         Outbound::new(body, self.unwelcome.clone(), move |refusal| {
-            notices.notice(&Notice::Refused { session: session.clone(), refusal: refusal.clone() });
+            notices.notice(&Notice::Refused { whose: whose.clone(), refusal: refusal.clone() });
             refusal.into()
         })
     }
@@ -82,9 +83,9 @@ impl Prepared {
         B: Body<Data = Bytes> + Unpin,
     {
         let refusal = self.reflected("body");
-        let (session, notices) = (self.session.clone(), self.notices.clone());
+        let (whose, notices) = (self.whose.clone(), self.notices.clone());
         Watched::new(body, self.watches.clone(), move || {
-            notices.notice(&Notice::Refused { session: session.clone(), refusal: refusal.clone() });
+            notices.notice(&Notice::Refused { whose: whose.clone(), refusal: refusal.clone() });
             Box::<dyn Error + Send + Sync>::from(refusal.clone())
         })
     }
@@ -98,7 +99,7 @@ impl Prepared {
     /// Records that an upgraded connection repeated a secret.
     pub fn stream_reflected(&self) -> CredentialRefusal {
         let refusal = self.reflected("upgraded connection");
-        let notice = Notice::Refused { session: self.session.clone(), refusal: refusal.clone() };
+        let notice = Notice::Refused { whose: self.whose.clone(), refusal: refusal.clone() };
         self.notices.notice(&notice);
         refusal
     }

@@ -24,6 +24,7 @@ use http::request::Parts;
 use super::place::Binding;
 use super::prepared::Prepared;
 use super::refusal::CredentialRefusal;
+use crate::seam::Identity;
 
 /// A future behind a pointer, so that the trait can be an object.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -31,8 +32,8 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// A request that the policy has allowed.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// The session it is from, as it stands in the API. Placeholders are bound to it.
-    pub session: &'a str,
+    /// Whose it is. Placeholders are bound to the session.
+    pub whose: &'a Identity,
     /// The host that was decided on: a lower-case name or an address in its canonical spelling.
     pub host: &'a str,
     /// The port that will be dialled.

@@ -273,7 +273,7 @@ impl Conversation {
         let (mut outgoing, digest) = self.outgoing(&permitted, &head, incoming, &fault).await?;
         let host = permitted.destination.host.to_string();
         let wanted = Wanted {
-            session: &session.identity.session,
+            whose: &session.identity,
             host: &host,
             port: permitted.destination.port,
             encrypted: permitted.protocol == Protocol::Https,

@@ -81,8 +81,8 @@ async fn a_body_cannot_carry_a_placeholder_to_where_it_is_not_bound() {
     let unbound = prepare(&vault, &[], &mut head("/", &[])).await.expect("prepared");
     assert!(outbound(&unbound, &text).await.is_err());
     let seen = notices.0.lock().expect("no panic").clone();
-    assert!(matches!(&seen[..], [Notice::Refused { session, refusal }]
-        if &**session == "se-a" && refusal.code == RefusalCode::PlaceholderMisplaced));
+    assert!(matches!(&seen[..], [Notice::Refused { whose, refusal }]
+        if whose == me() && refusal.code == RefusalCode::PlaceholderMisplaced));
     // Where it is bound it may travel in a body, as it is.
     let bound = bind_placeholder(Place::bearer());
     let bound = prepare(&vault, &bound, &mut head("/", &[])).await.expect("prepared");

@@ -42,7 +42,8 @@ async fn a_crowd_of_requests_asks_a_source_once() {
     assert!(carried.iter().all(|value| value == "Bearer value-nr-1"));
     assert_eq!(source.fetched.load(Ordering::SeqCst), 1);
     assert_eq!(vault.list()[0].condition, Condition::Ready(None));
-    assert_eq!(*notices.0.lock().expect("no panic"), [Notice::Renewed { credential: name("key") }]);
+    let renewed = Notice::Renewed { credential: name("key"), whose: me().clone() };
+    assert_eq!(*notices.0.lock().expect("no panic"), [renewed]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! A vault, requests for it, and sources that are under the test's control.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use http::Request;
@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use crate::credential::*;
+use crate::seam::Identity;
 
 /// The secret of all these tests, with characters that every encoding treats in its own way.
 pub const SECRET: &str = "SVCANARY-0123+/=Ab&c%41\"<d>";
@@ -91,9 +92,16 @@ pub fn bind_placeholder(place: Place) -> Vec<Binding> {
     vec![Binding { credential: name("key"), place, needs_placeholder: true }]
 }
 
+/// Whose the requests of these tests are.
+pub fn me() -> &'static Identity {
+    static ME: LazyLock<Identity> =
+        LazyLock::new(|| Identity { session: "se-a".into(), execution: "ex-a".into(), uid: 7 });
+    &ME
+}
+
 pub fn wanted(bindings: &[Binding]) -> Wanted<'_> {
-    let (session, body) = ("se-a", BodyDigest::Empty);
-    Wanted { session, host: HOST, port: 443, encrypted: true, bindings, body }
+    let (whose, body) = (me(), BodyDigest::Empty);
+    Wanted { whose, host: HOST, port: 443, encrypted: true, bindings, body }
 }
 
 pub fn head(target: &str, fields: &[(&str, &str)]) -> Parts {
