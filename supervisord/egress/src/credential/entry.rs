@@ -162,9 +162,9 @@ impl Entry {
             Some(current) => {
                 if ahead {
                     let (this, number, whose) = (self.clone(), current.number, whose.clone());
-                    drop(tokio::spawn(async move {
-                        this.fetch(Some(number), Why::Ahead, whose).await
-                    }));
+                    drop(tokio::spawn(
+                        async move { this.fetch(Some(number), Why::Ahead, whose).await },
+                    ));
                 }
                 Ok(current)
             }
@@ -237,7 +237,11 @@ impl Entry {
         self.install(result, whose)
     }
 
-    fn install(&self, result: Result<Delivery, SourceError>, whose: Identity) -> Option<Arc<Current>> {
+    fn install(
+        &self,
+        result: Result<Delivery, SourceError>,
+        whose: Identity,
+    ) -> Option<Arc<Current>> {
         let mut state = self.state();
         state.is_ahead = false;
         let (credential, installed) = (self.name.clone(), result.map(next).map(Arc::new));

@@ -134,7 +134,8 @@ fn apply(
     original: Option<Box<Parts>>,
 ) -> Result<Prepared, CredentialRefusal> {
     // What every placeholder that has its place here has in common: it is the payload's own.
-    let placeholder = |binding: &Binding| vault.placeholder(&wanted.whose.session, &binding.credential);
+    let placeholder =
+        |binding: &Binding| vault.placeholder(&wanted.whose.session, &binding.credential);
     let own = wanted.bindings.iter().filter(|binding| binding.needs_placeholder);
     let unwelcome =
         Unwelcome { canaries: vault.canaries(), welcome: own.map(placeholder).collect() };
