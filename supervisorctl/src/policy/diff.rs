@@ -8,6 +8,7 @@ use crate::cli::{DiffOptions, GlobalOptions, Subject};
 use crate::failure::Failure;
 use crate::policy::explain::{credentials, decision_to_json};
 use crate::policy::files;
+use crate::units::show_time;
 use crate::{console, exit, terminal};
 
 /// `policy diff`.
@@ -81,7 +82,11 @@ fn describe(difference: &Difference, settings: &[String]) -> String {
         section(&mut page, title, difference.changes.iter().filter(becomes));
     }
     let same = |change: &&Change| change.new.verdict() == change.old.verdict();
-    section(&mut page, "Gets other credentials", difference.changes.iter().filter(same));
+    let others =
+        |change: &&Change| same(change) && credentials(&change.new) != credentials(&change.old);
+    section(&mut page, "Gets other credentials", difference.changes.iter().filter(others));
+    let waits = |change: &&Change| same(change) && !others(change);
+    section(&mut page, "Waits otherwise for a person", difference.changes.iter().filter(waits));
     if !settings.is_empty() {
         page.push_str("Limits and settings:\n");
         for line in settings {
@@ -124,6 +129,14 @@ fn by(decision: &Decision) -> String {
         [] => String::new(),
         names => format!(" with {}", names.join(", ")),
     };
-    let text = format!("{} by {rule}: {}{with}", decision.verdict(), decision.reason());
+    let wait = match decision.patience() {
+        Some(wait) => format!(", who has {}", show_time(millis(wait))),
+        None => String::new(),
+    };
+    let text = format!("{} by {rule}: {}{with}{wait}", decision.verdict(), decision.reason());
     terminal::name(&text).into_owned()
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -40,7 +40,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub use self::address::{AddressClass, carried};
-pub use self::ask::Ask;
+pub use self::ask::{ASK_TIMEOUT, Ask};
 pub use self::binding::{Binding, Location};
 pub use self::budget::Budgets;
 pub use self::client::{Client, ClientOrigins};

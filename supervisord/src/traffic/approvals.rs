@@ -1,19 +1,15 @@
 //! Asking a person, as traffic does it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use supervisor_api::{Digest32, RequestAsked};
 use supervisor_egress::credential::Pending;
 use supervisor_egress::{Declined, Question};
-use supervisor_policy::egress::{Ask, Permit, Protocol, Verdict};
+use supervisor_policy::egress::{ASK_TIMEOUT, Ask, Protocol, Verdict};
 
 use crate::approval::{self, Answer};
 use crate::supervisor::Inner;
 use crate::traffic::Whose;
-
-/// How long a request waits for a person where the rule doesn't say. Programs that wait longer for an answer are rare.
-const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Asks what the rules of one sandbox want to have asked.
 pub struct Approvals {
@@ -52,7 +48,6 @@ impl Approvals {
     async fn answer(&self, question: &Question<'_>) -> Result<(), Declined> {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let rule = question.decision.rule().to_string();
-        let prospect = question.decision.prospect();
         let asked = approval::Question {
             execution: self.whose.execution,
             session: self.whose.session,
@@ -70,7 +65,7 @@ impl Approvals {
                 fields: question.fields.map(str::to_owned),
                 body_sha256: question.body_sha256.map(|digest| Digest32(digest).to_string()),
             },
-            deadline: prospect.and_then(Permit::ask_timeout).unwrap_or(DEADLINE),
+            deadline: question.decision.patience().unwrap_or(ASK_TIMEOUT),
         };
         let still_asks = || self.still_asks(question, &rule);
         match self.inner.approvals.ask(&asked, still_asks).await {

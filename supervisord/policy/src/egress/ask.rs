@@ -1,7 +1,13 @@
 //! What is asked of the rules: one request.
 
+use std::time::Duration;
+
 use crate::egress::host::Destination;
 use crate::egress::rule::Protocol;
+
+/// How long a request waits for a person where the rule doesn't say. Programs that wait longer for an
+/// answer are rare.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A request on its way out. Every part is as the payload meant it: where the authority, the server
 /// name of TLS, the Host field and a synthetic address are present, they were found to agree.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::egress::ask::ASK_TIMEOUT;
 use crate::egress::binding::Binding;
 use crate::egress::host::{Destination, HostName};
 use crate::egress::rule::{Protocol, RuleSource, Verdict};
@@ -120,6 +121,14 @@ impl Decision {
         match &self.0 {
             Outcome::Allow(permit) => &permit.rule,
             Outcome::Ask(_, refusal) | Outcome::Deny(refusal) => &refusal.rule,
+        }
+    }
+
+    /// How long a person has to answer, where one is asked.
+    pub fn patience(&self) -> Option<Duration> {
+        match &self.0 {
+            Outcome::Ask(permit, _) => Some(permit.ask_timeout.unwrap_or(ASK_TIMEOUT)),
+            Outcome::Allow(_) | Outcome::Deny(_) => None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! parts; one request of each part is put to both, and where the answers differ, it is an example.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::egress::Egress;
 use crate::egress::decision::Decision;
@@ -48,8 +49,8 @@ pub struct Change {
     pub new: Decision,
 }
 
-/// What of a decision makes a difference.
-type Outcome = (Verdict, Vec<String>);
+/// What of a decision makes a difference: the last is how long a person has to answer.
+type Outcome = (Verdict, Vec<String>, Option<Duration>);
 
 impl Egress {
     /// What changes from these rules to others.
@@ -87,7 +88,7 @@ impl Egress {
 fn outcome(decision: &Decision) -> Outcome {
     let bindings = decision.prospect().map(|permit| permit.bindings()).unwrap_or_default();
     let names = bindings.iter().map(|binding| binding.credential().to_owned());
-    (decision.verdict(), names.collect())
+    (decision.verdict(), names.collect(), decision.patience())
 }
 
 /// A question for each part of the space that the rules of both sides cut.
@@ -250,6 +251,18 @@ mod tests {
         assert!(found.contains(&"deny→allow GET https://a.test/v1/any".to_owned()), "{found:?}");
         assert!(found.contains(&"deny→allow dns a.test".to_owned()), "{found:?}");
         assert_eq!(difference(rule, rule), Vec::<String>::new());
+    }
+
+    #[test]
+    fn how_long_a_person_has_to_answer_is_a_difference() {
+        let rule = "hosts = [\"a.test\"]\nverdict = \"ask\"\nmethods = [\"GET\"]\n";
+        let longer = format!("{rule}ask_timeout = \"10 min\"\n");
+        let found = difference(rule, &longer);
+        assert!(found.contains(&"ask→ask GET https://a.test/".to_owned()), "{found:?}");
+        assert_eq!(difference(&longer, &longer), Vec::<String>::new());
+        let allowing = rule.replace("ask", "allow");
+        let found = difference(&allowing, &allowing);
+        assert_eq!(found, Vec::<String>::new());
     }
 
     #[test]
