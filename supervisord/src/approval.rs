@@ -207,6 +207,11 @@ impl Approvals {
         self.visible(caller, id).is_ok_and(|approval| self.may_answer(caller, &approval))
     }
 
+    /// Whether it is this user's own question.
+    pub fn is_own(&self, uid: u32, id: ApprovalId) -> bool {
+        self.get(id).is_some_and(|approval| approval.owner_uid == uid)
+    }
+
     /// Every change from now on, after the questions there are.
     pub fn follow(&self, caller: &Caller) -> Changes {
         let changes = self.inner.changes.subscribe();

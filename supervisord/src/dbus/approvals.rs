@@ -1,17 +1,19 @@
 //! Questions to a person: the manager's methods about them. Operators answer as themselves, others if
 //! polkit lets them.
 
-use supervisor_api::{AnswerRequest, Approval};
+use supervisor_api::{AnswerRequest, ApiError, Approval, ApprovalState, ErrorCode};
 use zbus::Variant;
 use zbus::message::Message;
 
+use crate::dbus::bounds::MAX_APPROVAL_BYTES;
 use crate::dbus::call::{Call, Front};
 use crate::dbus::failure::Failure;
 use crate::dbus::names::id_in;
 use crate::dbus::polkit::Action;
 use crate::dbus::values::{Properties, word};
 
-/// Those of executions that have not finished, oldest first.
+/// Those of executions that have not finished, oldest first: all, or as many as a message may hold, those
+/// that wait before those that are answered.
 ///
 /// # Errors
 ///
@@ -20,8 +22,35 @@ pub async fn list(front: &Front, call: &Call) -> Result<Message, Failure> {
     let (all,): (bool,) = call.arguments()?;
     let caller = front.onlooker(call, all).await?;
     let list = front.supervisor.inner().approvals.list(&caller);
-    let approvals: Vec<_> = list.approvals.iter().map(properties).collect();
+    let approvals: Vec<_> = bounded(list.approvals).iter().map(properties).collect();
     call.answer(&(approvals,))
+}
+
+/// As many as may be, in their order.
+fn bounded(approvals: Vec<Approval>) -> Vec<Approval> {
+    let (waiting, answered): (Vec<_>, Vec<_>) = approvals
+        .into_iter()
+        .enumerate()
+        .partition(|(_, approval)| approval.state == ApprovalState::Waiting);
+    let mut left = MAX_APPROVAL_BYTES;
+    let fits = |(_, approval): &(usize, Approval)| {
+        let rest = left.checked_sub(bytes(approval));
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    let mut chosen: Vec<_> = waiting.into_iter().chain(answered).take_while(fits).collect();
+    chosen.sort_by_key(|(place, _)| *place);
+    chosen.into_iter().map(|(_, approval)| approval).collect()
+}
+
+/// About how many bytes one is: its words, and the names of its properties.
+fn bytes(approval: &Approval) -> usize {
+    const NAMES: usize = 1024;
+    let request = &approval.request;
+    let words = [&request.method, &request.path, &request.fields];
+    let own = [&approval.policy, &approval.rule, &request.host];
+    let words = words.into_iter().flatten().chain(own).map(String::len).sum::<usize>();
+    words + NAMES
 }
 
 /// One.
@@ -70,6 +99,12 @@ async fn answer(
     let approvals = &front.supervisor.inner().approvals;
     let caller = match approvals.answers(&own, id) {
         true => own,
+        // Whatever polkit lets it do to what is others'.
+        false if approvals.is_own(own.uid, id) => {
+            let problem = "nobody answers its own question over the bus";
+            let error = ApiError::new(ErrorCode::PermissionDenied, problem);
+            return Err(error.with_hint("have another operator or administrator answer").into());
+        }
         false => front.administrator(call, Action::Approve).await?,
     };
     let approval = approvals.answer(&caller, id, answer).await?;
@@ -113,4 +148,53 @@ pub fn properties(approval: &Approval) -> Properties {
     properties.extend(request.body.map(|bytes| ("Body", Variant::from(bytes))));
     properties.extend(approval.answered_by.map(|uid| ("AnsweredBy", Variant::from(uid))));
     properties
+}
+
+#[cfg(test)]
+mod tests {
+    use supervisor_api::{ApprovalId, ExecutionId, RequestAsked, SessionId};
+
+    use super::*;
+
+    fn asked(number: u128, state: ApprovalState, path: usize) -> Approval {
+        Approval {
+            id: ApprovalId::from_bits(number),
+            state,
+            execution: ExecutionId::from_bits(1),
+            session: SessionId::from_bits(2),
+            owner_uid: 7,
+            policy: "p".into(),
+            rule: "egress 1 (p.toml:3)".into(),
+            request: RequestAsked {
+                protocol: "https".into(),
+                host: "api.example".into(),
+                port: 443,
+                method: Some("GET".into()),
+                path: Some("x".repeat(path)),
+                websocket: false,
+                body: None,
+                body_sha256: None,
+                fields: None,
+            },
+            digest: "ab".repeat(32),
+            asked_at: "2026-01-01T00:00:00Z".into(),
+            deadline: "2026-01-01T00:01:00Z".into(),
+            answered_by: None,
+            answered_at: None,
+            left: 0,
+        }
+    }
+
+    #[test]
+    fn a_list_has_what_fits_in_a_message_and_what_waits_before_what_is_answered() {
+        let few: Vec<_> = (1..20).map(|it| asked(it, ApprovalState::Denied, 10)).collect();
+        assert_eq!(bounded(few.clone()), few);
+        let answered = (1..4000).map(|it| asked(it, ApprovalState::Approved, 16_000));
+        let waiting = (4000..4010).map(|it| asked(it, ApprovalState::Waiting, 16_000));
+        let chosen = bounded(answered.chain(waiting).collect());
+        assert!(chosen.iter().map(bytes).sum::<usize>() <= MAX_APPROVAL_BYTES);
+        assert!(chosen.len() > 200 && chosen.is_sorted_by_key(|approval| approval.id));
+        let waits = |it: &&Approval| it.state == ApprovalState::Waiting;
+        assert_eq!(chosen.iter().filter(waits).count(), 10);
+    }
 }

@@ -53,6 +53,10 @@ pub const MAX_OBJECTS: usize = 256;
 /// Bytes of arguments and labels in one list of objects, of which each may have a hundred KiB.
 pub const MAX_OBJECT_BYTES: usize = 4 << 20;
 
+/// Bytes of questions in one list, of which each may have a path and fields of tens of KiB. The bus refuses
+/// a message of more than 32 MiB.
+pub const MAX_APPROVAL_BYTES: usize = 4 << 20;
+
 /// Executions a page may hold; the interface's own bound.
 pub const MAX_PAGE: u32 = 200;
 
