@@ -98,7 +98,8 @@ pub fn sentence(what: &What) -> String {
         },
         What::Cancellation(act) | What::Administration(act) => {
             let object = act.object.as_deref().map(|object| format!(" {object}"));
-            format!("{}{} by uid {}", act.act, object.unwrap_or_default(), act.by)
+            let by = act.by.map_or_else(|| "SIGHUP".to_owned(), |uid| format!("uid {uid}"));
+            format!("{}{} by {by}", act.act, object.unwrap_or_default())
         }
         What::Recovery(recovery) => match &recovery.cause {
             Some(cause) => format!("{}: {cause}", recovery.act),
@@ -125,7 +126,9 @@ pub fn sentence(what: &What) -> String {
             format!("{} removed, up to record {}", removal.file, removal.last)
         }
         What::Suppression(minute) => {
-            format!("{} more submissions refused since {}", minute.refused, minute.since)
+            let codes = minute.codes.iter().map(|(code, count)| format!("{count} {code}"));
+            let codes = codes.collect::<Vec<_>>().join(", ");
+            format!("{} more submissions refused since {}: {codes}", minute.refused, minute.since)
         }
         What::Suspension(time) => {
             format!("no room for records since {}; {} refused", time.since, time.refused)

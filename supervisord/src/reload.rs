@@ -20,18 +20,17 @@ impl Supervisor {
             return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
         }
         self.inner().audit.admit()?;
-        let reloaded = self.read_anew().await?;
-        let act = Administration {
-            act: "reload".to_owned(),
-            by: caller.uid,
-            object: Some(format!("generation {}", reloaded.generation)),
-        };
-        self.inner().audit.note(What::Administration(act).about_nobody());
-        Ok(reloaded)
+        self.read_anew(Some(caller.uid)).await
     }
 
-    /// The same for the daemon itself, on SIGHUP.
-    pub async fn read_anew(&self) -> Result<Reloaded, ApiError> {
+    /// The same for this caller, or on SIGHUP, of which the kernel tells nobody here who has sent it.
+    /// Either is recorded, and so is one that changes nothing.
+    pub async fn read_anew(&self, by: Option<u32>) -> Result<Reloaded, ApiError> {
+        let note = |act: &str, generation: u64| {
+            let (act, object) = (act.to_owned(), Some(format!("generation {generation}")));
+            let act = Administration { act, by, object };
+            self.inner().audit.note(What::Administration(act).about_nobody());
+        };
         let inner = self.inner().clone();
         let reloaded = spawn_blocking(move || {
             inner.settings.reload(
@@ -49,11 +48,13 @@ impl Supervisor {
                 journal::reloaded(&generation);
                 systemd::status(&format!("serving, generation {}", generation.number));
                 let (number, mode) = (generation.number, generation.mode);
+                note("reload", number);
                 Ok(Reloaded { generation: number, mode, policies: generation.policy_names() })
             }
             Ok(Err(error)) => {
                 let words = error.in_full();
                 journal::not_reloaded(in_force, &words);
+                note("reload_failed", in_force);
                 systemd::status(&format!(
                     "serving, generation {in_force}; a reload failed: {}",
                     words.lines().next().unwrap_or_default()

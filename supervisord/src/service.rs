@@ -264,7 +264,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     counts.await?;
     let closed = supervisor.inner().store.close().await;
     budgets.close().await;
-    supervisor.inner().refusals.end_all(&audit);
+    supervisor.inner().refusals.tell_all(&audit);
     audit.note(What::Stop.about_nobody());
     audit.close().await;
     closed?;
@@ -303,7 +303,7 @@ async fn launcher_is_gone(supervisor: &Supervisor) -> Failure {
 /// systemd.service(5), `ExecReload=`, asks for this on SIGHUP: a word at the beginning and one at the end.
 async fn on_hangup(supervisor: &Supervisor) {
     systemd::reloading();
-    let status = match supervisor.read_anew().await {
+    let status = match supervisor.read_anew(None).await {
         Ok(reloaded) => format!("serving, generation {}", reloaded.generation),
         Err(error) => format!("serving; a reload failed: {}", error.detail),
     };

@@ -11,7 +11,9 @@ use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use supervisor_api::{Execution, Limit, Outcome, Reloaded, State, SubmitRequest};
+use supervisor_api::{
+    Administration, AuditPage, Execution, Limit, Outcome, Reloaded, State, SubmitRequest, What,
+};
 use supervisor_tests::{AGENT, Reply, Settings, World, bash, until_true};
 
 const POLICY: &str = "name = \"own\"\ndescription = \"A test's\"\n[limits]\n";
@@ -90,6 +92,20 @@ fn a_hangup_is_a_reload_and_ends_nothing() {
     write_policy(&world, "");
     kill(Pid::from_raw(world.daemon_pid().cast_signed()), Signal::SIGHUP).unwrap();
     until_true("the policy is there", || agent.submit(&under_own("true")).is_ok());
+    write_policy(&world, "nonsense = 1");
+    kill(Pid::from_raw(world.daemon().pid().cast_signed()), Signal::SIGHUP).unwrap();
+    let acts = || {
+        let target = "/v1/audit?kind=administration";
+        let page = world.root().call("GET", target, None).expect("an answer").body;
+        let page: AuditPage = serde_json::from_slice(&page).expect("a page");
+        page.records.into_iter().map(|record| record.event.what).collect::<Vec<_>>()
+    };
+    until_true("both are recorded", || acts().len() == 2);
+    let act = |act: &str| {
+        let (act, object) = (act.to_owned(), Some("generation 2".to_owned()));
+        What::Administration(Administration { act, by: None, object })
+    };
+    assert_eq!(acts(), [act("reload"), act("reload_failed")]);
     assert_eq!(agent.status(id, 0).expect("it is ours").state, State::Running);
     agent.cancel(id).expect("it is ours");
     agent.ended(id).expect(&Outcome::Cancelled);

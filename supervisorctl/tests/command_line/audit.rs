@@ -25,7 +25,8 @@ fn log() -> (TempDir, String) {
         let mut lines = Vec::new();
         let first = chain.next;
         for by in 0..2 {
-            let act = Administration { act: "cancel".into(), by: file * 2 + by, object: None };
+            let act =
+                Administration { act: "cancel".into(), by: Some(file * 2 + by), object: None };
             let subject = Subject { uid: Some(by), execution: Some(ID), ..Subject::default() };
             let event = What::Cancellation(act).about(subject);
             lines.extend(chain.seal(TIME, &event).expect("sealed").line);

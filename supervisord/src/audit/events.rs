@@ -72,13 +72,13 @@ pub fn ended(execution: &Execution, outcome: &Outcome) -> AuditEvent {
 
 /// Somebody wants an execution ended.
 pub fn cancellation(execution: &Execution, by: u32) -> AuditEvent {
-    let act = Administration { act: "cancel".to_owned(), by, object: None };
+    let act = Administration { act: "cancel".to_owned(), by: Some(by), object: None };
     What::Cancellation(act).about(subject(execution))
 }
 
 /// An administrator does something to somebody else's execution.
 pub fn administration(execution: &Execution, act: &str, by: u32) -> AuditEvent {
-    let act = Administration { act: act.to_owned(), by, object: None };
+    let act = Administration { act: act.to_owned(), by: Some(by), object: None };
     What::Administration(act).about(subject(execution))
 }
 

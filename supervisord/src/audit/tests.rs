@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{Audit, AuditError, Backlog, Settings};
 
 fn event(number: u32) -> AuditEvent {
-    let act = Administration { act: "cancel".into(), by: number, object: None };
+    let act = Administration { act: "cancel".into(), by: Some(number), object: None };
     let execution = Some(ExecutionId::from_bits(u128::from(number % 7)));
     What::Cancellation(act).about(Subject { execution, ..Subject::default() })
 }

@@ -27,7 +27,7 @@ impl Supervisor {
         let whom = Subject { session, execution: None, uid: budget.owner_uid };
         let act = Administration {
             act: "reset_budget".to_owned(),
-            by: caller.uid,
+            by: Some(caller.uid),
             object: Some(known.to_string()),
         };
         inner.audit.note(What::Administration(act).about(whom));

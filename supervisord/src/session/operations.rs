@@ -211,7 +211,7 @@ impl Supervisor {
         if caller.uid == record.owner_uid {
             return Ok(());
         }
-        let act = Administration { act: act.to_owned(), by: caller.uid, object: None };
+        let act = Administration { act: act.to_owned(), by: Some(caller.uid), object: None };
         let uid = Some(record.owner_uid);
         let whom = Subject { session: Some(record.id), execution: None, uid };
         Ok(self.inner().audit.record(What::Administration(act).about(whom))?)

@@ -108,7 +108,7 @@ fn nobody_sees_what_is_recorded_about_others_but_administrators() {
     let acts = page(&agent, &format!("/v1/audit?execution={id}&kind=administration")).records;
     let [act] = acts.as_slice() else { panic!("{acts:?}") };
     assert!(
-        matches!(&act.event.what, What::Administration(act) if act.by == 0 && act.act == "output")
+        matches!(&act.event.what, What::Administration(act) if act.by == Some(0) && act.act == "output")
     );
 }
 

@@ -130,10 +130,11 @@ pub struct LimitHit {
 /// Something that only an administrator may do, or did to what is somebody else's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Administration {
-    /// What: the operation's name.
+    /// What: the operation's name; `reload_failed` for one that changed nothing.
     pub act: String,
-    /// Who: the uid that the kernel named.
-    pub by: u32,
+    /// Who: the uid that the kernel named; nobody for SIGHUP, whose sender isn't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<u32>,
     /// To what, where it is no execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
@@ -298,11 +299,15 @@ pub struct Suspension {
     pub since: String,
 }
 
-/// One uid had more submissions refused in a minute than are recorded one by one.
+/// One uid has more submissions refused in a minute than are recorded one by one. It is told when that
+/// begins and every few seconds, so that a daemon that is killed takes few of them with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Suppression {
     /// Refusals that have no record of their own.
     pub refused: u64,
+    /// The same by the code of the refusal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub codes: BTreeMap<String, u64>,
     /// When the minute began, RFC 3339 in UTC.
     pub since: String,
 }

@@ -41,7 +41,7 @@ impl Log {
     }
 
     fn cancellation(&mut self, by: u32) {
-        let act = Administration { act: "cancel".into(), by, object: None };
+        let act = Administration { act: "cancel".into(), by: Some(by), object: None };
         let event = What::Cancellation(act).about_nobody();
         self.lines.push(self.chain.seal(TIME, &event).unwrap().line);
     }
