@@ -87,8 +87,9 @@ pub const MAX_IDLE_PER_DESTINATION: usize = 32;
 /// what an unprivileged process may have (fs.pipe-max-size).
 pub const RELAY_CHUNK: usize = 1024 * 1024;
 
-/// Bytes of a relay's buffer where bytes can't be spliced (TLS on one side).
-pub const RELAY_BUFFER: usize = 64 * 1024;
+/// Bytes that a relay copies at once; where there is more, or was the last time, it splices if it has a
+/// pipe. The messages of most TLS handshakes fit.
+pub const LITTLE: usize = 8 * 1024;
 
 /// Bytes of a WebSocket that are read at once, either way. An idle one keeps this much twice.
 pub const UPGRADED_BUFFER: usize = 4 * 1024;

@@ -1,18 +1,18 @@
-//! A relay between two TCP connections, by splice(2): bytes go from socket to socket within the
-//! kernel. An idle relay holds nothing but the two sockets.
+//! A relay between two TCP connections. Much goes from socket to socket within the kernel, by splice(2);
+//! a little is copied. An idle relay holds nothing but the two sockets.
 
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::meter::Overdrawn;
 use super::pipe::{Borrowed, Pipes};
 use super::{Ended, Meter, idle};
-use crate::limits::RELAY_BUFFER;
+use crate::limits::LITTLE;
 
 /// Why one direction stopped.
 enum Stop {
@@ -62,32 +62,39 @@ async fn pump(
     pipes: &Pipes,
     count: impl Fn(usize) -> Result<(), Overdrawn>,
 ) -> Result<(), Stop> {
+    let mut is_little = true;
     loop {
         from.readable().await?;
-        let more = match pipes.borrow() {
+        let moved = match pipes.borrow().filter(|_| !is_little) {
             Some(mut pipe) => spliced(from, to, &mut pipe, &count).await?,
             None => copied(from, to, &count).await?,
         };
-        if !more {
+        let Some(moved) = moved else {
             close(to)?;
             return Ok(());
-        }
+        };
+        // A message of a handshake is copied, which takes fewer system calls; what is more is spliced.
+        is_little = moved < LITTLE;
     }
 }
 
-/// Moves what there is; `false` at the end of the input.
+/// Moves what there is; how much that was, or nothing at the end of the input.
 async fn spliced(
     from: &TcpStream,
     to: &TcpStream,
     pipe: &mut Borrowed<'_>,
     count: &impl Fn(usize) -> Result<(), Overdrawn>,
-) -> Result<bool, Stop> {
+) -> Result<Option<usize>, Stop> {
+    let mut moved: usize = 0;
     loop {
         match from.try_io(Interest::READABLE, || pipe.fill(from)) {
-            Ok(0) => return Ok(false),
+            Ok(0) => return Ok(None),
             // Counted before it is delivered, so no budget is passed by more than one chunk.
-            Ok(taken) => count(taken)?,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Ok(taken) => {
+                count(taken)?;
+                moved = moved.saturating_add(taken);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(moved)),
             Err(error) => return Err(error.into()),
         }
         loop {
@@ -102,22 +109,14 @@ async fn spliced(
     }
 }
 
-/// Does the same by copying, one buffer at a time.
+/// The same by copying, [`LITTLE`] at the most.
 async fn copied(
     from: &TcpStream,
     to: &TcpStream,
     count: &impl Fn(usize) -> Result<(), Overdrawn>,
-) -> Result<bool, Stop> {
-    let mut buffer = vec![0u8; RELAY_BUFFER];
-    let taken = match from.try_read(&mut buffer) {
-        Ok(0) => return Ok(false),
-        Ok(taken) => taken,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-        Err(error) => return Err(error.into()),
-    };
-    count(taken)?;
-    buffer.truncate(taken);
-    let mut rest = buffer.as_slice();
+) -> Result<Option<usize>, Stop> {
+    let Some((taken, left)) = copy(from, to, count)? else { return Ok(None) };
+    let mut rest = left.as_slice();
     while !rest.is_empty() {
         to.writable().await?;
         match to.try_write(rest) {
@@ -126,7 +125,38 @@ async fn copied(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(true)
+    Ok(Some(taken))
+}
+
+/// Copies what there is, without waiting: how much that was, and what of it the other side doesn't take
+/// yet. It is not a part of the future, which has no room for the buffer.
+fn copy(
+    from: &TcpStream,
+    to: &TcpStream,
+    count: &impl Fn(usize) -> Result<(), Overdrawn>,
+) -> Result<Option<(usize, Vec<u8>)>, Stop> {
+    let (mut buffer, mut taken) = ([0u8; LITTLE], None);
+    let read = from.try_io(Interest::READABLE, || {
+        let count = recv(from.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        taken = Some(count);
+        // Less than there is room for is all that there was: it need not be asked again before the
+        // next event (epoll(7), question 9). An end that has come already is remembered by itself.
+        if (1..LITTLE).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    let taken = match (taken, read) {
+        (Some(0), _) => return Ok(None),
+        (Some(taken), _) => taken,
+        (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
+        (None, _) => return Ok(Some((0, Vec::new()))),
+    };
+    count(taken)?; // before it is delivered, as above
+    let bytes = buffer.get(..taken).unwrap_or_default();
+    let given = match to.try_write(bytes) {
+        Ok(given) => given,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some((taken, bytes.get(given..).unwrap_or_default().to_vec())))
 }
 
 fn close(stream: &TcpStream) -> io::Result<()> {

@@ -85,7 +85,7 @@ fn a_session_has_so_many_connections_and_is_told_when_there_are_more() {
     within_ten_seconds(|| status(&proxy(GET)) == 200);
 }
 
-fn within_ten_seconds(mut holds: impl FnMut() -> bool) {
+pub fn within_ten_seconds(mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < deadline);

@@ -2,6 +2,9 @@
 
 use std::io::{Read, Write};
 
+use supervisor_egress::Event;
+
+use crate::bounds::within_ten_seconds;
 use crate::wire::{connect, head, status};
 use crate::world::World;
 
@@ -35,6 +38,36 @@ fn plain_tcp_passes_where_a_rule_names_it_and_the_server_may_speak_first() {
         writing.join().unwrap();
         assert!(back == sent, "{} bytes came back", back.len());
     }
+}
+
+#[test]
+fn messages_of_every_size_come_back_whole_and_at_once() {
+    let world = World::new(RULES);
+    let mut tunnel = connect("127.0.0.1:3128");
+    tunnel.write_all(b"CONNECT up.test:7 HTTP/1.1\r\nHost: up.test:7\r\n\r\n").unwrap();
+    assert_eq!(status(&head(&mut tunnel)), 200);
+    tunnel.read_exact(&mut [0; 6]).unwrap();
+    let mut all = 0;
+    for size in [1, 8191, 8192, 8193, 1, 16_384, 100_000, 2, 1_000_000, 8192, 8192, 1, 1] {
+        let sent: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+        let mut writer = tunnel.try_clone().unwrap();
+        let copy = sent.clone();
+        let writing = std::thread::spawn(move || writer.write_all(&copy).unwrap());
+        let mut back = vec![0; size];
+        tunnel.read_exact(&mut back).unwrap();
+        writing.join().unwrap();
+        assert!(back == sent, "{size} bytes came back as others");
+        all += size as u64;
+    }
+    tunnel.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(tunnel.read_to_end(&mut Vec::new()).unwrap(), 0);
+    drop(tunnel);
+    within_ten_seconds(|| world.events.ends() == 1);
+    let ended = world.events.all().into_iter().find_map(|event| match event {
+        Event::Ended(ended) => Some((ended.how, ended.sent, ended.received)),
+        Event::Decided(_) | Event::Credential(_) => None,
+    });
+    assert_eq!(ended, Some(("done", all, all + 6)));
 }
 
 #[test]
