@@ -61,7 +61,7 @@ fn show(credential: &Credential, global: &GlobalOptions) -> Result<(), Failure> 
 }
 
 /// How a credential is, in words.
-fn describe(credential: &Credential) -> String {
+pub fn describe(credential: &Credential) -> String {
     match (credential.state, &credential.reason, credential.expires_in_seconds) {
         (CredentialState::Ready, _, None) => "ready".to_owned(),
         (CredentialState::Ready, _, Some(seconds)) => format!("ready, for {seconds} s"),

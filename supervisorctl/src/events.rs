@@ -8,7 +8,7 @@ use crate::console;
 use crate::failure::Failure;
 use crate::reader::{Lines, next_of};
 use crate::terminal;
-use crate::{approvals, sessions};
+use crate::{approvals, credentials, sessions};
 
 /// `events`.
 pub async fn events(client: &Client, global: &GlobalOptions) -> Result<(), Failure> {
@@ -51,5 +51,6 @@ fn describe(event: &Event) -> String {
             format!("{}: {}: {}", it.id, approvals::state(it), approvals::request(it))
         }
         Event::Generation(it) => format!("generation {} is in force", it.generation),
+        Event::Credential(it) => format!("credential {}: {}", it.name, credentials::describe(it)),
     }
 }

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use supervisor_egress::credential::{CredentialName, Dial, Listing, PlaceholderKey, Vault};
+use tokio::sync::broadcast;
 
 pub use configured::Configured;
 pub use endpoints::TokenEndpoints;
@@ -32,7 +33,11 @@ pub struct Credentials {
     vault: Arc<Vault>,
     kept: Arc<Kept>,
     dial: Arc<dyn Dial>,
+    changes: broadcast::Sender<CredentialName>,
 }
+
+/// Changes that a slow follower may be behind; it is then told how all credentials are.
+const CHANGES: usize = 64;
 
 impl Credentials {
     /// The credentials that were read, with what is kept in the state directory.
@@ -47,8 +52,9 @@ impl Credentials {
     ) -> Result<Self, CredentialError> {
         let kept = Arc::new(Kept::open(state)?);
         let key = PlaceholderKey::new(&kept.placeholder_key()?);
-        let vault = Arc::new(Vault::new(key, Arc::new(Told::new(audit))));
-        let credentials = Self { vault, kept, dial };
+        let (changes, _) = broadcast::channel(CHANGES);
+        let vault = Arc::new(Vault::new(key, Arc::new(Told::new(audit, changes.clone()))));
+        let credentials = Self { vault, kept, dial, changes };
         credentials.replace(loaded)?;
         Ok(credentials)
     }
@@ -69,7 +75,17 @@ impl Credentials {
         for name in &revoked {
             self.vault.revoke(name);
         }
+        self.list().into_iter().for_each(|listing| self.changed(&listing.name));
         Ok(())
+    }
+
+    /// The name of every one that changes from now on.
+    pub fn follow(&self) -> broadcast::Receiver<CredentialName> {
+        self.changes.subscribe()
+    }
+
+    fn changed(&self, name: &CredentialName) {
+        drop(self.changes.send(name.clone())); // nobody need be following
     }
 
     /// Puts one that was read in place of the one of its name, also if that was revoked.
@@ -82,6 +98,7 @@ impl Credentials {
         let definition = definition.ok_or_else(|| CredentialError::unknown(name))?;
         self.kept.set_revoked(name, false)?;
         self.vault.rotate(definition);
+        self.changed(name);
         Ok(())
     }
 
@@ -93,6 +110,7 @@ impl Credentials {
         if !self.vault.revoke(name) {
             return Err(CredentialError::unknown(name));
         }
+        self.changed(name);
         self.kept.set_revoked(name, true)
     }
 

@@ -1,10 +1,11 @@
-//! What changes, for whoever follows it: executions, sessions, questions to a person and what is in
-//! force, as far as a caller may see them.
+//! What changes, for whoever follows it: executions, sessions, questions to a person, credentials and what
+//! is in force, as far as a caller may see them.
 //!
 //! ```text
 //! executions ─┐
 //! sessions ───┼──▶ a queue of a few ──▶ the follower, at its pace
 //! questions ──┤
+//! credentials ┤
 //! generations ┘    who finds it full waits, and tells the last state then
 //! ```
 
@@ -41,6 +42,7 @@ impl Events {
         telling.spawn(of_generations(supervisor.clone(), tell.clone()));
         telling.spawn(of_sessions(supervisor.clone(), caller, tell.clone()));
         telling.spawn(of_approvals(supervisor.clone(), caller, tell.clone()));
+        telling.spawn(of_credentials(supervisor.clone(), caller, tell.clone()));
         telling.spawn(of_executions(supervisor.clone(), caller, tell));
         Self { told, _telling: telling }
     }
@@ -89,6 +91,28 @@ async fn of_approvals(supervisor: Supervisor, caller: Caller, tell: mpsc::Sender
         if tell.send(Event::Approval(Box::new(approval))).await.is_err() {
             return;
         }
+    }
+}
+
+async fn of_credentials(supervisor: Supervisor, caller: Caller, tell: mpsc::Sender<Event>) {
+    let mut changes = supervisor.inner().credentials.follow(); // before the look, so that none is missed
+    // Nothing but administrators may see any.
+    let Ok(list) = supervisor.credentials(&caller) else { return };
+    let mut changed = list.credentials;
+    loop {
+        for credential in changed.drain(..) {
+            if tell.send(Event::Credential(credential)).await.is_err() {
+                return;
+            }
+        }
+        changed = match changes.recv().await {
+            Ok(name) => supervisor.credential(&name).into_iter().collect(),
+            Err(RecvError::Lagged(_)) => match supervisor.credentials(&caller) {
+                Ok(list) => list.credentials,
+                Err(_) => return,
+            },
+            Err(RecvError::Closed) => return,
+        };
     }
 }
 

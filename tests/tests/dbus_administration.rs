@@ -202,10 +202,28 @@ fn credentials_are_administrators_and_no_call_tells_a_value() {
     assert_eq!(list[0][0]["Name"]["data"], "forge");
     assert_eq!(list[0][0]["State"]["data"], "ready");
     assert!(!list.to_string().contains("sk-on-the-bus"), "{list}");
+    let mut told = Signals::of(&bus, BUS_ADMIN, "all");
+    let mut events = world.root().connect().expect("connected");
+    events.request("GET", "/v1/events", None).expect("sent");
+    let head = events.head().expect("an answer");
+    // On the socket, an administrator is told how it is first, and then every change.
+    let mut both = |state: &str, is_first: bool| {
+        let (mut heard, words) = (String::new(), format!("\"state\":\"{state}\""));
+        while !(heard.contains("\"forge\"") && heard.contains(&words)) {
+            let piece = events.piece(&head).expect("readable").expect("it goes on");
+            heard += std::str::from_utf8(&piece).expect("JSON");
+        }
+        if !is_first {
+            told.until("CredentialChanged", |body| body[0] == "forge" && body[1] == state);
+        }
+    };
+    both("ready", true);
     let revoked = bus.call(BUS_ADMIN, "RevokeCredential", &["s", "forge"]);
     assert_eq!(revoked[0]["State"]["data"], "revoked");
+    both("revoked", false);
     let rotated = bus.call(BUS_ADMIN, "RotateCredential", &["s", "forge"]);
     assert_eq!(rotated[0]["State"]["data"], "ready");
+    both("ready", false);
     assert!(bus.refusal(BUS_ADMIN, "RotateCredential", &["s", "x"]).contains("no credential"));
     for (method, arguments) in [
         ("Credentials", &[][..]),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, ExecutionId, Mode, Outcome, SessionId, SessionState, State};
+use crate::{Approval, Credential, ExecutionId, Mode, Outcome, SessionId, SessionState, State};
 
 /// Something is in another state. Who follows is told first how everything is that has not ended, then
 /// every change; of several that come faster than they are read, the last is told.
@@ -18,6 +18,8 @@ pub enum Event {
     Approval(Box<Approval>),
     /// Configuration and policies.
     Generation(GenerationEvent),
+    /// A credential, for administrators: it was rotated, revoked or fetched, or its source has failed.
+    Credential(Credential),
 }
 
 /// The state of an execution.

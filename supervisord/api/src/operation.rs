@@ -420,7 +420,7 @@ pub const OPERATIONS: &[Operation] = &[
         id: "events",
         method: Method::Get,
         path: "/v1/events",
-        summary: "How the caller's executions, sessions, questions to a person and what is in force stand, and then every change, as NDJSON of Event, until the caller goes; everybody's for administrators.",
+        summary: "How the caller's executions, sessions, questions to a person and what is in force stand, and then every change, as NDJSON of Event, until the caller goes; everybody's, and credentials, for administrators.",
         parameters: &[],
         request: None,
         success: 200,

@@ -1,21 +1,23 @@
-//! What becomes of credentials, for the journal and the audit log.
+//! What becomes of credentials, for the journal, the audit log and whoever follows.
 
 use supervisor_api::{CredentialUse, Ruling, Subject, Verdict, What};
 use supervisor_egress::Identity;
 use supervisor_egress::credential::{CredentialName, Notice, Notices};
+use tokio::sync::broadcast;
 
 use crate::audit::Audit;
 
-/// Tells both.
+/// Tells all of them.
 #[derive(Debug)]
 pub struct Told {
     audit: Audit,
+    changes: broadcast::Sender<CredentialName>,
 }
 
 impl Told {
-    /// For this log.
-    pub fn new(audit: Audit) -> Self {
-        Self { audit }
+    /// For this log, and those who follow.
+    pub fn new(audit: Audit, changes: broadcast::Sender<CredentialName>) -> Self {
+        Self { audit, changes }
     }
 }
 
@@ -56,6 +58,9 @@ impl Notices for Told {
                 ("refresh", ruling, credential.to_string(), whose)
             }
         };
+        if let Notice::Renewed { credential, .. } | Notice::Failed { credential, .. } = notice {
+            drop(self.changes.send(credential.clone())); // nobody need be following
+        }
         let act = act.to_owned();
         let what =
             What::Credential(CredentialUse { ruling, credential, act, host: None, by: None });

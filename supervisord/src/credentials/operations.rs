@@ -70,7 +70,11 @@ impl Supervisor {
         self.credential(&name)
     }
 
-    fn credential(&self, name: &CredentialName) -> Result<Credential, ApiError> {
+    /// One credential, for those who follow all of them.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub(crate) fn credential(&self, name: &CredentialName) -> Result<Credential, ApiError> {
         let listings = self.inner().credentials.list();
         let found = listings.into_iter().find(|listing| listing.name == *name);
         found.map(describe).ok_or_else(not_found)

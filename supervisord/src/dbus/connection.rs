@@ -133,6 +133,7 @@ async fn converse(
     signals.spawn(news::of_sessions(front.clone()));
     signals.spawn(news::of_approvals(front.clone()));
     signals.spawn(news::of_generations(front.clone()));
+    signals.spawn(news::of_credentials(front.clone()));
     let mut calls = JoinSet::new();
     loop {
         let message = tokio::select! {

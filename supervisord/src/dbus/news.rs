@@ -1,9 +1,10 @@
-//! Signals about sessions, questions to a person and what is in force, told to the subscribers who may
+//! Signals about sessions, questions to a person, credentials and what is in force, told to the subscribers who may
 //! see what they are about, each by name.
 
 use std::sync::Arc;
 
 use supervisor_api::{Approval, Session, SessionState};
+use tokio::sync::broadcast::error::RecvError;
 use zbus::Variant;
 use zbus::message::Message;
 
@@ -52,6 +53,29 @@ pub async fn of_generations(front: Arc<Front>) {
         let generation = generations.borrow_and_update().clone();
         if let Err(error) = reloaded(&front, &generation).await {
             tracing::debug!(%error, "signals could not be sent");
+        }
+    }
+}
+
+/// Tells of credentials whose state may be another one.
+pub async fn of_credentials(front: Arc<Front>) {
+    let mut changes = front.supervisor.inner().credentials.follow();
+    loop {
+        let changed = match changes.recv().await {
+            Ok(name) => front.supervisor.credential(&name).into_iter().collect(),
+            Err(RecvError::Lagged(_)) => match front.supervisor.credentials(&EVERYTHING) {
+                Ok(list) => list.credentials,
+                Err(_) => return,
+            },
+            Err(RecvError::Closed) => return,
+        };
+        let names = front.subscribers.of_everything();
+        for credential in changed {
+            let body = (credential.name, word(&credential.state));
+            let member = (MANAGER, "CredentialChanged");
+            if let Err(error) = tell(&front, &names, MANAGER_PATH, member, &body).await {
+                tracing::debug!(%error, "signals could not be sent");
+            }
         }
     }
 }

@@ -61,6 +61,13 @@ impl Subscribers {
         hear.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Who hears of what is nobody's own.
+    pub fn of_everything(&self) -> Vec<String> {
+        let by_name = self.lock();
+        let hear = by_name.iter().filter(|(_, each)| each.all);
+        hear.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Everybody who gets signals.
     pub fn everybody(&self) -> Vec<String> {
         self.lock().keys().cloned().collect()
