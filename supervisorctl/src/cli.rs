@@ -3,6 +3,7 @@
 mod audit;
 mod interpreter;
 mod limits;
+mod pausing;
 mod payload;
 mod policy;
 mod receipt;
@@ -19,6 +20,7 @@ use supervisor_api::{ApprovalId, ExecutionId, State};
 
 pub use self::audit::{AuditCommand, KeyOptions, QueryOptions, VerifyOptions};
 pub use self::interpreter::{CellOptions, InterpreterCommand};
+pub use self::pausing::{PauseOptions, Which, WhichOption};
 pub use self::payload::{FileToSend, PayloadOptions};
 pub use self::policy::{
     CheckOptions, DiffOptions, ExplainOptions, HostsOptions, LearnOptions, PackageClient,
@@ -36,7 +38,7 @@ const PAGE_MAX: i64 = 200;
 const APPROVALS_MAX: i64 = 1000;
 
 /// The states as the interface spells them, in the order of an execution's life.
-const STATES: [&str; 5] = ["queued", "launching", "running", "collecting", "finished"];
+const STATES: [&str; 6] = ["queued", "launching", "running", "paused", "collecting", "finished"];
 
 /// Run untrusted programs in sandboxes of supervisord, and look after them
 #[derive(Debug, Parser)]
@@ -91,6 +93,10 @@ pub enum Command {
     Output(OutputOptions),
     /// End an execution; done when nothing of it runs any more
     Cancel(IdOption),
+    /// Freeze an execution, or all that run in a session, and stop its time
+    Pause(PauseOptions),
+    /// Let a paused execution go on, or all that are paused in a session
+    Resume(WhichOption),
     /// List or fetch the files that an execution left
     #[command(subcommand)]
     Artifacts(ArtifactsCommand),

@@ -276,6 +276,7 @@ pub fn state_name(state: State) -> &'static str {
         State::Queued => "queued",
         State::Launching => "launching",
         State::Running => "running",
+        State::Paused => "paused",
         State::Collecting => "collecting",
         State::Finished => "finished",
     }

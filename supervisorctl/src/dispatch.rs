@@ -12,7 +12,8 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
     approvals, artifacts, audit, budgets, console, credentials, doctor, events, executions, exit,
-    files, generate, interpreters, output, policy, receipt, reload, run, sessions, top, why,
+    files, generate, interpreters, output, pausing, policy, receipt, reload, run, sessions, top,
+    why,
 };
 
 /// Does what the arguments of this process say; tells its exit status.
@@ -76,6 +77,8 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::List(options) => executions::list(&client, options, global).await,
         Command::Output(options) => output::output(&client, options, global).await,
         Command::Cancel(options) => executions::cancel(&client, options, global).await,
+        Command::Pause(options) => pausing::pause(&client, options, global).await,
+        Command::Resume(options) => pausing::resume(&client, options, global).await,
         Command::Artifacts(ArtifactsCommand::List(options)) => {
             artifacts::list(&client, options, global).await
         }

@@ -99,7 +99,8 @@ pub async fn wait_for_end(client: &Client, id: ExecutionId) -> Result<Execution,
     }
 }
 
-fn show(execution: &Execution, global: &GlobalOptions) -> Result<(), Failure> {
+/// An execution as it stands.
+pub fn show(execution: &Execution, global: &GlobalOptions) -> Result<(), Failure> {
     if global.json {
         return console::print_json(execution);
     }
@@ -110,7 +111,7 @@ fn show(execution: &Execution, global: &GlobalOptions) -> Result<(), Failure> {
 }
 
 /// A table with one line for each; columns that would be empty are left out.
-fn describe(executions: &[Execution], all: bool) -> String {
+pub fn describe(executions: &[Execution], all: bool) -> String {
     let labelled = executions.iter().any(|execution| !execution.labels.is_empty());
     let mut header = vec!["ID", "OUTCOME", "CREATED"];
     header.extend(all.then_some("OWNER"));

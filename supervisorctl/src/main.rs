@@ -25,6 +25,7 @@ mod interrupts;
 mod local;
 mod output;
 mod paths;
+mod pausing;
 mod policy;
 mod progress;
 mod raw;

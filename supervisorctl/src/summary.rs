@@ -140,7 +140,11 @@ fn style_of(execution: &Execution) -> Style {
 }
 
 fn time(usage: &Usage) -> String {
-    format!("{} wall, {} CPU", show_time(usage.wall_ms), show_time(usage.cpu_ms))
+    let paused = match usage.paused_ms {
+        0 => String::new(),
+        paused => format!(", paused for {}", show_time(paused)),
+    };
+    format!("{} wall, {} CPU{paused}", show_time(usage.wall_ms), show_time(usage.cpu_ms))
 }
 
 fn memory(execution: &Execution) -> Option<String> {

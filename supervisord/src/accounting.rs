@@ -85,6 +85,11 @@ fn stall(text: &str) -> Option<Stall> {
     Some(Stall { some: value("some ")?, full: value("full ") })
 }
 
+/// Memory in use, in bytes, where its controller counts it.
+pub fn memory_in_use(sandbox: &Sandbox) -> Option<u64> {
+    read(sandbox.get(Descriptor::Cgroup)?, "memory.current").ok()?.trim().parse().ok()
+}
+
 /// Reads the counters of the controllers that are there.
 pub fn counted(sandbox: &Sandbox) -> Counted {
     let Some(cgroup) = sandbox.get(Descriptor::Cgroup) else { return Counted::default() };

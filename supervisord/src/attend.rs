@@ -6,17 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use supervisor_api::{InterpreterEnd, Limits, Outcome};
 use supervisor_launch::{Descriptor, Report};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
 
 use crate::accounting;
 use crate::driver::kept;
+use crate::driver::pausing::{SharedClock, attend_limits};
 use crate::fault::{self, Point};
 use crate::launcher::Sandbox;
 use crate::live::Live;
 use crate::outcome::Facts;
 use crate::reports::{Reports, ended};
 use crate::supervisor::Inner;
-use crate::watch::watch;
 
 /// Reports that a sandbox makes at the most: ready, failed, ended. One more is somebody else's doing, and
 /// nothing that comes after is listened to.
@@ -76,7 +75,7 @@ pub async fn observe(
     live: &Live,
     sandbox: &Sandbox,
     report: Option<OwnedFd>,
-    (ended_by, deadline): (Option<Outcome>, Instant),
+    (ended_by, clock): (Option<Outcome>, &SharedClock),
     output: &Output,
 ) -> Observed {
     // Until init says what it applied: no launch was allowed to have less.
@@ -91,7 +90,7 @@ pub async fn observe(
     let Some(process) = sandbox.get(Descriptor::Process) else { return observed };
     {
         let (end, reason) =
-            (ended(process), reason(inner, live, sandbox, &limits, deadline, output, &seen));
+            (ended(process), reason(inner, live, sandbox, &limits, clock, output, &seen));
         tokio::pin!(end, reason);
         let mut reading = reports.as_ref();
         let mut heard = 0;
@@ -155,7 +154,7 @@ async fn reason(
     live: &Live,
     sandbox: &Sandbox,
     limits: &Limits,
-    deadline: Instant,
+    clock: &SharedClock,
     output: &Output,
     seen: &AtomicU64,
 ) -> Outcome {
@@ -165,12 +164,8 @@ async fn reason(
         _ = cancelled.wait_for(|cancelled| *cancelled) => Outcome::Cancelled,
         () = inner.launcher.gone() => Outcome::Lost { reason: "the launcher is gone".to_owned() },
         () = output.broken.notified() => Outcome::Lost { reason: "its output could not be kept".to_owned() },
-        () = sleep_until(deadline) => Outcome::TimedOut,
         outcome = ended_by_interpreter(live) => outcome,
-        limit = watch(sandbox, limits, seen) => match limit {
-            supervisor_api::Limit::MemoryMax => Outcome::OutOfMemory,
-            limit => Outcome::LimitExceeded { limit },
-        },
+        outcome = attend_limits(inner, live, sandbox, limits, clock, seen) => outcome,
     }
 }
 

@@ -11,6 +11,7 @@
 mod ending;
 mod feeding;
 pub mod kept;
+pub mod pausing;
 mod running;
 mod screen;
 
@@ -28,6 +29,8 @@ use crate::budget::Account;
 use crate::clock;
 use crate::driver::ending::{End, conclude, destroy, remove};
 use crate::driver::feeding::Feeding;
+use crate::driver::pausing::freeze_again;
+pub use crate::driver::pausing::{Clock, Wish, Wishes};
 use crate::driver::running::{attend, run, with_way};
 use crate::fault::{self, Point};
 use crate::journal;
@@ -225,8 +228,8 @@ fn refuse(recorded: Option<Recorded>, error: Unrecorded) {
 /// What there was of an execution before this daemon.
 #[derive(Debug, Default)]
 pub struct Before {
-    /// How long it has run.
-    pub ran: Duration,
+    /// How long it has run, and whether it is paused.
+    pub clock: Clock,
     /// Why it was to be ended, if it was.
     pub reason: Option<Outcome>,
 }
@@ -247,10 +250,14 @@ pub async fn adopt(
     let input = Feeding::of(&mut sandbox).map_err(|_| "its terminal could not be taken over");
     let end = match before.and_then(|before| Ok((before, input?))) {
         Ok((before, input)) => {
-            thaw(&sandbox);
+            if before.clock.rests() {
+                freeze_again(&sandbox)
+            } else {
+                thaw(&sandbox)
+            }
             journal::adopted(&live.snapshot());
             live.change(|execution| {
-                execution.state = State::Running;
+                execution.state = if before.clock.rests() { State::Paused } else { State::Running };
                 execution.started_at.get_or_insert_with(clock::now);
             });
             let way = way.as_ref().map(|way| way.serve(way.doors(&mut sandbox)));

@@ -16,6 +16,7 @@ mod interpreters;
 mod json;
 mod operations;
 mod parameters;
+mod pausing;
 mod peer;
 mod pool;
 mod range;

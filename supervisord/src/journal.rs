@@ -148,6 +148,19 @@ pub fn adopted(execution: &Execution) {
     );
 }
 
+/// An execution was paused, or goes on.
+pub fn paused(execution: &Execution, is_paused: bool) {
+    tracing::info!(
+        execution_id = %execution.id,
+        session_id = %execution.session,
+        owner_uid = execution.owner_uid,
+        policy = execution.policy.name,
+        "execution {} {}",
+        execution.id,
+        if is_paused { "is paused" } else { "goes on" },
+    );
+}
+
 /// Configuration and policies were read anew.
 pub fn reloaded(generation: &Generation) {
     let policies = generation.policy_names().join(", ");

@@ -11,6 +11,7 @@ use supervisor_policy::WorkspacePlace;
 use tokio::sync::{broadcast, watch};
 
 use crate::capture::Capture;
+use crate::driver::Wishes;
 use crate::input::Input;
 use crate::interpreter::Interpreter;
 use crate::session::Use;
@@ -30,6 +31,8 @@ pub struct Live {
     pub input: watch::Sender<Option<Arc<Input>>>,
     /// Whether somebody wants it ended.
     pub cancelled: watch::Sender<bool>,
+    /// What is wished of it while it runs.
+    pub wishes: Wishes,
     /// The session in whose workspace it runs, which is not removed as long as this is held; `None` for
     /// one that goes with it.
     pub session: Option<Use>,

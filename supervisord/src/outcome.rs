@@ -60,6 +60,14 @@ pub fn setup_failed(step: Step, errno: i32) -> Outcome {
     Outcome::SetupFailed { step: step.name().to_owned(), reason }
 }
 
+/// A limit was reached, and it is ended.
+pub fn limit_reached(limit: Limit) -> Outcome {
+    match limit {
+        Limit::MemoryMax => Outcome::OutOfMemory,
+        limit => Outcome::LimitExceeded { limit },
+    }
+}
+
 /// The launcher could not make the sandbox.
 pub fn launch_failed(error: LaunchError) -> Outcome {
     match error {

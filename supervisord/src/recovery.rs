@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::audit;
 use crate::capture::Capture;
 use crate::clock;
-use crate::driver::{self, Before, kept};
+use crate::driver::{self, Before, Clock, Wishes, kept};
 use crate::fault::{self, Point};
 use crate::interpreter::Interpreter;
 use crate::launcher::{Sandbox, pid_of};
@@ -116,8 +116,8 @@ async fn take_over(
         // What it makes of a part could not be told from what it would make of the whole.
         Err("the daemon was killed before the payload had all of its standard input")
     } else {
-        let ran = ran(&sandbox, started_at.as_deref());
-        Ok(Before { ran, reason: kept::reason(&inner.places, id) })
+        let clock = clock_of(&live.snapshot(), ran(&sandbox, started_at.as_deref()));
+        Ok(Before { clock, reason: kept::reason(&inner.places, id) })
     };
     let way = match &before {
         Ok(_) => {
@@ -178,12 +178,26 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
         input: watch::Sender::new(None),
         terminal: watch::Sender::new(None),
         cancelled: watch::Sender::new(false),
+        wishes: Wishes::default(),
         session,
         interpreter,
         recorded: AtomicBool::new(true),
         meter: Mutex::default(),
         administrators: Mutex::default(),
     }))
+}
+
+/// What its time comes to, of an execution that began so long ago. While it is paused, and that it stays, the
+/// record says how long it had run.
+fn clock_of(execution: &Execution, age: Duration) -> Clock {
+    let usage = &execution.usage;
+    if execution.state != State::Paused {
+        let rested = Duration::from_millis(usage.paused_ms);
+        return Clock::going(age.saturating_sub(rested), rested);
+    }
+    let since = execution.paused_at.as_deref().and_then(clock::since).unwrap_or_default();
+    let rested = Duration::from_millis(usage.paused_ms);
+    Clock::resting(Duration::from_millis(usage.wall_ms), rested, since)
 }
 
 /// Whether the payload's program was executed: its stub holds the only reading end of the start pipe,

@@ -96,7 +96,17 @@ impl Store {
     pub async fn enqueue_update(&self, execution: &Execution) -> Result<(), StoreError> {
         demand(execution, execution.state != State::Finished, "enqueue_update")?;
         let record = Record::new(execution)?;
-        self.writes.send(Write::Update { record }).await.map_err(|_| StoreError::Closed)
+        self.writes
+            .send(Write::Update { record, reply: None })
+            .await
+            .map_err(|_| StoreError::Closed)
+    }
+
+    /// Records what has become of an execution that has not finished; it is on disk when this returns.
+    pub async fn update(&self, execution: &Execution) -> Result<(), StoreError> {
+        demand(execution, execution.state != State::Finished, "update")?;
+        let record = Record::new(execution)?;
+        self.write(|reply| Write::Update { record, reply: Some(reply) }).await
     }
 
     /// Records the end of an execution. From then on its record is final.

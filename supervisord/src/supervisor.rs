@@ -2,6 +2,7 @@
 //! specification of what it does.
 
 mod input;
+mod pausing;
 mod receipts;
 mod results;
 mod submission;

@@ -20,7 +20,7 @@ use supervisor_tests::{
 const MANAGER: [&str; 2] = ["org.supervisord.Supervisor1", "/org/supervisord/Supervisor1"];
 
 /// What there is to call, by the description that is installed, with arguments of the right types.
-const METHODS: [(&str, &[&str]); 30] = [
+const METHODS: [(&str, &[&str]); 32] = [
     ("Submit", &["asa{sv}", "1", "true", "0"]),
     ("SubmitJson", &["s", r#"{"argv":["true"]}"#]),
     ("Status", &["s", "x"]),
@@ -28,6 +28,8 @@ const METHODS: [(&str, &[&str]); 30] = [
     ("List", &["a{sv}", "0"]),
     ("ListJson", &["a{sv}", "0"]),
     ("Cancel", &["s", "x"]),
+    ("Pause", &["sb", "x", "false"]),
+    ("Resume", &["s", "x"]),
     ("Output", &["sstb", "x", "both", "0", "false"]),
     ("Artifacts", &["s", "x"]),
     ("Artifact", &["ss", "x", "y"]),
@@ -183,12 +185,15 @@ fn an_agent_sees_and_ends_its_own_executions_only() {
         ("Status", &["s"][..]),
         ("StatusJson", &["su"]),
         ("Cancel", &["s"]),
+        ("Pause", &["sb"]),
+        ("Resume", &["s"]),
         ("Output", &["sstb"]),
         ("Artifacts", &["s"]),
         ("Artifact", &["ss"]),
     ] {
         let values: &[&str] = match method {
             "StatusJson" => &["0"],
+            "Pause" => &["false"],
             "Output" => &["both", "0", "false"],
             "Artifact" => &["x"],
             _ => &[],
@@ -218,6 +223,9 @@ fn an_agent_sees_and_ends_its_own_executions_only() {
     let words = bus.refusal(OTHER_AGENT, "Subscribe", &["b", "true"]);
     assert!(words.contains("authentic") || words.contains("polkit"), "{words}");
     assert_eq!(agent.status(id.parse().unwrap(), 0).unwrap().state, State::Running);
+    let paused = bus.call(AGENT, "Pause", &["sb", &id, "false"]);
+    assert_eq!(paused[0]["State"]["data"], "paused");
+    assert_eq!(bus.call(AGENT, "Resume", &["s", &id])[0]["State"]["data"], "running");
     bus.call(AGENT, "Cancel", &["s", &id]);
     assert_eq!(agent.finished(id.parse().unwrap()).outcome, Some(Outcome::Cancelled));
 }

@@ -17,6 +17,8 @@ pub enum State {
     Launching,
     /// The payload runs.
     Running,
+    /// The payload is frozen until somebody lets it go on; its time stands still.
+    Paused,
     /// The payload has ended; artifacts are being collected.
     Collecting,
     /// The outcome is on disk.
@@ -85,8 +87,14 @@ impl Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
-    /// From the payload's start to its end, in milliseconds.
+    /// From the payload's start to its end, in milliseconds, without the time in which it was paused.
     pub wall_ms: u64,
+    /// Milliseconds in which it was paused and has gone on since.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub paused_ms: u64,
+    /// Bytes of memory that it gave back when it was paused; absent where nobody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_reclaimed: Option<u64>,
     /// CPU time of all processes, in milliseconds.
     pub cpu_ms: u64,
     /// The most memory in use at once, in bytes; absent where it can't be told.
@@ -104,6 +112,12 @@ pub struct Usage {
     /// Inodes in the workspace at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace_inodes: Option<u64>,
+}
+
+/// For what stands in few executions only.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What was kept of one output stream.
@@ -181,6 +195,9 @@ pub struct Execution {
     /// Time the payload started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
+    /// Since when it is paused, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<String>,
     /// Time the outcome was on disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,

@@ -2,6 +2,7 @@
 //! against the other all read it.
 
 mod interpreter;
+mod pausing;
 mod session;
 mod stream;
 
@@ -266,6 +267,10 @@ pub const OPERATIONS: &[Operation] = &[
     stream::SEND,
     stream::CLOSE,
     stream::RESIZE,
+    pausing::PAUSE,
+    pausing::RESUME,
+    pausing::PAUSE_SESSION,
+    pausing::RESUME_SESSION,
     session::CREATE,
     session::LIST,
     session::SHOW,

@@ -63,6 +63,8 @@ pub fn operation(message: &Message) -> &'static str {
         "Status" | "StatusJson" | "Get" | "GetAll" => "status",
         "List" | "ListJson" | "GetManagedObjects" => "list",
         "Cancel" => "cancel",
+        "Pause" => "pause",
+        "Resume" => "resume",
         "Output" => "output",
         "Artifacts" => "artifacts",
         "Artifact" => "artifact",

@@ -30,6 +30,18 @@ pub async fn act(
             front.supervisor.cancel(&caller, id).await?;
             call.answer(&())
         }
+        "Pause" => {
+            let (reclaim,): (bool,) = call.arguments()?;
+            let caller = front.caller_for(call, id, Action::CancelOthers).await;
+            front.supervisor.pause(&caller, id, reclaim).await?;
+            call.answer(&())
+        }
+        "Resume" => {
+            call.arguments::<()>()?;
+            let caller = front.caller_for(call, id, Action::CancelOthers).await;
+            front.supervisor.resume(&caller, id).await?;
+            call.answer(&())
+        }
         "Output" => {
             let (stream, offset, follow): (String, u64, bool) = call.arguments()?;
             output(front, call, id, &stream, offset, follow).await

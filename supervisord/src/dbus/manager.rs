@@ -34,6 +34,8 @@ pub async fn act(front: &Front, call: &Call, member: &str) -> Result<Message, Fa
         "List" => list(front, call).await,
         "ListJson" => list_json(front, call).await,
         "Cancel" => cancel(front, call).await,
+        "Pause" => pause(front, call).await,
+        "Resume" => resume(front, call).await,
         "Output" => output(front, call).await,
         "Artifacts" => {
             let (id,): (String,) = call.arguments()?;
@@ -163,6 +165,20 @@ async fn cancel(front: &Front, call: &Call) -> Result<Message, Failure> {
     let (id,): (String,) = call.arguments()?;
     let caller = front.caller_for(call, id_in(&id), Action::CancelOthers).await;
     let execution = front.supervisor.cancel(&caller, id_in(&id)).await?;
+    call.answer(&(values::properties(&execution),))
+}
+
+async fn pause(front: &Front, call: &Call) -> Result<Message, Failure> {
+    let (id, reclaim): (String, bool) = call.arguments()?;
+    let caller = front.caller_for(call, id_in(&id), Action::CancelOthers).await;
+    let execution = front.supervisor.pause(&caller, id_in(&id), reclaim).await?;
+    call.answer(&(values::properties(&execution),))
+}
+
+async fn resume(front: &Front, call: &Call) -> Result<Message, Failure> {
+    let (id,): (String,) = call.arguments()?;
+    let caller = front.caller_for(call, id_in(&id), Action::CancelOthers).await;
+    let execution = front.supervisor.resume(&caller, id_in(&id)).await?;
     call.answer(&(values::properties(&execution),))
 }
 

@@ -60,6 +60,7 @@ pub const fn state(state: State) -> &'static str {
         State::Queued => "queued",
         State::Launching => "launching",
         State::Running => "running",
+        State::Paused => "paused",
         State::Collecting => "collecting",
         State::Finished => "finished",
     }

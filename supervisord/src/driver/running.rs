@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::os::fd::AsFd;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::driver::Before;
 use crate::driver::ending::{End, destroy, wait_for_death};
 use crate::driver::feeding::{self, Feeding};
 use crate::driver::kept;
+use crate::driver::pausing::lock;
 use crate::driver::screen::{self, Screen};
 use crate::fault::{self, Point};
 use crate::interpreter::runner::Runner;
@@ -163,11 +165,10 @@ pub(super) async fn attend(
     input: Option<Feeding>,
     give: impl Future<Output = ()>,
 ) -> End {
-    let started = Instant::now();
     live.measure(Some(Meter::new(&sandbox)));
     let limits = live.snapshot().limits;
-    let Before { ran, reason } = before;
-    let left = Duration::from_millis(limits.wall_time).saturating_sub(ran);
+    let Before { clock, reason } = before;
+    let clock = Mutex::new(clock);
     let streams = (sandbox.take(Descriptor::Stdout), sandbox.take(Descriptor::Stderr));
     let output = Output::default();
     let (screen, silent) = (Screen::of(&mut sandbox, live), watch::Sender::new(false));
@@ -190,7 +191,7 @@ pub(super) async fn attend(
     };
     let channel = sandbox.take(Descriptor::Channel);
     let report = sandbox.take(Descriptor::Report);
-    let life = observe(inner, live, &sandbox, report, (reason, started + left), &output);
+    let life = observe(inner, live, &sandbox, report, (reason, &clock), &output);
     let together = async { tokio::join!(life, give).0 };
     let conversation = async {
         match &live.interpreter {
@@ -240,12 +241,23 @@ pub(super) async fn attend(
         fault::reach(Point::OutputDrained);
         observed
     };
-    let wall = ran + started.elapsed();
-    live.change(|execution| execution.state = State::Collecting);
+    let (wall, rested) = {
+        let clock = lock(&clock);
+        (clock.ran(), clock.rested())
+    };
+    let reclaimed = live.execution.borrow().usage.memory_reclaimed;
+    live.change(|execution| {
+        execution.state = State::Collecting;
+        execution.paused_at = None;
+    });
     if !globs.is_empty() {
         wait_for_death(inner, live, &sandbox).await; // a process that closed its streams may still change files
     }
-    let used = usage(&sandbox, &limits, wall, &observed);
+    let used = Usage {
+        paused_ms: rested.as_millis() as u64,
+        memory_reclaimed: reclaimed,
+        ..usage(&sandbox, &limits, wall, &observed)
+    };
     let artifacts = collect(inner, live, &sandbox, globs).await;
     let (applied, landlock) = (sandbox.applied, observed.landlock);
     let held = Held { applied, landlock, profile: live.profile, place: live.place };
@@ -276,6 +288,8 @@ fn usage(sandbox: &Sandbox, limits: &Limits, wall: Duration, observed: &Observed
     }
     Usage {
         wall_ms: wall.as_millis() as u64,
+        paused_ms: 0,
+        memory_reclaimed: None,
         cpu_ms: counted.cpu.or(observed.cpu).unwrap_or_default() / 1000,
         memory_peak: counted.memory_peak.or(observed.memory_peak()),
         pids_peak: counted.pids_peak,

@@ -17,6 +17,7 @@ use supervisor_api::{
 };
 use supervisor_api::{InputState, TerminalSize};
 
+use super::pausing::Pausing;
 use crate::session::Packing;
 use crate::supervisor::{Caller, ListQuery, OutputQuery};
 
@@ -49,7 +50,7 @@ pub trait Follow: Send + 'static {
 }
 
 /// The operations of the interface. Each checks what the caller may do.
-pub trait Operations: Send + Sync + 'static {
+pub trait Operations: Pausing {
     /// Reads output.
     type Output: Chunks;
     /// Takes a file.

@@ -22,8 +22,7 @@ use super::interpreters;
 use super::operations::Operations;
 use super::parameters::Rules;
 use super::pool::Pool;
-use super::sessions;
-use super::streams;
+use super::{pausing, sessions, streams};
 use crate::supervisor::Caller;
 
 /// What all requests share.
@@ -90,6 +89,10 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "status" => route(operation, calls::status),
         "output" => route(operation, calls::output),
         "cancel" => route(operation, calls::cancel),
+        "pause" => route(operation, pausing::pause),
+        "resume" => route(operation, pausing::resume),
+        "pause_session" => route(operation, pausing::pause_session),
+        "resume_session" => route(operation, pausing::resume_session),
         "receipt" => route(operation, calls::receipt),
         "artifacts" => route(operation, calls::artifacts),
         "artifact" => route(operation, calls::artifact),

@@ -202,7 +202,7 @@ impl Supervisor {
 
     /// Records that an administrator does something to somebody else's session; without a record it
     /// doesn't.
-    fn note_stewardship(
+    pub(crate) fn note_stewardship(
         &self,
         caller: &Caller,
         record: &Record,

@@ -285,6 +285,7 @@ const fn name(state: State) -> &'static str {
         State::Queued => "queued",
         State::Launching => "launching",
         State::Running => "running",
+        State::Paused => "paused",
         State::Collecting => "collecting",
         State::Finished => "finished",
     }

@@ -38,6 +38,7 @@ fn queued(number: u128) -> Execution {
         limits: limits(),
         created_at: "2026-01-01T00:00:00Z".into(),
         started_at: None,
+        paused_at: None,
         finished_at: None,
         usage: Usage::default(),
         output: OutputSummary::default(),
@@ -58,6 +59,7 @@ fn finished(number: u128) -> Execution {
     Execution {
         state: State::Finished,
         outcome: Some(Outcome::Exited { code: 0 }),
+        paused_at: None,
         finished_at: Some("2026-01-01T00:00:01Z".into()),
         ..queued(number)
     }

@@ -32,8 +32,8 @@ pub(super) type Reply = oneshot::Sender<Result<(), StoreError>>;
 pub(super) enum Write {
     /// A new execution.
     Insert { record: Record, reply: Reply },
-    /// A new state of an unfinished one; nobody waits for it.
-    Update { record: Record },
+    /// A new state of an unfinished one; of most nobody waits for it.
+    Update { record: Record, reply: Option<Reply> },
     /// The last state of one, which may be the first as well, and its artifacts as JSON.
     Finish { record: Record, artifacts: String, is_new: bool, reply: Reply },
     /// Finished executions that are no longer kept.
@@ -58,7 +58,7 @@ impl Write {
     fn apply(&self, connection: &Connection) -> Result<(), StoreError> {
         match self {
             Self::Insert { record, .. } => record::insert(connection, record),
-            Self::Update { record } => record::update(connection, record),
+            Self::Update { record, .. } => record::update(connection, record),
             Self::Finish { record, artifacts, is_new, .. } => {
                 match is_new.then(|| record::insert(connection, record)) {
                     Some(Ok(())) => {}
@@ -83,7 +83,7 @@ impl Write {
     fn weight(&self) -> usize {
         WRITE_BYTES
             + match self {
-                Self::Insert { record, .. } | Self::Update { record } => record.len(),
+                Self::Insert { record, .. } | Self::Update { record, .. } => record.len(),
                 Self::Finish { record, artifacts, .. } => record.len() + artifacts.len(),
                 Self::Remove { ids, .. } => ids.len() * WRITE_BYTES,
                 Self::PutSession { text, .. } => text.len(),
@@ -98,8 +98,9 @@ impl Write {
             | Self::Remove { reply, .. }
             | Self::PutSession { reply, .. }
             | Self::RemoveSession { reply, .. }
-            | Self::Close { reply } => reply,
-            Self::Update { record } => {
+            | Self::Close { reply }
+            | Self::Update { reply: Some(reply), .. } => reply,
+            Self::Update { record, reply: None } => {
                 if let Err(error) = outcome {
                     let error: &dyn std::error::Error = &error;
                     tracing::warn!(id = %record.id(), error, "an update was not recorded");

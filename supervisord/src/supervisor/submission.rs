@@ -16,7 +16,7 @@ use super::{Caller, Supervisor, from_store, internal, policy, storage};
 use crate::audit::{self};
 use crate::capture::Capture;
 use crate::clock;
-use crate::driver::{self, Told, Unrecorded};
+use crate::driver::{self, Told, Unrecorded, Wishes};
 use crate::fault::{self, Point};
 use crate::interpreter;
 use crate::journal;
@@ -135,6 +135,7 @@ impl Supervisor {
             limits: plan.limits,
             created_at: clock::now(),
             started_at: None,
+            paused_at: None,
             finished_at: None,
             usage: Usage::default(),
             output: OutputSummary::default(),
@@ -178,6 +179,7 @@ impl Supervisor {
             input: watch::Sender::new(None),
             terminal: watch::Sender::new(None),
             cancelled: watch::Sender::new(false),
+            wishes: Wishes::default(),
             session,
             interpreter,
             recorded: AtomicBool::new(false),

@@ -2,7 +2,7 @@
 
 use super::{JSON, Method, Operation, Parameter, Place, RAW_BODY};
 
-const ID: Parameter = Parameter {
+pub(super) const ID: Parameter = Parameter {
     name: "id",
     place: Place::Path,
     schema: r##"{"$ref": "#/components/schemas/SessionId"}"##,

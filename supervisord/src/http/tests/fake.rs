@@ -1,6 +1,7 @@
 //! Operations that know one execution and do nothing.
 
 pub mod interpreters;
+mod pausing;
 pub mod sessions;
 
 use std::collections::VecDeque;
@@ -633,6 +634,7 @@ fn execution(state: State) -> Execution {
         limits: limits(),
         created_at: "2026-01-01T00:00:00Z".into(),
         started_at: finished.then(|| "2026-01-01T00:00:01Z".into()),
+        paused_at: None,
         finished_at: finished.then(|| "2026-01-01T00:00:02Z".into()),
         usage: Usage::default(),
         output: OutputSummary::default(),

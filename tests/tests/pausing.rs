@@ -1,0 +1,232 @@
+//! Executions that are paused: nothing of them runs, their time stands still, and nothing is lost by it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
+use std::time::Duration;
+
+use supervisor_api::{
+    ApiError, ErrorCode, Execution, ExecutionId, ExecutionList, LimitsRequest, Outcome, Session,
+    State, SubmitRequest,
+};
+use supervisor_tests::{
+    AGENT, Client, OTHER_AGENT, Selection, World, assert_described, attack, bash, is_enforced,
+    python, until, until_true,
+};
+
+/// Says numbers at this pace in seconds, for ever.
+fn counter(pace: &str) -> SubmitRequest {
+    let args = vec![u32::MAX.to_string(), pace.to_owned()];
+    SubmitRequest { args, ..python(include_str!("payloads/counter.py")) }
+}
+
+fn ask(client: &Client, id: ExecutionId, act: &str) -> Result<Execution, ApiError> {
+    let target = format!("/v1/executions/{id}/{act}");
+    let reply = client.call("POST", &target, None).expect("the daemon answers");
+    if reply.status >= 400 {
+        return Err(reply.problem());
+    }
+    let operation = act.split('?').next().expect("a word");
+    assert_described(operation, reply.status, reply.field("content-type"), &reply.body);
+    Ok(serde_json::from_slice(&reply.body).expect("an execution"))
+}
+
+/// Whether nothing comes for a while of what would come at any moment if it ran.
+fn stands_still(client: &Client, id: ExecutionId) -> bool {
+    let said = || client.output(id, Selection::Stdout, 0).expect("it is ours").len();
+    let mut before = said();
+    until("what was on its way is there", || {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = said();
+        (std::mem::replace(&mut before, now) == now).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(400)); // the time in which nothing may happen
+    said() == before
+}
+
+#[track_caller]
+fn goes_on(client: &Client, id: ExecutionId) {
+    let said = client.output(id, Selection::Stdout, 0).expect("it is ours").len();
+    until_true("it goes on", || {
+        client.output(id, Selection::Stdout, 0).expect("it is ours").len() > said
+    });
+}
+
+#[test]
+fn a_paused_execution_stands_still_and_so_does_its_wall_time() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let limits = LimitsRequest { wall_time: Some(3000), ..LimitsRequest::default() };
+    let id = agent.start(&SubmitRequest { limits, ..counter("0.01") });
+    agent.wait_for_words(id, "5\n");
+    let paused = ask(&agent, id, "pause").expect("it runs");
+    assert_eq!((paused.state, paused.paused_at.is_some()), (State::Paused, true));
+    assert!(paused.usage.wall_ms < 3000, "{:?}", paused.usage);
+    assert!(stands_still(&agent, id));
+    assert_eq!(ask(&agent, id, "pause").expect("it is so already").state, State::Paused);
+    let listed = agent.list("state=paused").expect("a page").executions;
+    assert_eq!(listed.iter().map(|each| each.id).collect::<Vec<_>>(), [id]);
+    // Longer than all that it has.
+    std::thread::sleep(Duration::from_millis(3200));
+    assert_eq!(agent.status(id, 0).expect("ours").state, State::Paused);
+    let going = ask(&agent, id, "resume").expect("it is paused");
+    assert_eq!((going.state, going.paused_at), (State::Running, None));
+    goes_on(&agent, id);
+    assert_eq!(ask(&agent, id, "resume").expect("it goes on already").state, State::Running);
+    let ended = agent.finished(id);
+    assert_eq!(ended.outcome, Some(Outcome::TimedOut));
+    let usage = ended.usage;
+    assert!((3000..4500).contains(&usage.wall_ms) && usage.paused_ms >= 3200, "{usage:?}");
+    let error = ask(&agent, id, "pause").expect_err("it has ended");
+    assert_eq!(error.code, ErrorCode::Conflict);
+}
+
+#[test]
+fn what_was_paused_stays_so_over_the_daemons_death_and_loses_no_byte() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&counter("0.005"));
+    agent.wait_for_words(id, "5\n");
+    let before = ask(&agent, id, "pause").expect("it runs").usage.wall_ms;
+    for _ in 0..2 {
+        world.daemon().kill();
+        world.start_daemon();
+        assert_eq!(agent.status(id, 0).expect("ours").state, State::Paused);
+        assert!(stands_still(&agent, id));
+    }
+    ask(&agent, id, "resume").expect("it is paused");
+    goes_on(&agent, id);
+    world.daemon().kill();
+    world.start_daemon();
+    assert_eq!(agent.status(id, 0).expect("ours").state, State::Running);
+    goes_on(&agent, id);
+    agent.cancel(id).expect("ours");
+    let ended = agent.ended(id);
+    let usage = ended.execution.usage;
+    // The two looks above took a second at least; none of it is counted as time that it ran.
+    assert!(usage.paused_ms >= 800 && usage.wall_ms >= before, "{usage:?}");
+    let numbers = ended.stdout.lines().count();
+    let all: String = (0..numbers).map(|number| format!("{number}\n")).collect();
+    assert_eq!(ended.stdout, all);
+}
+
+#[test]
+fn what_is_paused_can_be_ended() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&counter("0.01"));
+    agent.wait_for_words(id, "1\n");
+    ask(&agent, id, "pause").expect("it runs");
+    let ended = agent.cancel(id).expect("ours");
+    assert_eq!((ended.state, ended.outcome), (State::Finished, Some(Outcome::Cancelled)));
+}
+
+/// Where no controller holds the share of the CPU, the daemon freezes and thaws the payload itself.
+#[test]
+fn holding_back_a_busy_payload_does_not_wake_it_from_its_pause() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let source = "
+number = 0
+while True:
+    sum(range(50000))
+    number += 1
+    print(number, flush=True)
+";
+    let limits = LimitsRequest { cpu_max: Some(30), ..LimitsRequest::default() };
+    let id = agent.start(&SubmitRequest { limits, ..attack(source) });
+    agent.wait_for_words(id, "\n20\n");
+    for _ in 0..5 {
+        ask(&agent, id, "pause").expect("it runs");
+        assert!(stands_still(&agent, id));
+        ask(&agent, id, "resume").expect("it is paused");
+        goes_on(&agent, id);
+    }
+    agent.cancel(id).expect("ours");
+}
+
+#[test]
+fn memory_is_given_back_or_the_refusal_says_what_is_missing() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let payload = "head -c 16M /dev/zero > file; cat file > /dev/null; echo up; exec sleep 300";
+    let id = agent.start(&bash(payload));
+    agent.wait_for_words(id, "up");
+    let doctor = agent.doctor();
+    let by_kernel = doctor.controls.iter().any(|line| {
+        line.control == "memory_max" && line.status == supervisor_api::ControlStatus::Enforced
+    });
+    match ask(&agent, id, "pause?reclaim=true") {
+        Ok(paused) => {
+            assert!(by_kernel, "who gave it back?");
+            assert_eq!(paused.state, State::Paused);
+            assert!(paused.usage.memory_reclaimed.is_some(), "{:?}", paused.usage);
+        }
+        Err(error) => {
+            assert!(!by_kernel, "{error}");
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::ControlMissing, Some("reclaim"))
+            );
+            assert_eq!(agent.status(id, 0).expect("ours").state, State::Running, "all or nothing");
+        }
+    }
+    let ended = agent.cancel(id).expect("ours");
+    assert!(is_enforced(&ended, "seccomp"));
+}
+
+#[test]
+fn all_of_a_session_is_paused_at_once_and_by_its_owner_only() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let reply = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
+    let session = serde_json::from_slice::<Session>(&reply.body).expect("a session").id;
+    let within = || SubmitRequest { session: Some(session), ..counter("0.01") };
+    let ids = [agent.start(&within()), agent.start(&within())];
+    let other = agent.start(&counter("0.01"));
+    for id in ids.iter().chain([&other]) {
+        agent.wait_for_words(*id, "1\n");
+    }
+    let of_all = |client: &Client, act: &str| {
+        let target = format!("/v1/sessions/{session}/{act}");
+        client.call("POST", &target, None).expect("the daemon answers")
+    };
+    let stranger = world.agent(OTHER_AGENT);
+    assert_eq!(of_all(&stranger, "pause").status, 404);
+    assert_eq!(ask(&stranger, other, "pause").expect_err("not theirs").code, ErrorCode::NotFound);
+    for (act, state) in [("pause", State::Paused), ("resume", State::Running)] {
+        let reply = of_all(&agent, act);
+        let operation = format!("{act}_session");
+        assert_described(&operation, reply.status, reply.field("content-type"), &reply.body);
+        let list: ExecutionList = serde_json::from_slice(&reply.body).expect("a list");
+        assert_eq!(list.executions.len(), 2);
+        for id in ids {
+            assert_eq!(agent.status(id, 0).expect("ours").state, state);
+        }
+        assert_eq!(agent.status(other, 0).expect("ours").state, State::Running);
+    }
+    for id in ids {
+        goes_on(&agent, id);
+    }
+    ask(&world.root(), other, "pause").expect("root may");
+    let noted = agent.audit(&format!("execution={other}&kind=administration")).expect("a page");
+    assert!(format!("{noted:?}").contains("pause"), "{noted:?}");
+}
+
+#[test]
+fn what_waits_for_its_turn_is_not_paused() {
+    let world = World::with(supervisor_tests::Settings {
+        running: 1,
+        ..supervisor_tests::Settings::default()
+    });
+    let agent = world.agent(AGENT);
+    let first = agent.start(&counter("0.01"));
+    agent.wait_for_words(first, "1\n");
+    let waits = agent.start(&counter("0.01"));
+    assert_eq!(ask(&agent, waits, "pause").expect_err("it waits").code, ErrorCode::Conflict);
+    ask(&agent, first, "pause").expect("it runs");
+    assert_eq!(agent.status(waits, 0).expect("ours").state, State::Queued, "the place is kept");
+}
