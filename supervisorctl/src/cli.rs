@@ -493,7 +493,7 @@ mod tests {
             Cli::try_parse_from(line).expect(arguments);
             count += 1;
         }
-        assert_eq!(count, 3);
+        assert_eq!(count, 4);
     }
 
     #[test]
