@@ -93,7 +93,7 @@ fn a_hangup_is_a_reload_and_ends_nothing() {
     kill(Pid::from_raw(world.daemon_pid().cast_signed()), Signal::SIGHUP).unwrap();
     until_true("the policy is there", || agent.submit(&under_own("true")).is_ok());
     write_policy(&world, "nonsense = 1");
-    kill(Pid::from_raw(world.daemon().pid().cast_signed()), Signal::SIGHUP).unwrap();
+    kill(Pid::from_raw(world.daemon_pid().cast_signed()), Signal::SIGHUP).unwrap();
     let acts = || {
         let target = "/v1/audit?kind=administration";
         let page = world.root().call("GET", target, None).expect("an answer").body;
