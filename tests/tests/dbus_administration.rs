@@ -299,8 +299,11 @@ fn a_waiting_question_is_told_and_answered_on_the_bus() {
     let shown = bus.call(AGENT, "Approval", &["s", id]);
     assert_eq!(shown[0]["Path"]["data"], "/asked/one");
     assert_eq!(shown[0]["State"]["data"], "waiting");
-    refused_by_polkit(&bus.refusal(AGENT, "Approve", &["su", id, "1"]));
-    refused_by_polkit(&bus.refusal(AGENT, "Deny", &["s", id]));
+    // Its own is nobody's to answer, whatever polkit says; somebody else's is polkit's to say.
+    for (method, arguments) in [("Approve", &["su", id, "1"][..]), ("Deny", &["s", id])] {
+        assert!(bus.refusal(AGENT, method, arguments).contains("its own question"));
+        refused_by_polkit(&bus.refusal(OTHER_AGENT, method, arguments));
+    }
     assert!(bus.refusal(OTHER_AGENT, "Approval", &["s", id]).contains("no such approval"));
     assert_eq!(bus.call(OTHER_AGENT, "Approvals", &["b", "false"])[0], Value::Array(vec![]));
     refused_by_polkit(&bus.refusal(OTHER_AGENT, "Approvals", &["b", "true"]));
