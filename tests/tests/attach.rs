@@ -1,5 +1,11 @@
 //! supervisorctl with a payload that is typed into: on a real terminal, as an ordinary user.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by a panic, and so does what it stands on"
+)]
+
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 

@@ -1,5 +1,7 @@
 //! What goes to a payload while it runs, and what comes from it meanwhile.
 
+#![allow(clippy::expect_used, reason = "a test fails by a panic, and so does what it stands on")]
+
 use std::time::{Duration, Instant};
 
 use supervisor_api::{Content, ErrorCode, ExecutionId, State, SubmitRequest};

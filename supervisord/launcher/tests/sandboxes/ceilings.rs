@@ -1,6 +1,7 @@
 //! What all sandboxes of one uid may have together.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -99,15 +100,14 @@ fn what_a_killed_launcher_left_in_a_delegated_cgroup_is_in_nobodys_way() {
     let (empty, used) = (cgroup.0.join("ex-1"), cgroup.0.join(format!("uid-{OWNER}")));
     fs::create_dir(&empty).unwrap();
     fs::create_dir_all(used.join("ex-2")).unwrap();
-    let mut last = Command::new("sleep").arg("300").spawn().unwrap(); // does not go at once
+    let mut last = Command::new("sleep").arg("300").spawn().unwrap(); // it still runs
     fs::write(used.join("ex-2/cgroup.procs"), last.id().to_string()).unwrap();
     let launcher = Launcher::start_in(&cgroup.0);
     let payload = Payload::start(&launcher, beneath(Some(OWNER)), "sleep 300");
     assert!(!empty.exists());
     assert!(cgroup_of(&payload).contains(&format!("/uid-{OWNER}/ex-")));
-    last.kill().unwrap();
-    last.wait().unwrap();
-    fs::remove_dir(used.join("ex-2")).unwrap();
+    assert!(!used.join("ex-2").exists());
+    assert_eq!(last.wait().unwrap().signal(), Some(9)); // nobody supervised it any more
     payload.destroy();
     assert!(!used.exists());
 }
