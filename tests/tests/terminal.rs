@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use supervisor_api::{Content, ErrorCode, ExecutionId, SubmitRequest, TerminalSize};
+use supervisor_api::{Content, ErrorCode, ExecutionId, Outcome, SubmitRequest, TerminalSize};
 use supervisor_tests::{
     AGENT, Client, Follow, Selection, World, argv, attack, bash, python, until_true,
 };
@@ -128,11 +128,10 @@ fn keys_interrupt_and_stop_what_is_in_the_foreground() {
     shown(&mut follow, "again\r\n");
     type_in(&agent, id, "\x1a");
     shown(&mut follow, "Stopped");
-    type_in(&agent, id, "fg\r");
-    shown(&mut follow, "sleep 300'\r\n"); // bash says what goes on
-    type_in(&agent, id, "\x03");
-    type_in(&agent, id, "exit 5\r");
-    agent.ended(id).expect_exit(5);
+    type_in(&agent, id, "echo in $(jobs -p | wc -l) job\r");
+    shown(&mut follow, "in 1 job\r\n");
+    agent.cancel(id).expect("ours");
+    agent.ended(id).expect(&Outcome::Cancelled);
 }
 
 /// The daemon dies while a terminal is being filled, and while it is typed into.
