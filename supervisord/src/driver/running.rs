@@ -204,6 +204,9 @@ pub(super) async fn attend(
         if !live.recorded.load(Ordering::Relaxed) {
             return; // its first record will say so
         }
+        if lock(&clock).rests() {
+            return; // the record of its pause says so, and must not be followed by an older one
+        }
         if let Err(error) = inner.store.enqueue_update(&live.snapshot()).await {
             tracing::error!(%error, execution_id = %live.id(), "can't record a start");
         }
