@@ -137,7 +137,7 @@ pub enum Command {
     /// List, rotate or revoke the credentials that policies bind (administrators only)
     #[command(subcommand)]
     Credentials(CredentialsCommand),
-    /// Check, explain, compare or learn policy files, without the daemon
+    /// Check, explain, compare or learn policy files, without the daemon, or list what it has
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Print a completion script for a shell

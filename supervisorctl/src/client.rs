@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use supervisor_api::{
     AnswerRequest, Approval, ApprovalId, ApprovalList, ArtifactList, AuditFilter, AuditKey,
     AuditPage, Budget, BudgetList, Credential, CredentialList, Doctor, Envelope, Execution,
-    ExecutionId, ExecutionList, Reloaded, State, SubmitRequest, Top,
+    ExecutionId, ExecutionList, PolicyList, Reloaded, State, SubmitRequest, Top,
 };
 
 use crate::cli::Selection;
@@ -191,6 +191,11 @@ impl Client {
     /// The key that the audit log's checkpoints are checked with.
     pub async fn audit_key(&self) -> Result<AuditKey, Failure> {
         self.json(get("tell the audit log's key".to_owned(), "/v1/audit/key".to_owned())).await
+    }
+
+    /// The policies that a submission may name.
+    pub async fn policies(&self) -> Result<PolicyList, Failure> {
+        self.json(get("list the policies".to_owned(), "/v1/policies".to_owned())).await
     }
 
     /// What is left of budgets.

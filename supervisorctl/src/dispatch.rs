@@ -47,7 +47,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::Artifacts(ArtifactsCommand::Get(options)) => {
             return artifacts::get(&client, options, global).await;
         }
-        Command::Policy(command) => return policy::policy(command, global),
+        Command::Policy(command) => return policy::policy(&client, command, global).await,
         Command::Receipt(ReceiptCommand::Verify(options)) => {
             return receipt::verify(options, global);
         }

@@ -1,9 +1,11 @@
-//! `policy`: the policy crate at work without the daemon, on the files that the operator names.
+//! `policy`: the policy crate at work without the daemon, on the files that the operator names; and which
+//! policies the daemon has.
 
 pub mod clients;
 mod diff;
 mod explain;
 mod files;
+mod list;
 mod record;
 
 use serde_json::{Value, json};
@@ -15,15 +17,21 @@ use supervisor_policy::{
 use crate::cli::{
     CheckOptions, GlobalOptions, PolicyCommand, SchemaOptions, ShowOptions, TestOptions,
 };
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::policy::files::Unloaded;
 use crate::summary::line;
 use crate::table::{cell, table_of, text};
 use crate::{console, exit, terminal};
 
-/// `policy`; the exit status says whether the answer is the one that a check would want.
-pub fn policy(command: &PolicyCommand, global: &GlobalOptions) -> Result<u8, Failure> {
+/// `policy`; only `list` asks the daemon. The exit status says whether the answer is the one that a check would want.
+pub async fn policy(
+    client: &Client,
+    command: &PolicyCommand,
+    global: &GlobalOptions,
+) -> Result<u8, Failure> {
     match command {
+        PolicyCommand::List => list::list(client, global).await.map(|()| exit::SUCCESS),
         PolicyCommand::Check(options) => check(options, global),
         PolicyCommand::Show(options) => show(options, global).map(|()| exit::SUCCESS),
         PolicyCommand::Explain(options) => explain::explain(options, global),

@@ -3,6 +3,7 @@
 
 mod input;
 mod pausing;
+mod policies;
 mod receipts;
 mod results;
 mod submission;

@@ -12,9 +12,10 @@ use std::fs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use supervisor_api::{
-    Administration, AuditPage, Execution, Limit, Outcome, Reloaded, State, SubmitRequest, What,
+    Administration, AuditPage, Execution, Limit, Outcome, Policy, PolicyList, Reloaded, State,
+    SubmitRequest, What,
 };
-use supervisor_tests::{AGENT, Reply, Settings, World, bash, until_true};
+use supervisor_tests::{AGENT, Reply, Settings, World, assert_described, bash, until_true};
 
 const POLICY: &str = "name = \"own\"\ndescription = \"A test's\"\n[limits]\n";
 
@@ -49,6 +50,12 @@ fn a_policy_is_in_force_from_the_reload_on_and_what_runs_keeps_its_own() {
     let reloaded: Reloaded = serde_json::from_slice(&reply.body).expect("a reload");
     assert_eq!((reloaded.generation, reply.status), (2, 200));
     assert_eq!(reloaded.policies, ["default", "own"]);
+    let reply = agent.call("GET", "/v1/policies", None).expect("an answer");
+    assert_described("policies", reply.status, reply.field("content-type"), &reply.body);
+    let list: PolicyList = serde_json::from_slice(&reply.body).expect("policies");
+    let told = |policy: &Policy| (policy.name.clone(), policy.is_default);
+    let told: Vec<_> = list.policies.iter().map(told).collect();
+    assert_eq!((list.generation, told), (2, vec![("default".into(), true), ("own".into(), false)]));
     let id = agent.start(&under_own("echo begun; read -t 2 < <(sleep 2); echo over"));
     agent.wait_for_words(id, "begun");
     write_policy(&world, "pids_max = 60\n");

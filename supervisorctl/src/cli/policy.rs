@@ -7,6 +7,8 @@ use clap::{Args, Subcommand, ValueEnum};
 /// What to do with policy files.
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
+    /// List the policies that the daemon has in force
+    List,
     /// Check policy files and run the examples in them
     Check(CheckOptions),
     /// Show what a policy decides

@@ -136,6 +136,16 @@ fn why_tells_what_was_refused_by_which_line_and_what_would_have_allowed_it() {
 }
 
 #[test]
+fn the_daemon_s_policies_are_listed() {
+    let fake = Fake::new();
+    let shown = fake.ctl(&["policy", "list"]).stdout;
+    assert!(shown.contains("default") && shown.contains("yes") && shown.contains("own"), "{shown}");
+    assert_eq!(fake.ctl(&["--quiet", "policy", "list"]).stdout, "default\nown\n");
+    let list = fake.ctl(&["policy", "list", "--json"]).json();
+    assert_eq!((&list["generation"], &list["policies"][1]["name"]), (&2.into(), &"own".into()));
+}
+
+#[test]
 fn budgets_and_approvals_are_shown_and_answered() {
     let fake = Fake::new();
     let shown = fake.ctl(&["budgets"]).stdout;

@@ -23,6 +23,7 @@ mod map;
 mod openapi;
 mod operation;
 mod output;
+mod policy;
 mod receipt;
 mod reload;
 mod session;
@@ -61,6 +62,7 @@ pub use map::UniqueMap;
 pub use openapi::document as openapi_document;
 pub use operation::{Method, OPERATIONS, Operation, Parameter, Place, RAW_BODY};
 pub use output::{OutputChunk, Stream};
+pub use policy::{Policy, PolicyList};
 pub use receipt::{
     ARTIFACTS, BadEnvelope, Decisions, DecisionsRoot, Envelope, EnvelopeSignature, InputDigest,
     Inputs, PREDICATE_TYPE, Predicate, ReceiptSubject, STATEMENT_TYPE, STDERR, STDOUT, Statement,

@@ -8,8 +8,8 @@ use crate::{
     AnswerRequest, ApiError, ApprovalList, ArtifactList, AuditKey, AuditPage, BudgetList, CellList,
     CreateInterpreter, CreateSession, CredentialList, Doctor, Envelope, Event, Execution,
     ExecutionList, ExtendSession, FileEntry, FileList, InterpreterList, MakeDirectory, MoveFile,
-    OPERATIONS, Operation, OutputChunk, PROBLEM_JSON, Parameter, Place, RAW_BODY, Reloaded,
-    RunCell, Session, SessionList, State, SubmitRequest, Top, UnpackReport, Verdict,
+    OPERATIONS, Operation, OutputChunk, PROBLEM_JSON, Parameter, Place, PolicyList, RAW_BODY,
+    Reloaded, RunCell, Session, SessionList, State, SubmitRequest, Top, UnpackReport, Verdict,
 };
 use crate::{InputState, TerminalSize};
 
@@ -47,7 +47,7 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 34] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 35] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
@@ -65,6 +65,7 @@ const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 34] = [
     SchemaGenerator::subschema_for::<Top>,
     SchemaGenerator::subschema_for::<Reloaded>,
     SchemaGenerator::subschema_for::<CredentialList>,
+    SchemaGenerator::subschema_for::<PolicyList>,
     SchemaGenerator::subschema_for::<State>,
     SchemaGenerator::subschema_for::<ApiError>,
     SchemaGenerator::subschema_for::<CreateSession>,

@@ -3,6 +3,7 @@
 
 mod interpreter;
 mod pausing;
+mod policy;
 mod session;
 mod stream;
 
@@ -531,6 +532,7 @@ pub const OPERATIONS: &[Operation] = &[
         media_type: JSON,
         response: Some("Credential"),
     },
+    policy::LIST,
     Operation {
         id: "openapi",
         method: Method::Get,

@@ -200,6 +200,11 @@ fn limit_of(query: &Query) -> Result<usize, ApiError> {
     Ok(usize::try_from(query.number("limit")?).unwrap_or(usize::MAX))
 }
 
+/// `GET /v1/policies`
+pub async fn policies<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+    json(StatusCode::OK, &call.front.operations.policies())
+}
+
 /// `GET /v1/budgets`
 pub async fn budgets<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     let all = call.query.flag("all")?;

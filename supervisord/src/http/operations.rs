@@ -12,8 +12,8 @@ use supervisor_api::{
     AuditFilter, AuditKey, AuditPage, Budget, BudgetList, Cell, CellList, CreateInterpreter,
     CreateSession, Credential, CredentialList, Doctor, Envelope, ErrorCode, Event, Execution,
     ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Interpreter, InterpreterList,
-    MakeDirectory, MoveFile, OutputChunk, Reloaded, RunCell, Session, SessionId, SessionList,
-    SubmitRequest, Top, UnpackReport,
+    MakeDirectory, MoveFile, OutputChunk, PolicyList, Reloaded, RunCell, Session, SessionId,
+    SessionList, SubmitRequest, Top, UnpackReport,
 };
 use supervisor_api::{InputState, TerminalSize};
 
@@ -355,6 +355,9 @@ pub trait Operations: Pausing {
 
     /// The key that the audit log's checkpoints are checked with.
     fn audit_key(&self) -> AuditKey;
+
+    /// The policies that a submission may name.
+    fn policies(&self) -> PolicyList;
 
     /// What is left of the caller's budgets, or of all.
     ///

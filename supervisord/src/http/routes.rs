@@ -139,6 +139,7 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "credentials" => route(operation, calls::credentials),
         "rotate_credential" => route(operation, calls::rotate_credential),
         "revoke_credential" => route(operation, calls::revoke_credential),
+        "policies" => route(operation, calls::policies),
         "openapi" => route(operation, calls::openapi),
         _ => return None,
     })

@@ -10,8 +10,8 @@ use supervisor_api::{
     AuditFilter, AuditKey, AuditPage, Budget, BudgetList, Cell, CellList, CreateInterpreter,
     CreateSession, Credential, CredentialList, Doctor, Envelope, ErrorCode, Event, Execution,
     ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Interpreter, InterpreterList,
-    MakeDirectory, MoveFile, OutputChunk, Reloaded, RunCell, Session, SessionId, SessionList,
-    SubmitRequest, Top, UnpackReport,
+    MakeDirectory, MoveFile, OutputChunk, PolicyList, Reloaded, RunCell, Session, SessionId,
+    SessionList, SubmitRequest, Top, UnpackReport,
 };
 use supervisor_api::{InputState, TerminalSize};
 
@@ -351,6 +351,10 @@ impl Operations for Supervisor {
 
     fn audit_key(&self) -> AuditKey {
         self.inner().audit.key()
+    }
+
+    fn policies(&self) -> PolicyList {
+        self.policy_list()
     }
 
     fn budgets(&self, caller: &Caller, all: bool) -> Result<BudgetList, ApiError> {

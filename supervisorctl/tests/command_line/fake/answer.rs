@@ -73,6 +73,7 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
         "audit_key" => {
             json_answer(200, &json!({"algorithm": "ed25519", "public_key": "ab".repeat(32)}))
         }
+        "policies" => json_answer(200, &policies()),
         "budgets" => json_answer(200, &budgets()),
         "approvals" => json_answer(200, &json!({"approvals": [approval()]})),
         "approvals_follow" => bytes_answer(200, NDJSON, format!("{}\n", approval()).into_bytes()),
@@ -264,6 +265,11 @@ fn records() -> Value {
         })
     };
     json!([record(1, "allow", "ok.example"), record(2, "deny", "a.example")])
+}
+
+fn policies() -> Value {
+    let policy = |name: &str, is_default: bool| json!({"name": name, "description": "", "digest": "ab".repeat(32), "is_default": is_default});
+    json!({"generation": 2, "policies": [policy("default", true), policy("own", false)]})
 }
 
 fn budgets() -> Value {

@@ -18,9 +18,9 @@ use supervisor_api::{
     ControlReport, ControlStatus, CreateInterpreter, CreateSession, Credential, CredentialList,
     CredentialState, Doctor, Envelope, EnvelopeSignature, ErrorCode, Event, Execution, ExecutionId,
     ExecutionList, ExtendSession, FileEntry, FileList, Inputs, Interpreter, InterpreterList, Limit,
-    Limits, MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, PolicyReference,
-    RefusedArtifact, Reloaded, RunCell, Session, SessionId, SessionList, State, Stream,
-    SubmitRequest, Top, UniqueMap, Usage,
+    Limits, MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, Policy, PolicyList,
+    PolicyReference, RefusedArtifact, Reloaded, RunCell, Session, SessionId, SessionList, State,
+    Stream, SubmitRequest, Top, UniqueMap, Usage,
 };
 use supervisor_api::{InputState, TerminalSize};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -465,6 +465,12 @@ impl Operations for Fake {
 
     fn audit_key(&self) -> AuditKey {
         AuditKey { algorithm: "ed25519".into(), public_key: "ab".repeat(32) }
+    }
+
+    fn policies(&self) -> PolicyList {
+        let (name, digest) = ("default".to_owned(), "ab".repeat(32));
+        let policy = Policy { name, description: String::new(), digest, is_default: true };
+        PolicyList { generation: 1, policies: vec![policy] }
     }
 
     fn budgets(&self, _: &Caller, _: bool) -> Result<BudgetList, ApiError> {
