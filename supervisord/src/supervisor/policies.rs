@@ -5,7 +5,7 @@ use std::sync::Arc;
 use supervisor_api::{Policy, PolicyList};
 use supervisor_policy::Resolved;
 
-use super::{Supervisor, reference};
+use super::Supervisor;
 
 impl Supervisor {
     /// The policies that a submission may name, by name.
@@ -14,7 +14,7 @@ impl Supervisor {
         let told = |policy: &Arc<Resolved>| Policy {
             name: policy.name().to_owned(),
             description: policy.description().to_owned(),
-            digest: reference(policy).digest,
+            digest: generation.reference(policy).digest,
             is_default: policy.name() == generation.default_policy,
         };
         let mut policies: Vec<Policy> = generation.policies.iter().map(told).collect();
