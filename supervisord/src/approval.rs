@@ -144,7 +144,7 @@ impl Approvals {
         }
     }
 
-    /// Answers a question: administrators and operators only, and no operator one of its own.
+    /// Answers a question: administrators and operators only, and nobody one of its own.
     ///
     /// # Errors
     /// When the caller may not, or the question is answered or gone.
@@ -162,8 +162,13 @@ impl Approvals {
         }
         let mut kept = self.inner.kept.lock().await;
         let mut approval = self.visible(caller, id)?;
+        if caller.uid == approval.owner_uid {
+            let problem = "nobody answers its own question";
+            return Err(ApiError::new(ErrorCode::PermissionDenied, problem)
+                .with_hint("have another operator or administrator answer"));
+        }
         if !self.may_answer(caller, &approval) {
-            let problem = "only administrators and operators answer, and nobody its own question";
+            let problem = "only administrators and operators answer";
             return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
         }
         if approval.state != ApprovalState::Waiting || left_until(&approval.deadline).is_zero() {
@@ -378,8 +383,9 @@ impl Approvals {
     }
 
     fn may_answer(&self, caller: &Caller, approval: &Approval) -> bool {
-        let operator = self.inner.operators.contains(&caller.uid);
-        caller.role == Role::Admin || (operator && caller.uid != approval.owner_uid)
+        let chosen = caller.role == Role::Admin || self.inner.operators.contains(&caller.uid);
+        // Who may submit must not be enough to approve, whatever else it is.
+        chosen && caller.uid != approval.owner_uid
     }
 }
 

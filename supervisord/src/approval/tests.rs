@@ -117,6 +117,9 @@ async fn only_administrators_and_operators_answer_and_nobody_its_own_question() 
     let by = async |caller| code(house.approvals.answer(&caller, id, YES).await);
     assert_eq!(by(STRANGER).await, Some(ErrorCode::NotFound));
     assert_eq!(by(OWNER).await, Some(ErrorCode::PermissionDenied), "an operator, but its own");
+    let administrator = Caller { role: Role::Admin, ..OWNER };
+    assert_eq!(by(administrator).await, Some(ErrorCode::PermissionDenied), "whatever it is");
+    assert!(!house.approvals.answers(&administrator, id));
     let often = AnswerRequest { approve: true, times: Some(MAX_TIMES + 1) };
     let refused = code(house.approvals.answer(&ADMIN, id, often).await);
     assert_eq!(refused, Some(ErrorCode::InvalidArgument));
