@@ -24,6 +24,7 @@ mod uids;
 
 use std::path::Path;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, thread};
@@ -32,7 +33,7 @@ use jiff::Timestamp;
 use supervisor_api::{AuditEvent, Budget, BudgetList, Exhaustion, Ruling, Subject, Verdict, What};
 use tokio::sync::{Notify, oneshot};
 
-pub use account::{Account, BudgetLimits, Charge, Meter, Spending};
+pub use account::{Account, Ahead, BudgetLimits, Charge, Meter, Spending};
 pub use keeper::BudgetError;
 pub use uids::{ConfiguredBudget, UidBudgets};
 
@@ -48,6 +49,9 @@ pub struct Ledger {
 
 struct Shared {
     book: Mutex<Book>,
+    /// Whether the configuration has any budgets of users: where it has none, bytes that nothing else
+    /// counts need no look into the book.
+    limits_uids: AtomicBool,
     /// Told whenever something was granted, or can't be.
     changed: Notify,
 }
@@ -85,6 +89,8 @@ pub struct Reservation {
     era: u64,
     bytes_out: u64,
     bytes_in: u64,
+    /// What was set aside to be sent and is not sent yet.
+    ahead: u64,
 }
 
 impl Ledger {
@@ -94,7 +100,11 @@ impl Ledger {
     /// When the database can't be opened or is not one of these.
     pub fn open(state: &Path) -> Result<Self, BudgetError> {
         let (keeper, book) = Keeper::open(state)?;
-        let shared = Arc::new(Shared { book: Mutex::new(book), changed: Notify::new() });
+        let shared = Arc::new(Shared {
+            book: Mutex::new(book),
+            limits_uids: AtomicBool::new(false),
+            changed: Notify::new(),
+        });
         let (words, heard) = channel();
         let told = shared.clone();
         let run = move || {
@@ -112,11 +122,13 @@ impl Ledger {
 
     /// Says what each user may spend from now on, on connections that are open already too.
     pub fn limit_uids(&self, budgets: UidBudgets) {
-        self.shared.lock().limit_uids(budgets);
+        let mut book = self.shared.lock();
+        self.shared.limits_uids.store(!budgets.is_empty(), Ordering::Relaxed);
+        book.limit_uids(budgets);
     }
 
-    /// What is charged to a user, if anything is.
-    pub fn charge_of(&self, uid: u32) -> Option<Charge> {
+    /// What is charged to a user: whatever limits it has now, and those that it has later.
+    pub fn charge_of(&self, uid: u32) -> Charge {
         self.shared.lock().charge_of(uid)
     }
 
@@ -136,6 +148,7 @@ impl Ledger {
             era,
             bytes_out: spending.bytes_out,
             bytes_in: spending.bytes_in,
+            ahead: spending.bytes_out,
         })
     }
 
@@ -204,13 +217,21 @@ impl Ledger {
 }
 
 impl Reservation {
-    /// Takes more at once, for bytes that are moving already.
+    /// Takes what moves, as far as it was not set aside, and all of it from budgets that there were none
+    /// of then.
     ///
     /// # Errors
     /// The first budget that has less left; nothing more may be moved.
-    pub fn spend(&mut self, bytes_out: u64, bytes_in: u64) -> Result<(), Denied> {
+    pub fn moved(&mut self, sent: u64, received: u64) -> Result<(), Denied> {
+        let covered = self.ahead.min(sent);
+        let (bytes_out, bytes_in) = (sent - covered, received);
+        if !self.is_counted() {
+            self.ahead -= covered;
+            return Ok(());
+        }
         let more = Spending { requests: 0, unsafe_method: false, bytes_out, bytes_in, host: None };
-        let answer = self.ledger.shared.lock().spend(&self.charges, &more, now());
+        let ahead = Ahead { era: self.era, bytes_out: covered };
+        let answer = self.ledger.shared.lock().spend(&self.charges, &more, ahead, now());
         let words = match answer {
             Answer::Taken(words, _) => words,
             Answer::Exhausted(exhausted, words) => {
@@ -220,9 +241,16 @@ impl Reservation {
             Answer::Unkept | Answer::Wait(_) => return Err(Denied::Unkept),
         };
         words.into_iter().for_each(|word| self.ledger.say(word));
+        self.ahead -= covered;
         self.bytes_out += bytes_out;
         self.bytes_in += bytes_in;
         Ok(())
+    }
+
+    /// Whether there is a budget that it may be charged to now.
+    fn is_counted(&self) -> bool {
+        self.ledger.shared.limits_uids.load(Ordering::Relaxed)
+            || self.charges.iter().any(|charge| !matches!(charge.account, Account::Uid(_)))
     }
 
     /// Gives back what was taken and not used.

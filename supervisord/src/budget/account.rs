@@ -75,6 +75,16 @@ pub struct Spending<'a> {
     pub host: Option<&'a str>,
 }
 
+/// Bytes of a message that are moving now and were set aside when it began: budgets that counted then
+/// have had them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ahead {
+    /// The era of the book in which they were set aside.
+    pub era: u64,
+    /// Bytes that go out.
+    pub bytes_out: u64,
+}
+
 impl Meter {
     /// All of them but hosts, which are a set and not a sum.
     pub const SUMS: [Meter; 4] =

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use supervisor_api::{Budget, BudgetMeter};
 
 use super::Exhausted;
-use super::account::{Account, BudgetLimits, Charge, Meter, Spending};
+use super::account::{Account, Ahead, BudgetLimits, Charge, Meter, Spending};
 use super::keeper::{Grant, Word};
 use super::uids::UidBudgets;
 
@@ -61,25 +61,44 @@ pub enum Verdict {
 }
 
 impl Book {
-    /// Says what each user may spend from now on, whatever a charge had captured before.
+    /// Says what each user may spend from now on, whatever a charge had captured before. What is limited
+    /// only from now on is counted from now on.
     pub fn limit_uids(&mut self, budgets: UidBudgets) {
-        self.uids = Some(budgets);
+        let had = self.uids.replace(budgets).unwrap_or_default();
+        for (account, entry) in &mut self.accounts {
+            let Account::Uid(uid) = account else { continue };
+            let limits = had.charge(*uid).map(|charge| charge.limits).unwrap_or_default();
+            for (_, sum) in entry.sums.iter_mut().filter(|(meter, _)| limits.of(**meter).is_none())
+            {
+                self.eras += 1;
+                sum.era = self.eras;
+            }
+        }
     }
 
-    /// What is charged to a user, if anything is.
-    pub fn charge_of(&self, uid: u32) -> Option<Charge> {
-        self.uids.as_ref()?.charge(uid)
+    /// What is charged to a user: the limits that there are now, and later those that there are then.
+    pub fn charge_of(&self, uid: u32) -> Charge {
+        let charge = self.uids.as_ref().and_then(|uids| uids.charge(uid));
+        let limits = charge.map(|charge| charge.limits).unwrap_or_default();
+        Charge { account: Account::Uid(uid), limits, owner: Some(uid) }
     }
 
     /// Takes what is asked from all accounts, or from none.
     pub fn reserve(&mut self, charges: &[Charge], spending: &Spending<'_>, now: u64) -> Verdict {
-        self.take(charges, spending, now, false)
+        self.take(charges, spending, now, None)
     }
 
     /// The same for bytes that are moving already: they are held against the limits, and don't wait
-    /// for the grants that they are asked to have.
-    pub fn spend(&mut self, charges: &[Charge], spending: &Spending<'_>, now: u64) -> Verdict {
-        self.take(charges, spending, now, true)
+    /// for the grants that they are asked to have. Of those that were set aside `ahead`, budgets have a
+    /// say that did not count then.
+    pub fn spend(
+        &mut self,
+        charges: &[Charge],
+        spending: &Spending<'_>,
+        ahead: Ahead,
+        now: u64,
+    ) -> Verdict {
+        self.take(charges, spending, now, Some(ahead))
     }
 
     fn take(
@@ -87,7 +106,7 @@ impl Book {
         charges: &[Charge],
         spending: &Spending<'_>,
         now: u64,
-        ahead_of_grants: bool,
+        ahead: Option<Ahead>,
     ) -> Verdict {
         let (mut words, mut wait) = (Vec::new(), false);
         for charge in charges {
@@ -98,7 +117,7 @@ impl Book {
                 Entry { era: self.eras, ..Entry::default() }
             });
             entry.begin(&charge, now, &mut self.eras, &mut words);
-            match entry.check(&charge, spending, &mut self.eras, &mut words) {
+            match entry.check(&charge, spending, ahead, &mut self.eras, &mut words) {
                 Err(exhausted) => return Verdict::Exhausted(exhausted, words),
                 Ok(ready) => wait |= !ready,
             }
@@ -106,14 +125,15 @@ impl Book {
         if wait && self.unkept {
             return Verdict::Unkept;
         }
-        if wait && !ahead_of_grants {
+        if wait && ahead.is_none() {
             return Verdict::Wait(words);
         }
         for charge in charges {
+            let Some(charge) = now_charged(self.uids.as_ref(), charge) else { continue };
             let Some(entry) = self.accounts.get_mut(&charge.account) else { continue };
-            for meter in Meter::SUMS {
-                if let Some(sum) = entry.sums.get_mut(&meter) {
-                    sum.spent = sum.spent.saturating_add(spending.of(meter));
+            for (meter, sum) in &mut entry.sums {
+                if charge.limits.of(*meter).is_some() {
+                    sum.spent = sum.spent.saturating_add(sum.asked_by(*meter, spending, ahead));
                 }
             }
         }
@@ -220,6 +240,14 @@ impl Book {
     }
 }
 
+impl Sum {
+    /// What is asked of it.
+    fn asked_by(&self, meter: Meter, spending: &Spending<'_>, ahead: Option<Ahead>) -> u64 {
+        let uncounted = ahead.filter(|it| meter == Meter::BytesOut && self.era > it.era);
+        spending.of(meter).saturating_add(uncounted.map_or(0, |it| it.bytes_out))
+    }
+}
+
 impl Entry {
     /// Begins a new window if it is time, and takes over what the policy says now.
     fn begin(&mut self, charge: &Charge, now: u64, eras: &mut u64, words: &mut Vec<Word>) {
@@ -240,6 +268,7 @@ impl Entry {
         &mut self,
         charge: &Charge,
         spending: &Spending<'_>,
+        ahead: Option<Ahead>,
         eras: &mut u64,
         words: &mut Vec<Word>,
     ) -> Result<bool, Exhausted> {
@@ -263,12 +292,15 @@ impl Entry {
         };
         let mut ready = true;
         for meter in Meter::SUMS {
-            let asked = spending.of(meter);
-            let (Some(limit), 1..) = (charge.limits.of(meter), asked) else { continue };
+            let Some(limit) = charge.limits.of(meter) else { continue };
             let sum = self.sums.entry(meter).or_insert_with(|| {
                 *eras += 1;
                 Sum { era: *eras, ..Sum::default() }
             });
+            let asked = sum.asked_by(meter, spending, ahead);
+            if asked == 0 {
+                continue;
+            }
             let needed = sum.spent.saturating_add(asked);
             if needed > limit {
                 return Err(exhausted(meter, limit, sum.spent, asked));
@@ -334,6 +366,7 @@ impl Entry {
 fn now_charged(uids: Option<&UidBudgets>, charge: &Charge) -> Option<Charge> {
     match (&charge.account, uids) {
         (Account::Uid(uid), Some(uids)) => uids.charge(*uid),
+        (Account::Uid(_), None) if charge.limits == BudgetLimits::default() => None,
         _ => Some(charge.clone()),
     }
 }

@@ -57,8 +57,8 @@ async fn a_budget_gives_what_it_has_and_the_refusal_says_what_is_left() {
     assert!(refusal.to_string().contains("has 200 of 1000 bytes_out left"), "{refusal}");
     first.settle(100, 0);
     let mut second = ledger.reserve(&bytes, &ask(300)).await.unwrap();
-    second.spend(600, 0).unwrap();
-    assert!(second.spend(1, 0).is_err());
+    second.moved(900, 0).unwrap();
+    assert!(second.moved(1, 0).is_err());
     let left = ledger.list(Some(7)).budgets;
     assert_eq!((left[0].meters[0].spent, left[0].meters[0].left), (1000, 0));
     assert_eq!(ledger.list(Some(8)).budgets, []);
@@ -240,6 +240,8 @@ fn a_grant_from_before_a_reset_counts_for_nothing_after_it() {
     assert!(matches!(book.reserve(&charges, &ONE, 0), Verdict::Wait(words) if !words.is_empty()));
 }
 
+const NONE_AHEAD: Ahead = Ahead { era: u64::MAX, bytes_out: 0 };
+
 fn of_user(limits: BudgetLimits) -> Arc<[Charge]> {
     [Charge { account: Account::Uid(7), limits, owner: Some(7) }].into()
 }
@@ -271,17 +273,17 @@ fn taken(book: &mut Book, charges: &[Charge], spending: &Spending<'_>, now: u64)
 fn a_connection_older_than_a_change_of_the_window_is_held_to_the_new_one() {
     let mut book = Book::default();
     book.limit_uids(configured("bytes_out = 100\nwindow = 86400"));
-    let old: Arc<[Charge]> = [book.charge_of(7).unwrap()].into();
+    let old: Arc<[Charge]> = [book.charge_of(7)].into();
     assert!(taken(&mut book, &old, &ONE, 100_000).is_some());
     book.limit_uids(configured("bytes_out = 10\nwindow = 60"));
-    let new: Arc<[Charge]> = [book.charge_of(7).unwrap()].into();
+    let new: Arc<[Charge]> = [book.charge_of(7)].into();
     let bytes = |bytes_out| Spending { requests: 0, bytes_out, ..ONE };
     assert!(taken(&mut book, &new, &bytes(10), 100_000).is_some());
-    let answer = book.spend(&old, &bytes(1), 100_001);
+    let answer = book.spend(&old, &bytes(1), NONE_AHEAD, 100_001);
     assert!(matches!(answer, Verdict::Exhausted(ref over, _) if over.limit == 10), "{answer:?}");
     assert!(taken(&mut book, &new, &bytes(1), 100_001).is_none(), "it has begun anew");
     book.limit_uids(UidBudgets::default());
-    assert!(matches!(book.spend(&old, &bytes(1000), 100_002), Verdict::Taken(..)));
+    assert!(matches!(book.spend(&old, &bytes(1000), NONE_AHEAD, 100_002), Verdict::Taken(..)));
 }
 
 #[test]
@@ -313,4 +315,46 @@ fn what_was_not_counted_when_it_was_set_aside_is_not_given_back() {
     assert!(taken(&mut book, &both, &bytes, 2).is_some());
     book.give_back(&both, era, 90, 0);
     assert_eq!(book.report(None, 3)[0].meters[1].spent, 90);
+}
+
+#[tokio::test]
+async fn a_connection_older_than_a_user_s_budget_is_counted_from_its_beginning_on() {
+    let state = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(state.path()).unwrap();
+    ledger.limit_uids(UidBudgets::default());
+    let bytes = |bytes_out| Spending { bytes_out, ..ONE };
+    let charges: Arc<[Charge]> = [ledger.charge_of(7)].into();
+    // One upload that said how long it is, and one that did not.
+    let mut said = ledger.reserve(&charges, &bytes(1000)).await.unwrap();
+    let mut unsaid = ledger.reserve(&charges, &bytes(0)).await.unwrap();
+    said.moved(300, 0).unwrap();
+    unsaid.moved(300, 0).unwrap();
+    assert_eq!(ledger.list(None).budgets, [], "nothing was counted");
+    ledger.limit_uids(configured("bytes_out = 100"));
+    said.moved(60, 0).unwrap();
+    unsaid.moved(30, 0).unwrap();
+    assert!(said.moved(11, 0).is_err() && unsaid.moved(11, 0).is_err());
+    let spent = || ledger.list(Some(7)).budgets[0].meters[0].spent;
+    assert_eq!(spent(), 90);
+    said.settle(360, 0);
+    unsaid.settle(330, 0);
+    assert_eq!(spent(), 90, "what was set aside before was never taken, and is not given back");
+}
+
+#[tokio::test]
+async fn a_budget_that_was_gone_for_a_while_gives_nothing_back_of_that_time() {
+    let state = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(state.path()).unwrap();
+    ledger.limit_uids(configured("bytes_out = 100"));
+    let bytes = |bytes_out| Spending { bytes_out, ..ONE };
+    let charges: Arc<[Charge]> = [ledger.charge_of(7)].into();
+    ledger.reserve(&charges, &bytes(80)).await.unwrap().settle(80, 0);
+    ledger.limit_uids(UidBudgets::default());
+    let mut between = ledger.reserve(&charges, &bytes(1000)).await.unwrap();
+    between.moved(500, 0).unwrap();
+    ledger.limit_uids(configured("bytes_out = 100"));
+    assert!(between.moved(21, 0).is_err());
+    between.moved(20, 0).unwrap();
+    between.settle(520, 0);
+    assert_eq!(ledger.list(Some(7)).budgets[0].meters[0].spent, 100);
 }

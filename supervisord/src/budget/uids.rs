@@ -79,6 +79,11 @@ impl UidBudgets {
         Ok(budgets)
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.everybody.is_none() && self.own.is_empty()
+    }
+
     /// What is charged to a user, if anything is.
     pub fn charge(&self, uid: u32) -> Option<Charge> {
         let limits = self.own.get(&uid).or(self.everybody.as_ref())?;

@@ -22,8 +22,6 @@ struct Purse {
     taken: Option<budget::Reservation>,
     /// Sent and received.
     used: (u64, u64),
-    /// Set aside and not used yet, to be sent.
-    ahead: u64,
 }
 
 struct Held(Mutex<Purse>);
@@ -55,7 +53,8 @@ impl Ledger {
             }
         }
         // Last, so that a refusal names the narrower budget where both are used up.
-        charges.extend(self.budgets.charge_of(claim.identity.uid));
+        // Also if it has none: a reload may give it one.
+        charges.push(self.budgets.charge_of(claim.identity.uid));
         charges.into()
     }
 }
@@ -64,9 +63,6 @@ impl supervisor_egress::Ledger for Ledger {
     fn reserve<'a>(&'a self, claim: &'a Claim<'a>) -> Pending<'a, Reserved> {
         let charges = self.charges(claim);
         Box::pin(async move {
-            if charges.is_empty() {
-                return Ok(None);
-            }
             let host = claim.destination.host.to_string();
             let spending = Spending {
                 requests: 1,
@@ -77,7 +73,7 @@ impl supervisor_egress::Ledger for Ledger {
             };
             match self.budgets.reserve(&charges, &spending).await {
                 Ok(taken) => {
-                    let purse = Purse { taken: Some(taken), used: (0, 0), ahead: claim.bytes_out };
+                    let purse = Purse { taken: Some(taken), used: (0, 0) };
                     Ok(Some(Box::new(Held(Mutex::new(purse))) as Box<dyn Reservation>))
                 }
                 Err(denied) => {
@@ -94,12 +90,9 @@ impl supervisor_egress::Ledger for Ledger {
 impl Reservation for Held {
     fn spend(&self, sent: u64, received: u64) -> Result<(), String> {
         let mut purse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ahead = purse.ahead.min(sent);
-        let (out, back) = (sent - ahead, received);
-        if let Some(taken) = purse.taken.as_mut().filter(|_| out + back > 0) {
-            taken.spend(out, back).map_err(|denied| denied.to_string())?;
+        if let Some(taken) = &mut purse.taken {
+            taken.moved(sent, received).map_err(|denied| denied.to_string())?;
         }
-        purse.ahead -= ahead;
         purse.used.0 += sent;
         purse.used.1 += received;
         Ok(())
