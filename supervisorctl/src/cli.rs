@@ -1,6 +1,7 @@
 //! The command line: commands, options, help. Only shapes and parsers; what they do is elsewhere.
 
 mod audit;
+mod image;
 mod interpreter;
 mod limits;
 mod pausing;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use supervisor_api::{ApprovalId, ExecutionId, State};
 
 pub use self::audit::{AuditCommand, KeyOptions, QueryOptions, VerifyOptions};
+pub use self::image::{ImageCommand, ImageImportOptions, OneImage, SomeImages};
 pub use self::interpreter::{CellOptions, InterpreterCommand};
 pub use self::pausing::{PauseOptions, Which, WhichOption};
 pub use self::payload::{FileToSend, PayloadOptions};
@@ -140,6 +142,9 @@ pub enum Command {
     /// Check, explain, compare or learn policy files, without the daemon, or list what it has
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Import, list, compare and remove images, which policies name; on the host itself, without the daemon
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell

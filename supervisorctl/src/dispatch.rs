@@ -12,8 +12,8 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
     approvals, artifacts, audit, budgets, console, credentials, doctor, events, executions, exit,
-    files, generate, interpreters, output, pausing, policy, receipt, reload, run, sessions, top,
-    why,
+    files, generate, image, interpreters, output, pausing, policy, receipt, reload, run, sessions,
+    top, why,
 };
 
 /// Does what the arguments of this process say; tells its exit status.
@@ -94,6 +94,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::Credentials(CredentialsCommand::Revoke(options)) => {
             credentials::revoke(&client, options, global).await
         }
+        Command::Image(command) => image::image(command, global),
         Command::Completions { shell } => generate::completions(*shell),
         Command::Man { to } => generate::man(to.as_deref()),
     };

@@ -52,6 +52,13 @@ pub enum Failure {
     /// The answer is no: a policy is invalid, a private supervisor did not end well, an artifact
     /// was not saved.
     Negative(String),
+    /// An image is refused, is not there, is in use or is damaged.
+    Image {
+        /// Which of them, for programs.
+        code: &'static str,
+        /// The words for people.
+        words: String,
+    },
     /// Whoever read our standard output has gone away.
     OutputClosed,
     /// The operator interrupted the command.
@@ -123,6 +130,7 @@ impl Failure {
             Failure::Broken { .. }
             | Failure::Misunderstood { .. }
             | Failure::Local { .. }
+            | Failure::Image { .. }
             | Failure::Negative(_) => exit::FAILED,
             Failure::OutputClosed => exit::OUTPUT_CLOSED,
             Failure::Interrupted(_) => exit::INTERRUPTED,
@@ -183,6 +191,7 @@ impl Failure {
             Failure::Misunderstood { .. } => "misunderstood",
             Failure::Local { .. } => "local",
             Failure::Negative(_) => "failed",
+            Failure::Image { code, .. } => code,
             Failure::OutputClosed => "output_closed",
             Failure::Interrupted(_) => "interrupted",
             Failure::Detached(_) => "detached",
@@ -197,6 +206,7 @@ impl fmt::Display for Failure {
             | Failure::Negative(words)
             | Failure::Interrupted(words)
             | Failure::Detached(words) => f.write_str(words),
+            Failure::Image { words, .. } => f.write_str(words),
             Failure::Unreachable { socket, .. } => {
                 write!(f, "cannot connect to supervisord at {}", socket.display())
             }

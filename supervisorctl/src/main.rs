@@ -20,6 +20,7 @@ mod exit;
 mod failure;
 mod files;
 mod generate;
+mod image;
 mod interpreters;
 mod interrupts;
 mod local;

@@ -167,6 +167,7 @@ fn policy_to_json(policy: &Resolved, resolved: bool) -> Value {
         "name": policy.name(),
         "description": policy.description(),
         "image": policy.image(),
+        "images": policy.images(),
         "exec": policy.exec(),
         "environment": environment,
         "profile": policy.profile().as_str(),
@@ -193,6 +194,9 @@ fn policy_to_json(policy: &Resolved, resolved: bool) -> Value {
 fn describe(policy: &Resolved) -> String {
     let mut page = format!("{}: {}\n", policy.name(), terminal::name(policy.description()));
     line(&mut page, "image", policy.image());
+    for image in policy.images() {
+        line(&mut page, "or by choice", image);
+    }
     let exec = if policy.exec() { "allowed" } else { "not allowed" };
     line(&mut page, "exec", &format!("files of the workspace and /tmp: {exec}"));
     line(&mut page, "syscalls", policy.profile().as_str());

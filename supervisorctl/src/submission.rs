@@ -31,6 +31,7 @@ pub fn request(options: &PayloadOptions) -> Result<SubmitRequest, Failure> {
         artifacts: ArtifactRequest { globs: options.artifacts.clone() },
         session: options.session,
         policy: options.policy.clone(),
+        image: options.image.clone(),
         labels: UniqueMap(options.labels.iter().cloned().collect()),
         ..SubmitRequest::default()
     };

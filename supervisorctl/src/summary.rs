@@ -68,6 +68,10 @@ pub fn execution(execution: &Execution, files: &str) -> String {
     let policy = &execution.policy;
     let digest: String = policy.digest.chars().take(DIGEST_SHOWN).collect();
     line(&mut text, "policy", &terminal::name(&format!("{} ({digest})", policy.name)));
+    if let Some(image) = &execution.image {
+        let shown: String = image.digest.chars().take("sha256:".len() + DIGEST_SHOWN).collect();
+        line(&mut text, "image", &terminal::name(&format!("{} ({shown})", image.name)));
+    }
     line(&mut text, "time", &time(&execution.usage));
     if let Some(memory) = memory(execution) {
         line(&mut text, "memory", &memory);

@@ -132,7 +132,7 @@ impl Host {
 async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Unable> {
     let request = Prepare {
         execution,
-        image: Image(0),
+        image: Image::Default,
         profile: Profile::Default,
         exec: true,
         landlock: 0,

@@ -206,6 +206,14 @@ impl Launcher {
         }
     }
 
+    /// The id of the image that a name stands for, by the SHA-256 of the name.
+    pub async fn find_image(&self, key: [u8; 32]) -> Result<[u8; 32], LaunchError> {
+        match self.ask(Request::FindImage { key }).await? {
+            (Reply::ImageFound { id }, _) => Ok(id),
+            other => Err(failure(other.0)),
+        }
+    }
+
     async fn sandbox(&self, request: Request, execution: u128) -> Result<Sandbox, LaunchError> {
         match self.ask(request).await? {
             (Reply::Prepared { execution: theirs, applied }, fds) if theirs == execution => {

@@ -23,6 +23,7 @@ pub mod events;
 pub mod fault;
 pub mod host;
 pub mod http;
+mod images;
 pub mod input;
 pub mod interpreter;
 pub mod journal;

@@ -54,6 +54,12 @@ pub fn outcome(facts: &Facts, limits: &Limits) -> Outcome {
 /// A step failed before anything of the payload ran.
 pub fn setup_failed(step: Step, errno: i32) -> Outcome {
     let reason = match Errno::from_raw(errno) {
+        Errno::ENOENT if step == Step::ShowImage => {
+            "ENOENT: the image is not imported: supervisorctl image import".to_owned()
+        }
+        Errno::EMFILE if step == Step::ShowImage => {
+            "EMFILE: sandboxes have as many images as the launcher shows at once".to_owned()
+        }
         Errno::UnknownErrno => "a check of our own failed".to_owned(),
         known => format!("{known:?}: {}", io::Error::from_raw_os_error(errno)),
     };

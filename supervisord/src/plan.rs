@@ -72,6 +72,8 @@ pub struct Plan {
     pub exec: bool,
     /// Its way out, if it is to have one.
     pub way: Option<Way>,
+    /// What its root is.
+    pub image: Image,
     /// Where the workspace is to be.
     pub workspace: WorkspacePlace,
     /// The session's workspace, by number; without a session it is a new one.
@@ -139,6 +141,7 @@ impl Plan {
             profile,
             exec: policy.exec(),
             way,
+            image: Image::Default,
             workspace: match session {
                 Some(_) => WorkspacePlace::Disk,
                 None => policy.workspace(),
@@ -173,7 +176,7 @@ impl Plan {
         };
         Prepare {
             execution,
-            image: Image(0),
+            image: self.image,
             profile: self.profile,
             exec: self.exec,
             landlock,

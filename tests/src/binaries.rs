@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// All of them; each looks for the next one beside itself.
-const PROGRAMS: [&str; 4] =
-    ["supervisorctl", "supervisord", "supervisor-launcher", "supervisor-init"];
+const PROGRAMS: [&str; 5] =
+    ["supervisorctl", "supervisord", "supervisor-launcher", "supervisor-init", "supervisor-unpack"];
 
 /// Where a program is.
 pub fn program(name: &str) -> PathBuf {

@@ -195,6 +195,9 @@ fn lay_out(directory: &Path, settings: &Settings) {
     let workspaces = directory.join("workspaces");
     fs::create_dir(&workspaces).unwrap();
     mode(&workspaces, 0o700);
+    let images = directory.join("images");
+    fs::create_dir(&images).unwrap();
+    mode(&images, 0o700);
     fs::write(directory.join("config.toml"), settings.configuration(directory)).unwrap();
     if !settings.policies.is_empty() {
         fs::create_dir(directory.join("policies")).unwrap();
@@ -217,6 +220,8 @@ fn start_launcher(directory: &Path) -> Process {
         directory.join("state").display().to_string(),
         "--workspaces".to_owned(),
         directory.join("workspaces").display().to_string(),
+        "--images".to_owned(),
+        directory.join("images").display().to_string(),
     ];
     let log = directory.join("launcher.log");
     let mut launcher = Process::start("supervisor-launcher", 0, &arguments, log).unwrap();

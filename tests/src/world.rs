@@ -94,6 +94,14 @@ impl World {
         }
     }
 
+    /// Where root's images are.
+    pub fn images(&self) -> PathBuf {
+        match &self.0 {
+            Supervisor::Own(own) => own.path().join("images"),
+            Supervisor::Installed(_) => PathBuf::from("/var/lib/supervisord-images"),
+        }
+    }
+
     /// The daemon's pid.
     #[track_caller]
     pub fn daemon_pid(&self) -> u32 {

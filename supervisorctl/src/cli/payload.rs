@@ -55,6 +55,9 @@ pub struct PayloadOptions {
     /// Run in the workspace of this session [default: in one of its own that ends with it]
     #[arg(long, value_name = "ID")]
     pub session: Option<SessionId>,
+    /// One of the images that the policy lets you choose from [default: the policy's own]
+    #[arg(long, value_name = "NAME[:TAG]")]
+    pub image: Option<String>,
     /// Name of the policy [default: the session's, or what the daemon's configuration gives you]
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,

@@ -150,6 +150,16 @@ pub struct PolicyReference {
     pub digest: String,
 }
 
+/// An image that root imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageReference {
+    /// The name by which it was asked for; a digest where it was asked for by that.
+    pub name: String,
+    /// Its digest, `sha256:` and 64 digits.
+    pub digest: String,
+}
+
 /// One run of a payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -188,6 +198,9 @@ pub struct Execution {
     pub terminal: bool,
     /// The policy in force.
     pub policy: PolicyReference,
+    /// The image that its root is, where it isn't made of the host's own programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageReference>,
     /// The limits in force.
     pub limits: Limits,
     /// Time of submission, RFC 3339 in UTC.

@@ -46,7 +46,8 @@ pub use credential::{Credential, CredentialList, CredentialState};
 pub use error::{ApiError, ErrorCode};
 pub use event::{Event, ExecutionEvent, GenerationEvent, SessionEvent};
 pub use execution::{
-    Execution, ExecutionList, Outcome, OutputSummary, PolicyReference, State, StreamSummary, Usage,
+    Execution, ExecutionList, ImageReference, Outcome, OutputSummary, PolicyReference, State,
+    StreamSummary, Usage,
 };
 pub use file::{
     FileEntry, FileKind, FileList, MakeDirectory, MoveFile, SkippedEntry, UnpackReport,

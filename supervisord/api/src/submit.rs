@@ -84,6 +84,9 @@ pub struct SubmitRequest {
     /// The session in whose workspace it runs; if left out, one of its own that ends with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
+    /// One of the images that the policy lets a submission choose from; the policy's own if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The policy's name; the session's, or the caller's default policy, if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,

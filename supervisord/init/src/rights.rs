@@ -77,6 +77,9 @@ fn apply(abi: ABI, setup: &Setup) -> Result<(), Box<dyn std::error::Error + Send
     ] {
         created = allow(created, paths, access)?;
     }
+    if setup.image != 0 {
+        created = allow_more_programs(created, read)?;
+    }
     if setup.authority {
         created = allow(created, &TRUST, AccessFs::ReadFile | AccessFs::WriteFile)?;
     }
@@ -85,6 +88,32 @@ fn apply(abi: ABI, setup: &Setup) -> Result<(), Box<dyn std::error::Error + Send
         return Ok(());
     }
     Err(format!("not fully enforced: {status:?}").into())
+}
+
+/// Places of the root that are not an image's to have programs in, whatever it has there.
+const NOT_PROGRAMS: [&str; 7] = ["dev", "etc", "proc", "run", "sys", "tmp", "workspace"];
+
+/// What else an imported image has at its root: /opt, /srv and such hold programs there. A link gets
+/// nothing: where it leads has its own rule, or none.
+fn allow_more_programs(
+    mut ruleset: RulesetCreated,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, Box<dyn std::error::Error + Send + Sync>> {
+    for entry in std::fs::read_dir("/")? {
+        let entry = entry?;
+        let (name, kind) = (entry.file_name(), entry.file_type()?);
+        let known = NOT_PROGRAMS.iter().any(|known| name.as_os_str() == *known);
+        if known || kind.is_symlink() {
+            continue;
+        }
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let access = if kind.is_dir() { access } else { access & !AccessFs::ReadDir };
+        match open(&entry.path(), flags, Mode::empty()) {
+            Err(Errno::EACCES) => {} // nor can the payload
+            other => ruleset = ruleset.add_rule(PathBeneath::new(other?, access))?,
+        }
+    }
+    Ok(ruleset)
 }
 
 /// Allows access beneath each of the paths that the image has; one that is left out is denied.

@@ -9,20 +9,29 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::libc::{S_IFMT, S_IFREG};
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{Gid, Uid, fchown};
 use supervisor_launch::{PAYLOAD_ID, Setup, Step};
-use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree_beneath};
+use supervisor_sys::{FsContext, MountAttributes, attach, attach_over, clone_tree_beneath};
 
 use crate::failure::{Failed, at};
 use crate::keystore;
 
-/// The image's own bundle, and what most programs are told or built to read.
-const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
+/// The image's own bundle, and what most programs are told or built to read: of Debian, Alpine and Arch; of
+/// Fedora and what comes of it; of SUSE; of Alpine's older programs.
+const BUNDLES: [&str; 5] = [
+    "etc/ssl/certs/ca-certificates.crt",
+    "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "etc/pki/tls/certs/ca-bundle.crt",
+    "etc/ssl/ca-bundle.pem",
+    "etc/ssl/cert.pem",
+];
 
-/// The image's store for Java, to which Debian's Java packages link theirs.
-const JAVA: &str = "etc/ssl/certs/java/cacerts";
+/// The image's store for Java, to which its Java packages link theirs: of Debian, and of Fedora.
+const JAVA: [&str; 2] = ["etc/ssl/certs/java/cacerts", "etc/pki/ca-trust/extracted/java/cacerts"];
 
 /// Bytes of the file system: Debian's bundle has 220 KiB, its store for Java 160 KiB, and the session's
 /// authority less than one.
@@ -42,19 +51,27 @@ pub fn mount(setup: &Setup) -> Result<(), Failed> {
     at(Step::MountTrust, attach(run.as_fd(), c"run"))?;
     at(Step::MountTrust, create(&run, c"authority.pem", setup))?;
     let bundle = at(Step::MountTrust, create(&run, c"ca-certificates.crt", setup))?;
-    if let Some(original) = at(Step::MountTrust, original(BUNDLE))? {
-        at(Step::MountTrust, File::from(bundle).write_all(&original))?;
-        cover(&run, c"ca-certificates.crt", c"etc/ssl/certs/ca-certificates.crt")?;
-    }
-    match at(Step::MountTrust, original(JAVA))? {
-        Some(original) if keystore::is_one(&original) => {
-            let store = at(Step::MountTrust, create(&run, c"cacerts", setup))?;
-            at(Step::MountTrust, File::from(store).write_all(&original))?;
-            cover(&run, c"cacerts", c"etc/ssl/certs/java/cacerts")
+    let mut bundle = Some(File::from(bundle));
+    for place in BUNDLES {
+        let Some((over, original)) = at(Step::MountTrust, in_image(place, &run))? else { continue };
+        // Where an image has several that differ, programs trust what the first of them does.
+        if let Some(mut bundle) = bundle.take() {
+            at(Step::MountTrust, bundle.write_all(&original))?;
         }
-        // In another format it stays as it is, too.
-        _ => Ok(()),
+        cover(&run, c"ca-certificates.crt", &over)?;
     }
+    for place in JAVA {
+        match at(Step::MountTrust, in_image(place, &run))? {
+            Some((over, original)) if keystore::is_one(&original) => {
+                let store = at(Step::MountTrust, create(&run, c"cacerts", setup))?;
+                at(Step::MountTrust, File::from(store).write_all(&original))?;
+                return cover(&run, c"cacerts", &over);
+            }
+            // In another format it stays as it is: Java then trusts less than others do, not more.
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Writes the session's authority where [`mount`] made place for it.
@@ -78,10 +95,35 @@ fn write_for_java(authority: &[u8]) -> io::Result<()> {
 /// A file's content, if it is there and not too large. Nothing else that may stand there holds us up.
 fn original(path: impl AsRef<Path>) -> io::Result<Option<Vec<u8>>> {
     let waiting_for_nobody = OFlag::O_NONBLOCK.bits();
-    let file = match OpenOptions::new().read(true).custom_flags(waiting_for_nobody).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    match OpenOptions::new().read(true).custom_flags(waiting_for_nobody).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => content(other?),
+    }
+}
+
+/// A file of the image and its content, if it is there and none of ours already. Its links are followed
+/// within the image: what they say is the image's, and whoever made that is not to say where we look.
+fn in_image(path: &str, run: &OwnedFd) -> io::Result<Option<(OwnedFd, Vec<u8>)>> {
+    let root = open(".", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let inside = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let how = |flags| OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(inside);
+    let over = match openat2(&root, path, how(OFlag::O_PATH)) {
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => return Ok(None),
         other => other?,
     };
+    let status = fstat(&over)?;
+    if status.st_mode & S_IFMT != S_IFREG || status.st_dev == fstat(run)?.st_dev {
+        return Ok(None);
+    }
+    let original = match openat2(&root, path, how(OFlag::O_RDONLY | OFlag::O_NONBLOCK)) {
+        Err(Errno::EACCES) => return Ok(None), // nor can the payload
+        other => content(File::from(other?))?,
+    };
+    Ok(original.map(|original| (over, original)))
+}
+
+/// What is in a file, if it is one with something in it and not too large.
+fn content(file: File) -> io::Result<Option<Vec<u8>>> {
     let mut content = Vec::new();
     if file.metadata()?.is_file() {
         file.take(MOST + 1).read_to_end(&mut content)?;
@@ -91,9 +133,9 @@ fn original(path: impl AsRef<Path>) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Mounts one of our files over one of the image's.
-fn cover(run: &OwnedFd, name: &CStr, over: &CStr) -> Result<(), Failed> {
+fn cover(run: &OwnedFd, name: &CStr, over: &OwnedFd) -> Result<(), Failed> {
     let copy = at(Step::MountTrust, clone_tree_beneath(run.as_fd(), name))?;
-    at(Step::MountTrust, attach(copy.as_fd(), over))
+    at(Step::MountTrust, attach_over(copy.as_fd(), over.as_fd()))
 }
 
 fn file_system() -> io::Result<OwnedFd> {

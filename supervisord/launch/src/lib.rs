@@ -12,6 +12,7 @@
 //! | [`Request::RemoveWorkspace`] → [`Reply::WorkspaceRemoved`] or [`Reply::Failed`] | M → P → M | no sandbox has it | once a workspace |
 //! | [`Request::ListWorkspaces`] → [`Reply::Workspaces`] | M → P → M | any time | any number |
 //! | [`Request::Grant`] → [`Reply::Granted`] or [`Reply::Failed`] | M → P → M | after it was made | any number |
+//! | [`Request::FindImage`] → [`Reply::ImageFound`] or [`Reply::Failed`] | M → P → M | any time | any number |
 //! | [`Wanted`] → [`Copied`] | P → seed of I → P | within prepare | once |
 //! | [`Setup`] | P → I | first thing | once |
 //! | [`Report`] | I → M | ready or failed; later ended | at most two |
@@ -24,6 +25,7 @@
 
 mod copied;
 mod identity;
+mod image;
 mod input;
 mod limits;
 mod listeners;
@@ -43,15 +45,16 @@ pub use identity::{
     BLOCK_LOCKS, BLOCKS, FIRST_ID, IDS_PER_BLOCK, IDS_PER_SANDBOX, INIT_ID, MAX_SANDBOXES, NO_DUMP,
     PAYLOAD_ID, first_id, used_blocks,
 };
+pub use image::Image;
 pub use input::Input;
 pub use limits::SandboxLimits;
 pub use listeners::{Listeners, MAX_PORTS, PROXY_PORT};
 pub use reply::Reply;
 pub use report::{Ended, Report};
-pub use request::{Image, MAX_MESSAGE, OLDEST, Prepare, Request, VERSION};
+pub use request::{MAX_MESSAGE, OLDEST, Prepare, Request, VERSION};
 pub use sandbox::{Applied, CHANNEL, Descriptor};
 pub use setup::Setup;
 pub use start::{MAX_START, Start};
 pub use step::Step;
 pub use wire::Malformed;
-pub use workspace::{DISK_ID, Kept, MAX_LISTED, MAX_WORKSPACES, Storage, Workspace};
+pub use workspace::{DISK_ID, IMAGE_ID, Kept, MAX_LISTED, MAX_WORKSPACES, Storage, Workspace};

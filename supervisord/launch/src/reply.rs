@@ -51,6 +51,11 @@ pub enum Reply {
         /// Its execution.
         execution: u128,
     },
+    /// What the name stands for.
+    ImageFound {
+        /// The image's id.
+        id: [u8; 32],
+    },
     /// It could not be done, and whatever was begun was taken back.
     Failed {
         /// Its execution or workspace, 0 for a request without one.
@@ -117,6 +122,10 @@ impl Reply {
                 writer.u8(9);
                 writer.u128(*execution);
             }
+            Reply::ImageFound { id } => {
+                writer.u8(10);
+                writer.bytes(id);
+            }
         }
         Ok(writer.0)
     }
@@ -141,6 +150,7 @@ impl Reply {
             7 => Reply::Workspaces { kept: list(&mut reader, MAX_LISTED, Kept::read)? },
             8 => Reply::Granted { id: reader.u128()? },
             9 if version > 2 => Reply::InputClosed { execution: reader.u128()? },
+            10 if version > 2 => Reply::ImageFound { id: reader.bytes()? },
             _ => return Err(Malformed("unknown reply")),
         };
         reader.end()?;

@@ -1,6 +1,7 @@
 //! Requests of the daemon to the launcher: one datagram each, answered by one. The launcher takes
 //! nothing here on trust; the daemon may be taken over.
 
+use crate::image::Image;
 use crate::input::Input;
 use crate::limits::SandboxLimits;
 use crate::listeners::{Listeners, read_listeners, write_listeners};
@@ -18,10 +19,6 @@ pub const OLDEST: u16 = VERSION - 1;
 
 /// The longest message, in bytes: a full list of [`crate::MAX_SANDBOXES`] ids and its head.
 pub const MAX_MESSAGE: usize = 32 + 16 * crate::MAX_SANDBOXES as usize;
-
-/// An image, by number. Images are added by root on the launcher's command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Image(pub u16);
 
 /// Make a sandbox and park it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +88,11 @@ pub enum Request {
         /// Which one.
         id: u128,
     },
+    /// Which image a name stands for. Said since version 3.
+    FindImage {
+        /// SHA-256 of the name.
+        key: [u8; 32],
+    },
 }
 
 impl Request {
@@ -136,6 +138,10 @@ impl Request {
                 writer.u8(9);
                 writer.u128(*execution);
             }
+            Request::FindImage { key } => {
+                writer.u8(10);
+                writer.bytes(key);
+            }
         }
         Ok(writer.0)
     }
@@ -153,6 +159,7 @@ impl Request {
             7 => Request::ListWorkspaces { from: reader.u128()? },
             8 => Request::Grant { id: reader.u128()? },
             9 if version > 2 => Request::CloseInput { execution: reader.u128()? },
+            10 if version > 2 => Request::FindImage { key: reader.bytes()? },
             _ => return Err(Malformed("unknown request")),
         };
         reader.end()?;
@@ -163,7 +170,7 @@ impl Request {
 impl Prepare {
     fn write(&self, writer: &mut Writer, version: u16) -> Result<(), Malformed> {
         writer.u128(self.execution);
-        writer.u16(self.image.0);
+        self.image.write(writer, version)?;
         writer.u8(self.profile.code());
         writer.u8(self.exec.into());
         writer.u8(self.landlock);
@@ -184,7 +191,7 @@ impl Prepare {
     fn read(reader: &mut Reader<'_>, version: u16) -> Result<Self, Malformed> {
         Ok(Self {
             execution: reader.u128()?,
-            image: Image(reader.u16()?),
+            image: Image::read(reader, version)?,
             profile: Profile::from_code(reader.u8()?).ok_or(Malformed("unknown profile"))?,
             exec: reader.bool()?,
             landlock: reader.u8()?,

@@ -7,7 +7,7 @@ use crate::wire::{Malformed, Reader, Writer};
 /// How init is to finish the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setup {
-    /// Index of the image among the directories beneath the launcher's `/images`.
+    /// Index of the image, 0 for the default one, among the directories beneath the launcher's `/images`.
     pub image: u16,
     /// Which system calls the payload may make.
     pub profile: Profile,

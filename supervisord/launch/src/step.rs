@@ -73,6 +73,10 @@ steps! {
     RemoveWorkspace = 20 "remove_workspace",
     /// A pseudo-terminal of its own.
     MakeTerminal = 57 "make_terminal",
+    /// An image that root imported, by its name.
+    FindImage = 21 "find_image",
+    /// An image where sandboxes can take it from.
+    ShowImage = 22 "show_image",
     // By init.
     /// The setup message from the launcher.
     ReadSetup = 32 "read_setup",

@@ -44,6 +44,13 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Bytes whose number both sides know.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+    }
+}
+
 /// Takes numbers off the front; the end must be reached exactly.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
@@ -65,6 +72,13 @@ impl<'a> Reader<'a> {
     }
 
     take!(u8: u8, u16: u16, u32: u32, i32: i32, u64: u64, u128: u128);
+
+    /// As many bytes as fit.
+    pub(crate) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (head, rest) = self.0.split_first_chunk().ok_or(Malformed("too short"))?;
+        self.0 = rest;
+        Ok(*head)
+    }
 
     pub(crate) fn bool(&mut self) -> Result<bool, Malformed> {
         match self.u8()? {

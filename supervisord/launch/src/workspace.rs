@@ -6,7 +6,11 @@ use crate::wire::{Malformed, Reader, Writer};
 /// range that no launcher hands to a sandbox. Id-mapped mounts translate it.
 pub const DISK_ID: u32 = 0x7fff_0000;
 
-const _: () = assert!(DISK_ID >= crate::first_id(crate::BLOCKS));
+/// The first of the ids that images' files have on disk: that of an image's own id 0. The 65,536 before
+/// [`DISK_ID`] are theirs, and no launcher hands them to a sandbox either.
+pub const IMAGE_ID: u32 = DISK_ID - 0x1_0000;
+
+const _: () = assert!(IMAGE_ID >= crate::first_id(crate::BLOCKS));
 
 /// Kept workspaces of one launcher at the most. A record of one is below a hundred bytes.
 pub const MAX_WORKSPACES: usize = 16_384;

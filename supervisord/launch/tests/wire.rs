@@ -62,8 +62,12 @@ fn kept() -> impl Strategy<Value = Kept> {
     fields.prop_map(|(id, owner, bytes, inodes)| Kept { id, owner, bytes, inodes })
 }
 
+fn image() -> impl Strategy<Value = Image> {
+    prop_oneof![Just(Image::Default), any::<[u8; 32]>().prop_map(Image::Imported)]
+}
+
 fn prepare() -> impl Strategy<Value = Prepare> {
-    let first = (any::<u128>(), any::<u16>(), profile(), any::<bool>(), any::<u8>(), limits());
+    let first = (any::<u128>(), image(), profile(), any::<bool>(), any::<u8>(), limits());
     let size = (any::<u16>(), any::<u16>());
     let input = prop_oneof![
         Just(Input::Given),
@@ -73,7 +77,6 @@ fn prepare() -> impl Strategy<Value = Prepare> {
     let second = (any::<Option<u32>>(), workspace(), listeners(), any::<bool>(), input);
     (first, second).prop_map(|(first, (owner, workspace, listeners, channel, input))| {
         let (execution, image, profile, exec, landlock, limits) = first;
-        let image = Image(image);
         Prepare {
             execution,
             image,
@@ -101,6 +104,7 @@ fn request() -> impl Strategy<Value = Request> {
         any::<u128>().prop_map(|from| Request::ListWorkspaces { from }),
         any::<u128>().prop_map(|id| Request::Grant { id }),
         any::<u128>().prop_map(|execution| Request::CloseInput { execution }),
+        any::<[u8; 32]>().prop_map(|key| Request::FindImage { key }),
     ]
 }
 
@@ -128,6 +132,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         vec(kept(), 0..=MAX_LISTED).prop_map(|kept| Reply::Workspaces { kept }),
         any::<u128>().prop_map(|id| Reply::Granted { id }),
         any::<u128>().prop_map(|execution| Reply::InputClosed { execution }),
+        any::<[u8; 32]>().prop_map(|id| Reply::ImageFound { id }),
         (any::<u128>(), step(), any::<i32>()).prop_map(|(execution, step, errno)| Reply::Failed {
             execution,
             step,
@@ -249,7 +254,7 @@ fn version_2_is_spoken_as_its_release_did() {
     bytes.extend([25u16, 0, 0, 0, 0, 0, 0, 0].map(u16::to_le_bytes).concat());
     let prepare = Prepare {
         execution: 5,
-        image: Image(0),
+        image: Image::Default,
         profile: Profile::Default,
         exec: true,
         landlock: 6,
@@ -266,6 +271,14 @@ fn version_2_is_spoken_as_its_release_did() {
     assert!(Request::Prepare(with_channel).encode(2).is_err(), "version 2 has no word for it");
     assert!(Request::Prepare(Prepare { input: Input::Open, ..prepare }).encode(2).is_err());
     assert!(Request::CloseInput { execution: 5 }.encode(2).is_err());
+
+    // What version 3 brought is not said in it.
+    let imported = Prepare { image: Image::Imported([7; 32]), ..prepare };
+    assert!(Request::Prepare(imported).encode(2).is_err());
+    assert!(Request::FindImage { key: [7; 32] }.encode(2).is_err());
+    let mut unknown = Request::FindImage { key: [7; 32] }.encode(3).expect("our own version");
+    unknown[0] = 2;
+    assert!(Request::decode(&unknown).is_err());
 
     let applied = Applied {
         controllers: 3,

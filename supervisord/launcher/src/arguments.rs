@@ -40,6 +40,8 @@ pub struct Arguments {
     pub ceilings: Ceilings,
     /// Where workspaces on disk are; there can be none if left out.
     pub workspaces: Option<PathBuf>,
+    /// Where images are that root imported; there are none if left out.
+    pub images: Option<PathBuf>,
 }
 
 /// Where the daemon is reached.
@@ -84,7 +86,7 @@ const MOST_WEIGHT: u64 = 10_000;
 
 const USAGE: &str = "usage: supervisor-launcher (--daemon-fd N | --listen PATH | --listen-fd N) \
     (--daemon-uid N [--daemon-gid N] | --daemon-user NAME) [--cgroup own|private] [--first-id N] [--init PATH] [--disk PATH] \
-    [--workspaces DIRECTORY] \
+    [--workspaces DIRECTORY] [--images DIRECTORY] \
     [--landlock-min ABI] [--exec yes|no] [--profiles NAME,NAME] \
     [--io-read-bps N] [--io-write-bps N] [--io-read-iops N] [--io-write-iops N] \
     [--memory-max BYTES] [--pids-max N] [--cpu-max PERCENT] [--cpu-time MS] [--open-files N] \
@@ -109,6 +111,7 @@ impl Arguments {
             disk: PathBuf::from("/"),
             ceilings: Ceilings::DEFAULT,
             workspaces: None,
+            images: None,
         };
         let mut words = words.skip(1);
         while let Some(name) = words.next() {
@@ -157,6 +160,7 @@ impl Arguments {
                     }
                 }
                 "--workspaces" => read.workspaces = Some(PathBuf::from(value)),
+                "--images" => read.images = Some(PathBuf::from(value)),
                 "--landlock-min" => read.landlock = small(number()?)?,
                 "--memory-max" => read.ceiling.memory_max = number()?,
                 "--pids-max" => read.ceiling.pids_max = number()?,

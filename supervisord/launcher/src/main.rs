@@ -12,6 +12,7 @@ mod disk;
 mod failure;
 mod ids;
 mod image;
+mod images;
 mod loops;
 mod maps;
 mod owners;
@@ -68,10 +69,16 @@ fn run() -> Result<(), failure::Fatal> {
         Some(path) if root.privileged() => disk::Found::look(path)?,
         _ => None, // without privilege there are no devices and no quota
     };
+    let store = match &arguments.images {
+        Some(path) if root.privileged() => Some(images::Store::look(path)?),
+        _ => None, // without privilege they are not ours to read
+    };
     root.enter()?;
     failure::fatal("leave the host's network", confine::leave_network())?;
     confine::confine(root.privileged(), arguments.cgroup == arguments::CgroupPlace::Own)?;
     let disk = fatal("take over the workspaces on disk", found.map(disk::Disk::open).transpose())?;
-    let made_from = sandbox::MadeFrom { proof, arguments, root, cgroup, disk, init, exposed };
+    let images = fatal("show images", images::Images::open(store))?;
+    let made_from =
+        sandbox::MadeFrom { proof, arguments, root, cgroup, disk, images, init, exposed };
     serve::serve(daemon, sandbox::Sandboxes::new(made_from, ids)?)
 }

@@ -14,8 +14,8 @@ use nix::unistd::{chdir, getegid, geteuid, pivot_root};
 use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree, mount_attributes};
 
 use crate::failure::{Fatal, fatal};
-use crate::image;
 use crate::restriction;
+use crate::{image, images};
 
 /// The launcher's root and what it means for ids.
 pub struct Root {
@@ -77,8 +77,11 @@ fn build() -> io::Result<()> {
     let root = context.mount(attributes)?;
     attach(root.as_fd(), c"/tmp")?; // any directory would do: the namespace is ours alone
     chdir("/tmp")?;
-    for name in ["proc", "empty", "images", "images/0", "workbench", "workspaces"] {
+    for name in ["proc", "empty", "images", "images/0", "workbench", "workspaces", "store"] {
         fs::create_dir(name)?;
+    }
+    for place in 1..=images::PLACES {
+        fs::create_dir(format!("images/{place}"))?;
     }
     image::lay_out(Path::new("/tmp/images/0"))?;
     attach(proc.as_fd(), c"proc")?;

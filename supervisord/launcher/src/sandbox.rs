@@ -22,6 +22,7 @@ use crate::descriptors::{Inside, Outside, pipes};
 use crate::disk::Disk;
 use crate::failure::{Failed, Fatal, at, fatal, tell};
 use crate::ids::{Ids, Range};
+use crate::images::Images;
 use crate::maps::{Maps, write_maps};
 use crate::owners::Owners;
 use crate::root::Root;
@@ -44,6 +45,8 @@ pub struct MadeFrom {
     pub cgroup: Option<Base>,
     /// Where workspaces on disk are.
     pub disk: Option<Disk>,
+    /// What roots hold that are not the default one.
+    pub images: Images,
     /// PID 1's program.
     pub init: OwnedFd,
     /// What of the host's could not be kept away ([`Applied::exposed`]).
@@ -76,6 +79,8 @@ struct Sandbox {
     /// The payload's side of its terminal: as long as it is open here, the master's never finds an end,
     /// which a payload could bring about and take back.
     terminal: Option<OwnedFd>,
+    /// Where its image is shown, and 0 for the default one.
+    image: u16,
     outside: Outside,
     applied: Applied,
     /// While we hold it, the read end in the sandbox is quiet; init looks at it once to learn
@@ -92,6 +97,11 @@ impl Sandboxes {
         let seed = fatal("start supervisor-init", seed)?;
         let (maps, owners, live) = (Maps::default(), Owners::default(), HashMap::new());
         Ok(Self { made_from, null, seed, ids, maps, owners, old_tmpfs: false, live })
+    }
+
+    /// What the name of an image stands for.
+    pub fn find_image(&self, key: [u8; 32]) -> Result<[u8; 32], Failed> {
+        self.made_from.images.find(key)
     }
 
     /// The executions that have a sandbox.
@@ -124,6 +134,7 @@ impl Sandboxes {
             workspace: request.workspace,
             input: request.input,
             terminal: None,
+            image: 0,
             outside: Outside::default(),
             applied,
             life: None,
@@ -185,12 +196,11 @@ impl Sandboxes {
     /// The daemon may be taken over: whatever it asks for is held against root's word again.
     fn admit(&self, request: &Prepare) -> Result<(), Failed> {
         let refused = Failed::refused(Step::Admit);
-        let known = request.image == Image(0);
         let within = request.limits.within(&self.made_from.arguments.ceiling);
         let arguments = &self.made_from.arguments;
         let exec = arguments.exec || !request.exec;
         let profile = arguments.profiles.contains(&request.profile);
-        if self.live.contains_key(&request.execution) || !known || !within || !exec || !profile {
+        if self.live.contains_key(&request.execution) || !within || !exec || !profile {
             return Err(refused);
         }
         if landlock_abi() < request.landlock.max(self.made_from.arguments.landlock) {
@@ -200,6 +210,9 @@ impl Sandboxes {
     }
 
     fn make(&mut self, request: &Prepare, sandbox: &mut Sandbox) -> Result<(), Failed> {
+        if let Image::Imported(id) = request.image {
+            sandbox.image = self.made_from.images.show(id)?;
+        }
         self.make_cgroup(request, sandbox)?;
         let workspace = self.make_workspace(request, sandbox)?;
         let terminal = at(Step::MakeTerminal, self.make_terminal(request, sandbox))?;
@@ -289,7 +302,7 @@ impl Sandboxes {
         at(Step::MapIds, write_maps(pid, &pairs, &pairs))?;
         let held = sandbox.applied.controllers;
         let message = Setup {
-            image: request.image.0,
+            image: sandbox.image,
             profile: request.profile,
             exec: request.exec,
             landlock: request.landlock.max(self.made_from.arguments.landlock),
@@ -334,6 +347,7 @@ impl Sandboxes {
             sandbox.outside.forget(Descriptor::Workspace);
             disk.forget(execution)?;
         }
+        self.made_from.images.leave(std::mem::take(&mut sandbox.image))?;
         if let Some(ids) = sandbox.ids.take() {
             self.ids.give_back(ids);
         }

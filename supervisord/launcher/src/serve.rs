@@ -206,6 +206,10 @@ fn answer(connection: BorrowedFd<'_>, sandboxes: &mut Sandboxes) -> io::Result<(
         Request::ListWorkspaces { from } => {
             peer.tell(0, Ok(Reply::Workspaces { kept: sandboxes.list_kept(from) }), &[])
         }
+        Request::FindImage { key } => {
+            let found = sandboxes.find_image(key);
+            peer.tell(0, found.map(|id| Reply::ImageFound { id }), &[])
+        }
         Request::Grant { id } => match sandboxes.grant_kept(id) {
             Ok(grant) => peer.tell(id, Ok(Reply::Granted { id }), &[grant.as_fd()]),
             Err(failed) => peer.tell(id, Err(failed), &[]),

@@ -13,7 +13,7 @@ use crate::document::{Document, Origin, Sourced};
 use crate::environment::{check_environment_name, check_environment_value};
 use crate::example::{Example, SubmissionExample, Verdict};
 use crate::limit::{InvalidLimit, Limit, LimitsAsked, PerLimit};
-use crate::name::{NAME_RULE, is_name};
+use crate::name::{IMAGE_RULE, NAME_RULE, image_name, is_name};
 use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 use crate::raw::{Amount, RawAmounts, RawExpect};
@@ -71,6 +71,26 @@ impl Checker {
             return None;
         }
         Some(self.document.sourced(&raw, raw.get_ref().clone()))
+    }
+
+    /// An image.
+    pub fn image(&mut self, raw: &Spanned<String>) -> Option<Sourced<String>> {
+        match image_name(raw.get_ref()) {
+            Some(name) => Some(self.document.sourced(raw, name)),
+            None => {
+                self.refuse(raw.span(), "this is not an image", IMAGE_RULE);
+                None
+            }
+        }
+    }
+
+    /// The images of a list, each once.
+    pub fn images(&mut self, raw: &Spanned<Vec<Spanned<String>>>) -> Sourced<Vec<String>> {
+        let each = raw.get_ref().iter();
+        let mut images: Vec<_> = each.filter_map(|image| Some(self.image(image)?.value)).collect();
+        images.sort();
+        images.dedup();
+        self.document.sourced(raw, images)
     }
 
     /// A description.

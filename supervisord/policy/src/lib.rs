@@ -41,7 +41,7 @@ pub use environment::{InvalidVariable, check_environment_name, check_environment
 pub use example::RefusalReason;
 pub use floor::Floor;
 pub use limit::{InvalidLimit, Limit, Limits, LimitsAsked, PerLimit};
-pub use name::is_name;
+pub use name::{DEFAULT_IMAGE, image_name, is_name};
 pub use place::WorkspacePlace;
 pub use profile::SyscallProfile;
 pub use quantity::{InvalidQuantity, Unit};

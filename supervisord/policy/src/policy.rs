@@ -25,6 +25,7 @@ pub(crate) struct Policy {
     pub defaults: Amounts,
     pub maximum: Amounts,
     pub image: Option<Sourced<String>>,
+    pub images: Option<Sourced<Vec<String>>>,
     pub exec: Option<Sourced<bool>>,
     pub workspace: Option<Sourced<WorkspacePlace>>,
     pub environment: BTreeMap<String, Sourced<String>>,
@@ -46,8 +47,10 @@ impl Policy {
         let mut checker = Checker::new(Arc::clone(&document));
         checker.own_name(&raw.name, stem);
         let (defaults, maximum) = raw.limits.map(|limits| limits.split()).unwrap_or_default();
-        let files = raw.filesystem.map(|section| (section.image, section.exec, section.workspace));
-        let (image, exec, workspace) = files.unwrap_or_default();
+        let files = raw
+            .filesystem
+            .map(|section| (section.image, section.exec, section.workspace, section.images));
+        let (image, exec, workspace, images) = files.unwrap_or_default();
         let profile = raw.syscalls.and_then(|section| section.profile);
         let controls = raw.requires.and_then(|section| section.controls);
         let policy = Self {
@@ -56,7 +59,8 @@ impl Policy {
             extends: raw.extends.and_then(|parent| checker.name(parent)),
             defaults: checker.amounts(&defaults),
             maximum: checker.amounts(&maximum),
-            image: image.and_then(|image| checker.name(image)),
+            image: image.and_then(|image| checker.image(&image)),
+            images: images.map(|list| checker.images(&list)),
             exec: exec.map(|exec| checker.flag(&exec)),
             workspace: workspace.and_then(|place| checker.place(&place)),
             environment: checker.environment(raw.environment),

@@ -114,7 +114,14 @@ fn a_child_replaces_values_and_keeps_the_rest() {
     let policy = child(text);
     assert_eq!((policy.defaults().pids_max, policy.maximum().pids_max), (200, 300));
     assert_eq!(policy.defaults().memory_max, 512 << 20);
-    assert_eq!(policy.image(), "other");
+    assert_eq!(policy.image(), "other:latest");
+    assert!(policy.images().is_empty());
+    let choice = child("[filesystem]\nimages = [\"node:22\", \"default\", \"node:22\"]\n");
+    assert_eq!(
+        (choice.image(), choice.images()),
+        ("default", &["default", "node:22"].map(String::from)[..])
+    );
+    assert!(choice.canonical().contains("filesystem.images = [\"default\", \"node:22\"]"));
     assert_eq!(policy.environment().collect::<Vec<_>>(), [("A", "1")]);
     assert_eq!(policy.description(), "");
 }

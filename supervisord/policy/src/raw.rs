@@ -138,7 +138,7 @@ pub(crate) enum Amount {
 #[serde(deny_unknown_fields, expecting = "a table")]
 #[schemars(rename = "Filesystem")]
 pub(crate) struct RawFilesystem {
-    /// The image's name.
+    /// What the root is: `default`, an imported image's NAME or NAME:TAG, or its digest.
     #[schemars(with = "Option<String>")]
     pub image: Option<Spanned<String>>,
     /// Whether files of the workspace and /tmp can be executed.
@@ -147,6 +147,9 @@ pub(crate) struct RawFilesystem {
     /// Where a workspace that goes with its execution is: `memory` or `disk`.
     #[schemars(with = "Option<String>")]
     pub workspace: Option<Spanned<String>>,
+    /// Images that a submission may ask for in place of `image`.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub images: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// `[filesystem]` of the floor.

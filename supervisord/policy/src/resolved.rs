@@ -22,6 +22,7 @@ pub struct Resolved {
     pub(crate) defaults: PerLimit<Bounded>,
     pub(crate) maximum: PerLimit<Bounded>,
     pub(crate) image: Sourced<String>,
+    pub(crate) images: Option<Sourced<Vec<String>>>,
     pub(crate) exec: Sourced<bool>,
     pub(crate) workspace: Sourced<WorkspacePlace>,
     pub(crate) environment: BTreeMap<String, Sourced<String>>,
@@ -96,9 +97,20 @@ impl Resolved {
         format!("{} ({origin})", origin.holder())
     }
 
-    /// The image's name.
+    /// The image, as [`image_name`](crate::image_name) spells it.
     pub fn image(&self) -> &str {
         &self.image.value
+    }
+
+    /// What a submission may ask for in place of [`image`](Self::image).
+    pub fn images(&self) -> &[String] {
+        self.images.as_ref().map_or(&[], |images| &images.value)
+    }
+
+    /// The line that says which images there are, for refusals.
+    pub fn images_origin(&self) -> String {
+        let origin = self.images.as_ref().map_or(&self.image.origin, |images| &images.origin);
+        format!("{} ({origin})", origin.holder())
     }
 
     /// Whether files of the workspace and /tmp may be executed.

@@ -37,6 +37,9 @@ impl Resolved {
         }
         lines.section("filesystem");
         lines.value("image", &quote(self.image()), &self.image.origin);
+        if let Some(images) = &self.images {
+            lines.value("images", &format!("[{}]", quoted(&images.value)), &images.origin);
+        }
         lines.value("exec", &self.exec().to_string(), &self.exec.origin);
         let workspace = quote(self.workspace().as_str());
         lines.value("workspace", &workspace, &self.workspace.origin);
@@ -79,9 +82,13 @@ impl Resolved {
             .map(|(name, value)| format!("environment.{} = {}\n", quote(name), quote(value)))
             .collect();
         let egress = self.canonical_egress();
+        let images = match self.images() {
+            [] => String::new(),
+            images => format!("filesystem.images = [{}]\n", quoted(images)),
+        };
         format!(
             "{CANONICAL_FORM}\nname = {}\n{}{}filesystem.image = {}\nfilesystem.exec = {}\n\
-             filesystem.workspace = {}\n{variables}syscalls.profile = {}\nrequires.controls = [{}]\n{egress}",
+             filesystem.workspace = {}\n{images}{variables}syscalls.profile = {}\nrequires.controls = [{}]\n{egress}",
             quote(self.name()),
             canonical_limits("limits", &self.defaults()),
             canonical_limits("limits.max", &self.maximum()),
@@ -92,6 +99,11 @@ impl Resolved {
             controls.join(", "),
         )
     }
+}
+
+/// Texts of a list.
+fn quoted(texts: &[String]) -> String {
+    texts.iter().map(|text| quote(text)).collect::<Vec<_>>().join(", ")
 }
 
 impl Resolved {

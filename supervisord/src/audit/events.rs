@@ -35,6 +35,7 @@ pub fn accepted(execution: &Execution) -> AuditEvent {
         program: execution.argv.first().cloned(),
         field: None,
         policy_digest: Some(execution.policy.digest.clone()),
+        image: execution.image.as_ref().map(|image| image.digest.clone()),
     };
     What::Submission(submission).about(subject(execution))
 }
@@ -54,7 +55,8 @@ pub fn refused(
         ..Ruling::new(Verdict::Deny, error.code.name())
     };
     let field = error.field.clone();
-    What::Submission(Submission { ruling, program, field, policy_digest: None }).about(whom)
+    What::Submission(Submission { ruling, program, field, policy_digest: None, image: None })
+        .about(whom)
 }
 
 /// An execution has ended.

@@ -30,6 +30,7 @@ const SUBMISSION: &[&str] = &[
     "policy",
     "labels",
     "session",
+    "image",
 ];
 
 /// What a session is made with.
@@ -67,6 +68,7 @@ pub fn submission(argv: Vec<String>, options: Options) -> Result<SubmitRequest, 
     }
     request.artifacts.globs = options.take("artifacts", "as")?.unwrap_or_default();
     request.policy = options.take("policy", "s")?;
+    request.image = options.take("image", "s")?;
     request.labels = options.map("labels")?;
     if let Some(text) = options.take::<String>("session", "s")? {
         // What can't be an id is looked up as the one that is never given out.

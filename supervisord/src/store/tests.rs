@@ -35,6 +35,7 @@ fn queued(number: u128) -> Execution {
         stdin_open: false,
         terminal: false,
         policy: PolicyReference { name: "default".into(), digest: "0".repeat(64) },
+        image: None,
         limits: limits(),
         created_at: "2026-01-01T00:00:00Z".into(),
         started_at: None,

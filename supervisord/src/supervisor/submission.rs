@@ -18,6 +18,7 @@ use crate::capture::Capture;
 use crate::clock;
 use crate::driver::{self, Told, Unrecorded, Wishes};
 use crate::fault::{self, Point};
+use crate::images;
 use crate::interpreter;
 use crate::journal;
 use crate::live::Live;
@@ -97,6 +98,8 @@ impl Supervisor {
         }
         let policy = policy(generation, name)?;
         let session = session.map(|session| session.run()).transpose()?;
+        let asked = request.image.as_deref();
+        let (image, named) = images::choose(asked, &policy, &inner.launcher).await?;
         let (wait, labels) = (request.wait, request.labels.clone());
         let language = interpreter.map(|kept| kept.language).or(request.language);
         let globs = request.artifacts.globs.clone();
@@ -117,6 +120,7 @@ impl Supervisor {
             planned.await.map_err(internal)??
         };
         plan.channel = interpreter.is_some();
+        plan.image = image;
         self.require(generation.mode, &policy, &plan)?;
         let execution = Execution {
             id,
@@ -132,6 +136,7 @@ impl Supervisor {
             stdin_open: plan.stdin_open,
             terminal: plan.terminal.is_some(),
             policy: generation.reference(&policy),
+            image: named,
             limits: plan.limits,
             created_at: clock::now(),
             started_at: None,

@@ -34,7 +34,8 @@ pub use loop_device::{behind_loop, configure_loop, free_loop};
 pub use loopback::loopback_up;
 pub use message::{accept, peer_groups, peer_uid, receive, send};
 pub use mount::{
-    FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath, mount_attributes,
+    FsContext, MountAttributes, attach, attach_over, clone_tree, clone_tree_beneath,
+    mount_attributes,
 };
 pub use process::{default_sigpipe, execute, kill, wait_any};
 pub use quota::{

@@ -124,6 +124,15 @@ pub fn clone_tree_beneath(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<
     check_fd(unsafe { libc::syscall(libc::SYS_open_tree, fd, path.as_ptr(), flags) })
 }
 
+/// Attaches a mount over what a descriptor is of (move_mount(2)).
+pub fn attach_over(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+    const EMPTY_PATHS: libc::c_uint = 4 | 0x40; // MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH
+    let (fd, empty, target) = (mount.as_raw_fd(), c"".as_ptr(), target.as_raw_fd());
+    // SAFETY: both paths are C strings that live through the call.
+    check(unsafe { libc::syscall(libc::SYS_move_mount, fd, empty, target, empty, EMPTY_PATHS) })
+        .map(drop)
+}
+
 /// Attaches a mount at a path relative to the working directory (move_mount(2)). No symbolic link
 /// is followed.
 pub fn attach(mount: BorrowedFd<'_>, target: &CStr) -> io::Result<()> {

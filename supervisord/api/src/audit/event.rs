@@ -96,6 +96,9 @@ pub struct Submission {
     /// SHA-256 of the resolved policy, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_digest: Option<String>,
+    /// The digest of the image, where it is one that root imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// The end of an execution.

@@ -12,6 +12,8 @@ pub enum Profile {
     Launcher,
     /// What the daemon keeps: everything but what leads out of its own process. It can't be asked for.
     Daemon,
+    /// What the unpacker of images keeps: reading, making files, ending. It can't be asked for.
+    Unpack,
     /// Ordinary programs: interpreters, compilers, shells, package tools, with TCP and UDP.
     Default,
     /// [`Profile::Default`] without sockets other than connected pairs.
@@ -30,6 +32,7 @@ impl Profile {
             Profile::Init => "init",
             Profile::Launcher => "launcher",
             Profile::Daemon => "daemon",
+            Profile::Unpack => "unpack",
             Profile::Default => "default",
             Profile::NoNetwork => "no-network",
             Profile::UnixSockets => "unix-sockets",
@@ -48,6 +51,7 @@ impl Profile {
             Profile::Init => 0,
             Profile::Launcher => u8::MAX,
             Profile::Daemon => u8::MAX - 1,
+            Profile::Unpack => u8::MAX - 2,
             Profile::Default => 1,
             Profile::NoNetwork => 2,
             Profile::UnixSockets => 3,
@@ -63,7 +67,7 @@ impl Profile {
     pub const fn otherwise(self) -> Action {
         match self {
             // It makes no call that isn't in its table; if it does, somebody else is at work.
-            Profile::Init => Action::Kill,
+            Profile::Init | Profile::Unpack => Action::Kill,
             // All that it starts inherits this, so the rest is for the filters that come after it.
             Profile::Launcher => Action::Allow,
             // A list of what is allowed would have to follow every update of the runtime and of

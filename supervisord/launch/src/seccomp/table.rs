@@ -13,6 +13,7 @@ mod processes;
 mod socket_options;
 mod sockets;
 mod time;
+mod unpack;
 
 use crate::seccomp::Profile;
 use crate::seccomp::verdict::{Entry, Group};
@@ -38,6 +39,7 @@ pub(super) const fn layers(profile: Profile) -> (&'static [Group], &'static [&'s
         Profile::Init => (init::GROUPS, &[]),
         Profile::Launcher => (launcher::GROUPS, &[]),
         Profile::Daemon => (daemon::GROUPS, &[launcher::GROUPS]),
+        Profile::Unpack => (unpack::GROUPS, &[]),
         Profile::Default => (&[], PAYLOAD),
         Profile::NoNetwork => (sockets::NO_NETWORK, PAYLOAD),
         Profile::UnixSockets => (sockets::UNIX_SOCKETS, PAYLOAD),

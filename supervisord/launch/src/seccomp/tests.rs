@@ -13,10 +13,11 @@ use crate::seccomp::machine::Data;
 use crate::seccomp::verdict::{Clause, Test, Verdict};
 use crate::seccomp::{Action, Architecture, Errno, Profile, describe, table};
 
-const PROFILES: [Profile; 6] = [
+const PROFILES: [Profile; 7] = [
     Profile::Init,
     Profile::Launcher,
     Profile::Daemon,
+    Profile::Unpack,
     Profile::Default,
     Profile::NoNetwork,
     Profile::UnixSockets,

@@ -261,7 +261,7 @@ pub fn prepare(workspace: Workspace, bytes: u64, inodes: u64) -> Prepare {
     };
     Prepare {
         execution: random_bits().unwrap(),
-        image: Image(0),
+        image: Image::Default,
         profile: Profile::Default,
         exec: true,
         landlock: 0,

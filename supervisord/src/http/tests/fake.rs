@@ -637,6 +637,7 @@ fn execution(state: State) -> Execution {
         stdin_open: false,
         terminal: false,
         policy: PolicyReference { name: "default".into(), digest: "cd".repeat(32) },
+        image: None,
         limits: limits(),
         created_at: "2026-01-01T00:00:00Z".into(),
         started_at: finished.then(|| "2026-01-01T00:00:01Z".into()),
