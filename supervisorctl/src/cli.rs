@@ -29,7 +29,9 @@ pub use self::policy::{
     PolicyCommand, ReplayOptions, SchemaOptions, ShowOptions, Subject, TestOptions,
 };
 pub use self::receipt::{ReceiptCommand, VerifyReceipt};
-pub use self::session::{CreateOptions, FileGetOptions, FilesCommand, SessionCommand};
+pub use self::session::{
+    CreateOptions, FileGetOptions, FileWatchOptions, FilesCommand, SessionCommand,
+};
 pub use self::stream::{AttachOptions, ShellOptions};
 use crate::{exit, units};
 

@@ -6,12 +6,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use supervisor_api::{FileEntry, FileKind, MakeDirectory, MoveFile, UnpackReport};
+use supervisor_api::{
+    FileChange, FileChangeKind, FileEntry, FileKind, MakeDirectory, MoveFile, UnpackReport,
+};
 
-use crate::cli::{FileGetOptions, FilesCommand, GlobalOptions};
+use crate::cli::{FileGetOptions, FileWatchOptions, FilesCommand, GlobalOptions};
 use crate::client::Client;
 use crate::connection::Answer;
 use crate::failure::Failure;
+use crate::reader::{Lines, next_of};
 use crate::table::{cell, table, text};
 use crate::units::show_size;
 use crate::{console, local, terminal};
@@ -27,18 +30,25 @@ pub async fn files(
 ) -> Result<(), Failure> {
     match command {
         FilesCommand::List(options) => {
-            let list = client.list_files(options.id, options.path.as_deref()).await?;
+            let list = client.list_files(
+                options.id,
+                options.path.as_deref(),
+                options.after.as_deref(),
+                options.limit,
+            );
+            let list = list.await?;
             if global.json {
                 return console::print_json(&list);
             }
             console::print(&describe(&list.entries, global))?;
-            if list.truncated {
-                console::notice(
-                    "some entries are left out: too many, or names that are no paths\n",
-                );
+            if let Some(next) = &list.next {
+                console::notice(&format!("more with --after {}\n", terminal::name(next)));
+            } else if list.truncated {
+                console::notice("some entries are left out: their names are no paths\n");
             }
             Ok(())
         }
+        FilesCommand::Watch(options) => watch(client, options, global).await,
         FilesCommand::Stat(options) => {
             told(&client.stat_file(options.id, &options.path).await?, global)
         }
@@ -76,6 +86,34 @@ pub async fn files(
             unpacked(&client.unpack(options.id, file, show).await?, global)
         }
     }
+}
+
+async fn watch(
+    client: &Client,
+    options: &FileWatchOptions,
+    global: &GlobalOptions,
+) -> Result<(), Failure> {
+    let mut answer = client.watch_files(options.id, options.since).await?;
+    let mut lines = Lines::default();
+    while let Some(change) = next_of::<FileChange>(&mut answer, &mut lines).await? {
+        if global.json {
+            console::print_json(&change)?;
+            continue;
+        }
+        let kind = match change.kind {
+            FileChangeKind::Watching => "watching",
+            FileChangeKind::Created => "created",
+            FileChangeKind::Modified => "modified",
+            FileChangeKind::Attributes => "attributes",
+            FileChangeKind::Moved => "moved",
+            FileChangeKind::Removed => "removed",
+            FileChangeKind::Lost => "lost",
+        };
+        let to = change.to.map(|to| format!(" to {}", terminal::name(&to))).unwrap_or_default();
+        let path = terminal::name(&change.path);
+        console::print(&format!("{} {kind} {path}{to}\n", change.sequence))?;
+    }
+    Ok(())
 }
 
 async fn get(client: &Client, options: &FileGetOptions) -> Result<(), Failure> {

@@ -1,6 +1,9 @@
 //! `session`: sessions are made, looked at, extended and closed.
 
-use supervisor_api::{CreateSession, ExtendSession, Session, SessionState, UniqueMap};
+use supervisor_api::{
+    CreateSession, CreateSnapshot, ExtendSession, Session, SessionId, SessionList, SessionState,
+    UniqueMap,
+};
 
 use crate::cli::{CreateOptions, GlobalOptions, SessionCommand};
 use crate::client::Client;
@@ -17,17 +20,22 @@ pub async fn session(
     global: &GlobalOptions,
 ) -> Result<(), Failure> {
     match command {
-        SessionCommand::Create(options) => create(client, options, global).await,
+        SessionCommand::Create(options) => create(client, options, None, global).await,
+        SessionCommand::Fork(options) => {
+            create(client, &options.create, Some(options.from), global).await
+        }
+        SessionCommand::Snapshot(options) => {
+            let request = CreateSnapshot {
+                labels: UniqueMap(options.labels.iter().cloned().collect()),
+                time_to_live: options.time_to_live,
+            };
+            made(&client.create_snapshot(options.id, &request).await?, global)
+        }
+        SessionCommand::Snapshots(options) => {
+            list(&client.snapshots(options.id).await?, false, global)
+        }
         SessionCommand::List(options) => {
-            let list = client.sessions(options.all).await?;
-            if global.json {
-                return console::print_json(&list);
-            }
-            if global.quiet {
-                let ids = list.sessions.iter().map(|session| format!("{}\n", session.id));
-                return console::print(&ids.collect::<String>());
-            }
-            console::print(&describe(&list.sessions, options.all))
+            list(&client.sessions(options.all).await?, options.all, global)
         }
         SessionCommand::Show(options) => show(&client.session(options.id).await?, global),
         SessionCommand::Extend(options) => {
@@ -44,6 +52,7 @@ pub async fn session(
 async fn create(
     client: &Client,
     options: &CreateOptions,
+    from: Option<SessionId>,
     global: &GlobalOptions,
 ) -> Result<(), Failure> {
     let request = CreateSession {
@@ -52,12 +61,35 @@ async fn create(
         workspace_bytes: options.workspace,
         workspace_inodes: options.workspace_inodes,
         time_to_live: options.time_to_live,
+        from,
     };
-    let session = client.create_session(&request).await?;
+    made(&client.create_session(&request).await?, global)
+}
+
+fn made(session: &Session, global: &GlobalOptions) -> Result<(), Failure> {
     if global.json {
-        return console::print_json(&session);
+        return console::print_json(session);
+    }
+    if let Some(copied) = session.copied.filter(|_| !global.quiet) {
+        let left_out = match copied.left_out {
+            0 => String::new(),
+            count => format!(", {count} FIFOs and sockets left out"),
+        };
+        let bytes = show_size(copied.bytes);
+        console::notice(&format!("{} files copied, {bytes}{left_out}\n", copied.files));
     }
     console::print(&format!("{}\n", session.id))
+}
+
+fn list(list: &SessionList, all: bool, global: &GlobalOptions) -> Result<(), Failure> {
+    if global.json {
+        return console::print_json(list);
+    }
+    if global.quiet {
+        let ids = list.sessions.iter().map(|session| format!("{}\n", session.id));
+        return console::print(&ids.collect::<String>());
+    }
+    console::print(&describe(&list.sessions, all))
 }
 
 fn show(session: &Session, global: &GlobalOptions) -> Result<(), Failure> {
@@ -87,6 +119,9 @@ fn show(session: &Session, global: &GlobalOptions) -> Result<(), Failure> {
     };
     lines.push_str(&format!("  workspace  {workspace}\n"));
     lines.push_str(&format!("  executions {} running or waiting\n", session.executions));
+    if let Some(of) = session.snapshot_of {
+        lines.push_str(&format!("  snapshot   of {of}\n"));
+    }
     for (name, value) in &session.labels.0 {
         lines.push_str(&format!(
             "  label      {}={}\n",
@@ -104,7 +139,11 @@ fn describe(sessions: &[Session], all: bool) -> String {
     for session in sessions {
         let mut cells = vec![
             cell(&session.id.to_string()),
-            cell(state_name(session.state)),
+            cell(if session.snapshot_of.is_some() {
+                "snapshot"
+            } else {
+                state_name(session.state)
+            }),
             cell(&session.policy.name),
             cell(&show_size(session.workspace_bytes)),
             cell(&session.executions.to_string()),

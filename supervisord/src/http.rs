@@ -30,6 +30,7 @@ mod supervised;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod workspaces;
 
 pub use json::{parse as parse_json, shorten};
 pub use operations::{Chunks, Follow, Operations, Receiver};

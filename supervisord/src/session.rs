@@ -17,7 +17,9 @@ mod operations;
 mod record;
 mod recovery;
 mod set;
+mod snapshots;
 mod transfer;
+mod watching;
 
 pub use archives::Archives;
 pub use changes::{SessionChange, SessionChanges};
@@ -26,3 +28,4 @@ pub use record::Record;
 pub use recovery::recover;
 pub use set::{Kept, SessionSet, Use};
 pub use transfer::{Packing, Piece, Unpacking, Upload};
+pub use watching::{FileChanges, Watching};

@@ -7,6 +7,7 @@
 
 mod artifact;
 mod beneath;
+mod changes;
 mod collect;
 mod files;
 mod glob;
@@ -18,10 +19,11 @@ mod walk;
 mod write;
 
 pub use artifact::open_artifact;
+pub use changes::{Change, Watcher};
 pub use collect::{CollectLimits, Collected, collect};
 pub use files::{
-    FileError, Listing, MAX_LISTED, Replacement, UnpackBounds, Unpacked, list, look,
-    make_directory, open, pack, remove, rename, replace_files, unpack,
+    FileError, FilePage, Listing, MAX_LISTED, Replacement, UnpackBounds, Unpacked, copy, list,
+    look, make_directory, open, pack, remove, rename, replace_files, unpack,
 };
 pub use glob::{GlobSelection, InvalidGlob, MAX_GLOB_BYTES, MAX_GLOBS};
 pub use path::{

@@ -18,7 +18,14 @@ pub enum SessionCommand {
     Show(SessionOption),
     /// Move a session's end
     Extend(ExtendOptions),
-    /// End what runs in a session and remove its workspace; done when nothing is left
+    /// Keep a copy of a session's workspace, in which nothing changes; print its id. What runs in the
+    /// session has to be paused
+    Snapshot(SnapshotOptions),
+    /// List the snapshots of a session
+    Snapshots(SessionOption),
+    /// Make a session whose workspace begins as a copy of another's or of a snapshot; print its id
+    Fork(ForkOptions),
+    /// End what runs in a session and remove its workspace, or a snapshot; done when nothing is left
     Close(SessionOption),
 }
 
@@ -40,6 +47,29 @@ pub struct CreateOptions {
     /// Mark the session for lists (repeatable)
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = super::payload::pair)]
     pub labels: Vec<(String, String)>,
+}
+
+/// Options of `session snapshot`.
+#[derive(Debug, Args)]
+pub struct SnapshotOptions {
+    /// Id of the session
+    pub id: SessionId,
+    /// Time until it is removed (units s, m, h; none means seconds) [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = units::seconds)]
+    pub time_to_live: Option<u64>,
+    /// Mark the snapshot for lists (repeatable)
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = super::payload::pair)]
+    pub labels: Vec<(String, String)>,
+}
+
+/// Options of `session fork`.
+#[derive(Debug, Args)]
+pub struct ForkOptions {
+    /// Id of the session or snapshot; policy and size are its own unless they are given
+    pub from: SessionId,
+    /// The new session.
+    #[command(flatten)]
+    pub create: CreateOptions,
 }
 
 /// Options of `session list`.
@@ -72,6 +102,8 @@ pub struct ExtendOptions {
 pub enum FilesCommand {
     /// List a directory of the workspace
     List(FileListOptions),
+    /// Show what changes in the workspace, as it happens
+    Watch(FileWatchOptions),
     /// Show what stands at a path; links are not followed
     Stat(FileOption),
     /// Fetch a file
@@ -97,6 +129,23 @@ pub struct FileListOptions {
     pub id: SessionId,
     /// Directory beneath the workspace [default: the workspace]
     pub path: Option<String>,
+    /// Only entries whose names come after this one, such as the last of the page before
+    #[arg(long, value_name = "NAME")]
+    pub after: Option<String>,
+    /// Entries on the page, 1 to 10000
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub limit: u16,
+}
+
+/// Options of `files watch`.
+#[derive(Debug, Args)]
+pub struct FileWatchOptions {
+    /// Id of the session
+    pub id: SessionId,
+    /// Go on after the change of this number [default: from now on]
+    #[arg(long, value_name = "NUMBER")]
+    pub since: Option<u64>,
 }
 
 /// A file of a session and nothing else.

@@ -7,11 +7,11 @@ use hyper::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use supervisor_api::{
-    CreateSession, ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile, Session, SessionId,
-    SessionList, UnpackReport,
+    CreateSession, CreateSnapshot, ExtendSession, FileEntry, FileList, MakeDirectory, MoveFile,
+    Session, SessionId, SessionList, UnpackReport,
 };
 
-use super::{Client, get, post};
+use super::{Client, PATIENCE, get, post};
 use crate::connection::{Answer, Call, Payload};
 use crate::failure::Failure;
 use crate::{paths, progress, terminal};
@@ -22,7 +22,30 @@ pub(super) const LONG: Duration = Duration::from_secs(600);
 impl Client {
     /// Makes a session.
     pub async fn create_session(&self, request: &CreateSession) -> Result<Session, Failure> {
-        self.ask("make a session".to_owned(), "/v1/sessions".to_owned(), request).await
+        self.ask("make a session".to_owned(), "/v1/sessions".to_owned(), request, LONG).await
+    }
+
+    /// Keeps a session's workspace as it is.
+    pub async fn create_snapshot(
+        &self,
+        id: SessionId,
+        request: &CreateSnapshot,
+    ) -> Result<Session, Failure> {
+        let target = format!("/v1/sessions/{id}/snapshots");
+        self.ask(format!("make a snapshot of {id}"), target, request, LONG).await
+    }
+
+    /// The snapshots of a session.
+    pub async fn snapshots(&self, id: SessionId) -> Result<SessionList, Failure> {
+        let target = format!("/v1/sessions/{id}/snapshots");
+        self.json(get(format!("list the snapshots of {id}"), target)).await
+    }
+
+    /// Changes in a workspace, as they happen.
+    pub async fn watch_files(&self, id: SessionId, since: Option<u64>) -> Result<Answer, Failure> {
+        let since = since.map(|since| format!("?since={since}")).unwrap_or_default();
+        let target = format!("/v1/sessions/{id}/watch{since}");
+        self.send(get(format!("watch the files of {id}"), target)).await
     }
 
     /// The caller's sessions, or everybody's.
@@ -41,7 +64,8 @@ impl Client {
         id: SessionId,
         request: &ExtendSession,
     ) -> Result<Session, Failure> {
-        self.ask(format!("extend {id}"), format!("/v1/sessions/{id}/extend"), request).await
+        self.ask(format!("extend {id}"), format!("/v1/sessions/{id}/extend"), request, PATIENCE)
+            .await
     }
 
     /// Closes a session; the answer comes when nothing of it is left.
@@ -51,11 +75,21 @@ impl Client {
     }
 
     /// What a directory holds.
-    pub async fn list_files(&self, id: SessionId, path: Option<&str>) -> Result<FileList, Failure> {
-        let target = match path {
+    pub async fn list_files(
+        &self,
+        id: SessionId,
+        path: Option<&str>,
+        after: Option<&str>,
+        limit: u16,
+    ) -> Result<FileList, Failure> {
+        let mut target = match path {
             None => format!("/v1/sessions/{id}/tree"),
             Some(path) => format!("/v1/sessions/{id}/tree/{}", paths::percent_encoded(path)),
         };
+        target.push_str(&format!("?limit={limit}"));
+        if let Some(after) = after {
+            target.push_str(&format!("&after={}", paths::percent_encoded(after)));
+        }
         self.json(get(format!("list files of {id}"), target)).await
     }
 
@@ -102,13 +136,13 @@ impl Client {
         request: &MakeDirectory,
     ) -> Result<FileEntry, Failure> {
         let what = format!("make the directory {}", terminal::name(&request.path));
-        self.ask(what, format!("/v1/sessions/{id}/directories"), request).await
+        self.ask(what, format!("/v1/sessions/{id}/directories"), request, PATIENCE).await
     }
 
     /// Moves a file or directory.
     pub async fn move_file(&self, id: SessionId, request: &MoveFile) -> Result<FileEntry, Failure> {
         let what = format!("move {}", terminal::name(&request.from));
-        self.ask(what, format!("/v1/sessions/{id}/move"), request).await
+        self.ask(what, format!("/v1/sessions/{id}/move"), request, PATIENCE).await
     }
 
     /// The whole workspace as an archive.
@@ -132,9 +166,10 @@ impl Client {
         operation: String,
         target: String,
         request: &impl Serialize,
+        patience: Duration,
     ) -> Result<T, Failure> {
         let body = serde_json::to_vec(request).map_err(Failure::misunderstood(&operation))?;
-        self.json(Call { body: Payload::Json(body), ..post(operation, target) }).await
+        self.json(Call { body: Payload::Json(body), patience, ..post(operation, target) }).await
     }
 
     async fn put<T: DeserializeOwned>(

@@ -43,9 +43,65 @@ pub struct FileEntry {
 pub struct FileList {
     /// Its entries, by name.
     pub entries: Vec<FileEntry>,
-    /// Whether entries were left out: there are more than 10,000, or some have names that can't be paths here
-    /// (not UTF-8, control characters).
+    /// Whether entries were left out: there are more than the page holds, or some have names that can't be
+    /// paths here (not UTF-8, control characters).
     pub truncated: bool,
+    /// Give this as `after` to get the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What became of something in a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileChangeKind {
+    /// Following has begun; what comes after this number is told.
+    Watching,
+    /// It is new, or has come from where nobody watches.
+    Created,
+    /// Its bytes were changed.
+    Modified,
+    /// Its permissions, times or number of names were changed.
+    Attributes,
+    /// It was moved within the workspace.
+    Moved,
+    /// It is gone.
+    Removed,
+    /// Changes were lost: more happened than is held, or there are more directories than are watched.
+    /// What stands at the path, or in all of the workspace, has to be looked at.
+    Lost,
+}
+
+/// A change in a workspace. A hint: by the time it is read, more may have happened. What appears while a
+/// new directory is taken up may be told twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileChange {
+    /// Its number; give the last one as `since` to go on after it.
+    pub sequence: u64,
+    /// What became of it.
+    pub kind: FileChangeKind,
+    /// Its path, relative to the workspace; empty for the workspace itself.
+    pub path: String,
+    /// Where it was moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+/// What was copied of a workspace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CopyReport {
+    /// Files.
+    pub files: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Symbolic links.
+    pub links: u64,
+    /// Bytes of the files, holes included.
+    pub bytes: u64,
+    /// FIFOs and sockets, which are not copied.
+    pub left_out: u64,
 }
 
 /// Moves a file or directory within a workspace.

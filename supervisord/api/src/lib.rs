@@ -50,7 +50,8 @@ pub use execution::{
     StreamSummary, Usage,
 };
 pub use file::{
-    FileEntry, FileKind, FileList, MakeDirectory, MoveFile, SkippedEntry, UnpackReport,
+    CopyReport, FileChange, FileChangeKind, FileEntry, FileKind, FileList, MakeDirectory, MoveFile,
+    SkippedEntry, UnpackReport,
 };
 pub use id::{ApprovalId, ExecutionId, InvalidId, SessionId};
 pub use input::{InputState, TerminalSize};
@@ -69,7 +70,9 @@ pub use receipt::{
     Inputs, PREDICATE_TYPE, Predicate, ReceiptSubject, STATEMENT_TYPE, STDERR, STDOUT, Statement,
 };
 pub use reload::Reloaded;
-pub use session::{CreateSession, ExtendSession, Session, SessionList, SessionState, SessionUsage};
+pub use session::{
+    CreateSession, CreateSnapshot, ExtendSession, Session, SessionList, SessionState, SessionUsage,
+};
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};
 pub use top::{Pressure, Stall, Top, TopEgress, TopLine};
 

@@ -6,6 +6,7 @@ mod pausing;
 mod policy;
 mod session;
 mod stream;
+mod workspace;
 
 use crate::{NDJSON, OPENMETRICS};
 
@@ -295,6 +296,9 @@ pub const OPERATIONS: &[Operation] = &[
     interpreter::RUN,
     interpreter::CELLS,
     interpreter::CELL,
+    workspace::WATCH,
+    workspace::SNAPSHOT,
+    workspace::SNAPSHOTS,
     Operation {
         id: "receipt",
         method: Method::Get,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{PolicyReference, SessionId, UniqueMap};
+use crate::{CopyReport, PolicyReference, SessionId, UniqueMap};
 
 /// Makes a session.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +22,22 @@ pub struct CreateSession {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace_inodes: Option<u64>,
     /// Seconds until it is closed, from now; an hour if left out, 30 days at the most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_live: Option<u64>,
+    /// The session or snapshot of the caller's own that its workspace begins as a copy of. What is left out
+    /// above is as it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<SessionId>,
+}
+
+/// Keeps a session's workspace as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSnapshot {
+    /// The caller's own marks, shown in lists.
+    #[serde(default, skip_serializing_if = "UniqueMap::is_empty")]
+    pub labels: UniqueMap,
+    /// Seconds until it is removed, from now; an hour if left out, 30 days at the most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_live: Option<u64>,
 }
@@ -73,6 +89,12 @@ pub struct Session {
     pub expires_at: String,
     /// Executions in it that have not finished.
     pub executions: u64,
+    /// The session that it is a snapshot of: nothing runs in it or changes its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_of: Option<SessionId>,
+    /// What was copied into it; only in the answer that says that it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<CopyReport>,
     /// What its workspace holds, where it could be counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<SessionUsage>,

@@ -90,6 +90,7 @@ pub fn session(options: Options) -> Result<CreateSession, ApiError> {
         workspace_bytes: options.take("workspace_bytes", "t")?,
         workspace_inodes: options.take("workspace_inodes", "t")?,
         time_to_live: options.take("time_to_live", "t")?,
+        from: None,
     })
 }
 

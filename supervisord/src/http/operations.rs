@@ -18,8 +18,10 @@ use supervisor_api::{
 use supervisor_api::{InputState, TerminalSize};
 
 use super::pausing::Pausing;
+use super::workspaces::Workspaces;
 use crate::session::Packing;
 use crate::supervisor::{Caller, ListQuery, OutputQuery};
+use crate::workspace::FilePage;
 
 /// Output, chunk by chunk.
 pub trait Chunks: Send + 'static {
@@ -50,7 +52,7 @@ pub trait Follow: Send + 'static {
 }
 
 /// The operations of the interface. Each checks what the caller may do.
-pub trait Operations: Pausing {
+pub trait Operations: Pausing + Workspaces {
     /// Reads output.
     type Output: Chunks;
     /// Takes a file.
@@ -200,6 +202,7 @@ pub trait Operations: Pausing {
         caller: &Caller,
         id: SessionId,
         path: Option<&str>,
+        page: FilePage,
     ) -> impl Future<Output = Result<FileList, ApiError>> + Send;
 
     /// What stands at a path.

@@ -10,7 +10,9 @@ use tokio::time::timeout;
 use super::answer::{Problem, json, with_type};
 use super::calls::{Call, to_the_end};
 use super::operations::{Operations, Receiver};
+use super::parameters::Encoded;
 use super::{body, download, streaming};
+use crate::workspace::FilePage;
 
 /// Media type of archives.
 const TAR: &str = "application/x-tar";
@@ -58,7 +60,11 @@ pub async fn close<O: Operations>(call: Call<O>) -> Result<Response<Body>, Probl
 /// `GET /v1/sessions/{id}/tree` and `GET /v1/sessions/{id}/tree/{*path}`
 pub async fn tree<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     let path = Some(call.parameter("path")).filter(|path| !path.is_empty());
-    let listed = call.front.operations.list_files(&call.caller, call.session(), path).await?;
+    let after = call.query.value("after")?.map(|Encoded(name)| name);
+    let limit = usize::try_from(call.query.number("limit")?).unwrap_or(usize::MAX);
+    let page = FilePage { after, limit };
+    let operations = &call.front.operations;
+    let listed = operations.list_files(&call.caller, call.session(), path, page).await?;
     json(StatusCode::OK, &listed)
 }
 

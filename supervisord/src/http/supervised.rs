@@ -20,6 +20,7 @@ use crate::approval::Changes;
 use crate::events::Events;
 use crate::session::{Packing, Unpacking, Upload};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, OutputReader, Supervisor};
+use crate::workspace::FilePage;
 
 impl Receiver for Upload {
     type Outcome = FileEntry;
@@ -187,8 +188,9 @@ impl Operations for Supervisor {
         caller: &Caller,
         id: SessionId,
         path: Option<&str>,
+        page: FilePage,
     ) -> Result<FileList, ApiError> {
-        Supervisor::list_files(self, caller, id, path).await
+        Supervisor::list_files(self, caller, id, path, page).await
     }
 
     async fn stat_file(

@@ -1,15 +1,17 @@
 //! A session's files. Everything blocks on the file system, so it happens on threads for that.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use supervisor_api::{
     ApiError, ErrorCode, FileEntry, FileList, MakeDirectory, MoveFile, SessionId,
 };
 use tokio::task::spawn_blocking;
 
+use super::set::Use;
 use crate::supervisor::{Caller, Supervisor, internal};
-use crate::workspace::{self, FileError, WorkspacePath};
+use crate::workspace::{self, FileError, FilePage, Listing, WorkspacePath};
 
 impl Supervisor {
     /// What a directory of the workspace holds; without a path, its root.
@@ -18,11 +20,12 @@ impl Supervisor {
         caller: &Caller,
         id: SessionId,
         path: Option<&str>,
+        page: FilePage,
     ) -> Result<FileList, ApiError> {
         let path = path.map(checked).transpose()?;
-        let listing = self.on_files(caller, id, move |root| workspace::list(root, path.as_ref()));
-        let listing = listing.await?;
-        Ok(FileList { entries: listing.entries, truncated: listing.truncated })
+        let list = move |root: BorrowedFd<'_>| workspace::list(root, path.as_ref(), &page);
+        let Listing { entries, truncated, next } = self.on_files(caller, id, list).await?;
+        Ok(FileList { entries, truncated, next })
     }
 
     /// What stands at a path.
@@ -56,7 +59,7 @@ impl Supervisor {
         recursive: bool,
     ) -> Result<FileEntry, ApiError> {
         let path = checked(path)?;
-        let removed = self.on_files(caller, id, move |root| {
+        let removed = self.change_files(caller, id, move |root| {
             let entry = workspace::look(root, &path)?;
             workspace::remove(root, &path, recursive)?;
             Ok(entry)
@@ -72,7 +75,7 @@ impl Supervisor {
         request: MakeDirectory,
     ) -> Result<FileEntry, ApiError> {
         let path = checked(&request.path)?;
-        let made = self.on_files(caller, id, move |root| {
+        let made = self.change_files(caller, id, move |root| {
             workspace::make_directory(root, &path)?;
             workspace::look(root, &path)
         });
@@ -88,7 +91,7 @@ impl Supervisor {
     ) -> Result<FileEntry, ApiError> {
         let from = checked(&request.from).map_err(|error| error.with_field("from"))?;
         let to = checked(&request.to).map_err(|error| error.with_field("to"))?;
-        let moved = self.on_files(caller, id, move |root| {
+        let moved = self.change_files(caller, id, move |root| {
             workspace::rename(root, &from, &to, request.replace)?;
             workspace::look(root, &to)
         });
@@ -102,14 +105,30 @@ impl Supervisor {
         id: SessionId,
         act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let (guard, root) = self.enter(caller, id).await?;
-        let done = spawn_blocking(move || {
-            let result = act(root.as_fd());
-            drop(guard);
-            result
-        });
-        done.await.map_err(internal)?.map_err(refuse)
+        blocking(self.enter(caller, id).await?, act).await
     }
+
+    /// Changes a session's files, which are not copied meanwhile.
+    async fn change_files<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        blocking(self.enter_to_change(caller, id).await?, act).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    (guard, root): (Use, Arc<OwnedFd>),
+    act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = spawn_blocking(move || {
+        let result = act(root.as_fd());
+        drop(guard);
+        result
+    });
+    done.await.map_err(internal)?.map_err(refuse)
 }
 
 /// A path as the caller spelt it.

@@ -35,12 +35,19 @@ impl Supervisor {
     ) -> Result<Session, ApiError> {
         let inner = self.inner();
         let generation = inner.settings.current();
-        let name = request.policy.as_deref().unwrap_or(&generation.default_policy);
-        let policy = policy(&generation, name)?;
+        let source = request.from.map(|id| self.session_to_copy(caller, id)).transpose()?;
+        let theirs = source.as_ref().map(|source| source.record());
+        let name = request.policy.as_deref();
+        let name = name.or(theirs.as_ref().map(|theirs| theirs.policy.as_str()));
+        let policy = policy(&generation, name.unwrap_or(&generation.default_policy))?;
         plan::check_labels(&request.labels)?;
         let asked = LimitsRequest {
-            workspace_bytes: request.workspace_bytes,
-            workspace_inodes: request.workspace_inodes,
+            workspace_bytes: request
+                .workspace_bytes
+                .or(theirs.as_ref().map(|theirs| theirs.workspace_bytes)),
+            workspace_inodes: request
+                .workspace_inodes
+                .or(theirs.as_ref().map(|theirs| theirs.workspace_inodes)),
             ..LimitsRequest::default()
         };
         let limits = plan::limits(&asked, &policy)?;
@@ -55,17 +62,32 @@ impl Supervisor {
             created_at: clock::now(),
             expires: from_now(time_to_live),
             time_to_live,
+            snapshot_of: None,
         };
-        let place = inner.admission.keep(caller.uid, record.workspace_bytes)?;
+        self.make_session(record, source).await
+    }
+
+    /// Makes a session of this record, whose workspace begins as a copy of another's if there is one.
+    pub(super) async fn make_session(
+        &self,
+        record: Record,
+        source: Option<Arc<Kept>>,
+    ) -> Result<Session, ApiError> {
+        let inner = self.inner();
+        let place = inner.admission.keep(record.owner_uid, record.workspace_bytes)?;
         let session = Kept::new(record.clone(), place, &inner.sessions);
-        let guard = session.enter()?; // not closed before it is whole
+        let guard = session.enter_to_copy()?; // neither closed nor used before it is whole
         inner.sessions.add(session.clone())?;
         let made = inner.launcher.make_workspace(kept(&record)).await;
         let made = made.map_err(|error| outcome::workspace_refused(&error));
+        let copied = match (made, source) {
+            (Ok(()), Some(source)) => self.copy_workspace(&source, &session).await.map(Some),
+            (made, _) => made.map(|()| None),
+        };
         fault::reach(Point::WorkspaceMade);
-        let recorded = match made {
-            Ok(()) => inner.store.put_session(&record).await.map_err(|error| from_store(&error)),
-            Err(error) => Err(error),
+        let recorded = match &copied {
+            Ok(_) => inner.store.put_session(&record).await.map_err(|error| from_store(&error)),
+            Err(error) => Err(error.clone()),
         };
         fault::reach(Point::SessionRecorded);
         if let Err(error) = recorded {
@@ -78,7 +100,8 @@ impl Supervisor {
         }
         drop(guard);
         session.tell();
-        self.describe(&session, false).await
+        let made = self.describe(&session, false).await?;
+        Ok(Session { copied: copied.ok().flatten(), ..made })
     }
 
     /// The caller's sessions, newest first; an administrator can ask for everybody's.
@@ -240,7 +263,18 @@ impl Supervisor {
         Ok((guard, granted))
     }
 
-    async fn grant(&self, session: &Kept) -> Result<Arc<OwnedFd>, ApiError> {
+    /// Uses a session's workspace to change it.
+    pub(super) async fn enter_to_change(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> Result<(Use, Arc<OwnedFd>), ApiError> {
+        let guard = self.own_session(caller, id)?.enter_to_change()?;
+        let granted = self.grant(guard.session()).await?;
+        Ok((guard, granted))
+    }
+
+    pub(super) async fn grant(&self, session: &Kept) -> Result<Arc<OwnedFd>, ApiError> {
         let id = session.record().id.bits();
         let granted = session.grant.get_or_try_init(|| async {
             self.inner().launcher.grant(id).await.map(Arc::new).map_err(internal)
@@ -289,6 +323,8 @@ impl Supervisor {
             created_at: record.created_at,
             expires_at: clock::at(record.expires),
             executions: session.executions(),
+            snapshot_of: record.snapshot_of,
+            copied: None,
             usage: None,
         }
     }
@@ -311,7 +347,7 @@ fn kept(record: &Record) -> supervisor_launch::Kept {
     }
 }
 
-fn time_to_live(seconds: u64) -> Result<u64, ApiError> {
+pub(super) fn time_to_live(seconds: u64) -> Result<u64, ApiError> {
     if (1..=MAX_TIME_TO_LIVE).contains(&seconds) {
         return Ok(seconds);
     }
@@ -319,6 +355,6 @@ fn time_to_live(seconds: u64) -> Result<u64, ApiError> {
     Err(ApiError::invalid("time_to_live", problem).with_hint("extend it while it is needed"))
 }
 
-fn from_now(seconds: u64) -> i64 {
+pub(super) fn from_now(seconds: u64) -> i64 {
     Timestamp::now().as_second().saturating_add_unsigned(seconds)
 }

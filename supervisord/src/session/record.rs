@@ -35,6 +35,9 @@ pub struct Record {
     pub expires: i64,
     /// Seconds that it was given last.
     pub time_to_live: u64,
+    /// The session that it is a snapshot of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_of: Option<SessionId>,
 }
 
 impl Record {

@@ -9,6 +9,7 @@ use supervisor_launch::MAX_WORKSPACES;
 use tokio::sync::{OnceCell, broadcast, watch};
 
 use super::record::Record;
+use super::watching::Watching;
 use crate::admission::KeptPlace;
 
 /// Sessions of all callers at the most, which is what the launcher keeps. Each uid has a bound of its own
@@ -30,6 +31,8 @@ pub struct Kept {
     pub grant: OnceCell<Arc<OwnedFd>>,
     /// Its place among those that its owner may have.
     _place: KeptPlace,
+    /// The changes in its workspace, while somebody follows them.
+    pub watching: tokio::sync::Mutex<Option<Arc<Watching>>>,
     /// Archives of this session at once: each occupies a thread for as long as the caller takes.
     pub archives: Arc<tokio::sync::Semaphore>,
 }
@@ -38,14 +41,27 @@ pub struct Kept {
 struct Uses {
     executions: u64,
     calls: u64,
+    /// Among the calls, those that change files.
+    changes: u64,
+    /// Copies of its workspace that are being made, or the one into it.
+    copies: u64,
     closing: bool,
+}
+
+/// What a session is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Look,
+    Change,
+    Run,
+    Copy,
 }
 
 /// A session that is in use and so is not removed. Given back when it is dropped.
 #[derive(Debug)]
 pub struct Use {
     session: Arc<Kept>,
-    is_execution: bool,
+    purpose: Purpose,
 }
 
 impl Kept {
@@ -57,6 +73,7 @@ impl Kept {
             uses: watch::Sender::default(),
             grant: OnceCell::new(),
             _place: place,
+            watching: tokio::sync::Mutex::new(None),
             archives: Arc::new(tokio::sync::Semaphore::new(1)),
         })
     }
@@ -81,14 +98,31 @@ impl Kept {
         drop(self.told.send(self.record().id)); // an error says that nobody follows
     }
 
-    /// Uses it for a call on its files.
+    /// Uses it for a call that looks at its files.
     pub fn enter(self: &Arc<Self>) -> Result<Use, ApiError> {
-        self.take(false)
+        self.take(Purpose::Look)
+    }
+
+    /// Uses it for a call that changes its files.
+    pub fn enter_to_change(self: &Arc<Self>) -> Result<Use, ApiError> {
+        self.refuse_snapshot()?;
+        self.take(Purpose::Change)
+    }
+
+    /// Uses it to copy its workspace, or into it: nobody changes it meanwhile.
+    pub fn enter_to_copy(self: &Arc<Self>) -> Result<Use, ApiError> {
+        self.take(Purpose::Copy)
+    }
+
+    /// Whether its workspace is being copied.
+    pub fn is_being_copied(&self) -> bool {
+        self.uses.borrow().copies > 0
     }
 
     /// Uses it for an execution.
     pub fn run(self: &Arc<Self>) -> Result<Use, ApiError> {
-        self.take(true)
+        self.refuse_snapshot()?;
+        self.take(Purpose::Run)
     }
 
     /// Executions in it that have not finished.
@@ -129,26 +163,68 @@ impl Kept {
         drop(uses.wait_for(|uses| uses.executions == 0 && uses.calls == 0).await);
     }
 
-    fn take(self: &Arc<Self>, is_execution: bool) -> Result<Use, ApiError> {
+    fn take(self: &Arc<Self>, purpose: Purpose) -> Result<Use, ApiError> {
+        let mut refusal = None;
         let taken = self.uses.send_if_modified(|uses| {
-            if uses.closing {
-                return false;
+            refusal = uses.refusal(purpose);
+            if refusal.is_none() {
+                uses.count(purpose, 1);
             }
-            *(if is_execution { &mut uses.executions } else { &mut uses.calls }) += 1;
-            true
+            refusal.is_none()
         });
-        if taken {
-            if is_execution {
-                self.tell();
-            }
-            return Ok(Use { session: self.clone(), is_execution });
+        if taken && purpose == Purpose::Run {
+            self.tell();
         }
-        Err(being_closed())
+        refusal.map_or_else(|| Ok(Use { session: self.clone(), purpose }), Err)
+    }
+
+    fn refuse_snapshot(&self) -> Result<(), ApiError> {
+        if self.locked().snapshot_of.is_none() {
+            return Ok(());
+        }
+        let problem = "it is a snapshot, which stays as it is";
+        Err(ApiError::new(ErrorCode::Conflict, problem).with_hint("make a session from it"))
     }
 
     /// Nothing between two changes of a record panics, so a poisoned one is whole.
     fn locked(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Uses {
+    fn refusal(&self, purpose: Purpose) -> Option<ApiError> {
+        if self.closing {
+            return Some(being_closed());
+        }
+        let conflict = |problem| {
+            ApiError::new(ErrorCode::Conflict, problem).with_hint("try again when it is done")
+        };
+        match purpose {
+            Purpose::Change | Purpose::Run if self.copies > 0 => {
+                Some(conflict("the session's workspace is being copied"))
+            }
+            Purpose::Copy if self.changes > 0 => {
+                Some(conflict("files of the session are being changed"))
+            }
+            _ => None,
+        }
+    }
+
+    fn count(&mut self, purpose: Purpose, by: i64) {
+        let add = |count: &mut u64| *count = count.saturating_add_signed(by);
+        match purpose {
+            Purpose::Run => add(&mut self.executions),
+            Purpose::Look => add(&mut self.calls),
+            Purpose::Change => {
+                add(&mut self.calls);
+                add(&mut self.changes);
+            }
+            Purpose::Copy => {
+                add(&mut self.calls);
+                add(&mut self.copies);
+            }
+        }
     }
 }
 
@@ -167,11 +243,8 @@ impl Use {
 
 impl Drop for Use {
     fn drop(&mut self) {
-        self.session.uses.send_modify(|uses| {
-            let count = if self.is_execution { &mut uses.executions } else { &mut uses.calls };
-            *count = count.saturating_sub(1);
-        });
-        if self.is_execution {
+        self.session.uses.send_modify(|uses| uses.count(self.purpose, -1));
+        if self.purpose == Purpose::Run {
             self.session.tell();
         }
     }

@@ -65,7 +65,7 @@ impl Supervisor {
         executable: bool,
     ) -> Result<Upload, ApiError> {
         let path = checked(path)?;
-        let (guard, root) = self.enter(caller, id).await?;
+        let (guard, root) = self.enter_to_change(caller, id).await?;
         let (place, name) = (root.clone(), path.clone());
         let begun = spawn_blocking(move || Replacement::begin(place.as_fd(), &name, executable));
         let replacement = begun.await.map_err(internal)?.map_err(refuse)?;
@@ -78,7 +78,7 @@ impl Supervisor {
         caller: &Caller,
         id: SessionId,
     ) -> Result<Unpacking, ApiError> {
-        let (guard, root) = self.enter(caller, id).await?;
+        let (guard, root) = self.enter_to_change(caller, id).await?;
         let permits = self.archive_permits(&guard)?;
         let record = guard.session().record();
         let bounds =
@@ -118,7 +118,10 @@ impl Supervisor {
         Ok(packing)
     }
 
-    fn archive_permits(&self, guard: &Use) -> Result<(OwnedSemaphorePermit, Archiving), ApiError> {
+    pub(super) fn archive_permits(
+        &self,
+        guard: &Use,
+    ) -> Result<(OwnedSemaphorePermit, Archiving), ApiError> {
         let session = guard.session();
         let own = session.archives.clone().try_acquire_owned().map_err(|_| archives::busy())?;
         Ok((own, self.inner().archives.one_more(session.record().owner_uid)?))

@@ -64,6 +64,7 @@ impl Supervisor {
         if !matches!(execution.state, State::Running | State::Paused) {
             return Err(not_now(execution.state));
         }
+        refuse_while_copied(&live, wish)?;
         self.note_administration(caller, &execution, act)?;
         live.wishes.ask(wish).await?;
         Ok(self.snapshot(&live))
@@ -92,7 +93,10 @@ impl Supervisor {
         let mut asking = JoinSet::new();
         for live in all {
             asking.spawn(async move {
-                let done = live.wishes.ask(wish).await;
+                let done = match refuse_while_copied(&live, wish) {
+                    Ok(()) => live.wishes.ask(wish).await,
+                    refused => refused,
+                };
                 (live, done)
             });
         }
@@ -118,4 +122,14 @@ fn not_now(state: State) -> ApiError {
         _ => "the execution does not run any more",
     };
     ApiError::new(ErrorCode::Conflict, problem)
+}
+
+/// What would change a workspace that is being copied goes on after that.
+fn refuse_while_copied(live: &Live, wish: Wish) -> Result<(), ApiError> {
+    let session = live.session.as_ref().map(|held| held.session());
+    if matches!(wish, Wish::Pause { .. }) || !session.is_some_and(|held| held.is_being_copied()) {
+        return Ok(());
+    }
+    let problem = "the session's workspace is being copied";
+    Err(ApiError::new(ErrorCode::Conflict, problem).with_hint("try again when it is done"))
 }

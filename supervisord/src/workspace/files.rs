@@ -6,6 +6,7 @@
 //! call fail or hit another of its own files, never one outside.
 
 mod archive;
+mod copy;
 mod entry;
 mod error;
 mod pack;
@@ -20,7 +21,8 @@ use nix::fcntl::{OFlag, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 
 pub use archive::{UnpackBounds, Unpacked, unpack};
-pub use entry::{Listing, MAX_LISTED, list, look};
+pub use copy::copy;
+pub use entry::{FilePage, Listing, MAX_LISTED, list, look};
 pub use error::FileError;
 pub use pack::pack;
 pub use remove::remove;

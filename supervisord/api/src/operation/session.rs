@@ -16,7 +16,7 @@ const PATH: Parameter = Parameter {
     description: "A path relative to the workspace, percent-encoded: no `.`, `..` or empty component.",
 };
 
-const OPERATION: Operation = Operation {
+pub(super) const OPERATION: Operation = Operation {
     id: "",
     method: Method::Get,
     path: "",
@@ -81,10 +81,25 @@ pub(super) const CLOSE: Operation = Operation {
     ..OPERATION
 };
 
+const AFTER: Parameter = Parameter {
+    name: "after",
+    place: Place::Query,
+    schema: r#"{"type": "string"}"#,
+    description: "Only entries whose names come after this one, percent-encoded.",
+};
+
+const LIMIT: Parameter = Parameter {
+    name: "limit",
+    place: Place::Query,
+    schema: r#"{"type": "integer", "minimum": 1, "maximum": 10000, "default": 10000}"#,
+    description: "Entries a page.",
+};
+
 pub(super) const TREE: Operation = Operation {
     id: "list_root",
     path: "/v1/sessions/{id}/tree",
-    summary: "What the workspace's root directory holds.",
+    summary: "What the workspace's root directory holds, by name.",
+    parameters: &[ID, AFTER, LIMIT],
     response: Some("FileList"),
     ..OPERATION
 };
@@ -92,8 +107,8 @@ pub(super) const TREE: Operation = Operation {
 pub(super) const SUBTREE: Operation = Operation {
     id: "list_directory",
     path: "/v1/sessions/{id}/tree/{*path}",
-    summary: "What a directory of the workspace holds.",
-    parameters: &[ID, PATH],
+    summary: "What a directory of the workspace holds, by name.",
+    parameters: &[ID, PATH, AFTER, LIMIT],
     response: Some("FileList"),
     ..OPERATION
 };

@@ -30,7 +30,7 @@ async fn call(client: &mut Client, operation: &Operation) -> Reply {
     let path = path_of(operation);
     match operation.request {
         Some(RAW_BODY) => client.send_bytes(method_of(operation), &path, "bytes").await,
-        Some("CreateSession") => client.post(&path, "{}").await,
+        Some("CreateSession" | "CreateSnapshot") => client.post(&path, "{}").await,
         Some("ExtendSession") => client.post(&path, r#"{"time_to_live":60}"#).await,
         Some("CreateInterpreter") => client.post(&path, r#"{"language":"python"}"#).await,
         Some("RunCell") => client.post(&path, r#"{"source":"1","wait":true}"#).await,

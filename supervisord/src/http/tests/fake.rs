@@ -3,6 +3,7 @@
 pub mod interpreters;
 mod pausing;
 pub mod sessions;
+mod workspaces;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -30,6 +31,7 @@ use super::OWNER;
 use crate::http::operations::{Chunks, Follow, Operations};
 use crate::session::{Packing, Piece};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, Role};
+use crate::workspace::FilePage;
 
 /// The one execution there is.
 pub const KNOWN: ExecutionId = ExecutionId::from_bits(7);
@@ -290,9 +292,10 @@ impl Operations for Fake {
         caller: &Caller,
         id: SessionId,
         _: Option<&str>,
+        _: FilePage,
     ) -> Result<FileList, ApiError> {
         sessions::find(caller, id)?;
-        Ok(FileList { entries: vec![sessions::entry()], truncated: false })
+        Ok(FileList { entries: vec![sessions::entry()], truncated: false, next: None })
     }
 
     async fn stat_file(

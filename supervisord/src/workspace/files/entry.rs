@@ -1,5 +1,6 @@
 //! What stands at a path, and what a directory holds.
 
+use std::collections::BinaryHeap;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nix::dir::Dir;
@@ -16,13 +17,30 @@ use crate::workspace::path::WorkspacePath;
 /// all of them takes the tree as an archive.
 pub const MAX_LISTED: usize = 10_000;
 
+/// Which entries of a directory.
+#[derive(Debug, Clone)]
+pub struct FilePage {
+    /// Those whose names come after this one.
+    pub after: Option<String>,
+    /// So many at the most, and never more than [`MAX_LISTED`].
+    pub limit: usize,
+}
+
+impl Default for FilePage {
+    fn default() -> Self {
+        Self { after: None, limit: MAX_LISTED }
+    }
+}
+
 /// What a directory holds.
 #[derive(Debug)]
 pub struct Listing {
     /// The entries, by name; those whose names can't be paths of ours are left out.
     pub entries: Vec<FileEntry>,
-    /// Whether there are more than [`MAX_LISTED`], or some were left out.
+    /// Whether there are more than the page holds, or some were left out.
     pub truncated: bool,
+    /// The last name of the page, if there are more.
+    pub next: Option<String>,
 }
 
 /// What stands at a path, links not followed.
@@ -35,27 +53,37 @@ pub fn look(root: BorrowedFd<'_>, path: &WorkspacePath) -> Result<FileEntry, Fil
 
 /// What a directory holds; without a path, the workspace's root. The listing is of one moment as far as the
 /// kernel gives one: what is renamed meanwhile may be there twice or not at all (readdir(3)).
-pub fn list(root: BorrowedFd<'_>, path: Option<&WorkspacePath>) -> Result<Listing, FileError> {
+pub fn list(
+    root: BorrowedFd<'_>,
+    path: Option<&WorkspacePath>,
+    page: &FilePage,
+) -> Result<Listing, FileError> {
     let opened = match path {
         None => beneath::open_root(root),
         Some(path) => beneath::open_directory(root, path.as_str()),
     };
     let listing = |operation| move |errno| system(operation, path, errno);
     let mut directory = Dir::from_fd(opened.map_err(listing("open"))?).map_err(listing("read"))?;
-    let (mut names, mut truncated) = (Vec::new(), false);
+    let (mut names, mut truncated) = (BinaryHeap::new(), false);
+    let (limit, mut more) = (page.limit.clamp(1, MAX_LISTED), false);
     for entry in directory.iter() {
         let entry = entry.map_err(listing("read"))?;
         match entry.file_name().to_str() {
             Ok("." | "..") => {}
-            Ok(_) if names.len() == MAX_LISTED => truncated = true,
-            Ok(name) if WorkspacePath::try_from(name).is_ok() => names.push(name.to_owned()),
+            Ok(name) if page.after.as_deref().is_some_and(|after| name <= after) => {}
+            Ok(name) if WorkspacePath::try_from(name).is_ok() => {
+                // The first names of all: a directory of a million is never held.
+                names.push(name.to_owned());
+                if names.len() > limit {
+                    names.pop();
+                    more = true;
+                }
+            }
             _ => truncated = true,
         }
-        if truncated && names.len() == MAX_LISTED {
-            break;
-        }
     }
-    names.sort_unstable();
+    let names = names.into_sorted_vec();
+    let next = names.last().filter(|_| more).cloned();
     let mut entries = Vec::with_capacity(names.len());
     for name in names {
         // One that was removed since is simply not there any more.
@@ -63,7 +91,7 @@ pub fn list(root: BorrowedFd<'_>, path: Option<&WorkspacePath>) -> Result<Listin
         let full = path.map_or_else(|| name.clone(), |path| format!("{path}/{name}"));
         entries.push(describe(directory.as_fd(), &name, full, &found));
     }
-    Ok(Listing { entries, truncated })
+    Ok(Listing { entries, truncated: truncated || more, next })
 }
 
 fn system(operation: &'static str, path: Option<&WorkspacePath>, errno: nix::Error) -> FileError {

@@ -79,7 +79,7 @@ fn no_operation_goes_through_a_link() {
         put(&fixture, "link/canary", "spoilt"),
         put(&fixture, "link/new", "spoilt"),
         look(root, &path("link/canary")).map(drop),
-        list(root, Some(&path("link"))).map(drop),
+        list(root, Some(&path("link")), &FilePage::default()).map(drop),
         remove(root, &path("link/canary"), true),
         rename(root, &path("link/canary"), &path("taken"), true),
         rename(root, &path("file"), &path("link/x"), true),
@@ -103,7 +103,7 @@ fn entries_are_told_as_they_are_and_in_order() {
     fs::create_dir(fixture.at("d/sub")).unwrap();
     fs::write(fixture.at("d/bad\nname"), "").unwrap();
     let root = fixture.root();
-    let listing = list(root.as_fd(), Some(&path("d"))).unwrap();
+    let listing = list(root.as_fd(), Some(&path("d")), &FilePage::default()).unwrap();
     let told: Vec<_> = listing.entries.iter().map(|each| (each.path.as_str(), each.kind)).collect();
     let expected = [
         ("d/fifo", FileKind::Other),
@@ -339,4 +339,25 @@ fn an_archive_that_breaks_off_does_not_look_whole() {
     let mut bytes = Vec::new();
     pack(fixture.root().as_fd(), None, &mut bytes).unwrap_err();
     assert!(!bytes.is_empty() && !bytes.ends_with(&[0; 1024]));
+}
+
+#[test]
+fn pages_of_a_directory_have_every_name_once_and_in_order() {
+    let fixture = Fixture::new();
+    let names: Vec<String> = (0..25).map(|number| format!("{number:02}")).collect();
+    names.iter().rev().for_each(|name| fixture.file(name, ""));
+    let root = fixture.root();
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = FilePage { after: after.take(), limit: 10 };
+        let listing = list(root.as_fd(), None, &page).unwrap();
+        assert!(listing.entries.len() <= 10);
+        assert_eq!(listing.truncated, listing.next.is_some());
+        seen.extend(listing.entries.into_iter().map(|entry| entry.path));
+        after = listing.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, names);
 }

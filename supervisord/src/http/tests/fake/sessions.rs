@@ -86,6 +86,8 @@ pub fn session() -> Session {
         created_at: "2026-01-01T00:00:00Z".into(),
         expires_at: "2026-01-01T01:00:00Z".into(),
         executions: 0,
+        snapshot_of: None,
+        copied: None,
         usage: Some(SessionUsage { workspace_bytes: 0, workspace_inodes: 0 }),
     }
 }

@@ -1,0 +1,104 @@
+//! Copies of a workspace: a snapshot, which nothing changes, and a session that begins as another was.
+//!
+//! A copy is made into a workspace that has no record yet, and is on disk before it gets one. So a daemon that
+//! dies meanwhile leaves a workspace without a record, which the next one removes.
+
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+
+use supervisor_api::{
+    ApiError, CopyReport, CreateSnapshot, ErrorCode, Session, SessionId, SessionList, State,
+};
+use supervisor_sys::random_bits;
+use tokio::task::spawn_blocking;
+
+use super::files::refuse;
+use super::operations::{from_now, time_to_live};
+use super::record::{Record, TIME_TO_LIVE};
+use super::set::{Kept, being_closed};
+use crate::clock;
+use crate::plan;
+use crate::supervisor::{Caller, Supervisor, internal};
+use crate::workspace;
+
+impl Supervisor {
+    /// Keeps a session's workspace as it is now.
+    pub async fn create_snapshot(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        request: CreateSnapshot,
+    ) -> Result<Session, ApiError> {
+        let source = self.session_to_copy(caller, id)?;
+        plan::check_labels(&request.labels)?;
+        let time_to_live = time_to_live(request.time_to_live.unwrap_or(TIME_TO_LIVE))?;
+        let theirs = source.record();
+        let record = Record {
+            id: SessionId::from_bits(random_bits().map_err(internal)?),
+            labels: request.labels,
+            created_at: clock::now(),
+            expires: from_now(time_to_live),
+            time_to_live,
+            snapshot_of: Some(theirs.snapshot_of.unwrap_or(theirs.id)),
+            ..theirs
+        };
+        self.make_session(record, Some(source)).await
+    }
+
+    /// The snapshots of a session, newest first.
+    pub fn snapshots(&self, caller: &Caller, id: SessionId) -> Result<SessionList, ApiError> {
+        let owner = self.own_session(caller, id)?.record().owner_uid;
+        let mut sessions: Vec<Session> = Vec::new();
+        for kept in self.inner().sessions.all() {
+            let record = kept.record();
+            if record.snapshot_of == Some(id) && record.owner_uid == owner {
+                sessions.push(self.glance(&kept));
+            }
+        }
+        sessions.sort_by(|one, other| other.created_at.cmp(&one.created_at));
+        Ok(SessionList { sessions })
+    }
+
+    /// A session of the caller's own, to copy its workspace. As with running, an administrator's right ends
+    /// here.
+    pub(super) fn session_to_copy(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+    ) -> Result<Arc<Kept>, ApiError> {
+        self.session_to_run_in(caller, id).map_err(|error| error.with_field("from"))
+    }
+
+    /// Copies a workspace into a new one, while nothing changes it.
+    pub(super) async fn copy_workspace(
+        &self,
+        source: &Arc<Kept>,
+        target: &Arc<Kept>,
+    ) -> Result<CopyReport, ApiError> {
+        let inner = self.inner();
+        let guard = source.enter_to_copy()?; // first, so that nothing begins after the look
+        let id = source.record().id;
+        let runs = inner.live.all().into_iter().any(|live| {
+            let execution = live.execution.borrow();
+            let stands_still = matches!(execution.state, State::Paused | State::Finished);
+            execution.session == id && !stands_still
+        });
+        if runs {
+            let problem = "something runs or waits in the session, and would change what is copied";
+            return Err(ApiError::new(ErrorCode::Conflict, problem)
+                .with_hint("pause the session, or wait for its executions"));
+        }
+        let permits = self.archive_permits(&guard)?;
+        let (from, to) = (self.grant(source).await?, self.grant(target).await?);
+        let copied = spawn_blocking(move || {
+            let session = guard.session();
+            let goes_on = || !session.is_closing();
+            let copied = workspace::copy(from.as_fd(), to.as_fd(), &goes_on);
+            let copied = copied
+                .map_err(|error| if session.is_closing() { being_closed() } else { refuse(error) });
+            drop((guard, permits));
+            copied
+        });
+        copied.await.map_err(internal)?
+    }
+}

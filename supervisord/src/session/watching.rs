@@ -1,0 +1,288 @@
+//! Who follows the changes in a session's workspace, and where each of them is.
+//!
+//! ```text
+//! the kernel ──▶ a task for each session ──▶ the last few thousand, numbered ──▶ each follower, at its pace
+//! ```
+//!
+//! The task ends with the session, or some time after the last follower. Numbers begin with the time at
+//! which it started, so that a number of an earlier one is known to be too old.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use supervisor_api::{ApiError, ErrorCode, FileChange, FileChangeKind, SessionId};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::set::Use;
+use crate::readiness::register;
+use crate::supervisor::{Caller, Supervisor, internal};
+use crate::workspace::{Change, Watcher};
+
+/// Changes that are kept for who comes back.
+const KEPT: usize = 4096;
+
+/// Bytes of their paths.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// Followers of one session at once. Each holds a connection as well, which are bounded for each uid.
+const FOLLOWERS: usize = 16;
+
+/// How long watching goes on without anybody, so that who comes back finds what was missed.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// Between two looks at what has happened: a payload that changes a file a million times costs no more than
+/// twenty looks a second, and equal events become one.
+const PACE: Duration = Duration::from_millis(50);
+
+/// The changes of one session, as far as they are kept.
+#[derive(Debug)]
+pub struct Watching {
+    log: Mutex<Log>,
+    /// Signalled when there is something new; the value says whether watching goes on.
+    goes_on: watch::Sender<bool>,
+    followers: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Log {
+    changes: VecDeque<FileChange>,
+    bytes: usize,
+    /// The number of the next.
+    next: u64,
+}
+
+/// Follows the changes in a workspace.
+pub struct FileChanges {
+    watching: Arc<Watching>,
+    /// The number of the next to be told.
+    next: u64,
+    /// What is told before.
+    first: Option<FileChange>,
+}
+
+impl Supervisor {
+    /// Follows the changes in a session's workspace: those after this number, or from now on.
+    pub async fn watch_files(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        since: Option<u64>,
+    ) -> Result<FileChanges, ApiError> {
+        let (guard, root) = self.enter(caller, id).await?;
+        let session = guard.session().clone();
+        let mut slot = session.watching.lock().await;
+        let there = slot.as_ref().filter(|watching| *watching.goes_on.borrow()).cloned();
+        let (watching, beginning) = match there {
+            Some(watching) => (watching, Vec::new()),
+            None => {
+                let started =
+                    spawn_blocking(move || Watcher::start(root)).await.map_err(internal)?;
+                let (watcher, changes) = started.map_err(|error| {
+                    tracing::error!(%error, session = %id, "a workspace can't be watched");
+                    let problem = "the host has no room for another watched workspace";
+                    ApiError::new(ErrorCode::Busy, problem)
+                        .with_hint("fs.inotify.max_user_instances and max_user_watches bound it")
+                })?;
+                let watching = Arc::new(Watching::new());
+                let events = register(watcher, Interest::READABLE).map_err(internal)?;
+                tokio::spawn(attend(watching.clone(), events, guard));
+                *slot = Some(watching.clone());
+                (watching, changes)
+            }
+        };
+        drop(slot);
+        if watching.followers.fetch_add(1, Ordering::Relaxed) >= FOLLOWERS {
+            watching.followers.fetch_sub(1, Ordering::Relaxed);
+            return Err(ApiError::new(
+                ErrorCode::Busy,
+                "too many follow the files of this session",
+            ));
+        }
+        let follower = FileChanges::new(watching, since);
+        follower.watching.note(beginning); // what can't be watched is told as well
+        Ok(follower)
+    }
+}
+
+/// Takes in what happens until the session is closed or nobody has followed for a while.
+async fn attend(watching: Arc<Watching>, mut events: AsyncFd<Watcher>, guard: Use) {
+    let session = guard.session().clone();
+    let mut lonely_since = Instant::now();
+    loop {
+        let is_followed = watching.followers.load(Ordering::Relaxed) > 0;
+        if is_followed {
+            lonely_since = Instant::now();
+        }
+        let happened = tokio::select! {
+            biased;
+            () = session.closing() => break,
+            () = sleep_until(lonely_since + LINGER) => {
+                if watching.followers.load(Ordering::Relaxed) == 0 {
+                    break;
+                }
+                continue;
+            }
+            ready = events.readable() => ready.map(|mut ready| ready.clear_ready()),
+        };
+        let looked = match happened {
+            Err(error) => Err(error),
+            Ok(()) => {
+                let mut watcher = events.into_inner();
+                let read = spawn_blocking(move || {
+                    let changes = watcher.read();
+                    (watcher, changes)
+                });
+                let Ok((watcher, changes)) = read.await else { break };
+                match register(watcher, Interest::READABLE) {
+                    Ok(registered) => events = registered,
+                    Err(_) => break,
+                }
+                changes
+            }
+        };
+        match looked {
+            Ok(changes) => watching.note(changes),
+            Err(error) => {
+                tracing::error!(%error, "a workspace can't be watched any more");
+                break;
+            }
+        }
+        sleep(PACE).await;
+    }
+    watching.goes_on.send_replace(false);
+    drop(guard);
+}
+
+impl Watching {
+    fn new() -> Self {
+        let next = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(1);
+        let log = Log { changes: VecDeque::new(), bytes: 0, next };
+        Self {
+            log: Mutex::new(log),
+            goes_on: watch::Sender::new(true),
+            followers: AtomicUsize::new(0),
+        }
+    }
+
+    fn note(&self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut log = self.log();
+        for Change { kind, path, to } in changes {
+            let change = FileChange { sequence: log.next, kind, path, to };
+            log.next += 1;
+            log.bytes += weight(&change);
+            log.changes.push_back(change);
+            while log.changes.len() > KEPT || log.bytes > KEPT_BYTES {
+                let Some(oldest) = log.changes.pop_front() else { break };
+                log.bytes = log.bytes.saturating_sub(weight(&oldest));
+            }
+        }
+        drop(log);
+        self.goes_on.send_modify(|_| {});
+    }
+
+    /// Nothing between two changes of it panics, so a poisoned one is whole.
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn weight(change: &FileChange) -> usize {
+    change.path.len() + change.to.as_ref().map_or(0, String::len) + size_of::<FileChange>()
+}
+
+impl FileChanges {
+    fn new(watching: Arc<Watching>, since: Option<u64>) -> Self {
+        let now = watching.log().next;
+        let first = since.is_none().then(|| FileChange {
+            sequence: now - 1,
+            kind: FileChangeKind::Watching,
+            path: String::new(),
+            to: None,
+        });
+        let next = since.map_or(now, |since| since.saturating_add(1)).min(now);
+        Self { watching, next, first }
+    }
+
+    /// The next; `None` once the session is closed.
+    pub async fn next(&mut self) -> Option<FileChange> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        let mut told = self.watching.goes_on.subscribe();
+        loop {
+            told.borrow_and_update();
+            if let Some(change) = self.ahead() {
+                return Some(change);
+            }
+            if !*told.borrow() || told.changed().await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    fn ahead(&mut self) -> Option<FileChange> {
+        let log = self.watching.log();
+        let oldest = log.next.saturating_sub(log.changes.len() as u64);
+        if self.next < oldest {
+            self.next = oldest;
+            let kind = FileChangeKind::Lost;
+            return Some(FileChange { sequence: oldest - 1, kind, path: String::new(), to: None });
+        }
+        let place = usize::try_from(self.next - oldest).ok()?;
+        let change = log.changes.get(place).cloned()?;
+        self.next += 1;
+        Some(change)
+    }
+}
+
+impl Drop for FileChanges {
+    fn drop(&mut self) {
+        self.watching.followers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn created(path: usize) -> Change {
+        Change { kind: FileChangeKind::Created, path: path.to_string(), to: None }
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_goes_on_where_it_was_or_hears_that_something_is_lost() {
+        let watching = Arc::new(Watching::new());
+        let mut follower = FileChanges::new(watching.clone(), None);
+        let begun = follower.next().await.unwrap();
+        assert_eq!(begun.kind, FileChangeKind::Watching);
+        watching.note((0..3).map(created).collect());
+        let mut back = FileChanges::new(watching.clone(), Some(begun.sequence + 1));
+        let paths = [back.next().await.unwrap(), back.next().await.unwrap()];
+        assert_eq!(paths.map(|change| change.path), ["1", "2"]);
+        watching.note((0..=KEPT).map(created).collect());
+        for (since, first) in [(0, None), (begun.sequence, None), (u64::MAX, Some(()))] {
+            let mut late = FileChanges::new(watching.clone(), Some(since));
+            if first.is_none() {
+                let lost = late.next().await.unwrap();
+                assert_eq!(lost.kind, FileChangeKind::Lost);
+                assert_eq!(late.next().await.unwrap().sequence, lost.sequence + 1);
+            } else {
+                assert_eq!(late.ahead(), None, "what is ahead of all is now");
+            }
+        }
+        watching.goes_on.send_replace(false);
+        let mut last = FileChanges::new(watching, None);
+        last.next().await.unwrap();
+        assert_eq!(last.next().await, None);
+    }
+}

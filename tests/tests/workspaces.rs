@@ -1,0 +1,282 @@
+//! Workspaces as a whole: followed while payloads change them, kept as they are, copied into new sessions.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
+use std::thread;
+use std::time::Duration;
+
+use supervisor_api::{
+    CopyReport, ErrorCode, FileChange, FileChangeKind, FileList, Session, SessionId, SessionList,
+    State, SubmitRequest,
+};
+use supervisor_tests::{
+    AGENT, Client, Connection, OTHER_AGENT, Reply, World, assert_described, bash,
+};
+
+fn call(client: &Client, method: &str, target: &str, body: Option<&str>) -> Reply {
+    client.call(method, target, body.map(str::as_bytes)).expect("the daemon answers")
+}
+
+/// Makes a session, a snapshot or a fork.
+#[track_caller]
+fn made(operation: &str, reply: &Reply) -> Session {
+    assert_eq!(reply.status, 201, "{}", String::from_utf8_lossy(&reply.body));
+    assert_described(operation, reply.status, reply.field("content-type"), &reply.body);
+    serde_json::from_slice(&reply.body).expect("a session")
+}
+
+fn open(client: &Client) -> SessionId {
+    made("create_session", &call(client, "POST", "/v1/sessions", Some("{}"))).id
+}
+
+fn fork(client: &Client, from: SessionId) -> Reply {
+    call(client, "POST", "/v1/sessions", Some(&format!("{{\"from\":\"{from}\"}}")))
+}
+
+fn snapshot(client: &Client, of: SessionId) -> Reply {
+    call(client, "POST", &format!("/v1/sessions/{of}/snapshots"), Some("{}"))
+}
+
+fn within(session: SessionId, payload: &str) -> SubmitRequest {
+    SubmitRequest { session: Some(session), ..bash(payload) }
+}
+
+fn sessions(client: &Client) -> Vec<Session> {
+    let reply = call(client, "GET", "/v1/sessions", None);
+    serde_json::from_slice::<SessionList>(&reply.body).expect("a list").sessions
+}
+
+/// The changes in a workspace as they come.
+struct Watch {
+    connection: Connection,
+    head: Reply,
+    unread: Vec<u8>,
+}
+
+impl Watch {
+    fn of(client: &Client, session: SessionId, since: Option<u64>) -> Self {
+        let since = since.map(|since| format!("?since={since}")).unwrap_or_default();
+        let mut connection = client.connect().expect("a connection");
+        connection.request("GET", &format!("/v1/sessions/{session}/watch{since}"), None).unwrap();
+        let head = connection.head().expect("an answer");
+        assert_eq!(head.status, 200, "{head:?}");
+        Self { connection, head, unread: Vec::new() }
+    }
+
+    fn next(&mut self) -> Option<FileChange> {
+        loop {
+            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.unread.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).expect("a change"));
+            }
+            let piece = self.connection.piece(&self.head).expect("the answer goes on");
+            self.unread.extend(piece?);
+        }
+    }
+
+    /// All up to this one.
+    #[track_caller]
+    fn until(&mut self, kind: FileChangeKind, path: &str) -> Vec<FileChange> {
+        let mut seen = Vec::new();
+        loop {
+            let change = self.next().unwrap_or_else(|| panic!("no {kind:?} {path}: {seen:?}"));
+            let is_it = change.kind == kind && change.path == path;
+            seen.push(change);
+            if is_it {
+                return seen;
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_watches_hears_what_a_payload_changes_and_goes_on_where_it_was() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    agent.run(&within(id, "mkdir old; echo x > old/file")).expect_exit(0);
+    let mut watch = Watch::of(&agent, id, None);
+    let begun = watch.next().expect("a beginning");
+    assert_eq!(begun.kind, FileChangeKind::Watching);
+    let payload = "mkdir -p a/b; echo 1 > a/b/new; mv old a/b/moved; echo 2 >> a/b/moved/file; \
+                   ln -s /etc/passwd link; rm a/b/new; touch end";
+    agent.run(&within(id, payload)).expect_exit(0);
+    let seen = watch.until(FileChangeKind::Created, "end");
+    let told = |kind, path: &str| seen.iter().any(|each| each.kind == kind && each.path == path);
+    for (kind, path) in [
+        (FileChangeKind::Created, "a"),
+        (FileChangeKind::Created, "a/b"),
+        (FileChangeKind::Moved, "old"),
+        (FileChangeKind::Modified, "a/b/moved/file"),
+        (FileChangeKind::Created, "link"),
+        (FileChangeKind::Removed, "a/b/new"),
+    ] {
+        assert!(told(kind, path), "{kind:?} {path}: {seen:?}");
+    }
+    let moved = seen.iter().find(|each| each.kind == FileChangeKind::Moved).expect("it was moved");
+    assert_eq!(moved.to.as_deref(), Some("a/b/moved"));
+    let mut numbers = seen.iter().map(|each| each.sequence);
+    assert!(numbers.all(|number| number > begun.sequence));
+    // What happens while nobody is connected is told to who comes back, once.
+    drop(watch);
+    let last = seen.last().expect("some").sequence;
+    let file = format!("/v1/sessions/{id}/files/put");
+    assert_eq!(call(&agent, "PUT", &file, Some("bytes")).status, 200);
+    let mut back = Watch::of(&agent, id, Some(last));
+    let mut after = Vec::new();
+    while after.last().is_none_or(|each: &FileChange| each.to.as_deref() != Some("put")) {
+        after.push(back.next().expect("it goes on"));
+    }
+    assert!(after.iter().all(|each| each.sequence > last), "{after:?}");
+    // A number of long ago is told what it missed.
+    let mut late = Watch::of(&agent, id, Some(1));
+    assert_eq!(late.next().expect("a word").kind, FileChangeKind::Lost);
+    // The session's end is theirs.
+    assert!(call(&agent, "DELETE", &format!("/v1/sessions/{id}"), None).status < 300);
+    while back.next().is_some() {}
+    let stranger = world.agent(OTHER_AGENT);
+    let reply = call(&stranger, "GET", &format!("/v1/sessions/{id}/watch"), None);
+    assert_eq!(reply.problem().code, ErrorCode::NotFound);
+}
+
+/// More than is kept for a slow reader, in directories that come and go.
+#[test]
+fn a_storm_of_changes_is_told_as_lost_and_holds_nobody_up() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    let mut watch = Watch::of(&agent, id, None);
+    watch.next().expect("a beginning");
+    let payload = "for i in $(seq 300); do mkdir -p d/$i/e; for j in $(seq 20); do \
+                   : > d/$i/f$j; done; mv d/$i d/m$i; done; rm -r d; touch end";
+    agent.run(&within(id, payload)).expect_exit(0);
+    watch.until(FileChangeKind::Created, "end");
+    agent.run(&within(id, "mkdir again; : > again/file; touch last")).expect_exit(0);
+    let seen = watch.until(FileChangeKind::Created, "last");
+    assert!(seen.iter().any(|each| each.path == "again/file"), "{seen:?}");
+}
+
+#[test]
+fn a_fork_begins_as_its_origin_was_and_neither_changes_the_other() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    let payload = "mkdir -p d/e; echo one > d/e/file; chmod 755 d/e/file; ln -s file d/e/link; \
+                   mkfifo d/fifo; truncate -s 30M d/sparse; echo end >> d/sparse";
+    agent.run(&within(id, payload)).expect_exit(0);
+    let kept = made("create_snapshot", &snapshot(&agent, id));
+    assert_eq!(kept.snapshot_of, Some(id));
+    let expected =
+        CopyReport { files: 2, directories: 2, links: 1, bytes: 4 + (30 << 20) + 4, left_out: 1 };
+    assert_eq!(kept.copied, Some(expected));
+    agent.run(&within(id, "echo two > d/e/file; rm d/sparse")).expect_exit(0);
+    let forked = made("create_session", &fork(&agent, kept.id));
+    assert_eq!(forked.snapshot_of, None);
+    let look =
+        "cat d/e/file d/e/link; tail -c 4 d/sparse; stat -c '%a %u' d/e/file; du -k d/sparse";
+    let found = agent.run(&within(forked.id, look));
+    found.expect_exit(0);
+    let lines: Vec<&str> = found.stdout.lines().collect();
+    assert_eq!(lines.get(..4), Some(["one", "one", "end", "755 1000"].as_slice()), "{lines:?}");
+    let blocks = lines.get(4).and_then(|line| line.split('\t').next()?.parse::<u64>().ok());
+    assert!(blocks.is_some_and(|kilobytes| kilobytes < 1024), "holes stay holes: {lines:?}");
+    agent.run(&within(forked.id, "echo three > d/e/file")).expect_exit(0);
+    let again = made("create_session", &fork(&agent, id));
+    for (session, words) in [(id, "two"), (forked.id, "three"), (again.id, "two")] {
+        assert_eq!(agent.run(&within(session, "cat d/e/file")).stdout.trim(), words);
+    }
+    // A snapshot stays as it is, also when its origin is gone.
+    let error = agent.submit(&within(kept.id, "true")).expect_err("nothing runs in it");
+    assert_eq!(error.code, ErrorCode::Conflict);
+    let file = format!("/v1/sessions/{}/files/d/e/file", kept.id);
+    assert_eq!(call(&agent, "PUT", &file, Some("x")).status, 409);
+    assert_eq!(call(&agent, "DELETE", &file, None).status, 409);
+    let listed = call(&agent, "GET", &format!("/v1/sessions/{id}/snapshots"), None);
+    assert_described("list_snapshots", 200, listed.field("content-type"), &listed.body);
+    let listed: SessionList = serde_json::from_slice(&listed.body).expect("a list");
+    assert_eq!(listed.sessions.iter().map(|each| each.id).collect::<Vec<_>>(), [kept.id]);
+    assert!(call(&agent, "DELETE", &format!("/v1/sessions/{id}"), None).status < 300);
+    assert_eq!(call(&agent, "GET", &file, None).body, b"one\n");
+    assert!(call(&agent, "DELETE", &format!("/v1/sessions/{}", kept.id), None).status < 300);
+    assert_eq!(sessions(&agent).len(), 2);
+}
+
+#[test]
+fn what_runs_in_a_session_is_paused_before_its_workspace_is_copied() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    let running = agent.start(&within(id, "echo up > file; echo up; exec sleep 300"));
+    agent.wait_for_words(running, "up");
+    let refused = snapshot(&agent, id).problem();
+    assert_eq!(refused.code, ErrorCode::Conflict);
+    assert!(refused.hint.is_some_and(|hint| hint.contains("pause")));
+    assert_eq!(call(&agent, "POST", &format!("/v1/sessions/{id}/pause"), None).status, 200);
+    let kept = made("create_snapshot", &snapshot(&agent, id));
+    let file = format!("/v1/sessions/{}/files/file", kept.id);
+    assert_eq!(call(&agent, "GET", &file, None).body, b"up\n");
+    assert_eq!(call(&agent, "POST", &format!("/v1/sessions/{id}/resume"), None).status, 200);
+    assert_eq!(agent.status(running, 0).expect("ours").state, State::Running);
+    // Nobody else's: not to see, and for who sees everything not to copy.
+    let stranger = world.agent(OTHER_AGENT);
+    assert_eq!(fork(&stranger, id).problem().code, ErrorCode::NotFound);
+    assert_eq!(snapshot(&stranger, id).problem().code, ErrorCode::NotFound);
+    assert_eq!(fork(&world.root(), id).problem().code, ErrorCode::PermissionDenied);
+}
+
+#[test]
+fn half_a_copy_is_never_a_session() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    let payload =
+        "for i in $(seq 40); do mkdir $i; for j in $(seq 50); do echo $j > $i/$j; done; done";
+    agent.run(&within(id, payload)).expect_exit(0);
+    for delay in [0, 30, 60, 120, 250] {
+        let asking = agent.clone();
+        let asked = thread::spawn(move || {
+            let target = "/v1/sessions";
+            let body = format!("{{\"from\":\"{id}\"}}");
+            drop(asking.call("POST", target, Some(body.as_bytes()))); // it may have no answer
+        });
+        thread::sleep(Duration::from_millis(delay)); // a moment of the copy, another one each time
+        world.daemon().kill();
+        asked.join().expect("it comes to an end");
+        world.start_daemon();
+        for session in sessions(&agent) {
+            let of_all = "find . -type f | wc -l";
+            assert_eq!(agent.run(&within(session.id, of_all)).stdout.trim(), "2000", "{delay}");
+            if session.id != id {
+                let closed = call(&agent, "DELETE", &format!("/v1/sessions/{}", session.id), None);
+                assert!(closed.status < 300);
+            }
+        }
+        assert_eq!(sessions(&agent).len(), 1);
+    }
+}
+
+#[test]
+fn a_directory_of_many_is_listed_by_pages() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    agent
+        .run(&within(id, "mkdir d; cd d; seq -f 'file %03g' 25 | xargs -d '\\n' touch"))
+        .expect_exit(0);
+    let (mut names, mut after) = (Vec::new(), String::new());
+    loop {
+        let target = format!("/v1/sessions/{id}/tree/d?limit=10{after}");
+        let reply = call(&agent, "GET", &target, None);
+        assert_described("list_directory", 200, reply.field("content-type"), &reply.body);
+        let page: FileList = serde_json::from_slice(&reply.body).expect("a list");
+        names.extend(page.entries.into_iter().map(|entry| entry.path));
+        let Some(next) = page.next else { break };
+        after = format!("&after={}", next.replace(' ', "%20"));
+    }
+    let all: Vec<String> = (1..=25).map(|number| format!("d/file {number:03}")).collect();
+    assert_eq!(names, all);
+}
