@@ -20,7 +20,7 @@ impl Client {
         request: &CreateInterpreter,
     ) -> Result<Interpreter, Failure> {
         let target = format!("/v1/sessions/{session}/interpreters");
-        self.ask("start an interpreter".to_owned(), target, request).await
+        self.ask("start an interpreter".to_owned(), target, request, PATIENCE).await
     }
 
     /// The interpreters of a session.
@@ -67,7 +67,7 @@ impl Client {
         request: &RunCell,
     ) -> Result<Cell, Failure> {
         let target = format!("{}/cells", place(session, id));
-        self.ask("run the cell".to_owned(), target, request).await
+        self.ask("run the cell".to_owned(), target, request, PATIENCE).await
     }
 
     /// One cell, once it has ended or after a minute.

@@ -42,7 +42,7 @@ impl Client {
         size: TerminalSize,
     ) -> Result<TerminalSize, Failure> {
         let operation = format!("resize the terminal of {id}");
-        self.ask(operation, format!("/v1/executions/{id}/terminal"), &size).await
+        self.ask(operation, format!("/v1/executions/{id}/terminal"), &size, PATIENCE).await
     }
 }
 
