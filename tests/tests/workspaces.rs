@@ -83,7 +83,9 @@ impl Watch {
     fn until(&mut self, kind: FileChangeKind, path: &str) -> Vec<FileChange> {
         let mut seen = Vec::new();
         loop {
-            let change = self.next().unwrap_or_else(|| panic!("no {kind:?} {path}: {seen:?}"));
+            let next = self.next();
+            assert!(next.is_some(), "no {kind:?} {path}: {seen:?}");
+            let change = next.expect("it is some");
             let is_it = change.kind == kind && change.path == path;
             seen.push(change);
             if is_it {
