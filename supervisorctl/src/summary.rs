@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::builder::styling::{AnsiColor, Style};
 use supervisor_api::{
-    ControlReport, ControlStatus, Execution, Outcome, State, StreamSummary, Usage,
+    ControlReport, ControlStatus, Execution, Outcome, StartKind, State, StreamSummary, Usage,
 };
 
 use crate::table::status_name;
@@ -72,7 +72,11 @@ pub fn execution(execution: &Execution, files: &str) -> String {
         let shown: String = image.digest.chars().take("sha256:".len() + DIGEST_SHOWN).collect();
         line(&mut text, "image", &terminal::name(&format!("{} ({shown})", image.name)));
     }
-    line(&mut text, "time", &time(&execution.usage));
+    let start = execution.start.map_or("", |start| match start {
+        StartKind::Warm => ", warm start",
+        StartKind::Cold => "",
+    });
+    line(&mut text, "time", &format!("{}{start}", time(&execution.usage)));
     if let Some(memory) = memory(execution) {
         line(&mut text, "memory", &memory);
     }

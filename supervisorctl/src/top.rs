@@ -43,6 +43,8 @@ struct Shown<'a> {
 struct Page<'a> {
     executions: Vec<Shown<'a>>,
     waiting: u64,
+    parked: u64,
+    parked_memory: u64,
 }
 
 /// `top`.
@@ -85,7 +87,8 @@ fn remember(top: &Top) -> Before {
 
 fn page<'a>(top: &'a Top, before: &Before) -> Page<'a> {
     let shown = |line: &'a TopLine| Shown { line, cpu_percent: cpu_percent(line, before) };
-    Page { executions: top.executions.iter().map(shown).collect(), waiting: top.waiting }
+    let Top { waiting, parked, parked_memory, .. } = *top;
+    Page { executions: top.executions.iter().map(shown).collect(), waiting, parked, parked_memory }
 }
 
 /// Nothing for what was not there before, or when another daemon counted then.
@@ -129,7 +132,11 @@ fn describe(page: &Page<'_>) -> String {
         rows.add_row(row);
     }
     let running = page.executions.len();
-    format!("{running} running, {} waiting\n\n{}", page.waiting, text(&rows))
+    let parked = match page.parked {
+        0 => String::new(),
+        parked => format!(", {parked} parked ({})", units::show_size(page.parked_memory)),
+    };
+    format!("{running} running, {} waiting{parked}\n\n{}", page.waiting, text(&rows))
 }
 
 /// Shares of the last ten seconds, some and full.
@@ -168,7 +175,7 @@ mod tests {
     }
 
     fn of(lines: Vec<TopLine>) -> Top {
-        Top { executions: lines, waiting: 7 }
+        Top { executions: lines, waiting: 7, parked: 2, parked_memory: 5 << 20 }
     }
 
     #[test]
@@ -185,7 +192,14 @@ mod tests {
     fn a_page_shows_what_is_known_and_obeys_nobody() {
         let top = of(vec![line(Some(0), 1)]);
         let text = describe(&page(&top, &Before::new()));
-        for words in ["1 running, 7 waiting", "3.0 MiB", "5 B", "default", "2001", "4711"] {
+        for words in [
+            "1 running, 7 waiting, 2 parked (5.0 MiB)",
+            "3.0 MiB",
+            "5 B",
+            "default",
+            "2001",
+            "4711",
+        ] {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert!(!text.contains("\x1b[2J"), "{text:?}");

@@ -63,6 +63,7 @@ pub fn now(meter: &Meter) -> Now {
         now.memory = memory.or_else(|| Some(sum(memory_of)));
         now.pids = pids.or(Some(processes.len() as u64));
     }
+    now.cpu = now.cpu.map(|cpu| cpu.saturating_sub(meter.spent));
     now.pids = now.pids.map(|pids| pids.saturating_sub(1)); // one of them is init
     now
 }
@@ -94,8 +95,8 @@ pub fn memory_in_use(sandbox: &Sandbox) -> Option<u64> {
 pub fn counted(sandbox: &Sandbox) -> Counted {
     let Some(cgroup) = sandbox.get(Descriptor::Cgroup) else { return Counted::default() };
     let number = |file| read(cgroup, file).ok().and_then(|text| text.trim().parse().ok());
-    let mut counted =
-        Counted { cpu: keyed(cgroup, "cpu.stat", "usage_usec"), ..Counted::default() };
+    let cpu = keyed(cgroup, "cpu.stat", "usage_usec").map(|cpu| cpu.saturating_sub(sandbox.spent));
+    let mut counted = Counted { cpu, ..Counted::default() };
     let held = sandbox.applied.controllers;
     if held & Applied::MEMORY != 0 {
         counted.memory_peak = number("memory.peak");
@@ -109,15 +110,16 @@ pub fn counted(sandbox: &Sandbox) -> Counted {
     counted
 }
 
-/// CPU time so far, in microseconds.
+/// CPU time of its execution so far, in microseconds.
 pub fn cpu(sandbox: &Sandbox) -> Option<u64> {
-    match sandbox.get(Descriptor::Cgroup) {
+    let used: Option<u64> = match sandbox.get(Descriptor::Cgroup) {
         Some(cgroup) => keyed(cgroup, "cpu.stat", "usage_usec"),
         None => {
             let processes = processes(None, sandbox.get(Descriptor::Process));
             Some(processes.iter().filter_map(|pid| cpu_of(*pid)).sum())
         }
-    }
+    };
+    used.map(|used| used.saturating_sub(sandbox.spent))
 }
 
 /// Memory of all processes that belongs to no file of a disk, in bytes: what they wrote for themselves

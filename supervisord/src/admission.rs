@@ -54,7 +54,7 @@ struct Turns {
 #[derive(Default)]
 struct Line {
     running: usize,
-    /// What those that run take.
+    /// What those that run or are parked take.
     taken: Need,
     /// Workspaces that are kept, and their bytes.
     kept: usize,
@@ -78,6 +78,19 @@ pub struct Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.admission.give_back(self.uid, self.need);
+    }
+}
+
+/// What a parked sandbox takes of its owner's ceilings, until this is dropped. It has no turn.
+pub struct ParkedPlace {
+    admission: Arc<Admission>,
+    uid: u32,
+    need: Need,
+}
+
+impl Drop for ParkedPlace {
+    fn drop(&mut self) {
+        self.admission.leave(self.uid, self.need);
     }
 }
 
@@ -179,6 +192,38 @@ impl Admission {
         Turn { admission: self.clone(), uid, need }
     }
 
+    /// Counts a sandbox that is to be parked for this uid, if it fits beneath its ceilings.
+    pub fn park(self: &Arc<Self>, uid: u32, need: Need) -> Option<ParkedPlace> {
+        let mut turns = self.lock();
+        let bounds = turns.bounds;
+        let line = turns.callers.entry(uid).or_default();
+        if !bounds.has_room(line, need) {
+            turns.forget_if_idle(uid);
+            return None;
+        }
+        line.take(need);
+        Some(ParkedPlace { admission: self.clone(), uid, need })
+    }
+
+    /// Whether what is next of this uid waits for room beneath its own ceilings.
+    pub fn lacks_room(&self, uid: u32) -> bool {
+        let turns = self.lock();
+        let line = turns.callers.get(&uid);
+        let first = line.and_then(|line| Some((line, line.waiting.front()?)));
+        first.is_some_and(|(line, first)| !turns.bounds.has_room(line, first.need))
+    }
+
+    fn leave(self: &Arc<Self>, uid: u32, need: Need) {
+        {
+            let mut turns = self.lock();
+            if let Some(line) = turns.callers.get_mut(&uid) {
+                line.give(need);
+            }
+            turns.forget_if_idle(uid);
+        }
+        self.hand_out();
+    }
+
     /// Counts a workspace that is to be kept for this uid.
     ///
     /// # Errors
@@ -243,8 +288,7 @@ impl Admission {
             turns.running = turns.running.saturating_sub(1);
             if let Some(line) = turns.callers.get_mut(&uid) {
                 line.running = line.running.saturating_sub(1);
-                line.taken.memory = line.taken.memory.saturating_sub(need.memory);
-                line.taken.workspace = line.taken.workspace.saturating_sub(need.workspace);
+                line.give(need);
             }
             turns.forget_if_idle(uid);
         }
@@ -301,8 +345,17 @@ fn within(sum: u64, ceiling: u64) -> bool {
 impl Line {
     fn start(&mut self, need: Need) {
         self.running += 1;
+        self.take(need);
+    }
+
+    fn take(&mut self, need: Need) {
         self.taken.memory = self.taken.memory.saturating_add(need.memory);
         self.taken.workspace = self.taken.workspace.saturating_add(need.workspace);
+    }
+
+    fn give(&mut self, need: Need) {
+        self.taken.memory = self.taken.memory.saturating_sub(need.memory);
+        self.taken.workspace = self.taken.workspace.saturating_sub(need.workspace);
     }
 
     fn keep(&mut self, bytes: u64) {
@@ -339,7 +392,10 @@ impl Turns {
     }
 
     fn forget_if_idle(&mut self, uid: u32) {
-        let idle = |line: &Line| line.running == 0 && line.kept == 0 && line.waiting.is_empty();
+        let nothing = Need::default();
+        let idle = |line: &Line| {
+            line.running == 0 && line.kept == 0 && line.waiting.is_empty() && line.taken == nothing
+        };
         if self.callers.get(&uid).is_some_and(idle) {
             self.callers.remove(&uid);
         }

@@ -13,6 +13,7 @@ use crate::audit;
 use crate::budget::ConfiguredBudget;
 use crate::credentials::Configured;
 use crate::dbus::Address;
+use crate::warm;
 
 /// What the configuration says. Every key may be left out.
 #[derive(Debug, Clone, Deserialize)]
@@ -40,6 +41,8 @@ pub struct Config {
     pub metrics: Option<PathBuf>,
     /// How many executions there may be.
     pub bounds: ConfiguredBounds,
+    /// How many sandboxes may be parked ahead.
+    pub warm: ConfiguredWarm,
     /// How the audit log is kept.
     pub audit: ConfiguredAudit,
     /// What users may spend, whatever the policy.
@@ -106,6 +109,18 @@ pub struct ConfiguredBounds {
     pub sessions_per_uid: usize,
 }
 
+/// How many sandboxes may be parked ahead, each with an interpreter that waits for its program.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfiguredWarm {
+    /// Bytes of memory of all that are parked.
+    pub memory: u64,
+    /// Of all callers; 0 parks nothing.
+    pub parked: usize,
+    /// Of one uid.
+    pub parked_per_uid: usize,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -120,6 +135,7 @@ impl Default for Config {
             operators: Operators::default(),
             metrics: None,
             bounds: ConfiguredBounds::default(),
+            warm: ConfiguredWarm::default(),
             audit: ConfiguredAudit::default(),
             uid_budget: Vec::new(),
             credential: Vec::new(),
@@ -144,6 +160,22 @@ impl Default for ConfiguredBounds {
             workspace_bytes_per_uid: 64 << 30,
             sessions_per_uid: 32,
         }
+    }
+}
+
+impl Default for ConfiguredWarm {
+    /// A parked Python is about 10 MiB; no more are parked than are asked for.
+    fn default() -> Self {
+        Self { memory: 256 << 20, parked: 16, parked_per_uid: 4 }
+    }
+}
+
+impl From<&ConfiguredWarm> for warm::Bounds {
+    fn from(configured: &ConfiguredWarm) -> Self {
+        let ConfiguredWarm { memory, parked, parked_per_uid } = *configured;
+        // Half of the launcher's sandboxes are for what runs.
+        let parked = parked.min(supervisor_launch::MAX_SANDBOXES as usize / 2);
+        Self { memory, parked, parked_per_uid }
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use supervisor_api::{Execution, Outcome, State};
+use supervisor_api::{Execution, Outcome, StartKind, State};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep};
 
@@ -41,6 +41,7 @@ use crate::plan::{self, Plan};
 use crate::store::StoreError;
 use crate::supervisor::Inner;
 use crate::traffic::Way;
+use crate::warm::Parked;
 use crate::watch::thaw;
 use crate::workspace::GlobSelection;
 
@@ -69,17 +70,20 @@ pub enum Told {
 /// Takes the result of recording an execution for the first time.
 type Recorded = oneshot::Sender<Result<(), Unrecorded>>;
 
+/// Where an execution gets its turn, and the sandbox that was parked for it.
+type Place = (oneshot::Receiver<Turn>, Option<Parked>);
+
 /// Drives a new execution from its submission to its end.
 pub async fn drive(
     inner: Arc<Inner>,
     live: Arc<Live>,
     plan: Plan,
-    turn: oneshot::Receiver<Turn>,
+    place: Place,
     (told, recorded): (Told, Recorded),
 ) {
     match told {
-        Told::AtOnce => drive_recorded(&inner, &live, &plan, turn, recorded).await,
-        Told::AtTheEnd => drive_untold(&inner, &live, &plan, turn, recorded).await,
+        Told::AtOnce => drive_recorded(&inner, &live, &plan, place, recorded).await,
+        Told::AtTheEnd => drive_untold(&inner, &live, &plan, place, recorded).await,
     }
     if plan.way.is_some() {
         forget_way(&inner, &live);
@@ -92,7 +96,7 @@ async fn drive_recorded(
     inner: &Arc<Inner>,
     live: &Live,
     plan: &Plan,
-    turn: oneshot::Receiver<Turn>,
+    place: Place,
     recorded: Recorded,
 ) {
     let (first, submitted) = (live.snapshot(), Instant::now());
@@ -104,7 +108,7 @@ async fn drive_recorded(
         drop(recorded.send(result)); // whoever submitted may be gone; the execution goes on
         stored
     };
-    match tokio::join!(record, launch(inner, live, plan, turn)) {
+    match tokio::join!(record, launch(inner, live, plan, place)) {
         (false, Ok(_)) => destroy(inner, live).await, // the submission was refused
         (false, Err(_)) => {}
         (true, Err(outcome)) => {
@@ -125,13 +129,13 @@ async fn drive_untold(
     inner: &Arc<Inner>,
     live: &Live,
     plan: &Plan,
-    turn: oneshot::Receiver<Turn>,
+    place: Place,
     recorded: Recorded,
 ) {
     let first = live.snapshot();
     let life = async {
         let accepted = inner.audit.write(audit::accepted(&first));
-        match tokio::join!(accepted, launch(inner, live, plan, turn)) {
+        match tokio::join!(accepted, launch(inner, live, plan, place)) {
             (Err(error), launched) => {
                 if launched.is_ok() {
                     destroy(inner, live).await;
@@ -180,19 +184,27 @@ async fn drive_untold(
     drop(turn);
 }
 
-/// Waits for the execution's turn and has its sandbox made.
+/// Waits for the execution's turn and has its sandbox made, unless one was parked for it.
 async fn launch(
     inner: &Inner,
     live: &Live,
     plan: &Plan,
-    turn: oneshot::Receiver<Turn>,
+    (turn, parked): Place,
 ) -> Result<(Sandbox, Turn, Instant), Outcome> {
     let submitted = Instant::now();
     let turn = wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
     inner.metrics.turn(submitted.elapsed());
     fault::reach(Point::TurnTaken);
     let begun = Instant::now();
-    live.change(|execution| execution.state = State::Launching);
+    let parked = parked.and_then(Parked::claim);
+    let start = if parked.is_some() { StartKind::Warm } else { StartKind::Cold };
+    live.change(|execution| {
+        execution.state = State::Launching;
+        execution.start = Some(start);
+    });
+    if let Some(sandbox) = parked {
+        return Ok((sandbox, turn, begun));
+    }
     let (owner, disk) = (live.execution.borrow().owner_uid, inner.host.disk());
     let request = plan.prepare(live.id().bits(), owner, inner.landlock_floor(), disk);
     let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;

@@ -60,6 +60,8 @@ impl std::error::Error for LaunchError {}
 pub struct Sandbox {
     /// How the launcher holds it.
     pub applied: Applied,
+    /// CPU time in microseconds that it had used before its execution began: while it was parked.
+    pub spent: u64,
     fds: [Option<OwnedFd>; Descriptor::PLACES],
 }
 
@@ -76,7 +78,7 @@ impl Sandbox {
 
     /// Sorts what came along by its place.
     fn new(applied: Applied, fds: Vec<OwnedFd>) -> io::Result<Self> {
-        let mut sandbox = Self { applied, fds: Default::default() };
+        let mut sandbox = Self { applied, spent: 0, fds: Default::default() };
         let mut fds = fds.into_iter();
         let wanted = Descriptor::ALL.iter().filter(|each| applied.descriptors & each.bit() != 0);
         for place in wanted {
@@ -120,6 +122,11 @@ impl Launcher {
     /// Returns once the launcher is gone.
     pub async fn gone(&self) {
         self.requests.closed().await;
+    }
+
+    /// Whether its sandboxes can be parked: those of version 2 let go of the pipe at which one waits.
+    pub fn can_park(&self) -> bool {
+        self.version >= 3
     }
 
     /// Whether the launcher is gone.

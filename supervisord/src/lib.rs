@@ -49,5 +49,6 @@ pub mod systemd;
 mod table;
 pub mod top;
 pub mod traffic;
+pub mod warm;
 pub mod watch;
 pub mod workspace;

@@ -9,6 +9,9 @@
 //! | `supervisord_output_bytes_total` | `stream`, `fate` | bytes of finished executions' output, `kept` or `cut` |
 //! | `supervisord_running` | | executions that have their turn |
 //! | `supervisord_waiting` | | executions that wait for one |
+//! | `supervisord_starts_total` | `start` | payloads that were started, `warm` or `cold` |
+//! | `supervisord_parked` | | sandboxes that are parked ahead |
+//! | `supervisord_parked_bytes` | | bytes of memory that these hold |
 //! | `supervisord_queue_seconds` | | from the submission to the turn |
 //! | `supervisord_start_seconds` | | from the turn to the payload's start |
 //! | `supervisord_store_seconds` | `operation` | until a record was on disk: `insert`, `finish` |
@@ -35,7 +38,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use supervisor_api::{ErrorCode, Execution};
+use supervisor_api::{ErrorCode, Execution, StartKind};
 use supervisor_egress::Usage;
 
 /// Policies that are told apart; those that come after are `other`. A host has a handful.
@@ -82,6 +85,11 @@ struct Write {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Found {
+    start: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ruled {
     verdict: &'static str,
 }
@@ -104,6 +112,9 @@ pub struct Metrics {
     output: Family<Bytes, Counter>,
     running: Gauge,
     waiting: Gauge,
+    starts: Family<Found, Counter>,
+    parked: Gauge,
+    parked_bytes: Gauge,
     queue: Histogram,
     start: Histogram,
     store: Times<Write>,
@@ -126,6 +137,9 @@ impl Default for Metrics {
             output: Family::default(),
             running: Gauge::default(),
             waiting: Gauge::default(),
+            starts: Family::default(),
+            parked: Gauge::default(),
+            parked_bytes: Gauge::default(),
             queue: times(),
             start: times(),
             store: Family::new_with_constructor(times),
@@ -167,7 +181,8 @@ impl Metrics {
     }
 
     /// A payload starts, so long after its turn.
-    pub fn start(&self, took: Duration) {
+    pub fn start(&self, kind: StartKind, took: Duration) {
+        self.starts.get_or_create(&Found { start: kind.name() }).inc();
         self.start.observe(took.as_secs_f64());
     }
 
@@ -190,20 +205,22 @@ impl Metrics {
         }
     }
 
-    /// All of it as text; `running` and `waiting` are how many there are just now, and `traffic` is what
-    /// has left all sandboxes.
+    /// All of it as text; `running` and `waiting` are how many there are just now, `parked` how many
+    /// sandboxes are and the bytes that they hold, and `traffic` is what has left all sandboxes.
     ///
     /// # Errors
     ///
     /// When a number can't be written, which none of these lacks.
     pub fn text(
         &self,
-        running: usize,
-        waiting: usize,
+        (running, waiting): (usize, usize),
+        parked: (usize, u64),
         traffic: Usage,
     ) -> Result<String, fmt::Error> {
         self.running.set(running as i64);
         self.waiting.set(waiting as i64);
+        self.parked.set(parked.0 as i64);
+        self.parked_bytes.set(parked.1 as i64);
         self.connections.set(traffic.connections as i64);
         for (verdict, number) in [("allow", traffic.requests), ("deny", traffic.refused)] {
             let counter = self.requests.get_or_create(&Ruled { verdict });
@@ -249,6 +266,9 @@ impl Metrics {
         own.register("egress_connections", "Connections served", self.connections.clone());
         own.register("egress_requests", "Requests out of sandboxes", self.requests.clone());
         own.register("egress_bytes", "Bytes to and from upstreams", self.traffic.clone());
+        own.register("starts", "Payloads started", self.starts.clone());
+        own.register("parked", "Sandboxes parked ahead", self.parked.clone());
+        own.register("parked_bytes", "Memory of these", self.parked_bytes.clone());
         own.register("queue_seconds", "From submission to turn", self.queue.clone());
         own.register("start_seconds", "From turn to start", self.start.clone());
         own.register("store_seconds", "Until a record was on disk", self.store.clone());
@@ -284,16 +304,19 @@ mod tests {
         metrics.call("bus", "submit", Some(ErrorCode::Busy));
         metrics.submission(Err(ErrorCode::PolicyDenied));
         metrics.turn(Duration::from_millis(2));
-        metrics.start(Duration::from_millis(20));
+        metrics.start(StartKind::Warm, Duration::from_millis(20));
         metrics.stored("insert", Duration::from_millis(1));
         let traffic = Usage { connections: 2, requests: 5, refused: 6, bytes_out: 7, bytes_in: 8 };
-        let text = metrics.text(3, 4, traffic).unwrap();
+        let text = metrics.text((3, 4), (5, 6), traffic).unwrap();
         for line in [
             r#"supervisord_calls_total{front="socket",operation="list",code="ok"} 1"#,
             r#"supervisord_calls_total{front="bus",operation="submit",code="busy"} 1"#,
             r#"supervisord_refusals_total{code="policy_denied"} 1"#,
             "supervisord_running 3",
             "supervisord_waiting 4",
+            r#"supervisord_starts_total{start="warm"} 1"#,
+            "supervisord_parked 5",
+            "supervisord_parked_bytes 6",
             "supervisord_start_seconds_count 1",
             r#"supervisord_store_seconds_count{operation="insert"} 1"#,
             "supervisord_egress_connections 2",
@@ -328,7 +351,7 @@ mod tests {
                 .get_or_create(&Policy { policy: metrics.policy(&number.to_string()) })
                 .inc();
         }
-        let text = metrics.text(0, 0, Usage::default()).unwrap();
+        let text = metrics.text((0, 0), (0, 0), Usage::default()).unwrap();
         assert_eq!(text.matches("supervisord_submissions_total{").count(), MAX_POLICIES + 1);
     }
 }

@@ -21,6 +21,7 @@ use supervisor_policy::{
 use crate::admission::Need;
 use crate::session::Record as Session;
 use crate::traffic::Way;
+use crate::warm::Interpreter;
 use crate::workspace::{GlobSelection, WorkingDirectory, check_files};
 
 /// Labels of an execution at the most, and the bytes of their names and values: they are for lists.
@@ -80,6 +81,8 @@ pub struct Plan {
     pub kept: Option<u128>,
     /// Whether it is an interpreter, which speaks with us.
     pub channel: bool,
+    /// The interpreter that could be found parked for it.
+    pub interpreter: Option<Interpreter>,
 }
 
 impl Plan {
@@ -95,6 +98,7 @@ impl Plan {
             Some(session) => limits_in(session, &request.limits, policy)?,
             None => limits(&request.limits, policy)?,
         };
+        let could = session.is_none() && way.is_none() && Interpreter::could_run(&request, policy);
         let mut files = request.files;
         let argv = match (request.language, request.source) {
             (Some(language), Some(source)) if request.argv.is_empty() => {
@@ -122,7 +126,13 @@ impl Plan {
             streams::given(request.stdin, request.stdin_open, request.terminal)?;
         let inputs = Inputs::of(&files, &stdin, &request.env);
         let terminal = request.terminal.is_some();
-        let environment = environment(policy, way.as_ref(), terminal, &request.env.0)?;
+        let environment = environment_of(policy, way.as_ref(), terminal, &request.env.0)?;
+        let interpreter = if could {
+            let before = environment_of(policy, None, false, &BTreeMap::new())?;
+            Some(Interpreter::new(entries(&before)))
+        } else {
+            None
+        };
         let authority = way.as_ref().map(Way::certificate).unwrap_or_default();
         let start = start(&argv, &environment, &cwd.absolute(), &authority)?;
         let profile = Profile::parse(policy.profile().as_str()).ok_or_else(|| {
@@ -148,6 +158,7 @@ impl Plan {
             },
             kept: session.map(|session| session.id.bits()),
             channel: false,
+            interpreter,
         })
     }
 
@@ -338,7 +349,7 @@ fn interpret(language: Language, source: String, args: Vec<String>) -> (Vec<Stri
     (argv, file)
 }
 
-fn environment(
+fn environment_of(
     policy: &Resolved,
     way: Option<&Way>,
     terminal: bool,
@@ -364,6 +375,11 @@ fn environment(
     Ok(merged)
 }
 
+fn entries(environment: &BTreeMap<String, String>) -> Vec<Vec<u8>> {
+    let entry = |(name, value): (&String, &String)| format!("{name}={value}").into_bytes();
+    environment.iter().map(entry).collect()
+}
+
 fn start(
     argv: &[String],
     environment: &BTreeMap<String, String>,
@@ -376,12 +392,12 @@ fn start(
     if argv.first().is_some_and(String::is_empty) {
         return Err(ApiError::invalid("argv[0]", "a program has a name"));
     }
-    let variables = environment.iter().map(|(name, value)| format!("{name}={value}").into_bytes());
     let start = Start {
         cwd: cwd.as_bytes().to_vec(),
         argv: argv.iter().map(|word| word.clone().into_bytes()).collect(),
-        environment: variables.collect(),
+        environment: entries(environment),
         authority: authority.as_bytes().to_vec(),
+        parks: false,
     };
     start.encode().map_err(|_| {
         let most = supervisor_launch::MAX_START;

@@ -42,10 +42,17 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     let living: HashSet<u128> = inner.launcher.list().await?.into_iter().collect();
     let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();
     for stranger in living.difference(&known) {
+        let adopted = inner.launcher.adopt(*stranger).await;
+        let cause = match adopted {
+            Ok(sandbox) if !has_started(&sandbox) => {
+                "no payload had started in it: it was parked, or being made"
+            }
+            _ => "nothing is known of it",
+        };
         inner.launcher.destroy(*stranger).await?;
         let execution = Some(ExecutionId::from_bits(*stranger));
         let subject = Subject { execution, ..Subject::default() };
-        inner.audit.note(audit::recovery(subject, "destroyed", Some("nothing is known of it")));
+        inner.audit.note(audit::recovery(subject, "destroyed", Some(cause)));
         fault::reach(Point::StrangersDestroyed);
     }
     let live = unfinished.iter().map(|execution| execution.id).collect();
@@ -92,7 +99,8 @@ async fn take_over(
 ) -> Result<(), Failure> {
     let id = execution.id;
     let globs = inner.places.globs(id).unwrap_or_default();
-    let started_at = execution.started_at.clone();
+    let (started_at, created_at) = (execution.started_at.clone(), execution.created_at.clone());
+    let could_be_parked = execution.language.is_some();
     let subject = audit::subject(&execution);
     let live = resurrect(inner, execution)?;
     inner.live.insert(id, live.clone());
@@ -116,7 +124,11 @@ async fn take_over(
         // What it makes of a part could not be told from what it would make of the whole.
         Err("the daemon was killed before the payload had all of its standard input")
     } else {
-        let clock = clock_of(&live.snapshot(), ran(&sandbox, started_at.as_deref()));
+        let ran = ran(&sandbox, started_at.as_deref());
+        // A parked sandbox is older than its execution, which can't have run for longer than it is there.
+        let most = clock::since(&created_at).filter(|_| could_be_parked);
+        let ran = most.map_or(ran, |most| ran.min(most));
+        let clock = clock_of(&live.snapshot(), ran);
         Ok(Before { clock, reason: kept::reason(&inner.places, id) })
     };
     let way = match &before {

@@ -47,6 +47,7 @@ use crate::supervisor::{Inner, Supervisor};
 use crate::systemd;
 use crate::top::Readings;
 use crate::traffic::{self, Gauges};
+use crate::warm::Warm;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -226,6 +227,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         launcher,
         admission: Admission::new(first.bounds),
         live: LiveSet::default(),
+        warm: Warm::default(),
         sessions: SessionSet::default(),
         interpreters: InterpreterSet::default(),
         archives: session::Archives::default(),
@@ -246,6 +248,8 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (stop, stopped) = watch::channel(false);
     let expiry = tokio::spawn(session::watch(supervisor.clone()));
+    let (keeper, stop_keeping) = (supervisor.inner().clone(), stopped.clone());
+    let keeper = tokio::spawn(async move { keeper.warm.keep(&keeper, stop_keeping).await });
     let bus = tokio::spawn(dbus::serve(supervisor.clone(), bus, stopped.clone()));
     let server = Server::new(Arc::new(supervisor.clone()), roles);
     let counts = serve_metrics(&supervisor, metrics, stopped.clone())?;
@@ -262,6 +266,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     serving.await?;
     bus.await?;
     counts.await?;
+    keeper.await?;
     let closed = supervisor.inner().store.close().await;
     budgets.close().await;
     supervisor.inner().refusals.tell_all(&audit);

@@ -21,6 +21,7 @@ use crate::budget::UidBudgets;
 use crate::config::Config;
 use crate::credentials::{CredentialError, Loaded};
 use crate::supervisor::reference;
+use crate::warm;
 
 /// Name of root's floor among the policy files.
 const FLOOR: &str = "floor.toml";
@@ -48,6 +49,8 @@ pub struct Generation {
     pub admin_gids: Vec<u32>,
     /// How many executions there may be.
     pub bounds: Bounds,
+    /// How many sandboxes may be parked.
+    pub warm: warm::Bounds,
     /// What each user may spend.
     pub uid_budgets: UidBudgets,
     /// Each policy's name and digest, counted once.
@@ -239,6 +242,7 @@ fn generation(
         admin_uids,
         admin_gids,
         bounds: Bounds::from(&config.bounds),
+        warm: warm::Bounds::from(&config.warm),
         uid_budgets: UidBudgets::of(&config.uid_budget)
             .map_err(|error| SettingsError::because("can't use the budgets of users", error))?,
     })

@@ -42,6 +42,7 @@ use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::top::Readings;
 use crate::traffic::Gauges;
+use crate::warm::Warm;
 
 /// What a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +124,8 @@ pub struct Inner {
     pub admission: Arc<Admission>,
     /// What has not finished.
     pub live: LiveSet,
+    /// What is parked ahead.
+    pub warm: Warm,
     /// Where files are kept.
     pub places: Arc<Places>,
     /// What callers keep over several executions.
@@ -172,6 +175,7 @@ impl Inner {
 
     /// Counts an execution that has finished, and now and then retires old records.
     pub fn note_finished(self: &Arc<Self>) {
+        self.warm.note_end();
         if self.finished.fetch_add(1, Ordering::Relaxed) % RETIRE_EVERY != RETIRE_EVERY - 1 {
             return;
         }
@@ -303,7 +307,9 @@ impl Supervisor {
             Role::Admin => inner.admission.load().1,
             Role::Agent => inner.admission.waiting_of(caller.uid),
         };
-        Ok(Top { executions, waiting: waiting as u64 })
+        let whose = (caller.role == Role::Agent).then_some(caller.uid);
+        let (parked, parked_memory) = inner.warm.parked(whose);
+        Ok(Top { executions, waiting: waiting as u64, parked: parked as u64, parked_memory })
     }
 
     /// What the daemon counts, as text for Prometheus; administrators only.
@@ -314,7 +320,8 @@ impl Supervisor {
         }
         let (running, waiting) = self.inner.admission.load();
         let traffic = self.inner.traffic.as_ref().map(|shared| shared.usage()).unwrap_or_default();
-        self.inner.metrics.text(running, waiting, traffic).map_err(internal)
+        let parked = self.inner.warm.parked(None);
+        self.inner.metrics.text((running, waiting), parked, traffic).map_err(internal)
     }
 
     /// The policies that a submission may name.

@@ -28,6 +28,8 @@ pub struct Meter {
     pub cgroup: Option<OwnedFd>,
     /// Its init.
     pub process: Option<OwnedFd>,
+    /// CPU time that is not its execution's.
+    pub spent: u64,
 }
 
 impl Meter {
@@ -35,7 +37,11 @@ impl Meter {
     pub fn new(sandbox: &Sandbox) -> Self {
         // One that can't be had for want of descriptors is a line with fewer numbers.
         let copy = |place| sandbox.get(place).and_then(|fd| fd.try_clone().ok());
-        Self { cgroup: copy(Descriptor::Cgroup), process: copy(Descriptor::Process) }
+        Self {
+            cgroup: copy(Descriptor::Cgroup),
+            process: copy(Descriptor::Process),
+            spent: sandbox.spent,
+        }
     }
 }
 

@@ -125,7 +125,13 @@ impl Own {
     fn verify(&mut self) {
         assert!(self.launcher.runs(), "the launcher ended: {}", self.launcher.words());
         assert!(self.daemon.runs(), "the daemon ended: {}", self.daemon.words());
-        let all = Client::new(self.socket(), None).cancel_all(|_| true);
+        let root = Client::new(self.socket(), None);
+        let all = root.cancel_all(|_| true);
+        if self.settings.tables.contains("[warm]") {
+            // Nothing is parked under settings that are no more.
+            let reloaded = root.call("POST", "/v1/reload", None).expect("the daemon answers");
+            assert!(reloaded.status < 300, "{}", String::from_utf8_lossy(&reloaded.body));
+        }
         let kept: BTreeSet<_> = all.iter().map(ToString::to_string).collect();
         if let Some(baseline) = self.baseline.take() {
             baseline.assert_back(self.daemon.pid(), self.launcher.pid(), &self.launchers);

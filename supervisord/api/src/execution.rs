@@ -83,11 +83,32 @@ impl Outcome {
     }
 }
 
+/// What an execution found at its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StartKind {
+    /// A sandbox that had been parked ahead, with its interpreter running.
+    Warm,
+    /// Nothing: its sandbox was made for it then.
+    Cold,
+}
+
+impl StartKind {
+    /// The word that stands for it in JSON and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warm => "warm",
+            Self::Cold => "cold",
+        }
+    }
+}
+
 /// What an execution used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
-    /// From the payload's start to its end, in milliseconds, without the time in which it was paused.
+    /// From the payload's start to its end, in milliseconds, without the time in which it was paused. For a
+    /// warm start that is the claim.
     pub wall_ms: u64,
     /// Milliseconds in which it was paused and has gone on since.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -95,7 +116,7 @@ pub struct Usage {
     /// Bytes of memory that it gave back when it was paused; absent where nobody asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_reclaimed: Option<u64>,
-    /// CPU time of all processes, in milliseconds.
+    /// CPU time of all processes, in milliseconds; what an interpreter used while it was parked is not in it.
     pub cpu_ms: u64,
     /// The most memory in use at once, in bytes; absent where it can't be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,6 +232,9 @@ pub struct Execution {
     /// Since when it is paused, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<String>,
+    /// Whether it found a sandbox parked; absent where it had none, or where that can't be told any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartKind>,
     /// Time the outcome was on disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,

@@ -46,8 +46,8 @@ pub use credential::{Credential, CredentialList, CredentialState};
 pub use error::{ApiError, ErrorCode};
 pub use event::{Event, ExecutionEvent, GenerationEvent, SessionEvent};
 pub use execution::{
-    Execution, ExecutionList, ImageReference, Outcome, OutputSummary, PolicyReference, State,
-    StreamSummary, Usage,
+    Execution, ExecutionList, ImageReference, Outcome, OutputSummary, PolicyReference, StartKind,
+    State,     StreamSummary, Usage,
 };
 pub use file::{
     CopyReport, FileChange, FileChangeKind, FileEntry, FileKind, FileList, MakeDirectory, MoveFile,

@@ -98,4 +98,10 @@ pub struct Top {
     pub executions: Vec<TopLine>,
     /// How many wait for theirs.
     pub waiting: u64,
+    /// Sandboxes that are parked ahead for the caller; for an administrator, for anybody.
+    #[serde(default)]
+    pub parked: u64,
+    /// Bytes of memory that these hold.
+    #[serde(default)]
+    pub parked_memory: u64,
 }

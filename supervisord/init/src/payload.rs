@@ -17,7 +17,7 @@ use nix::unistd::{
     setresgid, setresuid, setsid,
 };
 use supervisor_launch::{CHANNEL, INIT_ID, PAYLOAD_ID, Report, Setup, Start, Step};
-use supervisor_sys::{default_sigpipe, take_terminal, write_at_once};
+use supervisor_sys::{default_sigpipe, keep_on_exec, take_terminal, write_at_once};
 
 use crate::failure::{Failed, at, ensure};
 use crate::inherited::Inherited;
@@ -69,6 +69,9 @@ fn park_and_execute(
     let start = read_start(ours.start.as_fd())?;
     if setup.authority {
         trust::write(&start.authority)?;
+    }
+    if start.parks {
+        at(Step::ReadStart, keep_on_exec(&ours.start))?; // the program reads a second message there
     }
     at(Step::ChangeDirectory, chdir(OsStr::from_bytes(&start.cwd)))?;
     if let Some(channel) = ours.channel {

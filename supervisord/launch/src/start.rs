@@ -8,6 +8,9 @@ use crate::wire::{Malformed, Reader, Writer};
 /// limit, 2 MiB of 8 (execve(2)); half of that leaves room for its own.
 pub const MAX_START: usize = 1 << 20;
 
+/// Set in the count of arguments of a message whose program parks.
+const PARKS: u32 = 1 << 31;
+
 /// What the stub is to execute.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Start {
@@ -20,6 +23,10 @@ pub struct Start {
     /// The certificate of the session's authority in PEM, to be trusted besides the image's own; empty for
     /// a sandbox without listeners.
     pub authority: Vec<u8>,
+    /// Whether the program parks: the pipe that this message came by stays open in it, and it reads a
+    /// second one there, of the same form, before it does what that says. What else tells that a payload
+    /// has started, that nobody can read this pipe any more, is so only then.
+    pub parks: bool,
 }
 
 impl Start {
@@ -27,7 +34,7 @@ impl Start {
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         let mut writer = Writer::default();
         writer.u32(0);
-        writer.u32(count(&self.argv)?);
+        writer.u32(count(&self.argv)? | if self.parks { PARKS } else { 0 });
         writer.u32(count(&self.environment)?);
         // Left out where there is none: a stub of the version before expects nothing here.
         let authority = Some(&self.authority).filter(|text| !text.is_empty());
@@ -62,6 +69,7 @@ impl Start {
             return Err(Malformed("length"));
         }
         let (arguments, variables) = (reader.u32()?, reader.u32()?);
+        let (arguments, parks) = (arguments & !PARKS, arguments & PARKS != 0);
         // Each string takes a byte at the least, so no count can ask for more than was sent.
         if arguments == 0 || arguments as usize > bytes.len() || variables as usize > bytes.len() {
             return Err(Malformed("count"));
@@ -79,7 +87,7 @@ impl Start {
             text.to_vec()
         };
         reader.end()?;
-        Ok(Self { cwd, argv, environment, authority })
+        Ok(Self { cwd, argv, environment, authority, parks })
     }
 }
 
@@ -88,5 +96,5 @@ fn strings(reader: &mut Reader<'_>, count: u32) -> Result<Vec<Vec<u8>>, Malforme
 }
 
 fn count(strings: &[Vec<u8>]) -> Result<u32, Malformed> {
-    u32::try_from(strings.len()).map_err(|_| Malformed("count"))
+    u32::try_from(strings.len()).ok().filter(|count| count & PARKS == 0).ok_or(Malformed("count"))
 }

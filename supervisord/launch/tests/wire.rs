@@ -182,8 +182,9 @@ proptest! {
     #[test]
     fn a_start_is_read_as_it_was_sent(
         cwd in text(), argv in vec(text(), 1..8), environment in vec(text(), 0..8), authority in text(),
+        parks in any::<bool>(),
     ) {
-        let start = Start { cwd, argv, environment, authority };
+        let start = Start { cwd, argv, environment, authority, parks };
         let bytes = start.encode().expect("within the bound");
         let head = [bytes[0], bytes[1], bytes[2], bytes[3]];
         prop_assert_eq!(Start::length(head), Ok(bytes.len()));

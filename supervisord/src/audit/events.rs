@@ -67,6 +67,7 @@ pub fn ended(execution: &Execution, outcome: &Outcome) -> AuditEvent {
         outcome: outcome.clone(),
         wall_ms: execution.usage.wall_ms,
         cpu_ms: execution.usage.cpu_ms,
+        start: execution.start,
         weaker: weaker.map(|line| line.control.clone()).collect(),
     };
     What::Outcome(ended).about(subject(execution))

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use supervisor_api::{ArtifactList, Limits, Outcome, State, Usage};
+use supervisor_api::{ArtifactList, Limits, Outcome, StartKind, State, Usage};
 use supervisor_launch::{Descriptor, Storage};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -69,7 +69,8 @@ pub(super) async fn run(
         destroy(inner, live).await;
         return End::without_sandbox(outcome);
     }
-    inner.metrics.start(begun.elapsed());
+    let start = live.execution.borrow().start.unwrap_or(StartKind::Cold);
+    inner.metrics.start(start, begun.elapsed());
     let start = sandbox.take(Descriptor::Start);
     let input = match Feeding::begin(&mut sandbox, &plan.stdin) {
         Ok(input) => input,
@@ -282,6 +283,7 @@ pub(super) async fn attend(
 
 fn usage(sandbox: &Sandbox, limits: &Limits, wall: Duration, observed: &Observed) -> Usage {
     let counted = &observed.facts.counted;
+    let by_init = observed.cpu.map(|cpu| cpu.saturating_sub(sandbox.spent));
     let workspace = sandbox.get(Descriptor::Workspace);
     let mut workspace = workspace.and_then(|fd| workspace::usage(fd.as_fd()).ok());
     if let (true, Some(usage)) = (sandbox.applied.workspace != Storage::Memory, &mut workspace) {
@@ -293,7 +295,7 @@ fn usage(sandbox: &Sandbox, limits: &Limits, wall: Duration, observed: &Observed
         wall_ms: wall.as_millis() as u64,
         paused_ms: 0,
         memory_reclaimed: None,
-        cpu_ms: counted.cpu.or(observed.cpu).unwrap_or_default() / 1000,
+        cpu_ms: counted.cpu.or(by_init).unwrap_or_default() / 1000,
         memory_peak: counted.memory_peak.or(observed.memory_peak()),
         pids_peak: counted.pids_peak,
         pids_refused: counted.pids_refused,

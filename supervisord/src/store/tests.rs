@@ -40,6 +40,7 @@ fn queued(number: u128) -> Execution {
         created_at: "2026-01-01T00:00:00Z".into(),
         started_at: None,
         paused_at: None,
+        start: None,
         finished_at: None,
         usage: Usage::default(),
         output: OutputSummary::default(),

@@ -26,6 +26,7 @@ use crate::plan::{self, Plan};
 use crate::session::Kept;
 use crate::settings::Generation;
 use crate::traffic::{Way, Whose};
+use crate::warm::{Parked, Recipe};
 
 /// Bytes of a submission that are digested on the way: they take a fraction of a millisecond.
 const HASHED_AT_ONCE: usize = 256 << 10;
@@ -122,6 +123,9 @@ impl Supervisor {
         plan.channel = interpreter.is_some();
         plan.image = image;
         self.require(generation.mode, &policy, &plan)?;
+        let parked = self.parked(caller, generation, &policy, &plan);
+        // A parked sandbox has had the id of its execution from the beginning.
+        let id = parked.as_ref().map_or(id, |parked| ExecutionId::from_bits(parked.id()));
         let execution = Execution {
             id,
             session: session_id,
@@ -141,6 +145,7 @@ impl Supervisor {
             created_at: clock::now(),
             started_at: None,
             paused_at: None,
+            start: None,
             finished_at: None,
             usage: Usage::default(),
             output: OutputSummary::default(),
@@ -150,6 +155,9 @@ impl Supervisor {
             waits_for: Vec::new(),
         };
         let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
+        if inner.admission.lacks_room(caller.uid) {
+            inner.warm.yield_to(caller.uid);
+        }
         if !globs.is_empty() || plan.owes_input() {
             inner.places.make(id, &globs).map_err(storage)?;
             fault::reach(Point::PlaceMade);
@@ -198,10 +206,32 @@ impl Supervisor {
         }
         let (recorded, record) = oneshot::channel();
         let told = if wait { Told::AtTheEnd } else { Told::AtOnce };
-        tokio::spawn(driver::drive(inner.clone(), live.clone(), plan, turn, (told, recorded)));
+        tokio::spawn(driver::drive(
+            inner.clone(),
+            live.clone(),
+            plan,
+            (turn, parked),
+            (told, recorded),
+        ));
         record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
         journal::submitted(&live.snapshot());
         Ok(live)
+    }
+
+    /// The sandbox that is parked for this submission, if it could have one and there is one.
+    fn parked(
+        &self,
+        caller: &Caller,
+        generation: &Generation,
+        policy: &Resolved,
+        plan: &Plan,
+    ) -> Option<Parked> {
+        let inner = &self.inner;
+        let interpreter = plan.interpreter.clone().filter(|_| inner.launcher.can_park())?;
+        let prepare = plan.prepare(0, caller.uid, inner.landlock_floor(), inner.host.disk());
+        let reference = generation.reference(policy);
+        let recipe = Recipe::new(prepare, reference, generation.number, interpreter);
+        inner.warm.claim(recipe, generation.warm)
     }
 
     /// In strict mode, whatever the policy requires must be enforced as designed.

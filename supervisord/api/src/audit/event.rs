@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ExecutionId, Mode, Outcome, SessionId};
+use crate::{ExecutionId, Mode, Outcome, SessionId, StartKind};
 
 /// Whom an event is about. What is not known, or makes no sense, is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -110,6 +110,9 @@ pub struct Ended {
     pub wall_ms: u64,
     /// CPU time in milliseconds.
     pub cpu_ms: u64,
+    /// Whether it found a sandbox parked; absent where it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartKind>,
     /// Controls that held it in a weaker form, or not at all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weaker: Vec<String>,

@@ -526,7 +526,7 @@ impl Operations for Fake {
     }
 
     async fn top(&self, _: &Caller) -> Result<Top, ApiError> {
-        Ok(Top { executions: Vec::new(), waiting: 1 })
+        Ok(Top { executions: Vec::new(), waiting: 1, parked: 0, parked_memory: 0 })
     }
 
     fn metrics(&self, _: &Caller) -> Result<String, ApiError> {
@@ -645,6 +645,7 @@ fn execution(state: State) -> Execution {
         created_at: "2026-01-01T00:00:00Z".into(),
         started_at: finished.then(|| "2026-01-01T00:00:01Z".into()),
         paused_at: None,
+        start: None,
         finished_at: finished.then(|| "2026-01-01T00:00:02Z".into()),
         usage: Usage::default(),
         output: OutputSummary::default(),

@@ -1,0 +1,204 @@
+//! Making one: a sandbox, an interpreter in it, and its word that it waits.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use supervisor_api::{Content, InputFile};
+use supervisor_launch::{Descriptor, Malformed, Start, Step};
+use tokio::io::Interest;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use super::parked::Parked;
+use super::recipe::{Interpreter, Recipe};
+use crate::accounting;
+use crate::admission::ParkedPlace;
+use crate::launcher::{LaunchError, Sandbox};
+use crate::readiness::register;
+use crate::reports::{ended, feed};
+use crate::supervisor::Inner;
+use crate::top::Meter;
+use crate::workspace;
+
+/// What the interpreter does before it waits.
+const PYTHON: &str = include_str!("python.py");
+
+/// Where that is until it has been read, beneath the workspace.
+const DIRECTORY: &str = ".supervisor-parked";
+
+/// How long an interpreter may take to import what it is to import.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of its word at the most: the names of modules that can't be imported.
+const MAX_WORD: usize = 4096;
+
+/// How long to wait before a sandbox that did not go is asked to go again.
+const DESTROY_AGAIN: Duration = Duration::from_secs(5);
+
+/// Nothing was parked.
+#[derive(Debug)]
+pub enum Unparked {
+    /// The launcher could not make a sandbox.
+    Launch(LaunchError),
+    /// What is to be said to the interpreter can't be said.
+    Start(Malformed),
+    /// A descriptor failed us, or the launcher gave none.
+    Descriptor(io::Error),
+    /// The interpreter ended, or said something else.
+    Interpreter(&'static str),
+    /// The daemon is to stop.
+    Stopped,
+}
+
+impl fmt::Display for Unparked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unparked::Launch(error) => write!(f, "no sandbox was made: {error}"),
+            Unparked::Start(error) => write!(f, "its start can't be sent: {error}"),
+            Unparked::Descriptor(error) => write!(f, "its descriptors can't be used: {error}"),
+            Unparked::Interpreter(what) => write!(f, "the interpreter {what}"),
+            Unparked::Stopped => f.write_str("the daemon stops"),
+        }
+    }
+}
+
+/// Makes one. If that fails nothing of it is left.
+pub async fn park(
+    inner: &Inner,
+    recipe: &Recipe,
+    place: ParkedPlace,
+    unwanted: &mpsc::UnboundedSender<u128>,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<Parked, Unparked> {
+    let id = supervisor_sys::random_bits().map_err(Unparked::Descriptor)?;
+    let made = inner.launcher.prepare(recipe.prepare(id)).await.map_err(Unparked::Launch)?;
+    let begun = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => Err(Unparked::Stopped),
+        begun = begin(&made, recipe) => begun,
+    };
+    match begun {
+        Ok(()) => {
+            let memory = accounting::now(&Meter::new(&made)).memory.unwrap_or_default();
+            Ok(Parked::new(id, made, place, memory, unwanted.clone()))
+        }
+        Err(error) => {
+            destroy(inner, id).await;
+            Err(error)
+        }
+    }
+}
+
+/// Destroys what comes, for as long as it is polled.
+pub async fn destroy_all(
+    inner: &Inner,
+    unwanted: &mut mpsc::UnboundedReceiver<u128>,
+) -> Infallible {
+    loop {
+        match unwanted.recv().await {
+            Some(id) => destroy(inner, id).await,
+            None => std::future::pending().await, // the sender is in the same place
+        }
+    }
+}
+
+/// Has the launcher destroy a sandbox, however often it takes.
+pub async fn destroy(inner: &Inner, id: u128) {
+    loop {
+        match inner.launcher.destroy(id).await {
+            Ok(()) | Err(LaunchError::Failed { step: Step::Find, .. } | LaunchError::Gone) => {
+                return;
+            }
+            Err(error) => {
+                tracing::error!(%error, "a parked sandbox is not gone");
+                sleep(DESTROY_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Starts the interpreter and waits for its word.
+async fn begin(sandbox: &Sandbox, recipe: &Recipe) -> Result<(), Unparked> {
+    let interpreter = recipe.interpreter();
+    let workspace = descriptor(sandbox, Descriptor::Workspace)?;
+    let file = InputFile {
+        path: format!("{DIRECTORY}/usercustomize.py"),
+        content: Content(program(&interpreter.modules).into_bytes()),
+        executable: false,
+    };
+    let written = spawn_blocking(move || workspace::write_files(workspace.as_fd(), &[file])).await;
+    match written {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(Unparked::Descriptor(io::Error::other(error.to_string()))),
+        Err(error) => return Err(Unparked::Descriptor(io::Error::other(error))),
+    }
+    let start = start(interpreter).encode().map_err(Unparked::Start)?;
+    // The pipe itself stays open: the second message goes the same way.
+    let pipe = descriptor(sandbox, Descriptor::Start)?;
+    feed(pipe, &start).await.map_err(Unparked::Descriptor)?;
+    let process = descriptor(sandbox, Descriptor::Process)?;
+    let missing = tokio::select! {
+        biased;
+        word = timeout(PATIENCE, word(sandbox)) => {
+            word.map_err(|_| Unparked::Interpreter("takes too long"))??
+        }
+        _ = ended(&process) => return Err(Unparked::Interpreter("ended")),
+    };
+    if !missing.is_empty() {
+        let policy = recipe.policy();
+        tracing::warn!(policy, missing, "modules that can't be imported ahead");
+    }
+    Ok(())
+}
+
+fn descriptor(sandbox: &Sandbox, place: Descriptor) -> Result<OwnedFd, Unparked> {
+    let lacking = || io::Error::other("the launcher gave none");
+    let fd = sandbox.get(place).ok_or_else(lacking).and_then(|fd| fd.try_clone());
+    fd.map_err(Unparked::Descriptor)
+}
+
+/// The program with the names of the modules in it, which have no character that could end a string.
+fn program(modules: &[String]) -> String {
+    let names: Vec<String> = modules.iter().map(|name| format!("{name:?}")).collect();
+    format!("{PYTHON}park([{}])\nraise ImportError(name=\"usercustomize\")\n", names.join(", "))
+}
+
+fn start(interpreter: &Interpreter) -> Start {
+    let mut environment = interpreter.environment.clone();
+    environment.push(format!("PYTHONPATH={}/{DIRECTORY}", workspace::MOUNT_POINT).into_bytes());
+    let script = format!("{}/main.py", workspace::MOUNT_POINT).into_bytes();
+    Start {
+        cwd: workspace::MOUNT_POINT.into(),
+        argv: vec![b"python3".to_vec(), b"-u".to_vec(), script],
+        environment,
+        authority: Vec::new(),
+        parks: true,
+    }
+}
+
+/// Reads the interpreter's word, a line: the names of what it could not import.
+async fn word(sandbox: &Sandbox) -> Result<String, Unparked> {
+    let stdout = register(descriptor(sandbox, Descriptor::Stdout)?, Interest::READABLE)
+        .map_err(Unparked::Descriptor)?;
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        let mut guard = stdout.readable().await.map_err(Unparked::Descriptor)?;
+        let mut byte = [0];
+        let read = guard.try_io(|stdout| Ok(nix::unistd::read(stdout.get_ref(), &mut byte)?));
+        match read {
+            Err(_would_block) => {}
+            Ok(Ok(1)) if line.len() < MAX_WORD => line.extend(byte),
+            Ok(Ok(_)) => return Err(Unparked::Interpreter("said something else and nothing more")),
+            Ok(Err(error)) => return Err(Unparked::Descriptor(error)),
+        }
+    }
+    let line = String::from_utf8_lossy(&line);
+    let missing = line.strip_prefix("parked ");
+    missing
+        .map(|names| names.trim_end().to_owned())
+        .ok_or(Unparked::Interpreter("said something else"))
+}

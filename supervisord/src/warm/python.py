@@ -1,0 +1,112 @@
+"""What a parked Python does before it waits, and when it is told what to run.
+
+The interpreter is started as `python3 -u /workspace/main.py`, with this file where the `site` module looks
+for `usercustomize`, so it runs when everything is set up but before the program is opened. It imports what
+programs usually import, says on standard output that it is parked, and waits at the pipe by which the start
+message came for a second message of the same form. Then it returns, and the interpreter goes on by itself:
+it opens /workspace/main.py, which is there by now, and no frame, module or name of this file is left.
+
+What would act otherwise on an interpreter that is started only then starts one: where a file of the
+workspace stands in for a module that was imported here, or where the user's own site directory appears.
+"""
+
+import os
+import sys
+
+
+def park(modules):
+    leave_no_trace()
+    before = set(sys.modules)
+    missing = import_quietly(modules)
+    ahead = {name.partition(".")[0] for name in set(sys.modules) - before}
+    exercise()
+    pipe = find_pipe()
+    os.write(1, b"parked " + " ".join(missing).encode() + b"\n")
+    directory, arguments, environment = read_start(pipe)
+    os.close(pipe)
+    set_environment(environment)
+    os.chdir(directory)
+    if any(entry == ".local" or entry.partition(".")[0] in ahead for entry in os.listdir("/workspace")):
+        start_anew(arguments)
+    sys.argv[1:] = arguments[3:]
+    sys.orig_argv[:] = arguments
+
+
+def leave_no_trace():
+    directory = os.path.dirname(__file__)
+    sys.path.remove(directory)
+    sys.path_importer_cache.pop(directory, None)
+    del os.environ["PYTHONPATH"]
+    for place, _, files in os.walk(directory, topdown=False):
+        for name in files:
+            os.unlink(os.path.join(place, name))
+        os.rmdir(place)
+
+
+def import_quietly(modules):
+    """Imports modules, with nothing of what they say in the output; the names of those that failed."""
+    kept = [os.dup(number) for number in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    missing = []
+    for number in (1, 2):
+        os.dup2(nowhere, number)
+    for name in modules:
+        try:
+            __import__(name)
+        except BaseException:  # whatever a module does, the program gets to see it when it imports it
+            missing.append(name)
+    for number, saved in zip((1, 2), kept):
+        os.dup2(saved, number)
+        os.close(saved)
+    os.close(nowhere)
+    return missing
+
+
+def exercise():
+    """Compiles and runs a line, so that the pages that every program needs are there."""
+    import io
+
+    exec(compile("print(len([1.5, 'a']), file=out, flush=True)", "-", "exec"), {"out": io.StringIO()})
+
+
+def find_pipe():
+    """The descriptor besides the standard streams, of a number that nobody agreed on."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2 and os.fstat(int(name)).st_mode & 0o170000 == 0o010000:
+                return int(name)
+        except OSError:
+            pass  # the directory that was being listed
+    raise OSError("there is no pipe to wait at")
+
+
+def read_start(pipe):
+    def take(count):
+        parts = []
+        while count > 0:
+            part = os.read(pipe, count)
+            if not part:
+                os._exit(1)  # nobody is left who could say anything
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    length, arguments, variables = (int.from_bytes(take(4), "little") for _ in range(3))
+    texts = [os.fsdecode(text) for text in take(length - 12).split(b"\0")]
+    return texts[0], texts[1 : 1 + arguments], texts[1 + arguments : 1 + arguments + variables]
+
+
+def set_environment(environment):
+    wanted = dict(entry.split("=", 1) for entry in environment)
+    if dict(os.environ) != wanted:
+        os.environ.clear()
+        os.environ.update(wanted)  # all of them, for their order
+
+
+def start_anew(arguments):
+    import signal
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.execve(sys.executable, arguments, os.environ)
+
+

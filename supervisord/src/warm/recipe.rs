@@ -1,0 +1,142 @@
+//! What a sandbox is parked for, and what can have one.
+
+use supervisor_api::{Language, PolicyReference, SubmitRequest};
+use supervisor_launch::Prepare;
+use supervisor_policy::Resolved;
+
+use crate::admission::Need;
+
+/// Modules that are imported ahead where the policy names none: what small programs most often use of the
+/// standard library, without what costs megabytes (asyncio, ssl).
+const MODULES: [&str; 36] = [
+    "argparse",
+    "base64",
+    "bisect",
+    "collections.abc",
+    "concurrent.futures",
+    "contextlib",
+    "copy",
+    "csv",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "fractions",
+    "functools",
+    "glob",
+    "hashlib",
+    "heapq",
+    "io",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "pathlib",
+    "random",
+    "re",
+    "shutil",
+    "statistics",
+    "string",
+    "struct",
+    "subprocess",
+    "tempfile",
+    "textwrap",
+    "time",
+    "traceback",
+    "typing",
+    "uuid",
+];
+
+/// Beginnings of variables that an interpreter, its loader, its C library or a module reads when it starts.
+const ACT_AT_START: [&str; 13] = [
+    "PYTHON", "LD_", "LC_", "LANG", "GLIBC_", "MALLOC_", "GCONV_", "LOCPATH", "NLSPATH", "TZ",
+    "PATH", "HOME", "TMPDIR",
+];
+
+/// Whether a variable would have to be there when the interpreter starts.
+pub fn acts_at_start(name: &str) -> bool {
+    ACT_AT_START.iter().any(|beginning| name.starts_with(beginning))
+}
+
+/// The interpreter that an execution could find parked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interpreter {
+    /// `NAME=value` entries that its program finds if its submission adds none.
+    pub environment: Vec<Vec<u8>>,
+    /// Modules that it has imported.
+    pub modules: Vec<String>,
+}
+
+impl Interpreter {
+    /// Whether a submission could find its interpreter parked: source in Python that runs in the workspace's
+    /// root, with streams that are pipes and no variable that acts when an interpreter starts, under a policy
+    /// that does not refuse it and lets nothing leave, since a way out has an authority of its session's own.
+    pub fn could_run(request: &SubmitRequest, policy: &Resolved) -> bool {
+        let is_source = request.language == Some(Language::Python) && request.source.is_some();
+        let at_root =
+            request.cwd.as_deref().is_none_or(|cwd| matches!(cwd, "" | "." | "/workspace"));
+        let fixed = policy.environment().any(|(name, _)| name.starts_with("PYTHON"));
+        let acts = request.env.0.keys().any(|name| acts_at_start(name));
+        let plain = !request.stdin_open && request.terminal.is_none();
+        is_source && at_root && plain && !fixed && !acts && policy.egress().is_empty()
+    }
+
+    /// One with these variables.
+    pub fn new(environment: Vec<Vec<u8>>) -> Self {
+        Self { environment, modules: MODULES.map(str::to_owned).to_vec() }
+    }
+}
+
+/// Everything that is settled about an execution before anybody submits it. Two of them that are equal
+/// can't be told apart by what runs in their sandboxes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    prepare: Prepare,
+    policy: PolicyReference,
+    /// The reading of the settings that it is of.
+    generation: u64,
+    interpreter: Interpreter,
+}
+
+impl Recipe {
+    /// The recipe for executions that are launched like this one; the request's execution does not count.
+    pub fn new(
+        prepare: Prepare,
+        policy: PolicyReference,
+        generation: u64,
+        interpreter: Interpreter,
+    ) -> Self {
+        Self { prepare: Prepare { execution: 0, ..prepare }, policy, generation, interpreter }
+    }
+
+    /// The launch request of one such sandbox.
+    pub fn prepare(&self, execution: u128) -> Prepare {
+        Prepare { execution, ..self.prepare }
+    }
+
+    /// The uid on whose behalf it is.
+    pub fn owner(&self) -> u32 {
+        self.prepare.owner.unwrap_or_default()
+    }
+
+    /// The policy's name.
+    pub fn policy(&self) -> &str {
+        &self.policy.name
+    }
+
+    /// The reading of the settings that it is of.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The interpreter in it.
+    pub fn interpreter(&self) -> &Interpreter {
+        &self.interpreter
+    }
+
+    /// What one takes of its owner's ceilings.
+    pub fn need(&self) -> Need {
+        let limits = &self.prepare.limits;
+        Need { memory: limits.memory_max, workspace: limits.workspace_bytes }
+    }
+}

@@ -1,0 +1,163 @@
+# Programs whose behaviour is compared. Each begins with a line of dashes and its name.
+#--- names
+import os
+import sys
+
+print(sys.argv, sys.orig_argv, __name__, __file__, __doc__, __spec__, __package__, type(__loader__))
+print(sys.path, sys.flags, os.getcwd(), os.getpid(), sys.executable)
+print(sorted(globals()), "usercustomize" in sys.modules, sys.gettrace())
+#--- descriptors
+import os
+
+print(sorted(os.listdir("/proc/self/fd"))[:3], len(os.listdir("/proc/self/fd")), os.listdir("."))
+#--- environment
+import os
+import subprocess
+import sys
+
+print(list(os.environ.items()), flush=True)
+subprocess.run(["env"], check=True)
+subprocess.run([sys.executable, "-c", "import sys; print(sys.path)"], check=True)
+#--- standard input
+import sys
+
+print(repr(input()))
+print(repr(sys.stdin.read()), sys.stdin.isatty(), sys.stdin.encoding, sys.stdout.encoding)
+#--- traceback
+def inner(value):
+    return {}[value]
+
+
+def outer():
+    try:
+        inner("missing")
+    except KeyError as error:
+        raise ValueError("no such thing") from error
+
+
+print("before")
+outer()
+#--- syntax
+print("never"
+x = = 1
+#--- stack
+import inspect
+import sys
+import traceback
+import warnings
+
+traceback.print_stack()
+print(len(inspect.stack()), sys._getframe().f_back)
+warnings.warn("here", stacklevel=1)
+warnings.warn("there", stacklevel=2)
+
+
+def depth(count):
+    try:
+        return depth(count + 1)
+    except RecursionError:
+        return count
+
+
+print(depth(0), sys.getrecursionlimit())
+#--- exit with a number
+import sys
+
+sys.exit(3)
+#--- exit with words
+import sys
+
+sys.exit("it is over")
+#--- exit at once
+import os
+
+os._exit(9)
+#--- killed
+import os
+import signal
+
+print("to the end")
+os.kill(os.getpid(), signal.SIGKILL)
+#--- aborted
+import os
+
+os.abort()
+#--- interrupted
+raise KeyboardInterrupt
+#--- signals
+import signal
+
+print([(each, signal.getsignal(each)) for each in sorted(signal.valid_signals()) if each < 32])
+print(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+#--- at the end
+import atexit
+import threading
+import time
+
+
+class Last:
+    def __del__(self):
+        print("deleted")
+
+
+last = Last()
+atexit.register(print, "at exit")
+threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+print("main")
+#--- stand-in
+import json
+
+print(json.dumps([1]))
+#--- beside
+import beside
+import importlib.util
+
+print(beside.value, beside.__file__, open("data/in.txt").read(), importlib.util.find_spec("absent"))
+#--- processes
+import multiprocessing
+import os
+
+
+def work(number):
+    return number * 2
+
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        print(pool.map(work, [1, 2, 3]))
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(pool.map(work, [1, 2, 3]))
+    print(os.waitstatus_to_exitcode(os.system("exit 4")))
+#--- encodings
+import locale
+import sys
+
+print("\u00fc\u4e2d", locale.getlocale(), sys.getfilesystemencoding(), sys.stderr.errors)
+#--- unraisable
+import sys
+
+sys.unraisablehook = lambda it: print(it.exc_type, it.exc_value, it.err_msg, it.exc_traceback.tb_lineno)
+
+
+class Bad:
+    def __del__(self):
+        raise RuntimeError("in the end")
+
+
+Bad()
+#--- limits
+import resource
+
+for name in sorted(each for each in dir(resource) if each.startswith("RLIMIT")):
+    print(name, resource.getrlimit(getattr(resource, name)))
+#--- modules
+import json
+import random
+import sys
+import tempfile
+
+print(tempfile.gettempdir(), json.dumps({"a": [1, 2.5, None]}), 0 <= random.random() < 1)
+import asyncio
+
+asyncio.run(asyncio.sleep(0))
+print("asyncio" in sys.modules)
