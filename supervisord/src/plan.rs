@@ -129,7 +129,7 @@ impl Plan {
         let environment = environment_of(policy, way.as_ref(), terminal, &request.env.0)?;
         let interpreter = if could {
             let before = environment_of(policy, None, false, &BTreeMap::new())?;
-            Some(Interpreter::new(entries(&before)))
+            Some(Interpreter::new(entries(&before), policy))
         } else {
             None
         };

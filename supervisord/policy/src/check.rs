@@ -13,7 +13,7 @@ use crate::document::{Document, Origin, Sourced};
 use crate::environment::{check_environment_name, check_environment_value};
 use crate::example::{Example, SubmissionExample, Verdict};
 use crate::limit::{InvalidLimit, Limit, LimitsAsked, PerLimit};
-use crate::name::{IMAGE_RULE, NAME_RULE, image_name, is_name};
+use crate::name::{IMAGE_RULE, MODULE_RULE, NAME_RULE, image_name, is_module, is_name};
 use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 use crate::raw::{Amount, RawAmounts, RawExpect};
@@ -24,6 +24,9 @@ const MAX_DESCRIPTION: usize = 1024;
 
 /// Variables in a file: more than a person reads through.
 const MAX_VARIABLES: usize = 256;
+
+/// Modules in a list. Each is imported whenever a sandbox is parked.
+const MAX_MODULES: usize = 64;
 
 /// Examples in a file. Each costs one check at load; more are a test suite, not examples.
 const MAX_EXAMPLES: usize = 256;
@@ -106,6 +109,25 @@ impl Checker {
     /// A flag.
     pub fn flag(&mut self, raw: &Spanned<bool>) -> Sourced<bool> {
         self.document.sourced(raw, *raw.get_ref())
+    }
+
+    /// Names of modules.
+    pub fn modules(&mut self, raw: &Spanned<Vec<Spanned<String>>>) -> Sourced<Vec<String>> {
+        let mut modules = Vec::new();
+        for name in raw.get_ref() {
+            if modules.len() >= MAX_MODULES {
+                let problem = format!("more than {MAX_MODULES} modules");
+                self.refuse(name.span(), problem, "name those that take long to import");
+                break;
+            }
+            if is_module(name.get_ref()) {
+                modules.push(name.get_ref().clone());
+            } else {
+                self.refuse(name.span(), "this is not a module's name", MODULE_RULE);
+                break;
+            }
+        }
+        self.document.sourced(raw, modules)
     }
 
     /// Limits that a policy sets.

@@ -6,6 +6,23 @@ const MAX_NAME: usize = 64;
 /// How to write a name, for hints.
 pub(crate) const NAME_RULE: &str = "a name is 1 to 64 characters of a-z, 0-9 and -";
 
+/// Bytes of a module's name.
+const MAX_MODULE: usize = 128;
+
+/// How to write a module's name, for hints.
+pub(crate) const MODULE_RULE: &str =
+    "a module is named as in an import: letters, digits and _, with dots between its parts";
+
+/// Whether a text can name a Python module.
+pub(crate) fn is_module(text: &str) -> bool {
+    let part = |part: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        part.bytes().all(allowed)
+            && part.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+    };
+    text.len() <= MAX_MODULE && text.split('.').all(part)
+}
+
 /// Whether a text can name a policy or an image.
 pub fn is_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -53,6 +70,16 @@ mod tests {
         let upper = digest.to_uppercase();
         for wrong in ["", ":", "a:", "a/b", "a:b:c", "../a", "default:1", "sha256:0a", &upper] {
             assert_eq!(image_name(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_module_cannot_end_a_string_or_a_line() {
+        for good in ["numpy", "collections.abc", "_x9"] {
+            assert!(is_module(good), "{good}");
+        }
+        for bad in ["", ".", "a.", "9a", "a b", "a\"", "a\n", "a-b", &"x".repeat(129)] {
+            assert!(!is_module(bad), "{bad}");
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Policy {
     pub workspace: Option<Sourced<WorkspacePlace>>,
     pub environment: BTreeMap<String, Sourced<String>>,
     pub profile: Option<Sourced<SyscallProfile>>,
+    pub warm: Option<Sourced<bool>>,
+    pub modules: Option<Sourced<Vec<String>>>,
     pub requires: Option<BTreeMap<Control, Origin>>,
     pub rules: Vec<Rule>,
     pub bindings: Vec<Arc<Binding>>,
@@ -52,6 +54,8 @@ impl Policy {
             .map(|section| (section.image, section.exec, section.workspace, section.images));
         let (image, exec, workspace, images) = files.unwrap_or_default();
         let profile = raw.syscalls.and_then(|section| section.profile);
+        let warm = raw.warm.map(|section| (section.starts, section.modules));
+        let (warm, modules) = warm.unwrap_or_default();
         let controls = raw.requires.and_then(|section| section.controls);
         let policy = Self {
             name: document.sourced(&raw.name, stem.to_owned()),
@@ -65,6 +69,8 @@ impl Policy {
             workspace: workspace.and_then(|place| checker.place(&place)),
             environment: checker.environment(raw.environment),
             profile: profile.and_then(|profile| checker.profile(&profile)),
+            warm: warm.map(|starts| checker.flag(&starts)),
+            modules: modules.map(|list| checker.modules(&list)),
             requires: controls.map(|list| checker.controls(list.get_ref())),
             rules: checker.rules(&raw.egress),
             bindings: checker.bindings(&raw.credential),

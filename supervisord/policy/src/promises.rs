@@ -349,10 +349,28 @@ fn the_canonical_text_changes_with_what_is_enforced_and_with_nothing_else() {
         "[filesystem]\nworkspace = \"disk\"\n",
         "[environment]\nA = \"1\"\n",
         "[syscalls]\nprofile = \"no-network\"\n",
+        "[warm]\nstarts = false\n",
+        "[warm]\nmodules = [\"numpy\"]\n",
         "[requires]\ncontrols = [\"landlock_scopes\"]\n",
     ] {
         assert_ne!(child(change).canonical(), plain, "{change}");
     }
+}
+
+#[test]
+fn warm_starts_are_as_the_policy_says_and_a_child_can_only_refuse_them() {
+    let plain = child("");
+    assert!(plain.warm_starts() && plain.warm_modules().is_none());
+    assert_eq!(child("[warm]\nstarts = true\n").canonical(), plain.canonical());
+    let own = child("[warm]\nstarts = false\nmodules = [\"numpy\", \"pandas.io\"]\n");
+    assert!(!own.warm_starts());
+    assert_eq!(own.warm_modules().unwrap(), ["numpy", "pandas.io"]);
+    assert!(own.show_resolved().contains("\nmodules = [\"numpy\", \"pandas.io\"] "));
+    let firm = "name = \"firm\"\nextends = \"default\"\n[warm]\nstarts = false\n";
+    let loose = "name = \"loose\"\nextends = \"firm\"\n[warm]\nstarts = true\n";
+    let wrong = load(&[("firm.toml", firm), ("loose.toml", loose)]).unwrap_err().to_string();
+    assert!(wrong.contains("warm starts are refused by"), "{wrong}");
+    assert!(refused("[warm]\nmodules = [\"a b\"]\n").contains("not a module's name"));
 }
 
 #[test]

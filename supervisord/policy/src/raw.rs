@@ -40,6 +40,8 @@ pub(crate) struct RawPolicy {
     pub environment: BTreeMap<Spanned<String>, Spanned<String>>,
     /// The allow-list of system calls.
     pub syscalls: Option<RawSyscalls>,
+    /// Sandboxes that are parked ahead.
+    pub warm: Option<RawWarm>,
     /// The controls that a strict daemon must have.
     pub requires: Option<RawRequires>,
     /// Rules about what may leave the sandbox; nothing may where there are none.
@@ -183,6 +185,19 @@ pub(crate) struct RawFloorSyscalls {
     /// The profiles that policies may name.
     #[schemars(with = "Option<Vec<String>>")]
     pub allowed_profiles: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// `[warm]`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[schemars(rename = "Warm")]
+pub(crate) struct RawWarm {
+    /// Whether executions may begin in sandboxes that were parked ahead.
+    #[schemars(with = "Option<bool>")]
+    pub starts: Option<Spanned<bool>>,
+    /// Modules that a parked Python has imported, in place of the usual ones.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub modules: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// `[requires]`.

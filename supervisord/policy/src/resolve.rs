@@ -110,6 +110,14 @@ fn loosened(child: &Policy, parent: &Policy) -> Vec<Diagnostic> {
             format!("`{}` allows more than `{}` of {holder} ({origin})", own.value, theirs.value);
         loosened.push(own.origin.diagnostic(message));
     }
+    if let (Some(own), Some(theirs)) = (&child.warm, &parent.warm)
+        && own.value
+        && !theirs.value
+    {
+        let message =
+            format!("warm starts are refused by {} ({})", theirs.origin.holder(), theirs.origin);
+        loosened.push(own.origin.diagnostic(message));
+    }
     let hint = "a policy can only add to its parent's restrictions; deny wins";
     loosened.into_iter().map(|diagnostic| diagnostic.with_hint(hint)).collect()
 }
@@ -142,6 +150,8 @@ impl Policy {
             exec: self.exec.or(parent.exec),
             workspace: self.workspace.or(parent.workspace),
             profile: self.profile.or(parent.profile),
+            warm: self.warm.or(parent.warm),
+            modules: self.modules.or(parent.modules),
             environment,
             requires,
             rules,
@@ -212,6 +222,8 @@ fn bound(
         workspace,
         environment: policy.environment,
         profile,
+        warm: policy.warm,
+        modules: policy.modules,
         requires,
     })
 }

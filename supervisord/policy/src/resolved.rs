@@ -27,6 +27,8 @@ pub struct Resolved {
     pub(crate) workspace: Sourced<WorkspacePlace>,
     pub(crate) environment: BTreeMap<String, Sourced<String>>,
     pub(crate) profile: Sourced<SyscallProfile>,
+    pub(crate) warm: Option<Sourced<bool>>,
+    pub(crate) modules: Option<Sourced<Vec<String>>>,
     pub(crate) requires: BTreeMap<Control, Origin>,
     pub(crate) egress: Egress,
     pub(crate) budgets: BudgetsGiven,
@@ -126,6 +128,16 @@ impl Resolved {
     /// Where a workspace that goes with its execution is.
     pub fn workspace(&self) -> WorkspacePlace {
         self.workspace.value
+    }
+
+    /// Whether executions may begin in sandboxes that were parked ahead.
+    pub fn warm_starts(&self) -> bool {
+        self.warm.as_ref().is_none_or(|starts| starts.value)
+    }
+
+    /// Modules that a parked Python has imported, where the policy names any.
+    pub fn warm_modules(&self) -> Option<&[String]> {
+        self.modules.as_ref().map(|modules| modules.value.as_slice())
     }
 
     /// What in it is probably not meant: broad rules, rules that change nothing, credentials that

@@ -51,6 +51,15 @@ impl Resolved {
         }
         lines.section("syscalls");
         lines.value("profile", &quote(self.profile().as_str()), &self.profile.origin);
+        if self.warm.is_some() || self.modules.is_some() {
+            lines.section("warm");
+        }
+        if let Some(starts) = &self.warm {
+            lines.value("starts", &starts.value.to_string(), &starts.origin);
+        }
+        if let Some(modules) = &self.modules {
+            lines.value("modules", &list(&modules.value), &modules.origin);
+        }
         lines.section("requires");
         lines.0.push_str("controls = [\n");
         for (control, origin) in &self.requires {
@@ -86,9 +95,10 @@ impl Resolved {
             [] => String::new(),
             images => format!("filesystem.images = [{}]\n", quoted(images)),
         };
+        let warm = self.canonical_warm();
         format!(
             "{CANONICAL_FORM}\nname = {}\n{}{}filesystem.image = {}\nfilesystem.exec = {}\n\
-             filesystem.workspace = {}\n{images}{variables}syscalls.profile = {}\nrequires.controls = [{}]\n{egress}",
+             filesystem.workspace = {}\n{images}{variables}{warm}syscalls.profile = {}\nrequires.controls = [{}]\n{egress}",
             quote(self.name()),
             canonical_limits("limits", &self.defaults()),
             canonical_limits("limits.max", &self.maximum()),
@@ -107,6 +117,14 @@ fn quoted(texts: &[String]) -> String {
 }
 
 impl Resolved {
+    /// What is as it is without a word about it has none here either.
+    fn canonical_warm(&self) -> String {
+        let starts = if self.warm_starts() { "" } else { "warm.starts = false\n" };
+        let modules =
+            self.warm_modules().map(|modules| format!("warm.modules = {}\n", list(modules)));
+        format!("{starts}{}", modules.unwrap_or_default())
+    }
+
     fn canonical_egress(&self) -> String {
         let mut text = String::new();
         for (name, budget) in &self.budgets {
@@ -203,6 +221,11 @@ fn canonical_limits(section: &str, limits: &Limits) -> String {
         format!("{section}.{limit} = {value}\n")
     });
     lines.collect()
+}
+
+fn list(texts: &[String]) -> String {
+    let quoted: Vec<_> = texts.iter().map(|text| quote(text)).collect();
+    format!("[{}]", quoted.join(", "))
 }
 
 /// A text as a TOML basic string. Whatever could deceive a reader of the line is escaped.

@@ -78,12 +78,17 @@ impl Interpreter {
         let fixed = policy.environment().any(|(name, _)| name.starts_with("PYTHON"));
         let acts = request.env.0.keys().any(|name| acts_at_start(name));
         let plain = !request.stdin_open && request.terminal.is_none();
-        is_source && at_root && plain && !fixed && !acts && policy.egress().is_empty()
+        // What a module of the policy's own reads when it is imported is not known.
+        let own = policy.warm_modules().is_some() && !request.env.0.is_empty();
+        let may = policy.warm_starts() && policy.egress().is_empty();
+        may && is_source && at_root && plain && !fixed && !acts && !own
     }
 
-    /// One with these variables.
-    pub fn new(environment: Vec<Vec<u8>>) -> Self {
-        Self { environment, modules: MODULES.map(str::to_owned).to_vec() }
+    /// One with these variables and the policy's modules.
+    pub fn new(environment: Vec<Vec<u8>>, policy: &Resolved) -> Self {
+        let usual = || MODULES.map(str::to_owned).to_vec();
+        let modules = policy.warm_modules().map_or_else(usual, <[String]>::to_vec);
+        Self { environment, modules }
     }
 }
 
