@@ -22,10 +22,13 @@ def park(modules):
     missing = import_quietly(modules)
     ahead = {name: size_of(name) for name in set(sys.modules) - before}
     packages = {name.partition(".")[0] for name in ahead}
-    atexit.register(let_go, ahead)
+    kept = []
+    kept.append(kept)
+    atexit.register(let_go, ahead, kept)
     exercise()
     gc.collect()
-    gc.freeze()  # what was imported is looked through by no later collection
+    gc.freeze()  # what was imported, and `kept`, is looked through by no later collection
+    renew_main()
     pipe = find_pipe()
     os.write(1, b"parked " + " ".join(missing).encode() + b"\n")
     directory, arguments, environment = read_start(pipe)
@@ -75,19 +78,23 @@ def exercise():
     exec(compile("print(len([1.5, 'a']), file=out, flush=True)", "-", "exec"), {"out": io.StringIO()})
 
 
-def let_go(ahead):
+def renew_main():
+    """Makes the program's own namespace anew: a frozen one would keep what it is given from every collection."""
+    main = type(sys)("__main__")
+    vars(main).update(vars(sys.modules["__main__"]))
+    sys.modules["__main__"] = main
+
+
+def let_go(ahead, kept):
     """The last thing to be called at exit: takes what was imported here out of the interpreter's sight.
 
     Otherwise it would take all of that apart, object by object, before the process ends; that takes longer
-    than most programs. Modules to which a program has added something are left to it.
+    than most programs. Modules to which a program has added something are left to it. What the program
+    itself has made is not kept from any collection.
     """
-    kept = [
-        sys.modules.pop(name)
-        for name, size in ahead.items()
-        if name in sys.modules and size_of(name) == size
-    ]
-    kept.append(kept)
-    gc.freeze()  # a cycle that no collection finds
+    for name, size in ahead.items():
+        if name in sys.modules and size_of(name) == size:
+            kept.append(sys.modules.pop(name))
 
 
 def size_of(name):
