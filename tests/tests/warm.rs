@@ -10,7 +10,8 @@
 use std::collections::BTreeMap;
 
 use supervisor_api::{
-    Content, InputFile, LimitsRequest, Outcome, StartKind, SubmitRequest, Top, UniqueMap,
+    Content, Envelope, InputFile, LimitsRequest, Outcome, StartKind, SubmitRequest, TerminalSize,
+    Top, UniqueMap,
 };
 use supervisor_tests::{
     AGENT, Client, Ended, OTHER_AGENT, Settings, World, bash, children, command_line,
@@ -151,6 +152,40 @@ fn nobody_finds_what_is_parked_for_another_owner_policy_or_limits() {
     }
     assert_eq!(parked(&world.agent(OTHER_AGENT)).0, 0, "an agent sees its own");
     assert_eq!(start_of(&agent.run(&request)), StartKind::Warm);
+}
+
+#[test]
+fn streams_that_stay_open_and_terminals_are_made_when_they_are_asked_for() {
+    let world = world("");
+    let agent = world.agent(AGENT);
+    let request = python("import sys; print(sys.stdin.isatty())");
+    warm_up(&agent, &request);
+    let size = TerminalSize { rows: 24, columns: 80 };
+    let terminal = agent.run(&SubmitRequest { terminal: Some(size), ..request.clone() });
+    let open = agent.run(&SubmitRequest { stdin_open: true, ..request.clone() });
+    for ended in [&terminal, &open] {
+        ended.expect_exit(0);
+        assert_eq!(start_of(ended), StartKind::Cold);
+    }
+    assert_eq!((terminal.stdout.as_str(), open.stdout.as_str()), ("True\r\n", "False\n"));
+    assert_eq!(start_of(&agent.run(&request)), StartKind::Warm);
+}
+
+#[test]
+fn a_receipt_says_how_its_execution_started() {
+    let world = world("");
+    let agent = world.agent(AGENT);
+    let request = python("print(1)");
+    warm_up(&agent, &request);
+    for (request, start) in [(request.clone(), StartKind::Warm), (cold(&request), StartKind::Cold)]
+    {
+        let id = agent.run(&request).execution.id;
+        let path = format!("/v1/executions/{id}/receipt");
+        let reply = agent.call("GET", &path, None).expect("an answer");
+        let envelope: Envelope = serde_json::from_slice(&reply.body).expect("a receipt");
+        let statement = envelope.look().expect("a statement");
+        assert_eq!(statement.predicate.start, Some(start));
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub use self::decisions::{Decisions, DecisionsRoot};
 pub use self::envelope::{BadEnvelope, Envelope, EnvelopeSignature};
 use crate::{
     ControlReport, Digest32, Execution, ExecutionId, InputFile, Language, Limits, Outcome,
-    OutputSummary, PolicyReference, SessionId, UniqueMap, Usage,
+    OutputSummary, PolicyReference, SessionId, StartKind, UniqueMap, Usage,
 };
 
 /// `_type` of every in-toto statement of version 1.
@@ -127,6 +127,9 @@ pub struct Predicate {
     /// When the payload started; absent if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
+    /// Whether it found a sandbox parked; absent where it had none, or where that can't be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartKind>,
     /// When its end was on disk.
     pub finished_at: String,
     /// How it ended.
@@ -170,6 +173,7 @@ impl Predicate {
             owner_uid: execution.owner_uid,
             created_at: execution.created_at,
             started_at: execution.started_at,
+            start: execution.start,
             finished_at: execution.finished_at?,
             outcome: execution.outcome?,
             argv: execution.argv,
