@@ -47,7 +47,7 @@ pub use error::{ApiError, ErrorCode};
 pub use event::{Event, ExecutionEvent, GenerationEvent, SessionEvent};
 pub use execution::{
     Execution, ExecutionList, ImageReference, Outcome, OutputSummary, PolicyReference, StartKind,
-    State,     StreamSummary, Usage,
+    State, StreamSummary, Usage,
 };
 pub use file::{
     CopyReport, FileChange, FileChangeKind, FileEntry, FileKind, FileList, MakeDirectory, MoveFile,
