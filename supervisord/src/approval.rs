@@ -40,6 +40,7 @@ pub use question::Question;
 use crate::approval::events::event;
 use crate::approval::kept::Kept;
 use crate::audit::Audit;
+use crate::clock;
 use crate::supervisor::{Caller, Role};
 
 /// Questions of one execution; what comes on top is denied. A person reads them.
@@ -180,7 +181,7 @@ impl Approvals {
             false => (ApprovalState::Denied, 0),
         };
         approval.answered_by = Some(caller.uid);
-        approval.answered_at = Some(show(Timestamp::now()));
+        approval.answered_at = Some(show(clock::timestamp()));
         self.inner.audit.write(event(&approval, answer.approve.then_some(times))).await?;
         kept.put(&approval).await.map_err(|error| {
             tracing::error!(%error, "can't keep an answer");
@@ -282,7 +283,7 @@ impl Approvals {
                 return Err("too_many_questions");
             }
         }
-        let now = Timestamp::now();
+        let now = clock::timestamp();
         let patience =
             SignedDuration::try_from(question.deadline.min(MAX_WAIT)).unwrap_or_default();
         let approval = Approval {
@@ -396,5 +397,5 @@ fn show(time: Timestamp) -> String {
 /// How long until a time that a question shows; nothing if it has passed or is none.
 fn left_until(time: &str) -> Duration {
     let deadline = time.parse::<Timestamp>().unwrap_or(Timestamp::UNIX_EPOCH);
-    Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default()
+    Duration::try_from(deadline.duration_since(clock::timestamp())).unwrap_or_default()
 }

@@ -85,7 +85,16 @@ pub async fn observe(
     }
     observed.facts.ended_by = ended_by;
     let limits = live.snapshot().limits;
-    let reports = report.and_then(|pipe| Reports::new(pipe).ok());
+    let reports = match report.map(Reports::new).transpose() {
+        Ok(reports) => reports,
+        Err(error) => {
+            tracing::error!(%error, execution_id = %live.id(), "can't read the reports of a sandbox");
+            let reason = "the daemon could not read its reports".to_owned();
+            observed.facts.ended_by = Some(Outcome::Lost { reason });
+            kill(inner, live, sandbox).await;
+            None
+        }
+    };
     let seen = AtomicU64::new(0);
     let Some(process) = sandbox.get(Descriptor::Process) else { return observed };
     {

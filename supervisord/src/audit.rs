@@ -58,6 +58,7 @@ use crate::audit::directory::Directory;
 use crate::audit::key::SigningKey;
 use crate::audit::room::Room;
 use crate::audit::writer::{Entry, Need, Writer};
+use crate::clock;
 
 /// Events that wait for the writer before what they are about is refused, each of about half a kilobyte.
 /// It takes thousands at once, so this many wait only when the disk stands still. What has happened waits
@@ -254,7 +255,8 @@ impl Audit {
         waiting: [Option<Waiting>; 2],
     ) -> Result<(), Unaudited> {
         let somebody_waits = !matches!(need, Need::Nothing);
-        let entry = Entry::Event { time: Timestamp::now(), event: Box::new(event), need, waiting };
+        let entry =
+            Entry::Event { time: clock::timestamp(), event: Box::new(event), need, waiting };
         self.queue.send(entry).map_err(|_| Unaudited::Closed)?;
         if somebody_waits {
             self.writer.unpark();

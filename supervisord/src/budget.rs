@@ -29,7 +29,6 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, thread};
 
-use jiff::Timestamp;
 use supervisor_api::{AuditEvent, Budget, BudgetList, Exhaustion, Ruling, Subject, Verdict, What};
 use tokio::sync::{Notify, oneshot};
 
@@ -39,6 +38,7 @@ pub use uids::{ConfiguredBudget, UidBudgets};
 
 use crate::budget::book::{Book, Verdict as Answer};
 use crate::budget::keeper::{Keeper, Word};
+use crate::clock;
 
 /// All budgets. Clones are the same ones.
 #[derive(Clone)]
@@ -321,5 +321,5 @@ impl std::error::Error for Denied {}
 
 /// Seconds since 1970.
 fn now() -> u64 {
-    u64::try_from(Timestamp::now().as_second()).unwrap_or_default()
+    u64::try_from(clock::timestamp().as_second()).unwrap_or_default()
 }

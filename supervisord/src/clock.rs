@@ -1,12 +1,34 @@
 //! Times as results show them.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use nix::time::{ClockId, clock_gettime};
+
+/// Now, by the host's clock. In debug builds a test can turn it.
+pub fn timestamp() -> Timestamp {
+    let now = Timestamp::now();
+    #[cfg(debug_assertions)]
+    let now =
+        now.checked_add(SignedDuration::from_secs(crate::fault::clock_is_off())).unwrap_or(now);
+    now
+}
+
+/// Seconds since 1970, by the host's clock when this was asked for first, and by what has passed since: a
+/// clock that is set meanwhile moves nothing, and time in suspend counts.
+pub fn steady() -> i64 {
+    static FIRST: OnceLock<(i64, i64)> = OnceLock::new();
+    let Ok(passed) = clock_gettime(ClockId::CLOCK_BOOTTIME) else {
+        return timestamp().as_second(); // every kernel that we run on has it
+    };
+    let (then, at) = *FIRST.get_or_init(|| (timestamp().as_second(), passed.tv_sec()));
+    then.saturating_add(passed.tv_sec().saturating_sub(at))
+}
 
 /// Now, RFC 3339 in UTC with milliseconds.
 pub fn now() -> String {
-    let now = Timestamp::now();
+    let now = timestamp();
     let rounded = now.round(jiff::Unit::Millisecond).unwrap_or(now);
     format!("{rounded:.3}")
 }
@@ -27,7 +49,7 @@ pub fn shifted(time: &str, seconds: i64) -> Option<String> {
 /// How long ago that was, by the host's clock; `None` for what is no time or lies ahead.
 pub fn since(time: &str) -> Option<Duration> {
     let then: Timestamp = time.parse().ok()?;
-    Duration::try_from(Timestamp::now().duration_since(then)).ok()
+    Duration::try_from(timestamp().duration_since(then)).ok()
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! ends the process by SIGKILL when it comes to a point for the Nth time, and `supervisord --fault-points`
 //! lists the points. A release build has neither the variable nor the names: [`reach`] is empty there, and
 //! the environment is not looked at. Nor could a debug build be harmed by it: a service's environment is
-//! its unit's, which is root's word, and all that the word can do is what `kill -9` does.
+//! its unit's, which is root's word, and all that the word can do is what `kill -9` does. The same goes for
+//! `SUPERVISORD_CLOCK=FILE`, by which a test turns the clock.
 
 /// The points, each named after what has been done when it is reached.
 macro_rules! points {
@@ -82,6 +83,8 @@ points! {
 
 #[cfg(debug_assertions)]
 mod armed {
+    use std::ffi::OsString;
+    use std::fs;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -93,6 +96,17 @@ mod armed {
 
     /// The point at which to die, and how often it has yet to be reached for that.
     static ARMED: OnceLock<(&str, AtomicU32)> = OnceLock::new();
+
+    /// The variable with the name of a file that says how many seconds the clock is off.
+    const CLOCK: &str = "SUPERVISORD_CLOCK";
+
+    /// How many seconds the clock is off; none where nobody turns it.
+    pub fn clock_is_off() -> i64 {
+        static FILE: OnceLock<Option<OsString>> = OnceLock::new();
+        let file = FILE.get_or_init(|| std::env::var_os(CLOCK)).as_ref();
+        let text = file.and_then(|file| fs::read_to_string(file).ok());
+        text.and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
 
     /// Reads the variable, if there is one.
     ///
@@ -124,7 +138,7 @@ mod armed {
 }
 
 #[cfg(debug_assertions)]
-pub use armed::{arm, reach};
+pub use armed::{arm, clock_is_off, reach};
 
 /// Nothing, in a release build.
 #[cfg(not(debug_assertions))]

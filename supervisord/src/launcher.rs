@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use supervisor_launch::{
     Applied, Descriptor, Kept, MAX_LISTED, MAX_MESSAGE, Prepare, Reply, Request, Step,
 };
-use supervisor_sys::{receive, send};
+use supervisor_sys::{receive_what_fits, send};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
@@ -31,6 +31,8 @@ pub enum LaunchError {
     },
     /// The launcher is of an earlier version, which has no words for what was asked.
     Old,
+    /// What it gave could not be taken: this process may have no more descriptors.
+    NoDescriptors,
     /// The launcher is gone, and with it every sandbox.
     Gone,
 }
@@ -48,6 +50,7 @@ impl fmt::Display for LaunchError {
                 "the launcher is of an earlier version that can't do this; restart \
                  supervisor-launcher when nothing runs",
             ),
+            LaunchError::NoDescriptors => f.write_str("the daemon may open no more descriptors"),
             LaunchError::Gone => f.write_str("the launcher is gone"),
         }
     }
@@ -136,7 +139,14 @@ impl Launcher {
 
     /// Makes a sandbox.
     pub async fn prepare(&self, prepare: Prepare) -> Result<Sandbox, LaunchError> {
-        self.sandbox(Request::Prepare(prepare), prepare.execution).await
+        let made = self.sandbox(Request::Prepare(prepare), prepare.execution).await;
+        if let Err(LaunchError::NoDescriptors) = made {
+            // It was made all the same, and nobody can do anything with it.
+            if let Err(error) = self.destroy(prepare.execution).await {
+                tracing::error!(%error, "a sandbox that could not be taken is not gone");
+            }
+        }
+        made
     }
 
     /// Takes a living sandbox over from a daemon that was killed.
@@ -264,7 +274,7 @@ async fn converse(socket: AsyncFd<OwnedFd>, version: u16, mut queue: mpsc::Recei
             reply = next_reply(&socket, version) => match (reply, waiting.pop_front()) {
                 // Whoever asked may have given up; then a sandbox is known to the launcher only,
                 // and the next look at its list ends it.
-                (Ok(reply), Some(answer)) => drop(answer.send(Ok(reply))),
+                (Ok(reply), Some(answer)) => drop(answer.send(reply)),
                 (Ok(_), None) => {
                     tracing::error!("the launcher answers what nobody asked");
                     return;
@@ -287,13 +297,16 @@ async fn transmit(socket: &AsyncFd<OwnedFd>, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-async fn next_reply(socket: &AsyncFd<OwnedFd>, version: u16) -> io::Result<(Reply, Vec<OwnedFd>)> {
+/// The next answer. One whose descriptors have no room here is an answer to whoever asked, and no reason to
+/// give up the launcher.
+async fn next_reply(socket: &AsyncFd<OwnedFd>, version: u16) -> io::Result<Answer> {
     loop {
         let mut guard = socket.readable().await?;
         let mut buffer = vec![0; MAX_MESSAGE];
-        let received = guard.try_io(|socket| receive(socket.get_ref().as_fd(), &mut buffer));
+        let received =
+            guard.try_io(|socket| receive_what_fits(socket.get_ref().as_fd(), &mut buffer));
         let Ok(received) = received else { continue };
-        let (length, fds) = received?;
+        let (length, fds, is_whole) = received?;
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -302,7 +315,7 @@ async fn next_reply(socket: &AsyncFd<OwnedFd>, version: u16) -> io::Result<(Repl
         if theirs != version {
             return Err(io::Error::other("an answer in another version"));
         }
-        return Ok((reply, fds));
+        return Ok(if is_whole { Ok((reply, fds)) } else { Err(LaunchError::NoDescriptors) });
     }
 }
 

@@ -81,6 +81,9 @@ pub fn launch_failed(error: LaunchError) -> Outcome {
         LaunchError::Old => {
             Outcome::SetupFailed { step: "admit".to_owned(), reason: error.to_string() }
         }
+        LaunchError::NoDescriptors => {
+            Outcome::SetupFailed { step: "receive".to_owned(), reason: error.to_string() }
+        }
         LaunchError::Gone => Outcome::Lost { reason: error.to_string() },
     }
 }

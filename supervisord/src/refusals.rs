@@ -12,6 +12,7 @@ use supervisor_api::{ErrorCode, Subject, Suppression, What};
 use tokio::time::sleep;
 
 use crate::audit::{Audit, Unaudited};
+use crate::clock;
 
 /// Refusals of one uid that are recorded one by one in a minute: people and agents that correct a
 /// submission make a few, a loop without a pause thousands.
@@ -85,7 +86,7 @@ impl Refusals {
 
     /// Records what is counted of a uid; whether its minute goes on.
     pub fn tell(&self, audit: &Audit, uid: u32) -> bool {
-        let (what, goes_on) = self.so_far(uid, Timestamp::now());
+        let (what, goes_on) = self.so_far(uid, clock::timestamp());
         if let Some(what) = what {
             audit.note(what.about(Subject { uid: Some(uid), ..Subject::default() }));
         }
@@ -116,7 +117,7 @@ impl crate::supervisor::Inner {
     /// Whether a refused submission has a record of its own; those that have none are told together, from
     /// the first one on until the minute is over.
     pub fn records_refusal(self: &std::sync::Arc<Self>, uid: u32, code: ErrorCode) -> bool {
-        let recorded = self.refusals.count(uid, code, Timestamp::now());
+        let recorded = self.refusals.count(uid, code, clock::timestamp());
         if recorded == Recorded::First {
             let inner = self.clone();
             tokio::spawn(async move {

@@ -21,6 +21,7 @@ mod binaries;
 mod bus;
 mod client;
 mod contract;
+mod disk;
 mod follow;
 mod http;
 mod inspect;

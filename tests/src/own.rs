@@ -12,9 +12,13 @@ use tempfile::TempDir;
 use crate::DAEMON;
 use crate::baseline::{Baseline, assert_gone};
 use crate::client::Client;
+use crate::disk;
 use crate::process::Process;
 use crate::settings::Settings;
 use crate::wait::{until, until_true};
+
+/// The file in the state directory that says how far a daemon's clock is turned.
+const CLOCK: &str = "clock";
 
 /// A supervisor that runs.
 #[derive(Debug)]
@@ -94,6 +98,20 @@ impl Own {
     pub(crate) fn start_doomed_daemon(&mut self, fault: &str) -> bool {
         assert!(!self.daemon.runs());
         self.daemon = start_daemon(self.path(), &[("SUPERVISORD_FAULT", fault)]);
+        self.answers()
+    }
+
+    /// Starts the daemon again if it will start, which it says.
+    #[track_caller]
+    pub(crate) fn start_daemon_if_it_can(&mut self) -> bool {
+        assert!(!self.daemon.runs());
+        self.daemon = start_daemon(self.path(), &[]);
+        self.answers()
+    }
+
+    /// Whether the daemon comes to answer, and doesn't end before.
+    #[track_caller]
+    fn answers(&mut self) -> bool {
         let socket = self.socket();
         let client = Client::new(socket.clone(), None);
         let mut answers = false;
@@ -102,6 +120,27 @@ impl Own {
             answers || !self.daemon.runs()
         });
         answers
+    }
+
+    /// Turns the daemon's clock so many seconds away from the host's.
+    #[track_caller]
+    pub(crate) fn turn_clock(&self, seconds: i64) {
+        let (new, clock) = (self.state().join("clock.new"), self.state().join(CLOCK));
+        assert!(clock.exists(), "the settings have no clock");
+        fs::write(&new, seconds.to_string()).unwrap();
+        chown(&new, Some(DAEMON), Some(DAEMON)).unwrap();
+        fs::rename(&new, &clock).unwrap(); // never read half
+    }
+
+    /// Repairs a state directory that is a disk as a boot of the host does, and starts both programs anew.
+    #[track_caller]
+    pub(crate) fn mend_state(&mut self) {
+        self.daemon.clear_away();
+        self.launcher.end();
+        disk::mend(self.path());
+        self.start_launcher();
+        self.start_daemon();
+        self.baseline = Some(Baseline::take(self.daemon.pid(), self.launcher.pid()));
     }
 
     /// Fails unless nothing of any execution is on the host.
@@ -174,7 +213,7 @@ impl Drop for Own {
         if self.launcher.runs() {
             self.launcher.end(); // not killed: it removes its cgroup
         }
-        if self.settings.state_bytes.is_some() {
+        if self.settings.state_bytes.is_some() || self.settings.state_disk.is_some() {
             umount2(&self.state(), MntFlags::MNT_DETACH).ok();
         }
     }
@@ -194,6 +233,12 @@ fn lay_out(directory: &Path, settings: &Settings) {
             let size = format!("size={bytes}");
             mount(Some("none"), &path, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
                 .expect("a file system of its own");
+        }
+        if let ("state", Some(bytes)) = (name, settings.state_disk) {
+            disk::make(directory, bytes);
+        }
+        if name == "state" && settings.has_clock {
+            fs::write(path.join(CLOCK), "0").unwrap();
         }
         chown(&path, Some(DAEMON), Some(DAEMON)).unwrap();
         mode(&path, permissions);
@@ -242,7 +287,13 @@ fn start_daemon(directory: &Path, variables: &[(&str, &str)]) -> Process {
     let configuration = directory.join("config.toml").display().to_string();
     let arguments = ["--config".to_owned(), configuration];
     let log = directory.join("daemon.log");
-    Process::start_with("supervisord", DAEMON, &arguments, log, variables).unwrap()
+    let clock = directory.join("state").join(CLOCK);
+    let name = clock.display().to_string();
+    let mut all = variables.to_vec();
+    if clock.exists() {
+        all.push(("SUPERVISORD_CLOCK", &name));
+    }
+    Process::start_with("supervisord", DAEMON, &arguments, log, &all).unwrap()
 }
 
 /// Whether somebody listens on a socket: proc_pid_net_unix(5), the flag is `__SO_ACCEPTCON`. A file

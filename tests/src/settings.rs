@@ -34,6 +34,10 @@ pub struct Settings {
     pub tables: String,
     /// The state directory is a file system of its own with so many bytes.
     pub state_bytes: Option<u64>,
+    /// The state directory is an ext4 of its own with so many bytes, which an error turns read-only.
+    pub state_disk: Option<u64>,
+    /// The daemon has a clock that the test can turn; debug builds know how.
+    pub has_clock: bool,
 }
 
 impl Default for Settings {
@@ -51,6 +55,8 @@ impl Default for Settings {
             upstream_roots: Vec::new(),
             tables: String::new(),
             state_bytes: None,
+            state_disk: None,
+            has_clock: false,
         }
     }
 }

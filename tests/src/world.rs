@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use supervisor_api::ExecutionId;
 
 use crate::client::Client;
+use crate::disk;
 use crate::inspect;
 use crate::installed::Installed;
 use crate::own::Own;
@@ -143,6 +144,30 @@ impl World {
     #[track_caller]
     pub fn start_doomed_daemon(&mut self, fault: &str) -> bool {
         self.own().start_doomed_daemon(fault)
+    }
+
+    /// Starts the daemon again if it will start, which it says.
+    #[track_caller]
+    pub fn start_daemon_if_it_can(&mut self) -> bool {
+        self.own().start_daemon_if_it_can()
+    }
+
+    /// Turns the daemon's clock so many seconds away from the host's.
+    #[track_caller]
+    pub fn turn_clock(&mut self, seconds: i64) {
+        self.own().turn_clock(seconds);
+    }
+
+    /// The block device of a state directory that is a disk.
+    #[track_caller]
+    pub fn state_device(&self) -> PathBuf {
+        disk::device(&self.state())
+    }
+
+    /// Repairs such a disk as a boot of the host does, and starts both programs anew.
+    #[track_caller]
+    pub fn mend_state(&mut self) {
+        self.own().mend_state();
     }
 
     /// Fails unless nothing of any execution is on the host.

@@ -23,6 +23,7 @@ use super::key::SigningKey;
 use super::room::Room;
 use super::tail::{HEAD, Left};
 use super::{Reply, Settings, show};
+use crate::clock;
 use crate::fault::{self, Point};
 
 /// Records after which a checkpoint follows.
@@ -341,7 +342,7 @@ impl Writer {
             Checkpoint { records: self.since, key: self.key.public().short(), closing };
         let event = What::Checkpoint(checkpoint).about_nobody();
         let mut chain = self.chain;
-        let time = show(Timestamp::now());
+        let time = show(clock::timestamp());
         let sealed = chain.seal_checkpoint(&time, &event, self.key.pair())?;
         self.put(&sealed.line)?;
         fault::reach(Point::CheckpointWritten);
@@ -405,7 +406,7 @@ impl Writer {
                 last_hash: chain.last.to_string(),
             };
             let event = What::Removal(removal).about_nobody();
-            self.append([(Timestamp::now(), &event)].into_iter()).map_err(failed("record"))?;
+            self.append([(clock::timestamp(), &event)].into_iter()).map_err(failed("record"))?;
             self.checkpoint(false).map_err(failed("sign"))?;
             self.directory.remove(oldest)?;
         }
@@ -451,7 +452,7 @@ impl Writer {
     }
 
     fn pend(&mut self, what: What) {
-        self.pending.push((Timestamp::now(), Box::new(what.about_nobody())));
+        self.pending.push((clock::timestamp(), Box::new(what.about_nobody())));
     }
 
     fn suspend(&self, error: &io::Error) {

@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use supervisor_api::SessionId;
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::supervisor::Supervisor;
 
-/// Between two looks at the clock. It can be set meanwhile, so nothing longer is relied on.
+/// Between two looks at the clock. A suspended host may wake up at any time, so nothing longer is relied on.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Announces and closes sessions for as long as it is polled.
 pub async fn watch(supervisor: Supervisor) {
     let mut announced: HashSet<SessionId> = HashSet::new();
     loop {
-        let now = Timestamp::now().as_second();
+        let now = clock::steady();
         let mut next = now.saturating_add_unsigned(LOOK.as_secs());
         for session in supervisor.inner().sessions.all() {
             let record = session.record();

@@ -4,7 +4,6 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use supervisor_api::{
     Administration, ApiError, CreateSession, ErrorCode, ExtendSession, LimitsRequest, Session,
     SessionId, SessionList, SessionState, SessionUsage, Subject, What,
@@ -304,7 +303,7 @@ impl Supervisor {
         let record = session.record();
         let generation = self.inner().settings.current();
         let policy = policy(&generation, &record.policy).map(|policy| reference(&policy));
-        let state = match Timestamp::now().as_second() {
+        let state = match clock::steady() {
             _ if session.is_closing() => SessionState::Closing,
             now if now >= record.notice() => SessionState::Expiring,
             _ => SessionState::Open,
@@ -356,5 +355,5 @@ pub(super) fn time_to_live(seconds: u64) -> Result<u64, ApiError> {
 }
 
 pub(super) fn from_now(seconds: u64) -> i64 {
-    Timestamp::now().as_second().saturating_add_unsigned(seconds)
+    clock::steady().saturating_add_unsigned(seconds)
 }

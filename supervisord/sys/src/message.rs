@@ -59,6 +59,18 @@ fn put_rights(control: &mut Control, header: &mut libc::msghdr, numbers: &[libc:
 /// descriptors, marked close-on-exec. A datagram or a set of descriptors that was cut is an error,
 /// and what arrived of it is closed.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    match receive_what_fits(socket, buffer)? {
+        (length, fds, true) => Ok((length, fds)),
+        (_, _, false) => Err(too_long()),
+    }
+}
+
+/// The same, where descriptors may be missing because there is no room for them in our table, or because
+/// there were more than a message may have; the last value says whether all are there.
+pub fn receive_what_fits(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>, bool)> {
     let mut control = Control([0; CONTROL]);
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: `msghdr` is plain old data for which all zeroes is a value.
@@ -74,10 +86,14 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
                 as _,
         )?;
     let fds = take_rights(&control, header.msg_controllen as usize);
-    if header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message longer than its bound"));
+    if header.msg_flags & libc::MSG_TRUNC != 0 {
+        return Err(too_long());
     }
-    Ok((received as usize, fds))
+    Ok((received as usize, fds, header.msg_flags & libc::MSG_CTRUNC == 0))
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a message longer than its bound")
 }
 
 fn take_rights(control: &Control, filled: usize) -> Vec<OwnedFd> {

@@ -1,0 +1,38 @@
+//! A state directory that is an ext4 of its own, in a file: what a test breaks as a failing disk would.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::mount::{MntFlags, umount2};
+
+/// Makes the disk, and mounts it over the state directory.
+#[track_caller]
+pub(crate) fn make(directory: &Path, bytes: u64) {
+    mount(directory, &format!("truncate -s {bytes} state.img; mkfs.ext4 -qF state.img"));
+}
+
+/// Repairs it as a boot of the host does.
+#[track_caller]
+pub(crate) fn mend(directory: &Path) {
+    umount2(&directory.join("state"), MntFlags::empty()).expect("nobody uses it");
+    mount(directory, "e2fsck -fy state.img >/dev/null || [ $? -le 2 ]");
+}
+
+/// The device that is mounted there.
+#[track_caller]
+pub(crate) fn device(state: &Path) -> PathBuf {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap();
+    let place = state.display().to_string();
+    let line = table.lines().find(|line| line.split(' ').nth(1) == Some(&place));
+    PathBuf::from(line.and_then(|line| line.split(' ').next()).expect("it is mounted"))
+}
+
+#[track_caller]
+fn mount(directory: &Path, make_ready: &str) {
+    let script = format!("{make_ready}\nmount -o loop,errors=remount-ro state.img state");
+    let mut shell = Command::new("/bin/sh");
+    let output = shell.args(["-ec", &script]).current_dir(directory).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "e2fsprogs and mount are needed by this test: {words}");
+}

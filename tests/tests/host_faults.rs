@@ -1,0 +1,321 @@
+//! A host that runs out of something, breaks a file, or turns its clock: a clear state, refused work by its
+//! name, nothing lost that was told, and no hand needed afterwards.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic, and so does what it stands on"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use supervisor_api::{
+    AuditRecord, Content, Execution, LimitsRequest, Outcome, Session, State, SubmitRequest,
+};
+use supervisor_tests::{
+    AGENT, Client, Ended, Selection, Settings, Told, World, argv, bash, program, until, until_true,
+};
+
+/// Sets a limit of a process that runs already.
+#[track_caller]
+fn limit(pid: u32, what: &str, most: &str) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args(["--pid", &pid.to_string(), &format!("--{what}={most}:")]);
+    let told = Told::of(prlimit);
+    assert_eq!(told.code, Some(0), "prlimit of util-linux is needed by this test: {told:?}");
+}
+
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
+}
+
+/// One that says something and then waits until it may end.
+fn waiting(client: &Client) -> supervisor_api::ExecutionId {
+    let id = client.start(&bash("echo up; until [ -e stop ]; do sleep 0.05; done"));
+    client.wait_for_words(id, "up");
+    id
+}
+
+fn audit_is_whole(world: &World) {
+    let mut verify = Command::new(program("supervisorctl"));
+    verify.args(["audit", "verify", "--state"]).arg(world.state());
+    let verified = Told::of(verify);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+}
+
+/// FT-03. Each step needs descriptors, so with one more each time every step fails once.
+#[test]
+fn a_launcher_without_descriptors_fails_a_launch_by_its_step_and_keeps_nothing_of_it() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    agent.run(&argv(&["true"])).expect_exit(0);
+    let running = waiting(&agent);
+    let pid = world.launcher().pid();
+    let mut steps = Vec::new();
+    let first = descriptors(pid);
+    for most in first..first + 60 {
+        limit(pid, "nofile", &most.to_string());
+        let ended = agent.run(&argv(&["echo", "it runs"]));
+        match &ended.execution.outcome {
+            Some(Outcome::SetupFailed { step, reason }) => {
+                assert!(ended.stdout.is_empty(), "{ended:?}");
+                assert!(reason.contains("EMFILE") || reason.contains("ENFILE"), "{step}: {reason}");
+                steps.push(step.clone());
+            }
+            Some(Outcome::Exited { code: 0 }) => break,
+            other => panic!("with {most} descriptors: {other:?}"),
+        }
+    }
+    limit(pid, "nofile", "4096");
+    eprintln!("failed at {steps:?}");
+    assert!(!steps.is_empty(), "no launch has failed");
+    agent.run(&argv(&["true"])).expect_exit(0);
+    assert_eq!(agent.status(running, 0).expect("it is ours").state, State::Running);
+    agent.cancel(running).expect("it is ours");
+}
+
+/// What cannot be done is refused or fails by its name; what runs goes on.
+#[test]
+fn a_daemon_without_descriptors_refuses_and_goes_on_when_it_has_some_again() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    agent.run(&argv(&["true"])).expect_exit(0);
+    let running = waiting(&agent);
+    let mut connection = agent.connect().expect("a connection");
+    let request = SubmitRequest { wait: true, ..bash("echo it runs; echo 1 >a") };
+    let body = serde_json::to_vec(&request).expect("JSON");
+    let pid = world.daemon().pid();
+    connection.request("GET", "/v1/doctor", None).expect("sent");
+    connection.reply().expect("an answer"); // it is accepted by now
+    let first = descriptors(pid);
+    let mut seen = Vec::new();
+    for most in first..first + 40 {
+        limit(pid, "nofile", &most.to_string());
+        connection.request("POST", "/v1/executions", Some(&body)).expect("sent");
+        let reply = connection.reply().expect("an answer");
+        if reply.status >= 400 {
+            seen.push(reply.problem().code.name().to_owned());
+            continue;
+        }
+        let execution: Execution = serde_json::from_slice(&reply.body).expect("one");
+        match execution.outcome {
+            Some(Outcome::Exited { code: 0 }) => break,
+            Some(Outcome::SetupFailed { step, .. }) => seen.push(step),
+            Some(Outcome::Lost { reason }) => seen.push(reason),
+            other => panic!("with {most} descriptors: {other:?}"),
+        }
+    }
+    limit(pid, "nofile", "4096");
+    eprintln!("refused as {seen:?}");
+    assert!(world.daemon().runs() && !seen.is_empty());
+    agent.run(&argv(&["true"])).expect_exit(0);
+    assert_eq!(agent.output(running, Selection::Stdout, 0), Ok(b"up\n".to_vec()));
+    agent.cancel(running).expect("it is ours");
+    audit_is_whole(&world);
+}
+
+/// FT-10. An allocation that fails ends the daemon, which is as if it were killed.
+#[test]
+fn a_daemon_without_memory_ends_or_refuses_and_what_was_told_holds() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let told = agent.run(&bash("echo told; exit 3"));
+    let running = waiting(&agent);
+    let pid = world.daemon().pid();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let data = status.lines().find_map(|line| line.strip_prefix("VmData:")).expect("a field");
+    let kilobytes: u64 = data.trim().trim_end_matches(" kB").parse().expect("a number");
+    limit(pid, "data", &(kilobytes * 1024 + (8 << 20)).to_string());
+    let input = Content(vec![b'x'; 8_000_000]);
+    let body = serde_json::to_vec(&SubmitRequest { stdin: Some(input), ..bash("cat >/dev/null") });
+    let body = body.expect("JSON");
+    // Either answer will do; no answer is a daemon that is gone.
+    for _ in 0..4 {
+        drop(agent.call("POST", "/v1/executions", Some(&body)));
+    }
+    if world.daemon().runs() {
+        limit(pid, "data", "unlimited");
+    } else {
+        world.start_daemon();
+    }
+    assert_eq!(agent.status(told.execution.id, 0).as_ref(), Ok(&told.execution));
+    assert_eq!(agent.status(running, 0).expect("it is ours").state, State::Running);
+    agent.run(&argv(&["true"])).expect_exit(0);
+    agent.cancel(running).expect("it is ours");
+    audit_is_whole(&world);
+}
+
+/// The file system of the state, which an error turned read-only, as Debian mounts its own.
+struct Disk {
+    device: PathBuf,
+    place: PathBuf,
+}
+
+impl Disk {
+    /// What the kernel does after an error is asked for here.
+    fn fail(&self) {
+        let name = self.device.file_name().expect("a name").to_owned();
+        let trigger = Path::new("/sys/fs/ext4").join(name).join("trigger_fs_error");
+        fs::write(&trigger, "a test").expect("ext4 has this file (Linux 3.7)");
+        until_true("it is read-only", || fs::write(self.place.join("probe"), "").is_err());
+    }
+}
+
+/// What can't be written is refused; what was told can be read; mounted anew, all goes on.
+#[test]
+fn a_state_that_turns_read_only_refuses_new_work_and_can_be_read() {
+    let mut world = World::with(Settings { state_disk: Some(96 << 20), ..Settings::default() });
+    let agent = world.agent(AGENT);
+    let told = agent.run(&bash("echo told; exit 3"));
+    let disk = Disk { device: world.state_device(), place: world.state() };
+    disk.fail();
+    let refused = agent.submit(&argv(&["true"])).expect_err("it can't be recorded");
+    eprintln!("refused as {refused}");
+    assert!(refused.status >= 500, "{refused}");
+    assert_eq!(agent.status(told.execution.id, 0).as_ref(), Ok(&told.execution));
+    assert_eq!(agent.output(told.execution.id, Selection::Stdout, 0), Ok(b"told\n".to_vec()));
+    world.daemon().kill();
+    world.mend_state();
+    world.start_daemon();
+    assert_eq!(agent.status(told.execution.id, 0).as_ref(), Ok(&told.execution));
+    agent.run(&argv(&["true"])).expect_exit(0);
+    audit_is_whole(&world);
+}
+
+/// What happens to the bytes of a file.
+type Damage = fn(&mut Vec<u8>);
+
+/// Ways in which a file is not what it was.
+const DAMAGES: [(&str, Damage); 3] = [
+    ("cut in half", |bytes| bytes.truncate(bytes.len() / 2)),
+    ("empty", Vec::clear),
+    ("other in the middle", |bytes| {
+        let middle = bytes.len() / 2;
+        bytes.iter_mut().skip(middle).take(64).for_each(|byte| *byte ^= 0x55);
+    }),
+];
+
+/// FT-06. Each file in turn: a daemon that starts has all that was told, one that doesn't names the file.
+#[test]
+fn a_damaged_file_of_the_state_is_refused_by_its_name_or_made_good() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let told = agent.run(&bash("echo told; exit 3"));
+    world.daemon().end();
+    let mut files = Vec::new();
+    for directory in [world.state(), world.state().join("audit")] {
+        let entries = fs::read_dir(directory).expect("readable").flatten();
+        files.extend(entries.map(|entry| entry.path()).filter(|path| path.is_file()));
+    }
+    assert!(files.len() >= 5, "{files:?}");
+    for file in files {
+        let whole = fs::read(&file).expect("readable");
+        for (how, damage) in DAMAGES {
+            let mut bytes = whole.clone();
+            damage(&mut bytes);
+            if bytes == whole {
+                continue;
+            }
+            fs::write(&file, &bytes).expect("written");
+            let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+            if world.start_daemon_if_it_can() {
+                assert_eq!(
+                    agent.status(told.execution.id, 0).as_ref(),
+                    Ok(&told.execution),
+                    "{name} {how}"
+                );
+                audit_is_whole(&world);
+                eprintln!("{name} {how}: made good");
+                world.daemon().end();
+                continue;
+            }
+            let words = world.daemon().words();
+            let said: Vec<&str> = words.lines().rev().take(3).collect();
+            let named =
+                [&*name, "audit", "budgets"].iter().any(|word| said.concat().contains(word));
+            assert!(named, "{name} {how}: {said:?}");
+            eprintln!("{name} {how}: {}", said.concat());
+            fs::write(&file, &whole).expect("written");
+        }
+    }
+    world.start_daemon();
+    assert_eq!(agent.status(told.execution.id, 0).as_ref(), Ok(&told.execution));
+}
+
+/// FT-08. Days forward and back: only what is measured in monotonic time ends.
+#[test]
+fn a_clock_that_jumps_ends_nothing_early_and_keeps_nothing_late() {
+    let mut world = World::with(Settings { has_clock: true, ..Settings::default() });
+    let agent = world.agent(AGENT);
+    let reply = agent.call("POST", "/v1/sessions", Some(b"{\"time_to_live\":600}")).expect("one");
+    let session: Session = serde_json::from_slice(&reply.body).expect("a session");
+    let begin = Instant::now();
+    let limits = LimitsRequest { wall_time: Some(4000), ..LimitsRequest::default() };
+    let timed = agent.start(&SubmitRequest { limits, ..bash("echo up; exec sleep 60") });
+    agent.wait_for_words(timed, "up");
+    let running = waiting(&agent);
+    for seconds in [200_000, -200_000, 3_000_000, 0] {
+        world.turn_clock(seconds);
+        agent.run(&argv(&["true"])).expect_exit(0);
+        let target = format!("/v1/sessions/{}", session.id);
+        let reply = agent.call("GET", &target, None).expect("an answer");
+        assert_eq!(reply.status, 200, "the session is gone with the clock at {seconds}");
+        if seconds > 0 {
+            let inside = SubmitRequest { session: Some(session.id), ..bash("echo kept >>file") };
+            agent.run(&inside).expect_exit(0);
+        }
+    }
+    world.turn_clock(-200_000);
+    world.daemon().kill();
+    world.start_daemon(); // which goes by the start of the sandbox, not by the clock
+    let execution = agent.finished(timed);
+    assert_eq!(execution.outcome, Some(Outcome::TimedOut));
+    assert!((4000..7000).contains(&execution.usage.wall_ms), "{:?}", execution.usage);
+    assert!(begin.elapsed() >= Duration::from_millis(4000));
+    assert_eq!(agent.status(running, 0).expect("it is ours").state, State::Running);
+    agent.cancel(running).expect("it is ours");
+    let closed = agent.call("DELETE", &format!("/v1/sessions/{}", session.id), None);
+    assert!(closed.expect("an answer").status < 300);
+    audit_is_whole(&world);
+}
+
+/// AU-04. Text that a caller chose is text in the log, whatever is in it.
+#[test]
+fn hostile_names_stay_inside_one_record() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let forged = "x\n{\"seq\":1,\"kind\":\"outcome\"}\r\n\u{1b}[2J\u{0}\u{7f}";
+    let words = [forged.replace('\u{0}', ""), "A".repeat(100_000)];
+    for word in &words {
+        let ended: Ended = agent.run(&argv(&[word]));
+        assert!(matches!(ended.execution.outcome, Some(Outcome::SetupFailed { .. })), "{ended:?}");
+        let refused =
+            agent.submit(&SubmitRequest { policy: Some(word.clone()), ..argv(&["true"]) });
+        refused.expect_err("there is no such policy");
+    }
+    until("it is written", || {
+        let directory = fs::read_dir(world.state().join("audit")).ok()?.flatten();
+        let texts = directory
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "jsonl"))
+            .map(|path| fs::read_to_string(path).expect("text"));
+        let text: String = texts.collect();
+        let records: Vec<AuditRecord> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("every line is one record"))
+            .collect();
+        let plain = text.chars().all(|each| each == '\n' || !each.is_control());
+        assert!(plain, "a record holds control characters");
+        assert!(
+            text.lines().all(|line| line.len() < 16 << 10),
+            "a record is longer than its bound"
+        );
+        let outcomes = records.iter().filter(|each| each.event.what.kind() == "outcome");
+        (outcomes.count() == words.len()).then_some(())
+    });
+    audit_is_whole(&world);
+}
