@@ -9,6 +9,8 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -20,10 +22,12 @@ use supervisor_tests::{
     AGENT, Client, Ended, Selection, Settings, Told, World, argv, bash, program, until, until_true,
 };
 
-/// Sets a limit of a process that runs already.
+/// Sets a limit of a process that runs already, as its own account, which may.
 #[track_caller]
 fn limit(pid: u32, what: &str, most: &str) {
+    let account = fs::metadata(format!("/proc/{pid}")).expect("it runs");
     let mut prlimit = Command::new("prlimit");
+    prlimit.uid(account.uid()).gid(account.gid());
     prlimit.args(["--pid", &pid.to_string(), &format!("--{what}={most}:")]);
     let told = Told::of(prlimit);
     assert_eq!(told.code, Some(0), "prlimit of util-linux is needed by this test: {told:?}");
@@ -180,7 +184,6 @@ fn a_state_that_turns_read_only_refuses_new_work_and_can_be_read() {
     assert_eq!(agent.output(told.execution.id, Selection::Stdout, 0), Ok(b"told\n".to_vec()));
     world.daemon().kill();
     world.mend_state();
-    world.start_daemon();
     assert_eq!(agent.status(told.execution.id, 0).as_ref(), Ok(&told.execution));
     agent.run(&argv(&["true"])).expect_exit(0);
     audit_is_whole(&world);
@@ -221,8 +224,13 @@ fn a_damaged_file_of_the_state_is_refused_by_its_name_or_made_good() {
                 continue;
             }
             fs::write(&file, &bytes).expect("written");
+            let before = world.daemon().words().len();
             let name = file.file_name().expect("a name").to_string_lossy().into_owned();
             if world.start_daemon_if_it_can() {
+                // Elsewhere in the middle may be a page's unused bytes.
+                let is_short =
+                    fs::metadata(&file).is_ok_and(|found| found.len() < whole.len() as u64);
+                assert!(!name.ends_with(".db") || !is_short, "{name} {how}: nobody was told");
                 assert_eq!(
                     agent.status(told.execution.id, 0).as_ref(),
                     Ok(&told.execution),
@@ -234,11 +242,12 @@ fn a_damaged_file_of_the_state_is_refused_by_its_name_or_made_good() {
                 continue;
             }
             let words = world.daemon().words();
-            let said: Vec<&str> = words.lines().rev().take(3).collect();
-            let named =
-                [&*name, "audit", "budgets"].iter().any(|word| said.concat().contains(word));
-            assert!(named, "{name} {how}: {said:?}");
-            eprintln!("{name} {how}: {}", said.concat());
+            let said = words.get(before..).unwrap_or_default();
+            // The log's own files are the log.
+            let directory = file.parent().and_then(Path::file_name).expect("a name");
+            let is_log = directory == "audit" && said.contains("the audit log");
+            assert!(is_log || said.contains(&*name), "{name} {how}: {said:?}");
+            eprintln!("{name} {how}: {said}");
             fs::write(&file, &whole).expect("written");
         }
     }
@@ -311,7 +320,7 @@ fn hostile_names_stay_inside_one_record() {
         let plain = text.chars().all(|each| each == '\n' || !each.is_control());
         assert!(plain, "a record holds control characters");
         assert!(
-            text.lines().all(|line| line.len() < 16 << 10),
+            text.lines().all(|line| line.len() < 64 << 10),
             "a record is longer than its bound"
         );
         let outcomes = records.iter().filter(|each| each.event.what.kind() == "outcome");

@@ -11,6 +11,7 @@
 mod chain;
 mod event;
 mod filter;
+mod plain;
 mod record;
 mod verify;
 

@@ -10,8 +10,8 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
-use supervisor_launch::{Copied, Wanted};
+use nix::unistd::{dup, dup2_stderr, dup2_stdin, dup2_stdout};
+use supervisor_launch::{Copied, Step, Wanted};
 use supervisor_sys::{Cloned, SingleThreaded, execute, fork, keep_on_exec, kill, receive, send};
 
 use crate::failure::Failed;
@@ -50,6 +50,10 @@ impl Seed {
     /// Has a copy made that gets these descriptors. It is our own child. The outer
     /// error says that the seed is of no more use.
     pub fn copy(&self, wanted: Wanted, fds: &[BorrowedFd<'_>]) -> io::Result<Result<Copy, Failed>> {
+        let expected = wanted.listeners.map_or(0, |listeners| listeners.places().count());
+        if let Err(errno) = self.has_room(1 + expected) {
+            return Ok(Err(Failed { step: Step::Clone, errno: errno as i32 }));
+        }
         send(self.socket.as_fd(), &wanted.encode(), fds)?;
         let mut answer = [0; Copied::LENGTH];
         let (length, received) = receive(self.socket.as_fd(), &mut answer)?;
@@ -62,7 +66,6 @@ impl Seed {
                 let mut received = received.into_iter();
                 let process = received.next().ok_or(io::ErrorKind::InvalidData)?;
                 let sockets: Vec<_> = received.collect();
-                let expected = wanted.listeners.map_or(0, |listeners| listeners.places().count());
                 if sockets.len() != expected {
                     return Err(io::ErrorKind::InvalidData.into());
                 }
@@ -72,9 +75,19 @@ impl Seed {
         }
     }
 
-    /// Ends it and waits for its end.
+    /// Whether we may have so many more descriptors. What comes without room for it is gone: a copy without
+    /// its pidfd could be neither used nor ended. We have one thread, so that the room is there afterwards too.
+    fn has_room(&self, descriptors: usize) -> Result<(), Errno> {
+        let held: Result<Vec<_>, _> = (0..descriptors).map(|_| dup(&self.socket)).collect();
+        held.map(drop)
+    }
+
+    /// Ends it and waits for its end, unless that was done.
     pub fn end(&self) -> io::Result<()> {
-        kill(self.process.as_fd())?;
+        match kill(self.process.as_fd()) {
+            Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => return Ok(()), // and waited for
+            ended => ended?,
+        }
         waitid(Id::PIDFd(self.process.as_fd()), WaitPidFlag::WEXITED)?;
         Ok(())
     }

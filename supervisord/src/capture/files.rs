@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::fsync;
@@ -140,11 +141,16 @@ impl Files {
 
     fn open(&self, part: Part, how: OFlag) -> io::Result<File> {
         // Not O_APPEND, which splice refuses. O_NONBLOCK is for a FIFO that has no business here.
-        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let flags = how | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let directory = self.directory().map_err(|error| part.failed("open", error))?;
-        openat(directory, part.name(), flags | how, Mode::S_IRUSR | Mode::S_IWUSR)
-            .map(File::from)
-            .map_err(|error| part.failed("open", error.into()))
+        let open =
+            |access| openat(directory, part.name(), flags | access, Mode::S_IRUSR | Mode::S_IWUSR);
+        let opened = match open(OFlag::O_RDWR) {
+            // A disk that an error turned read-only: what is there can be read, and no write succeeds.
+            Err(Errno::EROFS) if how.is_empty() => open(OFlag::O_RDONLY),
+            opened => opened,
+        };
+        opened.map(File::from).map_err(|error| part.failed("open", error.into()))
     }
 
     fn directory(&self) -> io::Result<&OwnedFd> {

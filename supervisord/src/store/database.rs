@@ -57,7 +57,7 @@ pub(super) fn open(directory: &Directory) -> Result<(Connection, Marker), StoreE
     }
     let path = directory.database();
     let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-        .map_err(|source| database("open the state database", source))?;
+        .map_err(|source| damaged(&path, source))?;
     // A refusal leaves everything as it was found, the log too: it may be all there is to restore.
     set(&connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     upgrade(&connection, &path)?;

@@ -4,9 +4,11 @@ use std::fmt;
 
 use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use serde::Serialize;
+use serde_json::Serializer;
 use sha2::{Digest, Sha256};
 
 use super::event::{AuditEvent, What};
+use super::plain::Plain;
 
 /// What comes before a checkpoint's hash in what is signed, so that no signature of ours means two
 /// things.
@@ -144,8 +146,9 @@ impl Chain {
         event: &AuditEvent,
         signature: impl FnOnce(&Digest32) -> Option<String>,
     ) -> Result<Sealed, serde_json::Error> {
-        let mut line =
-            serde_json::to_vec(&Unsealed { seq: self.next, time, event, prev: self.last })?;
+        let mut line = Vec::new();
+        let record = Unsealed { seq: self.next, time, event, prev: self.last };
+        record.serialize(&mut Serializer::with_formatter(&mut line, Plain::default()))?;
         line.pop(); // the closing brace
         let hash = Digest32::of(&line);
         line.extend_from_slice(format!(",\"hash\":\"{hash}\"").as_bytes());
