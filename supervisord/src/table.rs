@@ -39,7 +39,8 @@ impl Table {
             Err(error) if error.kind() == ErrorKind::NotFound => self.create(&directory, &path)?,
             // SQLite would take it for a new database, and what was counted or asked would be forgotten.
             Ok(found) if found.len() == 0 => return Err(self.refused("is empty")),
-            found => drop(found?),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
         }
         let unreadable = |error| self.refused(&format!("is damaged or can't be read ({error})"));
         let connection = connect(&path).map_err(unreadable)?;
