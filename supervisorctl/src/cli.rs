@@ -4,6 +4,7 @@ mod audit;
 mod image;
 mod interpreter;
 mod limits;
+mod mcp;
 mod pausing;
 mod payload;
 mod policy;
@@ -22,6 +23,7 @@ use supervisor_api::{ApprovalId, ExecutionId, State};
 pub use self::audit::{AuditCommand, KeyOptions, QueryOptions, VerifyOptions};
 pub use self::image::{ImageCommand, ImageImportOptions, OneImage, SomeImages};
 pub use self::interpreter::{CellOptions, InterpreterCommand};
+pub use self::mcp::McpOptions;
 pub use self::pausing::{PauseOptions, Which, WhichOption};
 pub use self::payload::{FileToSend, PayloadOptions};
 pub use self::policy::{
@@ -115,6 +117,8 @@ pub enum Command {
     Interpreter(InterpreterCommand),
     /// Run a cell in an interpreter of a session, show what it wrote and what it has to show
     Cell(CellOptions),
+    /// Be a server of the Model Context Protocol on standard input and output, for agents
+    Mcp(McpOptions),
     /// Show how executions, sessions and requests that wait for a person stand, and every change to
     /// them as it comes
     Events,

@@ -2,6 +2,7 @@
 //! there is no state between two calls that a restart of the daemon could spoil.
 
 mod interpreters;
+mod pieces;
 mod sessions;
 mod streams;
 
@@ -289,7 +290,7 @@ pub fn state_name(state: State) -> &'static str {
 
 pub(crate) fn get(operation: String, target: String) -> Call {
     let (body, bar) = (Payload::Nothing, ProgressBar::hidden());
-    Call { operation, method: Method::GET, target, body, patience: PATIENCE, bar }
+    Call { operation, method: Method::GET, target, body, range: None, patience: PATIENCE, bar }
 }
 
 fn credential(act: &str, name: &str) -> Call {

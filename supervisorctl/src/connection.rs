@@ -43,6 +43,8 @@ pub struct Call {
     pub target: String,
     /// What it carries.
     pub body: Payload,
+    /// The first and the last byte wanted of what is asked for; all of it if left out.
+    pub range: Option<(u64, u64)>,
     /// How long the head of the answer may take.
     pub patience: Duration,
     /// Shows how much of the body is sent.
@@ -111,6 +113,9 @@ impl Call {
             .method(self.method)
             .uri(self.target)
             .header(header::HOST, "supervisord");
+        if let Some((first, last)) = self.range {
+            request = request.header(header::RANGE, format!("bytes={first}-{last}"));
+        }
         request = match &self.body {
             Payload::Nothing => request,
             Payload::Json(_) => request.header(header::CONTENT_TYPE, "application/json"),

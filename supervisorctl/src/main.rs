@@ -24,6 +24,7 @@ mod image;
 mod interpreters;
 mod interrupts;
 mod local;
+mod mcp;
 mod output;
 mod paths;
 mod pausing;

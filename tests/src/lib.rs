@@ -27,6 +27,7 @@ mod http;
 mod inspect;
 mod installed;
 mod own;
+mod packages;
 mod payload;
 mod peer;
 mod plant;
@@ -47,6 +48,7 @@ pub use http::{Connection, Reply};
 pub use inspect::{
     children, command_line, namespace, owner_uid, process_ids, resident_bytes, status_field,
 };
+pub use packages::{node_packages, python_packages};
 pub use payload::{argv, attack, bash, node, python};
 pub use plant::Planted;
 pub use process::Process;

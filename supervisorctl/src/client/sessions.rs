@@ -196,7 +196,7 @@ impl Client {
     }
 }
 
-fn file(id: SessionId, path: &str) -> String {
+pub(super) fn file(id: SessionId, path: &str) -> String {
     format!("/v1/sessions/{id}/files/{}", paths::percent_encoded(path))
 }
 
