@@ -44,7 +44,7 @@ async fn serve(client: Client, interrupts: &mut Interrupts) -> Result<(), Failur
     let server = Server::new(client);
     let attended = server.attended();
     let serving = async {
-        let running = server.serve((io::stdin(), io::stdout())).await;
+        let running = server.serve((attended.input(), io::stdout())).await;
         let running = running.map_err(Failure::broken("begin to speak MCP"))?;
         running.waiting().await.map_err(Failure::broken("speak MCP"))?;
         Ok(())

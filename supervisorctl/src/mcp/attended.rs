@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::model::ProgressNotificationParam;
 use rmcp::service::RequestContext;
 use supervisor_api::{CellState, ExecutionId, SessionId};
+use tokio::io::{AsyncRead, ReadBuf, Stdin};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::client::Client;
@@ -38,12 +43,30 @@ pub enum Work {
 pub struct Attended {
     client: Client,
     works: Arc<Mutex<BTreeSet<Work>>>,
+    gone: Arc<AtomicBool>,
+}
+
+/// What the client says, until it goes.
+#[derive(Debug)]
+pub struct Input {
+    stdin: Stdin,
+    gone: Arc<AtomicBool>,
 }
 
 impl Attended {
     /// Nothing yet.
     pub fn new(client: Client) -> Self {
-        Self { client, works: Arc::default() }
+        Self { client, works: Arc::default(), gone: Arc::default() }
+    }
+
+    /// Standard input, at whose end the client has gone.
+    pub fn input(&self) -> Input {
+        Input { stdin: tokio::io::stdin(), gone: Arc::clone(&self.gone) }
+    }
+
+    /// Whether nobody is left who could ask for something again.
+    pub fn is_alone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
     }
 
     /// Waits for something, and says how long that takes; ends the work if the request is cancelled.
@@ -101,6 +124,21 @@ impl Attended {
                 CellState::Done => return,
             }
         }
+    }
+}
+
+impl AsyncRead for Input {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stdin).poll_read(context, buffer);
+        if matches!(read, Poll::Ready(_)) && buffer.filled().len() == before {
+            self.gone.store(true, Ordering::Relaxed);
+        }
+        read
     }
 }
 

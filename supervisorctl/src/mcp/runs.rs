@@ -50,14 +50,20 @@ pub async fn run(
     let tasks = asked.client_capabilities().is_some_and(|client| client.supports_tasks());
     let limit = Some(execution.limits.wall_time);
     let work = Work::Execution(execution.id);
+    let attended = server.attended();
     let ended = async {
-        let ended = end_of(&server.client, execution.id);
-        match tasks {
-            true => time::timeout(INLINE, ended).await.ok().transpose(),
-            false => ended.await.map(Some),
+        let mut ended = std::pin::pin!(end_of(&server.client, execution.id));
+        if tasks {
+            match time::timeout(INLINE, &mut ended).await {
+                Ok(ended) => return ended.map(Some),
+                // Of what is handed out to nobody, nobody would ever ask.
+                Err(_) if !attended.is_alone() => return Ok(None),
+                Err(_) => {}
+            }
         }
+        ended.await.map(Some)
     };
-    match server.attended().during(work, limit, asked, ended).await? {
+    match attended.during(work, limit, asked, ended).await? {
         Some(execution) => told(&server.client, &execution).await.map(Reply::Told),
         None => Ok(Reply::GoesOn(Box::new(server.client.status(execution.id, 0).await?))),
     }
