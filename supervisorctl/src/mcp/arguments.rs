@@ -49,6 +49,9 @@ pub struct Run {
     /// Name of the policy; your default one, or the session's, if left out.
     #[serde(default)]
     pub policy: Option<String>,
+    /// Image that its root is, one of those that the policy lets you choose from; the policy's own if left out.
+    #[serde(default)]
+    pub image: Option<String>,
     /// Answer at once, and let it run: `status` tells how it goes.
     #[serde(default)]
     pub detach: bool,
@@ -147,6 +150,9 @@ pub struct NewSession {
     /// Marks of your own, shown in lists.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Session or snapshot of yours that its workspace begins as a copy of.
+    #[serde(default)]
+    pub from: Option<SessionId>,
 }
 
 /// No arguments.
@@ -201,6 +207,9 @@ pub struct ListFiles {
     /// Directory, relative to the workspace; the workspace itself if left out.
     #[serde(default)]
     pub path: Option<String>,
+    /// Where to go on: `next` of the answer before.
+    #[serde(default)]
+    pub after: Option<String>,
 }
 
 /// Arguments of `read_file`.

@@ -13,7 +13,7 @@ use super::tools::{Reply, Told};
 use super::{excerpt, runs};
 
 /// Entries of one answer.
-const ENTRIES_MAX: usize = 1000;
+const ENTRIES_MAX: u16 = 1000;
 
 /// `list_files`.
 pub async fn list(
@@ -21,16 +21,20 @@ pub async fn list(
     arguments: ListFiles,
     _: &RequestContext<RoleServer>,
 ) -> Result<Reply<Files>, Failure> {
-    let mut found = server.client.list_files(arguments.session, arguments.path.as_deref()).await?;
-    let truncated = found.truncated || found.entries.len() > ENTRIES_MAX;
-    found.entries.truncate(ENTRIES_MAX);
+    let ListFiles { session, path, after } = arguments;
+    let client = &server.client;
+    let found = client.list_files(session, path.as_deref(), after.as_deref(), ENTRIES_MAX).await?;
+    let truncated = found.truncated;
     let lines = found.entries.iter().map(line).collect::<String>();
     let words = match (found.entries.is_empty(), truncated) {
         (true, _) => "the directory is empty".to_owned(),
         (false, false) => lines,
-        (false, true) => format!("{lines}[… some were left out]"),
+        (false, true) => match &found.next {
+            Some(next) => format!("{lines}[… some were left out: go on with after {next:?}]"),
+            None => format!("{lines}[… some were left out]"),
+        },
     };
-    Ok(Told::new(Files { entries: found.entries, truncated }, words).into())
+    Ok(Told::new(Files { entries: found.entries, truncated, next: found.next }, words).into())
 }
 
 fn line(entry: &FileEntry) -> String {

@@ -149,8 +149,11 @@ pub struct Sessions {
 pub struct Files {
     /// What the directory holds, by name.
     pub entries: Vec<FileEntry>,
-    /// Whether some were left out: 1,000 are the most here.
+    /// Whether some were left out: 1,000 are the most here, and some names can't be paths.
     pub truncated: bool,
+    /// Give this as `after` to go on; absent where nothing comes after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Answer of `list_artifacts`.

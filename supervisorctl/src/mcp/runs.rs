@@ -165,6 +165,7 @@ fn submission(run: Run) -> Result<SubmitRequest, Failure> {
         artifacts: ArtifactRequest { globs: run.artifacts },
         session: run.session,
         policy: run.policy,
+        image: run.image,
         ..SubmitRequest::default()
     })
 }

@@ -23,6 +23,7 @@ pub async fn create(
         workspace_bytes: None,
         workspace_inodes: None,
         time_to_live: arguments.time_to_live_seconds,
+        from: arguments.from,
     };
     let session = server.client.create_session(&request).await?;
     let words = format!("{}, closed at {}", session.id, session.expires_at);
