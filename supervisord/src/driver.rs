@@ -201,6 +201,7 @@ async fn launch(
     live.change(|execution| {
         execution.state = State::Launching;
         execution.start = Some(start);
+        execution.usage.parked_cpu_ms = parked.as_ref().map_or(0, |it| it.spent / 1000);
     });
     if let Some(sandbox) = parked {
         return Ok((sandbox, turn, begun));

@@ -101,6 +101,7 @@ async fn take_over(
     let globs = inner.places.globs(id).unwrap_or_default();
     let (started_at, created_at) = (execution.started_at.clone(), execution.created_at.clone());
     let could_be_parked = execution.language.is_some();
+    let spent = execution.usage.parked_cpu_ms.saturating_mul(1000);
     let subject = audit::subject(&execution);
     let live = resurrect(inner, execution)?;
     inner.live.insert(id, live.clone());
@@ -116,7 +117,8 @@ async fn take_over(
         tokio::spawn(driver::write_off(inner.clone(), live, reason));
         return Ok(());
     }
-    let sandbox = inner.launcher.adopt(id.bits()).await?;
+    let mut sandbox = inner.launcher.adopt(id.bits()).await?;
+    sandbox.spent = spent;
     let globs = GlobSelection::new(&globs).map_err(|problem| problem.message)?;
     let before = if !has_started(&sandbox) {
         Err("the daemon was killed before the payload started")

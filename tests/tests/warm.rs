@@ -114,6 +114,31 @@ fn what_was_used_while_it_was_parked_is_not_the_program_s() {
 }
 
 #[test]
+fn what_was_used_while_it_was_parked_is_known_to_the_daemon_after_this_one() {
+    let mut world = world("");
+    let agent = world.agent(AGENT);
+    let source = "import time; print(time.process_time(), flush=True); time.sleep(600)";
+    warm_up(&agent, &python("print(1)"));
+    let id = agent.start(&python(source));
+    agent.wait_for_words(id, "\n");
+    for action in ["pause", "resume"] {
+        // What it has come to is on disk before the answer.
+        let target = format!("/v1/executions/{id}/{action}");
+        let reply = agent.call("POST", &target, None).expect("an answer");
+        assert_eq!(reply.status, 200, "{:?}", reply.problem());
+    }
+    world.daemon().kill();
+    world.start_daemon();
+    agent.cancel(id).expect("ours");
+    let ended = agent.ended(id);
+    assert_eq!(start_of(&ended), StartKind::Warm);
+    let usage = ended.execution.usage;
+    let of_process: f64 = ended.stdout.trim().parse().expect("seconds");
+    assert!(usage.parked_cpu_ms > 0, "{usage:?}");
+    assert!((usage.cpu_ms as f64) < of_process * 1000.0, "{usage:?} of {of_process} s");
+}
+
+#[test]
 fn a_sandbox_is_used_once() {
     let world = world("");
     let agent = world.agent(AGENT);
@@ -169,6 +194,20 @@ fn streams_that_stay_open_and_terminals_are_made_when_they_are_asked_for() {
     }
     assert_eq!((terminal.stdout.as_str(), open.stdout.as_str()), ("True\r\n", "False\n"));
     assert_eq!(start_of(&agent.run(&request)), StartKind::Warm);
+}
+
+#[test]
+fn what_is_asked_for_next_finds_room_beside_what_was_asked_for_before() {
+    let world = world("parked = 2\nparked_per_uid = 2");
+    let agent = world.agent(AGENT);
+    let (first, limits) =
+        (python("print(1)"), LimitsRequest { pids_max: Some(32), ..LimitsRequest::default() });
+    let next = SubmitRequest { limits, ..first.clone() };
+    warm_up(&agent, &first);
+    until_parked(&agent, &first, 2);
+    until_true("the next one is parked too", || start_of(&agent.run(&next)) == StartKind::Warm);
+    until_true("both are parked", || parked(&agent).0 == 2);
+    assert_eq!(start_of(&agent.run(&first)), StartKind::Warm);
 }
 
 #[test]

@@ -118,6 +118,9 @@ pub struct Usage {
     pub memory_reclaimed: Option<u64>,
     /// CPU time of all processes, in milliseconds; what an interpreter used while it was parked is not in it.
     pub cpu_ms: u64,
+    /// CPU time that its interpreter had used while it was parked, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub parked_cpu_ms: u64,
     /// The most memory in use at once, in bytes; absent where it can't be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_peak: Option<u64>,

@@ -294,6 +294,7 @@ fn usage(sandbox: &Sandbox, limits: &Limits, wall: Duration, observed: &Observed
     Usage {
         wall_ms: wall.as_millis() as u64,
         paused_ms: 0,
+        parked_cpu_ms: sandbox.spent / 1000,
         memory_reclaimed: None,
         cpu_ms: counted.cpu.or(by_init).unwrap_or_default() / 1000,
         memory_peak: counted.memory_peak.or(observed.memory_peak()),

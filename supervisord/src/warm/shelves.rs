@@ -88,7 +88,34 @@ impl Shelves {
             let current = shelf.recipe.generation() == generation;
             !shelf.parked.is_empty() || (current && shelf.demand.at(now) > FORGOTTEN)
         });
+        unwanted.extend(self.make_way(bounds, now));
         unwanted
+    }
+
+    /// One of several that are parked for a recipe, where another recipe has none, would have one, and finds
+    /// the bounds reached.
+    fn make_way(&mut self, bounds: Bounds, now: Instant) -> Option<Parked> {
+        let (count, memory) = self.parked(None);
+        let lacking = self.all.iter().filter(|shelf| shelf.parked.is_empty() && shelf.lacks(now));
+        let (place, _) = lacking
+            .filter_map(|lacking| {
+                let owner = lacking.recipe.owner();
+                let of_owner = self.parked(Some(owner)).0 >= bounds.parked_per_uid;
+                let of_memory = memory.saturating_add(lacking.measured) > bounds.memory;
+                if !of_owner && !of_memory && count < bounds.parked {
+                    return None;
+                }
+                let several = self.all.iter().enumerate().filter(|(_, shelf)| {
+                    let oldest = shelf.parked.first().map_or(0, Parked::memory);
+                    let then = memory.saturating_sub(oldest).saturating_add(lacking.measured);
+                    shelf.parked.len() > 1
+                        && then <= bounds.memory
+                        && (!of_owner || shelf.recipe.owner() == owner)
+                });
+                several.max_by_key(|(_, shelf)| shelf.parked.len())
+            })
+            .next()?;
+        Some(self.all.get_mut(place)?.parked.remove(0))
     }
 
     /// The recipe of which one more should be parked: of those that lack some, the one most asked for.
@@ -98,10 +125,8 @@ impl Shelves {
             return None;
         }
         let lacking = self.all.iter().filter(|shelf| {
-            let ready = shelf.not_before.is_none_or(|when| when <= now);
             let of_owner = self.parked(Some(shelf.recipe.owner())).0;
-            ready
-                && shelf.parked.len() < shelf.demand.wants(now)
+            shelf.lacks(now)
                 && of_owner < bounds.parked_per_uid
                 && memory.saturating_add(shelf.measured) <= bounds.memory
         });
@@ -160,5 +185,11 @@ impl Shelf {
     fn new(recipe: Recipe, now: Instant) -> Self {
         let demand = Demand::new(now);
         Self { recipe, demand, parked: Vec::new(), measured: GUESS, not_before: None }
+    }
+
+    /// Whether one more should be parked, as far as it alone is asked.
+    fn lacks(&self, now: Instant) -> bool {
+        let ready = self.not_before.is_none_or(|when| when <= now);
+        ready && self.parked.len() < self.demand.wants(now)
     }
 }
