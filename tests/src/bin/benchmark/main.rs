@@ -1,13 +1,15 @@
-//! What a sandbox costs, against bubblewrap, crun and the bare program, and what its way out costs,
-//! against squid, tinyproxy and mitmproxy, measured in one run.
+//! What a sandbox costs, against bubblewrap, crun and the bare program; what one costs that was parked ahead,
+//! against the bare interpreter, and a cell, against ipykernel; and what its way out costs, against squid,
+//! tinyproxy and mitmproxy; measured in one run.
 //!
 //! `cargo build --release`, then
-//! `cargo run --release -p supervisor-tests --bin benchmark -- [--quick] [--only executions|egress]
-//! [--json FILE]`.
+//! `cargo run --release -p supervisor-tests --bin benchmark -- [--quick]
+//! [--only executions|warm|cells|egress] [--json FILE]`.
 //! It asserts nothing: goals are printed as met or not met. Contestants take turns in an order that
 //! changes every round, so that noise, and what one leaves to the kernel to clean up, hits all alike.
 
 mod arguments;
+mod cells;
 mod client;
 mod contestant;
 mod crun;
@@ -28,13 +30,14 @@ mod supervisor;
 mod table;
 mod throughput;
 mod turns;
+mod warm;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Part};
 use crate::contestant::{Contestant, Who};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -57,24 +60,37 @@ fn run() -> Result<(), Failure> {
     // A container's root is another account on the host and has to get past this directory.
     let scratch = tempfile::Builder::new().permissions(Permissions::from_mode(0o711)).tempdir();
     let scratch = scratch.map_err(Failure::of("make a temporary directory"))?;
-    let egress = match arguments.egress {
-        true => Some(egress::measure(&arguments, &environment, scratch.path())?),
-        false => None,
-    };
-    let executions = match arguments.executions {
-        true => Some(measure_executions(&arguments, &environment, scratch.path())?),
-        false => None,
-    };
+    let measured = |part| arguments.measures(part).then_some(());
+    let egress = measured(Part::Egress)
+        .map(|()| egress::measure(&arguments, &environment, scratch.path()))
+        .transpose()?;
+    let executions = measured(Part::Executions)
+        .map(|()| measure_executions(&arguments, &environment, scratch.path()))
+        .transpose()?;
+    let warm =
+        measured(Part::Warm).map(|()| warm::measure(&arguments, &environment)).transpose()?;
+    let cells =
+        measured(Part::Cells).map(|()| cells::measure(&arguments, &environment)).transpose()?;
     if let Some(results) = &executions {
         report::print(results);
     }
     if let Some(results) = &egress {
         egress::report::print(results);
     }
+    warm.iter().for_each(warm::report::print);
+    cells.iter().for_each(cells::print);
     goals::print(executions.iter().flat_map(goals::of_executions));
+    goals::print(warm.iter().flat_map(warm::report::goals));
+    goals::print(cells.iter().flat_map(cells::goals));
     goals::print(egress.iter().flat_map(egress::report::goals));
     if let Some(path) = &arguments.json {
-        raw::write(path, &environment, executions.as_ref(), egress.as_ref())?;
+        let parts = [
+            ("executions", executions.as_ref().map(raw::executions)),
+            ("warm", warm.as_ref().map(warm::report::raw)),
+            ("cells", cells.as_ref().map(cells::raw)),
+            ("egress", egress.as_ref().map(egress::report::raw)),
+        ];
+        raw::write(path, &environment, parts)?;
     }
     Ok(())
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::egress;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::report::Results;
@@ -17,10 +16,9 @@ use crate::throughput::Slice;
 pub fn write(
     path: &Path,
     environment: &Environment,
-    results: Option<&Results>,
-    egress: Option<&egress::Results>,
+    parts: impl IntoIterator<Item = (&'static str, Option<Value>)>,
 ) -> Result<(), Failure> {
-    let document = json!({
+    let mut document = json!({
         "environment": {
             "kernel": environment.kernel,
             "cores": environment.cores,
@@ -28,21 +26,24 @@ pub fn write(
             "root": environment.is_root,
             "versions": environment.versions,
         },
-        "executions": results.map(executions),
-        "egress": egress.map(egress::report::raw),
     });
+    if let Some(document) = document.as_object_mut() {
+        let parts = parts.into_iter();
+        document.extend(parts.map(|(name, part)| (name.to_owned(), part.unwrap_or_default())));
+    }
     let text = format!("{document:#}\n");
     fs::write(path, text).map_err(Failure::of(format!("write {}", path.display())))
 }
 
-fn executions(results: &Results) -> Value {
+/// Those of executions.
+pub fn executions(results: &Results) -> Value {
     let absent = results.absent.iter().map(|(who, why)| (who.to_string(), json!(why)));
     let latency: Vec<Value> = results
         .latency
         .iter()
         .map(|((program, who), samples)| {
-            let samples: Vec<f64> = samples.iter().copied().map(milliseconds).collect();
-            json!({"program": program.to_string(), "who": who.to_string(), "ms": samples})
+            let (program, who) = (program.to_string(), who.to_string());
+            json!({"program": program, "who": who, "ms": self::samples(samples)})
         })
         .collect();
     let throughput: Vec<Value> = results
@@ -69,6 +70,11 @@ fn executions(results: &Results) -> Value {
             .collect::<Vec<_>>(),
         "memory_kib": memory.collect::<Map<_, _>>(),
     })
+}
+
+/// Samples in milliseconds.
+pub fn samples(samples: &[Duration]) -> Vec<f64> {
+    samples.iter().copied().map(milliseconds).collect()
 }
 
 fn raw(slices: &[Slice]) -> Vec<Value> {
