@@ -1,6 +1,7 @@
 //! The command line: commands, options, help. Only shapes and parsers; what they do is elsewhere.
 
 mod audit;
+mod changes;
 mod image;
 mod interpreter;
 mod limits;
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 use supervisor_api::{ApprovalId, ExecutionId, State};
 
 pub use self::audit::{AuditCommand, KeyOptions, QueryOptions, VerifyOptions};
+pub use self::changes::ChangesOptions;
 pub use self::image::{ImageCommand, ImageImportOptions, OneImage, SomeImages};
 pub use self::interpreter::{CellOptions, InterpreterCommand};
 pub use self::mcp::McpOptions;
@@ -131,6 +133,8 @@ pub enum Command {
     /// Say what was refused or cut in an execution, by which line of which policy, and what would have
     /// allowed it
     Why(IdOption),
+    /// Show what an execution that was submitted with --changes changed in its workspace
+    Changes(ChangesOptions),
     /// Print or check the signed statement about an execution
     #[command(subcommand)]
     Receipt(ReceiptCommand),

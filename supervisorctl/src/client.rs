@@ -1,6 +1,7 @@
 //! The operations of the daemon, one function each. Every call has a connection of its own, so
 //! there is no state between two calls that a restart of the daemon could spoil.
 
+mod changes;
 mod interpreters;
 mod pieces;
 mod sessions;

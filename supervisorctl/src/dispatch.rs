@@ -11,9 +11,9 @@ use crate::cli::{
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
-    approvals, artifacts, audit, budgets, console, credentials, doctor, events, executions, exit,
-    files, generate, image, interpreters, mcp, output, pausing, policy, receipt, reload, run,
-    sessions, top, why,
+    approvals, artifacts, audit, budgets, changes, console, credentials, doctor, events,
+    executions, exit, files, generate, image, interpreters, mcp, output, pausing, policy, receipt,
+    reload, run, sessions, top, why,
 };
 
 /// Does what the arguments of this process say; tells its exit status.
@@ -73,6 +73,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::Mcp(options) => mcp::mcp(options, global).await,
         Command::Events => events::events(&client, global).await,
         Command::Why(options) => why::why(&client, options.id, global).await,
+        Command::Changes(options) => changes::changes(&client, options, global).await,
         Command::Submit(options) => executions::submit(&client, options, global).await,
         Command::Status(options) => executions::status(&client, options, global).await,
         Command::List(options) => executions::list(&client, options, global).await,

@@ -7,6 +7,7 @@ mod attach;
 mod audit;
 mod backoff;
 mod budgets;
+mod changes;
 mod cli;
 mod client;
 mod connection;

@@ -30,6 +30,7 @@ pub fn request(options: &PayloadOptions) -> Result<SubmitRequest, Failure> {
         limits: options.limits.request(),
         artifacts: ArtifactRequest { globs: options.artifacts.clone() },
         session: options.session,
+        changes: options.changes,
         policy: options.policy.clone(),
         image: options.image.clone(),
         labels: UniqueMap(options.labels.iter().cloned().collect()),

@@ -8,6 +8,7 @@
 //! The end is always the same way: nothing of the sandbox is left, the output and the artifacts are
 //! on disk, the record is on disk, and only then the end is told.
 
+mod changes;
 mod ending;
 mod feeding;
 pub mod kept;

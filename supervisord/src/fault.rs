@@ -32,6 +32,7 @@ points! {
     InputOwed
     TurnTaken
     SandboxMade
+    WorkspaceSeen
     FilesWritten
     PayloadStarted
     InputGiven
@@ -47,6 +48,7 @@ points! {
     ArtifactsBegun
     ArtifactKept
     ArtifactsKept
+    ChangesKept
     EndKept
     SandboxRemoved
     OutputSynced

@@ -9,6 +9,7 @@ mod answer;
 mod body;
 mod bounds;
 mod calls;
+mod changes;
 mod connection;
 mod download;
 mod head;

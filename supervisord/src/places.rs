@@ -46,6 +46,27 @@ const CELLS: &str = "cells";
 /// Bytes of the first of them at the most.
 const MAX_INTERPRETER_FILE: u64 = 4096;
 
+/// Bytes of a file about changes at the most: a hundred thousand entries with 8 MiB of paths, as JSON.
+const MAX_CHANGES_FILE: u64 = 128 << 20;
+
+/// What is kept about an execution's changes.
+#[derive(Debug, Clone, Copy)]
+pub enum ChangesFile {
+    /// What stood in the workspace before.
+    Before,
+    /// What was other after it.
+    Found,
+}
+
+impl ChangesFile {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::Found => "changes",
+        }
+    }
+}
+
 /// How deep a removal goes: an execution's directory, and the one in it.
 const REMOVE_DEPTH: u32 = 2;
 
@@ -137,6 +158,36 @@ impl Places {
         let file = openat(&place, new.as_str(), flags, Mode::from_bits_truncate(0o600))?;
         File::from(file).write_all(bytes)?;
         Ok(renameat(&place, new.as_str(), &place, name)?)
+    }
+
+    /// Keeps what is known of an execution's changes, on disk when this returns. Blocks.
+    pub fn keep_changes(
+        &self,
+        id: ExecutionId,
+        which: ChangesFile,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        self.put(id, which.name(), bytes)?;
+        let place = self.open_place(id)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        fsync(openat(&place, which.name(), flags, Mode::empty())?)?;
+        Ok(fsync(place)?)
+    }
+
+    /// What was kept of an execution's changes. Blocks.
+    pub fn changes(&self, id: ExecutionId, which: ChangesFile) -> io::Result<Option<Vec<u8>>> {
+        match self.open_place(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            place => read(place?.as_fd(), which.name(), MAX_CHANGES_FILE),
+        }
+    }
+
+    /// Forgets what was kept of an execution's changes. What is not there is no error.
+    pub fn forget_changes(&self, id: ExecutionId, which: ChangesFile) -> io::Result<()> {
+        match unlinkat(self.open_place(id)?, which.name(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// What was kept for an execution's traffic.

@@ -40,7 +40,7 @@ use crate::places::Places;
 use crate::reach::reach;
 use crate::recovery;
 use crate::refusals::Refusals;
-use crate::session::{self, SessionSet};
+use crate::session::{self, SessionSet, Writing};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
@@ -209,6 +209,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let dial = Arc::new(TokenEndpoints::new(parts.token_endpoint_networks));
     let credentials = Credentials::open(&state, parts.credentials, dial, audit.clone())?;
     let places = Arc::new(Places::open(&state)?);
+    let writing = Writing::open(&state)?;
     let launcher = Launcher::start(launcher.0, launcher.1)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
     let host = timeout(PROBE, probe).await.map_err(|_| "the launcher does not answer")?;
@@ -232,6 +233,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         interpreters: InterpreterSet::default(),
         archives: session::Archives::default(),
         places,
+        writing,
         settings,
         roles: roles.clone(),
         credentials,

@@ -20,6 +20,7 @@ mod set;
 mod snapshots;
 mod transfer;
 mod watching;
+mod writing;
 
 pub use archives::Archives;
 pub use changes::{SessionChange, SessionChanges};
@@ -29,3 +30,4 @@ pub use recovery::recover;
 pub use set::{Kept, SessionSet, Use};
 pub use transfer::{Packing, Piece, Unpacking, Upload};
 pub use watching::{FileChanges, Watching};
+pub use writing::Writing;

@@ -1,6 +1,7 @@
 //! The operations. Front ends only convert to and from these methods; each one reads as the
 //! specification of what it does.
 
+mod changes;
 mod input;
 mod pausing;
 mod policies;
@@ -37,7 +38,7 @@ use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::recovery;
 use crate::refusals::Refusals;
-use crate::session::{Archives, SessionSet};
+use crate::session::{Archives, SessionSet, Writing};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::top::Readings;
@@ -128,6 +129,8 @@ pub struct Inner {
     pub warm: Warm,
     /// Where files are kept.
     pub places: Arc<Places>,
+    /// Workspaces into which files are being written.
+    pub writing: Arc<Writing>,
     /// What callers keep over several executions.
     pub sessions: SessionSet,
     /// Executions that take cells.

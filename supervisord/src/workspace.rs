@@ -9,8 +9,11 @@ mod artifact;
 mod beneath;
 mod changes;
 mod collect;
+mod differences;
 mod files;
 mod glob;
+mod hazard;
+mod manifest;
 mod media;
 mod path;
 mod refusal;
@@ -21,11 +24,14 @@ mod write;
 pub use artifact::open_artifact;
 pub use changes::{Change, Watcher};
 pub use collect::{CollectLimits, Collected, collect};
+pub use differences::{Differences, MAX_CHANGES};
 pub use files::{
     FileError, FilePage, Listing, MAX_LISTED, Replacement, UnpackBounds, Unpacked, copy, list,
-    look, make_directory, open, pack, remove, rename, replace_files, unpack,
+    look, make_directory, obstacles, open, pack, remove, remove_unfinished, rename, replace_files,
+    unpack,
 };
 pub use glob::{GlobSelection, InvalidGlob, MAX_GLOB_BYTES, MAX_GLOBS};
+pub use manifest::Manifest;
 pub use path::{
     InvalidPath, MAX_COMPONENT_BYTES, MAX_DEPTH, MAX_PATH_BYTES, MOUNT_POINT, WorkingDirectory,
     WorkspacePath,

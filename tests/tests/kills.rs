@@ -148,7 +148,7 @@ fn reached(point: &str) -> u32 {
     match point {
         "PlaceMade" | "InputOwed" | "InputGiven" | "ArtifactsBegun" | "ArtifactsKept"
         | "UntoldRecorded" | "SessionExtended" | "SessionUnused" | "WorkspaceRemoved"
-        | "SessionForgotten" | "ArchiveUnpacked" => 1,
+        | "SessionForgotten" | "ArchiveUnpacked" | "WorkspaceSeen" | "ChangesKept" => 1,
         "WorkspaceMade" | "SessionRecorded" | "ReasonKept" | "SandboxKilled" | "EntryUnpacked"
         | "CheckpointWritten" | "HeadWritten" => 2,
         "ArtifactKept" | "UploadBegun" | "UploadWritten" | "UploadFinished" => 3,

@@ -284,3 +284,44 @@ fn a_directory_of_many_is_listed_by_pages() {
     let all: Vec<String> = (1..=25).map(|number| format!("d/file {number:03}")).collect();
     assert_eq!(names, all);
 }
+
+#[test]
+fn what_was_half_written_when_the_daemon_was_killed_is_gone_when_the_next_one_serves() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    agent.run(&within(id, "echo mine > .replacement-mine")).expect_exit(0);
+    world.daemon().end();
+    assert!(world.start_doomed_daemon("UploadWritten:1"));
+    let file = format!("/v1/sessions/{id}/files/d/e/file");
+    assert!(agent.call("PUT", &file, Some(b"half")).is_err(), "it dies in between");
+    world.daemon().wait_for_kill("UploadWritten");
+    let half = "find . -name '.replacement-*' | sort";
+    world.start_daemon();
+    let left = agent.run(&within(id, half));
+    assert_eq!(left.stdout.trim(), "./.replacement-mine", "{left:?}");
+    assert_eq!(call(&agent, "PUT", &file, Some("whole")).status, 200);
+    assert_eq!(call(&agent, "GET", &file, None).body, b"whole");
+    let noted = std::fs::read_dir(world.state().join("writing")).expect("readable").count();
+    assert_eq!(noted, 0, "nothing is being written");
+}
+
+#[test]
+fn an_archive_that_would_not_be_whole_is_refused_with_the_names_of_what_is_in_the_way() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    let payload = "mkdir d; touch $'d/two\\nlines' $'\\xff' fine; echo x > a; ln a b; chmod 0 a";
+    agent.run(&within(id, payload)).expect_exit(0);
+    let target = format!("/v1/sessions/{id}/archive");
+    let refused = call(&agent, "GET", &target, None).problem();
+    assert_eq!(refused.code, ErrorCode::Conflict);
+    for words in ["two\\nlines", "not UTF-8", "\"a\"", "\"b\""] {
+        assert!(refused.detail.contains(words), "{words}: {}", refused.detail);
+    }
+    let payload = "mv d/two* d/two; rm $'\\xff' b";
+    agent.run(&within(id, payload)).expect_exit(0);
+    let archive = call(&agent, "GET", &target, None);
+    assert_eq!(archive.status, 200);
+    assert!(archive.body.windows(5).any(|bytes| bytes == b"d/two"));
+}

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use supervisor_api::{Language, SessionId};
+use supervisor_api::{ChangesMode, Language, SessionId};
 
 use super::limits::LimitOptions;
 use crate::paths;
@@ -55,6 +55,9 @@ pub struct PayloadOptions {
     /// Run in the workspace of this session [default: in one of its own that ends with it]
     #[arg(long, value_name = "ID")]
     pub session: Option<SessionId>,
+    /// Tell what it changes in its workspace, for `changes ID`: `record`
+    #[arg(long, value_name = "HOW", value_parser = super::words::<ChangesMode>(&["record"]))]
+    pub changes: Option<ChangesMode>,
     /// One of the images that the policy lets you choose from [default: the policy's own]
     #[arg(long, value_name = "NAME[:TAG]")]
     pub image: Option<String>,

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalId, ControlReport, ExecutionId, Inputs, Language, Limit, Limits, SessionId, UniqueMap,
+    ApprovalId, ChangeSummary, ControlReport, ExecutionId, Inputs, Language, Limit, Limits,
+    SessionId, UniqueMap,
 };
 
 /// Where an execution is in its life: `queued → launching → running → collecting → finished`.
@@ -249,6 +250,9 @@ pub struct Execution {
     pub artifact_count: u64,
     /// Whether artifacts were left out because of a limit.
     pub artifacts_truncated: bool,
+    /// How many changes it made in its workspace, where it was submitted with `changes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<ChangeSummary>,
     /// The controls that held it.
     pub controls: Vec<ControlReport>,
     /// Questions to a person that requests of it wait for.

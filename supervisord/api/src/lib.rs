@@ -8,6 +8,7 @@ mod approval;
 mod artifact;
 mod audit;
 mod budget;
+mod change;
 mod content;
 mod control;
 mod credential;
@@ -40,6 +41,9 @@ pub use audit::{
     kinds, sign_checkpoint, sign_head,
 };
 pub use budget::{Budget, BudgetList, BudgetMeter};
+pub use change::{
+    ChangeKind, ChangeSet, ChangeSummary, ChangesMode, FileFacts, Hazard, PathChange,
+};
 pub use content::Content;
 pub use control::{ControlReport, ControlStatus, Doctor, Mode};
 pub use credential::{Credential, CredentialList, CredentialState};

@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     AnswerRequest, ApiError, ApprovalList, ArtifactList, AuditKey, AuditPage, BudgetList, CellList,
-    CreateInterpreter, CreateSession, CreateSnapshot, CredentialList, Doctor, Envelope, Event,
-    Execution, ExecutionList, ExtendSession, FileChange, FileEntry, FileList, InterpreterList,
-    MakeDirectory, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON, Parameter, Place,
-    PolicyList, RAW_BODY, Reloaded, RunCell, Session, SessionList, State, SubmitRequest, Top,
-    UnpackReport, Verdict,
+    ChangeSet, CreateInterpreter, CreateSession, CreateSnapshot, CredentialList, Doctor, Envelope,
+    Event, Execution, ExecutionList, ExtendSession, FileChange, FileEntry, FileList,
+    InterpreterList, MakeDirectory, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON,
+    Parameter, Place, PolicyList, RAW_BODY, Reloaded, RunCell, Session, SessionList, State,
+    SubmitRequest, Top, UnpackReport, Verdict,
 };
 use crate::{InputState, TerminalSize};
 
@@ -48,7 +48,7 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 37] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 38] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
@@ -71,6 +71,7 @@ const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 37] = [
     SchemaGenerator::subschema_for::<ApiError>,
     SchemaGenerator::subschema_for::<CreateSession>,
     SchemaGenerator::subschema_for::<CreateSnapshot>,
+    SchemaGenerator::subschema_for::<ChangeSet>,
     SchemaGenerator::subschema_for::<FileChange>,
     SchemaGenerator::subschema_for::<ExtendSession>,
     SchemaGenerator::subschema_for::<Session>,

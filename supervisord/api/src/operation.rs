@@ -1,6 +1,7 @@
 //! The table of operations. The server's routes, the OpenAPI document and the tests that hold one
 //! against the other all read it.
 
+mod changes;
 mod interpreter;
 mod pausing;
 mod policy;
@@ -296,6 +297,7 @@ pub const OPERATIONS: &[Operation] = &[
     interpreter::RUN,
     interpreter::CELLS,
     interpreter::CELL,
+    changes::CHANGES,
     workspace::WATCH,
     workspace::SNAPSHOT,
     workspace::SNAPSHOTS,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Content, LimitsRequest, SessionId, TerminalSize, UniqueMap};
+use crate::{ChangesMode, Content, LimitsRequest, SessionId, TerminalSize, UniqueMap};
 
 /// A language whose source can be submitted as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -87,6 +87,9 @@ pub struct SubmitRequest {
     /// One of the images that the policy lets a submission choose from; the policy's own if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Whether what it changes in its workspace is told; not, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<ChangesMode>,
     /// The policy's name; the session's, or the caller's default policy, if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use supervisor_api::{
-    ArtifactList, AuditEvent, ControlReport, Execution, ExecutionId, Outcome, State, Usage,
+    ArtifactList, AuditEvent, ChangeSummary, ControlReport, Execution, ExecutionId, Outcome, State,
+    Usage,
 };
 use supervisor_launch::{Descriptor, Step};
 use tokio::time::{Instant, sleep, timeout};
@@ -37,6 +38,8 @@ pub struct End {
     pub(super) outcome: Outcome,
     pub(super) usage: Usage,
     pub(super) artifacts: ArtifactList,
+    /// How many changes it made, where somebody wants to know and it could be told.
+    pub(super) changes: Option<ChangeSummary>,
     pub(super) controls: Vec<ControlReport>,
     /// What the launcher has yet to remove.
     pub(super) sandbox: Option<Sandbox>,
@@ -46,7 +49,8 @@ impl End {
     pub(super) fn without_sandbox(outcome: Outcome) -> Self {
         let artifacts =
             ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false };
-        Self { outcome, usage: Usage::default(), artifacts, controls: Vec::new(), sandbox: None }
+        let usage = Usage::default();
+        Self { outcome, usage, artifacts, changes: None, controls: Vec::new(), sandbox: None }
     }
 }
 
@@ -117,6 +121,7 @@ pub(super) async fn conclude(
     finished.state = State::Finished;
     finished.outcome = Some(end.outcome);
     finished.usage = end.usage;
+    finished.changes = end.changes.or(finished.changes);
     finished.controls = end.controls;
     finished.artifact_count = end.artifacts.artifacts.len() as u64;
     finished.artifacts_truncated = end.artifacts.truncated;

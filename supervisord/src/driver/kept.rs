@@ -4,7 +4,7 @@
 //! them is.
 
 use serde::{Deserialize, Serialize};
-use supervisor_api::{ArtifactList, ControlReport, ExecutionId, Outcome, Usage};
+use supervisor_api::{ArtifactList, ChangeSummary, ControlReport, ExecutionId, Outcome, Usage};
 
 use super::ending::End;
 use crate::fault::{self, Point};
@@ -17,16 +17,19 @@ struct KeptEnd {
     outcome: Outcome,
     usage: Usage,
     artifacts: ArtifactList,
+    #[serde(default)]
+    changes: Option<ChangeSummary>,
     controls: Vec<ControlReport>,
 }
 
 /// Keeps an end. What can't be kept is lost only if the daemon is killed before it is recorded.
 pub fn keep_end(places: &Places, id: ExecutionId, end: &End) {
-    let End { outcome, usage, artifacts, controls, .. } = end;
+    let End { outcome, usage, artifacts, changes, controls, .. } = end;
     let kept = KeptEnd {
         outcome: outcome.clone(),
         usage: *usage,
         artifacts: artifacts.clone(),
+        changes: *changes,
         controls: controls.clone(),
     };
     keep(places, id, Note::End, &kept);
@@ -35,8 +38,8 @@ pub fn keep_end(places: &Places, id: ExecutionId, end: &End) {
 
 /// The end that was kept.
 pub fn end(places: &Places, id: ExecutionId) -> Option<End> {
-    let KeptEnd { outcome, usage, artifacts, controls } = find(places, id, Note::End)?;
-    Some(End { outcome, usage, artifacts, controls, sandbox: None })
+    let KeptEnd { outcome, usage, artifacts, changes, controls } = find(places, id, Note::End)?;
+    Some(End { outcome, usage, artifacts, changes, controls, sandbox: None })
 }
 
 /// Keeps why an execution is about to be ended.

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use supervisor_api::{ArtifactList, Limits, Outcome, StartKind, State, Usage};
+use supervisor_api::{ArtifactList, Limits, Outcome, SessionId, StartKind, State, Usage};
 use supervisor_launch::{Descriptor, Storage};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -17,6 +17,7 @@ use crate::attend::{Observed, Output, observe};
 use crate::clock;
 use crate::controls::{self, Held};
 use crate::driver::Before;
+use crate::driver::changes;
 use crate::driver::ending::{End, destroy, wait_for_death};
 use crate::driver::feeding::{self, Feeding};
 use crate::driver::kept;
@@ -50,7 +51,11 @@ pub(super) async fn run(
     plan: &Plan,
     begun: Instant,
 ) -> End {
-    if let Err(outcome) = write_files(&sandbox, plan).await {
+    let laid_out = match changes::look_before(inner, live, &sandbox).await {
+        Ok(()) => write_files(inner, &sandbox, plan).await,
+        refused => refused,
+    };
+    if let Err(outcome) = laid_out {
         let end = End::without_sandbox(outcome);
         if live.recorded.load(Ordering::Relaxed) {
             kept::keep_end(&inner.places, live.id(), &end);
@@ -132,7 +137,7 @@ fn hand_over(interpreter: &Interpreter, sandbox: &Sandbox) -> Result<(), Outcome
     }
 }
 
-async fn write_files(sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {
+async fn write_files(inner: &Inner, sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {
     if plan.files.is_empty() {
         return Ok(());
     }
@@ -140,10 +145,16 @@ async fn write_files(sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {
     let workspace = sandbox.get(Descriptor::Workspace).ok_or_else(lost)?;
     let workspace = workspace.try_clone().map_err(|_| lost())?;
     let files = plan.files.clone();
-    if plan.kept.is_some() {
+    if let Some(kept) = plan.kept {
+        let written = inner.writing.begin(SessionId::from_bits(kept));
+        let written = written.map_err(|error| Outcome::SetupFailed {
+            step: "write_files".to_owned(),
+            reason: format!("the state directory: {error}"),
+        })?;
         // What an execution before it left there gives way, as it would to any other writer.
         let replaced =
             spawn_blocking(move || workspace::replace_files(workspace.as_fd(), &files)).await;
+        drop(written);
         return match replaced {
             Ok(result) => result.map_err(|error| outcome::files_not_replaced(&error)),
             Err(_) => Err(lost()), // the runtime is shutting down
@@ -254,7 +265,8 @@ pub(super) async fn attend(
         execution.state = State::Collecting;
         execution.paused_at = None;
     });
-    if !globs.is_empty() {
+    let is_looked_at = !globs.is_empty() || live.execution.borrow().changes.is_some();
+    if is_looked_at {
         wait_for_death(inner, live, &sandbox).await; // a process that closed its streams may still change files
     }
     let used = Usage {
@@ -263,6 +275,7 @@ pub(super) async fn attend(
         ..usage(&sandbox, &limits, wall, &observed)
     };
     let artifacts = collect(inner, live, &sandbox, globs).await;
+    let changes = changes::look_after(inner, live, &sandbox).await;
     let (applied, landlock) = (sandbox.applied, observed.landlock);
     let held = Held { applied, landlock, profile: live.profile, place: live.place };
     let controls = match observed.facts.failed {
@@ -276,6 +289,7 @@ pub(super) async fn attend(
         outcome: outcome::outcome(&observed.facts, &limits),
         usage: used,
         artifacts,
+        changes,
         controls,
         sandbox: Some(sandbox),
     }

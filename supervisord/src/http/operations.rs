@@ -17,6 +17,7 @@ use supervisor_api::{
 };
 use supervisor_api::{InputState, TerminalSize};
 
+use super::changes::Changes;
 use super::pausing::Pausing;
 use super::workspaces::Workspaces;
 use crate::session::Packing;
@@ -52,7 +53,7 @@ pub trait Follow: Send + 'static {
 }
 
 /// The operations of the interface. Each checks what the caller may do.
-pub trait Operations: Pausing + Workspaces {
+pub trait Operations: Changes + Pausing + Workspaces {
     /// Reads output.
     type Output: Chunks;
     /// Takes a file.

@@ -22,7 +22,7 @@ use super::interpreters;
 use super::operations::Operations;
 use super::parameters::Rules;
 use super::pool::Pool;
-use super::{pausing, sessions, streams, workspaces};
+use super::{changes, pausing, sessions, streams, workspaces};
 use crate::supervisor::Caller;
 
 /// What all requests share.
@@ -122,6 +122,7 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "run_cell" => route(operation, interpreters::run),
         "list_cells" => route(operation, interpreters::cells),
         "cell" => route(operation, interpreters::cell),
+        "changes" => route(operation, changes::changes),
         "watch_files" => route(operation, workspaces::watch),
         "create_snapshot" => route(operation, workspaces::snapshot),
         "list_snapshots" => route(operation, workspaces::snapshots),

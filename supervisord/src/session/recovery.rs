@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::set::Kept;
+use super::writing;
 use crate::budget::Account;
 use crate::recovery::Failure;
 use crate::supervisor::Inner;
@@ -25,5 +26,5 @@ pub async fn recover(inner: &Inner) -> Result<(), Failure> {
     for id in unknown {
         inner.launcher.remove_workspace(id).await?;
     }
-    Ok(())
+    writing::clean_up(inner).await
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use supervisor_api::{ApiError, FileEntry, SessionId, UnpackReport};
+use supervisor_api::{ApiError, ErrorCode, FileEntry, SessionId, UnpackReport};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::archives::{self, Archiving};
 use super::files::{checked, refuse};
 use super::set::{Kept, Use, being_closed};
+use super::writing::BeingWritten;
 use crate::supervisor::{Caller, Supervisor, internal};
 use crate::workspace::{self, Replacement, UnpackBounds};
 
@@ -34,6 +35,7 @@ pub struct Upload {
     root: Arc<std::os::fd::OwnedFd>,
     path: workspace::WorkspacePath,
     guard: Use,
+    _written: BeingWritten,
 }
 
 /// An archive on its way into a workspace.
@@ -66,10 +68,11 @@ impl Supervisor {
     ) -> Result<Upload, ApiError> {
         let path = checked(path)?;
         let (guard, root) = self.enter_to_change(caller, id).await?;
+        let written = self.inner().writing.begin(id).map_err(internal)?;
         let (place, name) = (root.clone(), path.clone());
         let begun = spawn_blocking(move || Replacement::begin(place.as_fd(), &name, executable));
         let replacement = begun.await.map_err(internal)?.map_err(refuse)?;
-        Ok(Upload { replacement: Some(replacement), root, path, guard })
+        Ok(Upload { replacement: Some(replacement), root, path, guard, _written: written })
     }
 
     /// Begins to unpack an archive.
@@ -80,6 +83,7 @@ impl Supervisor {
     ) -> Result<Unpacking, ApiError> {
         let (guard, root) = self.enter_to_change(caller, id).await?;
         let permits = self.archive_permits(&guard)?;
+        let written = self.inner().writing.begin(id).map_err(internal)?;
         let record = guard.session().record();
         let bounds =
             UnpackBounds { entries: record.workspace_inodes, bytes: record.workspace_bytes };
@@ -90,7 +94,7 @@ impl Supervisor {
             let result = workspace::unpack(root.as_fd(), incoming, bounds).map_err(|error| {
                 if guard.session().is_closing() { being_closed() } else { refuse(error) }
             });
-            drop((guard, permits));
+            drop((guard, permits, written));
             result
         });
         Ok(Unpacking { pieces, work })
@@ -100,6 +104,14 @@ impl Supervisor {
     pub async fn pack_session(&self, caller: &Caller, id: SessionId) -> Result<Packing, ApiError> {
         let (guard, root) = self.enter(caller, id).await?;
         let permits = self.archive_permits(&guard)?;
+        let place = root.clone();
+        let looked = spawn_blocking(move || workspace::obstacles(place.as_fd()));
+        let obstacles = looked.await.map_err(internal)?.map_err(refuse)?;
+        if !obstacles.is_empty() {
+            let problem = format!("not all of it can be packed: {}", obstacles.join("; "));
+            return Err(ApiError::new(ErrorCode::Conflict, problem)
+                .with_hint("have a payload rename them, set their permissions or remove them"));
+        }
         let (pieces, packing) = Packing::new();
         spawn_blocking(move || {
             let end = End::of(&guard);
@@ -145,11 +157,11 @@ impl Upload {
         let Some(replacement) = self.replacement.take() else {
             return Err(internal("a file that failed is finished"));
         };
-        let Self { root, path, guard, .. } = self;
+        let Self { root, path, guard, _written: written, .. } = self;
         let done = spawn_blocking(move || {
             replacement.finish()?;
             let entry = workspace::look(root.as_fd(), &path);
-            drop(guard);
+            drop((guard, written));
             entry
         });
         done.await.map_err(internal)?.map_err(refuse)

@@ -46,6 +46,7 @@ fn queued(number: u128) -> Execution {
         output: OutputSummary::default(),
         artifact_count: 0,
         artifacts_truncated: false,
+        changes: None,
         controls: Vec::new(),
         waits_for: Vec::new(),
         inputs: Inputs::default(),

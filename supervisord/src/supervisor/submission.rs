@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use supervisor_api::{
-    ApiError, ControlStatus, ErrorCode, Execution, ExecutionId, Mode, OutputSummary, SessionId,
-    State, Subject, SubmitRequest, Usage,
+    ApiError, ChangeSummary, ControlStatus, ErrorCode, Execution, ExecutionId, Mode, OutputSummary,
+    SessionId, State, Subject, SubmitRequest, Usage,
 };
 use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
@@ -102,6 +102,14 @@ impl Supervisor {
         let asked = request.image.as_deref();
         let (image, named) = images::choose(asked, &policy, &inner.launcher).await?;
         let (wait, labels) = (request.wait, request.labels.clone());
+        let changes = request.changes.map(|mode| ChangeSummary {
+            mode,
+            added: 0,
+            modified: 0,
+            deleted: 0,
+            hazardous: 0,
+            complete: false,
+        });
         let language = interpreter.map(|kept| kept.language).or(request.language);
         let globs = request.artifacts.globs.clone();
         let held = session.as_ref().map(|held| held.session().record());
@@ -151,6 +159,7 @@ impl Supervisor {
             output: OutputSummary::default(),
             artifact_count: 0,
             artifacts_truncated: false,
+            changes,
             controls: Vec::new(),
             waits_for: Vec::new(),
         };

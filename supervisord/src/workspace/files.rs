@@ -24,9 +24,9 @@ pub use archive::{UnpackBounds, Unpacked, unpack};
 pub use copy::copy;
 pub use entry::{FilePage, Listing, MAX_LISTED, list, look};
 pub use error::FileError;
-pub use pack::pack;
+pub use pack::{obstacles, pack};
 pub use remove::remove;
-pub use replace::{Replacement, replace_files};
+pub use replace::{Replacement, remove_unfinished, replace_files};
 
 use super::beneath;
 use super::path::WorkspacePath;

@@ -6,8 +6,8 @@ use std::thread::{self, JoinHandle};
 
 use serde::de::DeserializeOwned;
 use supervisor_api::{
-    ArtifactRequest, Content, Execution, ExecutionId, InputFile, LimitsRequest, Outcome, Session,
-    SessionId, State, Stream, SubmitRequest,
+    ArtifactRequest, ChangesMode, Content, Execution, ExecutionId, InputFile, LimitsRequest,
+    Outcome, Session, SessionId, State, Stream, SubmitRequest,
 };
 use supervisor_tests::{Client, Follow, Selection, bash};
 
@@ -92,7 +92,11 @@ impl Kind {
                      cat in/word; exit 7",
                 )
             },
-            Kind::Within => SubmitRequest { session, ..bash("cat data; echo more >>log; exit 3") },
+            Kind::Within => SubmitRequest {
+                session,
+                changes: Some(ChangesMode::Record),
+                ..bash("cat data; echo more >>log; exit 3")
+            },
             Kind::Flood => SubmitRequest {
                 limits: LimitsRequest { output_bytes: Some(KEPT as u64), ..limits },
                 ..bash("head -c 300000 /dev/zero | tr '\\0' x; echo end >&2; exit 2")

@@ -140,7 +140,12 @@ fn expect_files(world: &World, known: &[ExecutionId]) {
             );
             assert!(kept == count || lost, "{kept} artifacts are kept, {count} recorded");
         }
-        for expected in ["stdout", "stderr", "index", "globs", "input"] {
+        let execution = client.status(*id, 0).expect("it is ours");
+        if execution.changes.is_some() && !matches!(execution.outcome, Some(Outcome::Lost { .. })) {
+            assert!(left.contains("changes"), "{id} does not say what it changed");
+            assert!(execution.changes.is_some_and(|told| told.complete), "{execution:?}");
+        }
+        for expected in ["stdout", "stderr", "index", "globs", "input", "before", "changes"] {
             left.remove(expected);
         }
         assert!(left.is_empty(), "{id} leaves {left:?}");
@@ -169,9 +174,7 @@ fn expect_sessions(client: &Client, held: Vec<Held>) {
         let tree: FileList = serde_json::from_slice(&reply.expect("an answer").body).expect("it");
         let whole = ["data", "one", "two", "log", "main.sh"];
         for entry in tree.entries {
-            // A file that was on its way keeps its temporary name, and goes with the session.
-            let is_half = entry.path.starts_with(".replacement-");
-            let is_known = is_half || whole.contains(&entry.path.as_str());
+            let is_known = whole.contains(&entry.path.as_str());
             assert!(is_known, "a session is left with {entry:?}");
         }
         let reply = client.call("DELETE", &format!("/v1/sessions/{id}"), None).expect("an answer");

@@ -89,3 +89,28 @@ fn whoever_follows_hears_of_its_own_and_an_administrator_of_everything() {
     let heard = own.until(|event| event["event"] == "generation");
     assert_eq!(heard["generation"], reloaded["generation"], "{reloaded}");
 }
+
+/// A tenth of its life before, and in time for `session extend`.
+#[test]
+fn the_end_of_a_session_is_announced_before_it_comes_and_can_be_moved() {
+    let world = World::alone();
+    let mut following = Following::by(&world, AGENT);
+    let agent = world.agent(AGENT);
+    let made = agent.call("POST", "/v1/sessions", Some(b"{\"time_to_live\":20}"));
+    let made = made.expect("an answer").json();
+    let session = made["id"].as_str().expect("an id").to_owned();
+    let mut told = Vec::new();
+    following.until(|event| {
+        if event["session"] == session.as_str() {
+            told.extend(event["state"].as_str().map(str::to_owned));
+        }
+        told.iter().any(|state| state == "expiring")
+    });
+    assert!(!told.iter().any(|state| state == "closing"), "{told:?}");
+    let target = format!("/v1/sessions/{session}/extend");
+    let moved = agent.call("POST", &target, Some(b"{\"time_to_live\":600}")).expect("an answer");
+    assert_eq!(moved.status, 200);
+    following.until(|event| event["session"] == session.as_str() && event["state"] == "open");
+    let closed = agent.call("DELETE", &format!("/v1/sessions/{session}"), None);
+    assert!(closed.expect("an answer").status < 300);
+}

@@ -193,7 +193,7 @@ pub(super) const MOVE: Operation = Operation {
 pub(super) const PACK: Operation = Operation {
     id: "download_archive",
     path: "/v1/sessions/{id}/archive",
-    summary: "The whole workspace as a tar archive: files, directories and links.",
+    summary: "The whole workspace as a tar archive: files, directories and links; refused if something of it can't be read or named.",
     media_type: "application/x-tar",
     ..OPERATION
 };

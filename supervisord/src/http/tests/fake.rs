@@ -1,5 +1,6 @@
 //! Operations that know one execution and do nothing.
 
+mod changes;
 pub mod interpreters;
 mod pausing;
 pub mod sessions;
@@ -651,6 +652,7 @@ fn execution(state: State) -> Execution {
         output: OutputSummary::default(),
         artifact_count: 1,
         artifacts_truncated: false,
+        changes: None,
         controls: vec![control()],
         waits_for: Vec::new(),
         inputs: Inputs::default(),

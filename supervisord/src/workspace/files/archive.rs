@@ -14,7 +14,7 @@ use supervisor_sys::random_bits;
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
 use super::error::{FileError, failed};
-use super::replace::Replacement;
+use super::replace::{Replacement, TEMPORARY};
 use crate::fault::{self, Point};
 use crate::workspace::path::WorkspacePath;
 
@@ -177,7 +177,7 @@ fn link(root: BorrowedFd<'_>, path: &WorkspacePath, target: &[u8]) -> Result<(),
     let (parents, name) = path.split();
     let directory = super::enter_all(root, path, parents)?;
     let place = directory.as_ref().map_or(root, |opened| opened.as_fd());
-    let temporary = format!(".replacement-{:032x}", random_bits().map_err(&failed)?);
+    let temporary = format!("{TEMPORARY}{:032x}", random_bits().map_err(&failed)?);
     symlinkat(target, place, temporary.as_str()).map_err(|errno| failed(errno.into()))?;
     let moved = renameat(place, temporary.as_str(), place, name);
     if moved.is_err() {

@@ -13,14 +13,18 @@ use tar::{Builder, EntryType, Header};
 
 use super::error::{FileError, failed};
 use crate::workspace::beneath;
-use crate::workspace::path::{MAX_DEPTH, WorkspacePath};
+use crate::workspace::path::{InvalidPath, MAX_DEPTH, WorkspacePath};
 
 /// Entries of an archive at the most: more than the inodes of any workspace that policies give out by default.
 const MAX_ENTRIES: u64 = 1_000_000;
 
+/// Names of what can't be packed that are told.
+const MAX_NAMED: usize = 10;
+
 /// Writes the workspace, or what stands beneath a directory of it, as an archive. Files, directories and links
-/// as they are; FIFOs, sockets and names that can't be paths of ours are left out. A file that shrinks
-/// while it is read is filled up with zeros, for its size stands before it; one that grows is cut.
+/// as they are; FIFOs and sockets are left out. A file that shrinks while it is read is filled up with zeros,
+/// for its size stands before it; one that grows is cut. What can't be read, or has a name that can't be a path
+/// of ours, ends it: an archive that looks whole is whole.
 pub fn pack(
     root: BorrowedFd<'_>,
     beneath: Option<&WorkspacePath>,
@@ -35,14 +39,28 @@ pub fn pack(
     };
     // A builder that is dropped writes an archive's end, also where it breaks off.
     let builder = ManuallyDrop::new(Builder::new(to));
-    let mut packer = Packer { builder, left: MAX_ENTRIES };
+    let mut packer =
+        Packer { builder, left: MAX_ENTRIES, looks_only: false, obstacles: Vec::new() };
     packer.directory(opened.as_fd(), "", MAX_DEPTH).map_err(FileError::from)?;
     packer.builder.finish().map_err(|error| FileError::from(Stop::Write(error)))
+}
+
+/// What of a workspace could not be packed, in words: the first of it, if there is much. An archive has no
+/// place for them, so they are looked for before one is begun.
+pub fn obstacles(root: BorrowedFd<'_>) -> Result<Vec<String>, FileError> {
+    let opened = beneath::open_root(root).map_err(|errno| FileError::from(read(errno)))?;
+    let builder = ManuallyDrop::new(Builder::new(io::sink()));
+    let mut packer = Packer { builder, left: MAX_ENTRIES, looks_only: true, obstacles: Vec::new() };
+    packer.directory(opened.as_fd(), "", MAX_DEPTH).map_err(FileError::from)?;
+    Ok(packer.obstacles)
 }
 
 struct Packer<W: Write> {
     builder: ManuallyDrop<Builder<W>>,
     left: u64,
+    /// Whether nothing is read but what names and permissions tell.
+    looks_only: bool,
+    obstacles: Vec<String>,
 }
 
 /// Why packing ends before the tree does.
@@ -53,6 +71,8 @@ enum Stop {
     Read(io::Error),
     /// There is too much of it.
     Entries,
+    /// Something of it can't be packed.
+    Obstacle(String),
 }
 
 impl From<Stop> for FileError {
@@ -65,6 +85,7 @@ impl From<Stop> for FileError {
             Stop::Entries => {
                 FileError::TooMuch(format!("the workspace has more than {MAX_ENTRIES} entries"))
             }
+            Stop::Obstacle(words) => FileError::TooMuch(words),
         }
     }
 }
@@ -88,12 +109,20 @@ impl<W: Write> Packer<W> {
         let mut names: Vec<CString> = held;
         names.sort_unstable();
         for name in names {
-            let Ok(text) = name.to_str() else { continue };
-            let path = if prefix.is_empty() { text.to_owned() } else { format!("{prefix}/{text}") };
-            if WorkspacePath::try_from(path.as_str()).is_err() {
-                continue; // `.`, `..`, and names that nobody could ask for
+            if name.as_c_str() == c"." || name.as_c_str() == c".." {
+                continue;
             }
-            self.entry(directory.as_fd(), text, &path, depth)?;
+            let text = name.to_string_lossy();
+            let path =
+                if prefix.is_empty() { text.to_string() } else { format!("{prefix}/{text}") };
+            let rule = match name.to_str() {
+                Ok(_) => WorkspacePath::try_from(path.as_str()).err(),
+                Err(_) => Some(InvalidPath::NotUtf8),
+            };
+            match rule {
+                None => self.entry(directory.as_fd(), &text, &path, depth)?,
+                Some(rule) => self.meet(format!("{:?}: {rule}", shortened(&path)))?,
+            }
         }
         Ok(())
     }
@@ -113,7 +142,7 @@ impl<W: Write> Packer<W> {
                     Ok(inner) if depth > 1 => self.directory(inner.as_fd(), path, depth - 1),
                     Ok(_) => Err(Stop::Entries),
                     Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
-                    Err(errno) => Err(read(errno)),
+                    Err(errno) => self.meet(format!("{:?}: {}", shortened(path), errno.desc())),
                 }
             }
             SFlag::S_IFLNK => match readlinkat(parent, name) {
@@ -129,7 +158,14 @@ impl<W: Write> Packer<W> {
     }
 
     fn file(&mut self, parent: BorrowedFd<'_>, name: &str, path: &str) -> Result<(), Stop> {
-        let Ok(opened) = beneath::open_file(parent, name) else { return Ok(()) };
+        let opened = match beneath::open_file(parent, name) {
+            Ok(opened) => opened,
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()), // gone meanwhile
+            Err(errno) => return self.meet(format!("{:?}: {}", shortened(path), errno.desc())),
+        };
+        if self.looks_only {
+            return Ok(());
+        }
         let found = fstat(&opened).map_err(read)?;
         if beneath::kind_of(&found) != SFlag::S_IFREG {
             return Ok(());
@@ -140,6 +176,17 @@ impl<W: Write> Packer<W> {
         self.builder.append_data(&mut header, path, content).map_err(Stop::Write)
     }
 
+    /// Something can't be packed.
+    fn meet(&mut self, words: String) -> Result<(), Stop> {
+        if !self.looks_only {
+            return Err(Stop::Obstacle(words));
+        }
+        if self.obstacles.len() < MAX_NAMED {
+            self.obstacles.push(words);
+        }
+        Ok(())
+    }
+
     fn header(
         &mut self,
         found: &FileStat,
@@ -148,6 +195,9 @@ impl<W: Write> Packer<W> {
         path: &str,
         link: Option<&str>,
     ) -> Result<(), Stop> {
+        if self.looks_only {
+            return Ok(());
+        }
         let mut header = header_of(found, kind, size);
         let written = match link {
             Some(link) => self.builder.append_link(&mut header, path, link),
@@ -165,6 +215,15 @@ fn header_of(found: &FileStat, kind: EntryType, size: u64) -> Header {
     header.set_mode(found.st_mode & 0o777);
     header.set_mtime(u64::try_from(found.st_mtime).unwrap_or_default());
     header
+}
+
+/// A path of which a person can tell which one it is.
+fn shortened(path: &str) -> String {
+    const MOST: usize = 200;
+    if path.chars().count() <= MOST {
+        return path.to_owned();
+    }
+    path.chars().take(MOST).chain(['…']).collect()
 }
 
 fn read(error: impl Into<io::Error>) -> Stop {

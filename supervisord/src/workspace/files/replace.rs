@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, renameat};
 use nix::sys::stat::{Mode, SFlag, fchmod};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -13,7 +15,7 @@ use supervisor_sys::random_bits;
 use super::error::{FileError, failed};
 use crate::fault::{self, Point};
 use crate::workspace::beneath;
-use crate::workspace::path::WorkspacePath;
+use crate::workspace::path::{MAX_DEPTH, WorkspacePath};
 
 const PLAIN: Mode = Mode::from_bits_truncate(0o644);
 const EXECUTABLE: Mode = Mode::from_bits_truncate(0o755);
@@ -45,6 +47,63 @@ pub struct Replacement {
     finished: bool,
 }
 
+/// What a name begins with that a file has until it is whole; 32 hexadecimal digits follow.
+pub(super) const TEMPORARY: &str = ".replacement-";
+
+/// Entries that are looked at to find files that were not finished: as many as an archive has at the most.
+const MAX_LOOKED_AT: u64 = 1_000_000;
+
+/// Removes files and links that nobody finished, for who wrote them is gone. How many there were.
+pub fn remove_unfinished(root: BorrowedFd<'_>) -> io::Result<u64> {
+    let (mut count, mut left) = (0, MAX_LOOKED_AT);
+    remove_unfinished_in(beneath::open_root(root)?, MAX_DEPTH, &mut left, &mut count)?;
+    Ok(count)
+}
+
+fn remove_unfinished_in(
+    opened: OwnedFd,
+    depth: usize,
+    left: &mut u64,
+    count: &mut u64,
+) -> io::Result<()> {
+    let mut directory = Dir::from_fd(opened)?;
+    let (mut unfinished, mut directories) = (Vec::new(), Vec::new());
+    for entry in directory.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(rest) = left.checked_sub(1) else { return Ok(()) };
+        *left = rest;
+        match entry.file_type() {
+            _ if matches!(name.to_bytes(), b"." | b"..") => {}
+            Some(Type::Directory) => directories.push(name.to_owned()),
+            None if !is_temporary(name.to_bytes()) => directories.push(name.to_owned()), // may be one
+            _ if is_temporary(name.to_bytes()) => unfinished.push(name.to_owned()),
+            _ => {}
+        }
+    }
+    for name in unfinished {
+        match unlinkat(directory.as_fd(), name.as_c_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => *count += 1,
+            Err(Errno::ENOENT | Errno::EISDIR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let Some(depth) = depth.checked_sub(1) else { return Ok(()) };
+    for name in directories {
+        match beneath::open_directory(directory.as_fd(), name.as_c_str()) {
+            Ok(inner) => remove_unfinished_in(inner, depth, left, count)?,
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {} // gone meanwhile
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn is_temporary(name: &[u8]) -> bool {
+    let digits = name.strip_prefix(TEMPORARY.as_bytes());
+    digits.is_some_and(|digits| digits.len() == 32 && digits.iter().all(u8::is_ascii_hexdigit))
+}
+
 impl Replacement {
     /// Begins to write a file; the directories that lead to it are made.
     pub fn begin(
@@ -56,7 +115,7 @@ impl Replacement {
         let root = root.try_clone_to_owned().map_err(&failed)?;
         let (parents, _) = path.split();
         let directory = super::enter_all(root.as_fd(), path, parents)?;
-        let temporary = format!(".replacement-{:032x}", random_bits().map_err(&failed)?);
+        let temporary = format!("{TEMPORARY}{:032x}", random_bits().map_err(&failed)?);
         let place = directory.as_ref().map_or(root.as_fd(), |opened| opened.as_fd());
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
         let mode = if executable { EXECUTABLE } else { PLAIN };

@@ -12,7 +12,7 @@ use supervisor_api::FileKind;
 use tar::{Builder, EntryType, Header};
 
 use super::*;
-use crate::workspace::testing::Fixture;
+use crate::workspace::testing::{Fixture, as_ordinary_user};
 
 const BOUNDS: UnpackBounds = UnpackBounds { entries: 1000, bytes: 1 << 20 };
 
@@ -339,6 +339,48 @@ fn an_archive_that_breaks_off_does_not_look_whole() {
     let mut bytes = Vec::new();
     pack(fixture.root().as_fd(), None, &mut bytes).unwrap_err();
     assert!(!bytes.is_empty() && !bytes.ends_with(&[0; 1024]));
+}
+
+#[test]
+fn what_was_not_finished_is_removed_and_nothing_else() {
+    let fixture = Fixture::new();
+    let half = format!(".replacement-{:032x}", 7);
+    fixture.file(&format!("a/b/{half}"), "half");
+    symlink(fixture.canary(), fixture.at(&half)).unwrap();
+    fixture.file(&format!("c/{half}/kept"), "a directory of that name is somebody's");
+    fixture.file(".replacement-mine", "kept");
+    symlink(fixture.outside(), fixture.at("link")).unwrap();
+    fs::write(fixture.outside().join(&half), "").unwrap();
+    assert_eq!(remove_unfinished(fixture.root().as_fd()).unwrap(), 2);
+    assert_eq!(fs::read_dir(fixture.at("a/b")).unwrap().count(), 0);
+    assert!(fixture.at(&format!("c/{half}/kept")).exists());
+    assert!(fixture.at(".replacement-mine").exists());
+    fs::remove_file(fixture.outside().join(&half)).unwrap();
+    fixture.assert_outside_untouched();
+}
+
+#[test]
+fn what_can_not_be_packed_is_named_and_never_left_out_in_silence() {
+    let fixture = as_ordinary_user(|| {
+        let fixture = Fixture::new();
+        fixture.file("d/one", "content");
+        fs::hard_link(fixture.at("d/one"), fixture.at("two")).unwrap();
+        fixture.file("fine", "");
+        let root = fixture.root();
+        assert_eq!(obstacles(root.as_fd()).unwrap(), Vec::<String>::new());
+        fixture.set_mode("two", 0o000); // a second name keeps its permissions from being given back
+        fs::write(fixture.at("bad\nname"), "").unwrap();
+        let told = obstacles(root.as_fd()).unwrap();
+        assert_eq!(told.len(), 3, "{told:?}");
+        for words in ["\"bad\\nname\"", "\"d/one\"", "\"two\""] {
+            assert!(told.iter().any(|each| each.starts_with(words)), "{words} in {told:?}");
+        }
+        let mut bytes = Vec::new();
+        pack(root.as_fd(), None, &mut bytes).unwrap_err();
+        assert!(!bytes.ends_with(&[0; 1024]), "it must not look whole");
+        fixture
+    });
+    fixture.assert_outside_untouched();
 }
 
 #[test]

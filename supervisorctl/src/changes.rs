@@ -1,0 +1,84 @@
+//! `changes`: what an execution changed in its workspace, and what about it deserves a look.
+
+use supervisor_api::{ChangeKind, ChangeSet, ChangeSummary, FileFacts, FileKind, PathChange};
+
+use crate::cli::{ChangesOptions, GlobalOptions};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::table::{cell, table, text};
+use crate::units::show_size;
+use crate::{console, terminal};
+
+/// `changes`.
+pub async fn changes(
+    client: &Client,
+    options: &ChangesOptions,
+    global: &GlobalOptions,
+) -> Result<(), Failure> {
+    let set = client.changes(options.id).await?;
+    if global.json {
+        return console::print_json(&set);
+    }
+    console::print(&describe(&set, global.quiet))?;
+    if !global.quiet {
+        console::notice(&closing(&set));
+    }
+    Ok(())
+}
+
+fn describe(set: &ChangeSet, quiet: bool) -> String {
+    if quiet {
+        let paths = set.changes.iter().map(|each| terminal::name(&each.path).into_owned() + "\n");
+        return paths.collect();
+    }
+    if set.changes.is_empty() {
+        return String::new();
+    }
+    let mut rows = table(&["", "SIZE", "PATH", "HAZARDS"]);
+    for change in &set.changes {
+        let now = change.after.as_ref().or(change.before.as_ref());
+        let size = now.filter(|facts| facts.kind == FileKind::File);
+        let size = size.map(|facts| show_size(facts.size)).unwrap_or_default();
+        let hazards: Vec<String> = change.hazards.iter().map(|hazard| word(*hazard)).collect();
+        rows.add_row([sign(change.change), &size, &shown(change), &hazards.join(", ")].map(cell));
+    }
+    text(&rows)
+}
+
+/// A directory with the slash that tells it from a file, a link with where it leads.
+fn shown(change: &PathChange) -> String {
+    let facts: Option<&FileFacts> = change.after.as_ref().or(change.before.as_ref());
+    match facts {
+        Some(FileFacts { kind: FileKind::Directory, .. }) => format!("{}/", change.path),
+        Some(FileFacts { target: Some(target), .. }) => format!("{} -> {target}", change.path),
+        _ => change.path.clone(),
+    }
+}
+
+fn sign(change: ChangeKind) -> &'static str {
+    match change {
+        ChangeKind::Added => "+",
+        ChangeKind::Modified => "~",
+        ChangeKind::Deleted => "-",
+    }
+}
+
+/// A hazard as JSON spells it.
+fn word(hazard: supervisor_api::Hazard) -> String {
+    let spelt = serde_json::to_value(hazard).ok();
+    spelt.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn closing(set: &ChangeSet) -> String {
+    let ChangeSummary { added, modified, deleted, hazardous, complete, .. } = set.summary;
+    let mut words = format!(
+        "{added} added, {modified} modified, {deleted} deleted; {hazardous} deserve a look\n"
+    );
+    if !complete {
+        words.push_str("this is not all: the workspace holds more than is looked at\n");
+    }
+    if set.unnamed > 0 {
+        words.push_str(&format!("{} more have names that can't be paths here\n", set.unnamed));
+    }
+    words
+}

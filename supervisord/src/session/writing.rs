@@ -1,0 +1,109 @@
+//! Workspaces into which files are being written, known to a daemon that comes after one that was killed
+//! meanwhile: it removes what was not finished there. As long as something is written into a session's
+//! workspace there is a file of the session's name in the state directory; after a loss of power both
+//! are as the disk has them.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use supervisor_api::SessionId;
+use tokio::task::spawn_blocking;
+
+use crate::recovery::Failure;
+use crate::supervisor::Inner;
+use crate::workspace;
+
+/// All of them.
+#[derive(Debug)]
+pub struct Writing {
+    directory: PathBuf,
+    under_way: Mutex<HashMap<SessionId, usize>>,
+}
+
+/// Something that is being written; dropping it says that it is done, or taken back.
+#[derive(Debug)]
+pub struct BeingWritten {
+    writing: Arc<Writing>,
+    session: SessionId,
+}
+
+impl Writing {
+    /// Opens `writing` in the state directory, making it if need be.
+    pub fn open(state: &Path) -> io::Result<Arc<Self>> {
+        let directory = state.join("writing");
+        match fs::create_dir(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        Ok(Arc::new(Self { directory, under_way: Mutex::default() }))
+    }
+
+    /// Something is going to be written into a session's workspace.
+    pub fn begin(self: &Arc<Self>, session: SessionId) -> io::Result<BeingWritten> {
+        let mut under_way = self.under_way();
+        let count = under_way.get(&session).copied().unwrap_or_default();
+        if count == 0 {
+            File::create(self.place(session))?;
+        }
+        under_way.insert(session, count + 1);
+        drop(under_way);
+        Ok(BeingWritten { writing: self.clone(), session })
+    }
+
+    fn place(&self, session: SessionId) -> PathBuf {
+        self.directory.join(session.to_string())
+    }
+
+    /// Nothing between two changes panics, so a poisoned map is whole.
+    fn under_way(&self) -> MutexGuard<'_, HashMap<SessionId, usize>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for BeingWritten {
+    fn drop(&mut self) {
+        let mut under_way = self.writing.under_way();
+        match under_way.get_mut(&self.session) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                under_way.remove(&self.session);
+                forget(&self.writing.place(self.session));
+            }
+        }
+    }
+}
+
+/// Removes what an earlier daemon was writing when it was killed.
+pub(super) async fn clean_up(inner: &Inner) -> Result<(), Failure> {
+    for entry in fs::read_dir(&inner.writing.directory)? {
+        let place = entry?.path();
+        let name = place.file_name().and_then(|name| name.to_str());
+        let id = name.and_then(|name| name.parse::<SessionId>().ok());
+        if let Some(session) = id.and_then(|id| inner.sessions.get(id)) {
+            let root = inner.launcher.grant(session.record().id.bits()).await?;
+            let swept = spawn_blocking(move || workspace::remove_unfinished(root.as_fd())).await?;
+            match swept {
+                Ok(count) => {
+                    let session = session.record().id;
+                    tracing::info!(%session, count, "removed files that were not finished");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "can't remove files that were not finished");
+                    continue; // the next start tries again
+                }
+            }
+        }
+        forget(&place);
+    }
+    Ok(())
+}
+
+fn forget(place: &Path) {
+    if let Err(error) = fs::remove_file(place) {
+        tracing::warn!(%error, "can't note that nothing is written any more");
+    }
+}
