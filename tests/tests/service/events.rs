@@ -33,7 +33,7 @@ impl Following {
         following
     }
 
-    fn until(&mut self, is_so: impl Fn(&Value) -> bool) -> Value {
+    fn until(&mut self, mut is_so: impl FnMut(&Value) -> bool) -> Value {
         loop {
             let mut line = String::new();
             assert!(self.lines.read_line(&mut line).expect("text") > 0, "the stream has ended");
