@@ -70,7 +70,8 @@ pub fn execution(execution: &Execution, files: &str) -> String {
     line(&mut text, "policy", &terminal::name(&format!("{} ({digest})", policy.name)));
     if let Some(image) = &execution.image {
         let shown: String = image.digest.chars().take("sha256:".len() + DIGEST_SHOWN).collect();
-        line(&mut text, "image", &terminal::name(&format!("{} ({shown})", image.name)));
+        let writable = if image.writable { ", writable" } else { "" };
+        line(&mut text, "image", &terminal::name(&format!("{} ({shown}{writable})", image.name)));
     }
     let start = execution.start.map_or("", |start| match start {
         StartKind::Warm => ", warm start",

@@ -39,6 +39,7 @@ const KERNEL_SCOPES: &str = "boot Linux 6.12 or newer, whose Landlock knows scop
 
 /// The limit on core dumps and the session keyring: the launcher's own, whatever a policy says.
 const CORE_DUMPS: &str = "core_dumps";
+const IMAGES: &str = "images";
 const SESSION_KEYRING: &str = "session_keyring";
 
 const FILE_OF_DUMPS: &str = "name a file for core dumps (sysctl kernel.core_pattern=core)";
@@ -125,6 +126,15 @@ pub fn session_keyring(applied: &Applied) -> ControlReport {
         Some("the launcher could not leave the keyring that it was started with"),
         Some("let it use keyctl (Docker: a seccomp profile), or raise kernel.keys.root_maxkeys"),
     )
+}
+
+/// Where sandboxes have their roots from when a policy names an image.
+pub fn images(shown: bool) -> ControlReport {
+    let by = match shown {
+        true => "root's own directory, by digest, read-only",
+        false => "none is shown: a policy that names one is refused (launcher: --images DIRECTORY)",
+    };
+    of_the_host(IMAGES, Enforced, by, None, None)
 }
 
 fn of_the_host(

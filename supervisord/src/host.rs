@@ -41,6 +41,8 @@ pub struct Host {
     kernel: String,
     /// Where dumps go.
     core_pattern: String,
+    /// Whether the launcher shows images; one of an older version can't say.
+    images: Option<bool>,
     found: Result<(Applied, u8), Unable>,
 }
 
@@ -57,6 +59,12 @@ impl Host {
     /// Makes a sandbox, waits until its init reports that it is finished, and ends it.
     pub async fn probe(launcher: &Launcher, execution: u128) -> Self {
         let found = probe(launcher, execution).await;
+        // No name has this key: whether it is looked up is the answer.
+        let images = match launcher.find_image([0; 32]).await {
+            Err(LaunchError::Failed { step: Step::FindImage, errno }) => Some(errno != 0),
+            Err(_) => None,
+            Ok(_) => Some(true),
+        };
         if let Err(error) = launcher.destroy(execution).await {
             tracing::debug!(%error, "the probe's sandbox was not there to end");
         }
@@ -64,7 +72,7 @@ impl Host {
             let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
             text.unwrap_or_default().trim().to_owned()
         };
-        Self { kernel: read("osrelease"), core_pattern: read("core_pattern"), found }
+        Self { kernel: read("osrelease"), core_pattern: read("core_pattern"), images, found }
     }
 
     /// Why no sandbox can be made, if none can.
@@ -119,6 +127,7 @@ impl Host {
             controls.push(controls::core_dumps(applied, &self.core_pattern));
             controls.push(controls::session_keyring(applied));
         }
+        controls.extend(self.images.map(controls::images));
         Doctor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mode,
@@ -142,6 +151,7 @@ async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Un
         workspace: Workspace::Memory,
         channel: false,
         input: Input::Given,
+        writable_root: false,
     };
     let mut sandbox = launcher.prepare(request).await.map_err(|error| match error {
         LaunchError::Failed { step, errno } => unable(step, errno),

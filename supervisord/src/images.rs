@@ -5,7 +5,7 @@ use nix::libc::ENOENT;
 use sha2::{Digest, Sha256};
 use supervisor_api::{ApiError, ErrorCode, ImageReference};
 use supervisor_launch::{Image, Step};
-use supervisor_policy::{DEFAULT_IMAGE, Resolved, image_name};
+use supervisor_policy::{DEFAULT_IMAGE, Resolved, RootAccess, image_name};
 
 use crate::launcher::{LaunchError, Launcher};
 
@@ -20,7 +20,10 @@ pub async fn choose(
         Some(asked) => allowed(asked, policy)?,
     };
     if name == DEFAULT_IMAGE {
-        return Ok((Image::Default, None));
+        return match policy.root() {
+            RootAccess::ReadOnly => Ok((Image::Default, None)),
+            RootAccess::Writable => Err(not_writable(policy)),
+        };
     }
     let id = match digest(&name) {
         Some(id) => id,
@@ -30,7 +33,8 @@ pub async fn choose(
         }
     };
     let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let reference = ImageReference { name, digest: format!("sha256:{digits}") };
+    let writable = policy.root() == RootAccess::Writable;
+    let reference = ImageReference { name, digest: format!("sha256:{digits}"), writable };
     Ok((Image::Imported(id), Some(reference)))
 }
 
@@ -49,6 +53,16 @@ fn allowed(asked: &str, policy: &Resolved) -> Result<String, ApiError> {
         images => format!("choose {} or {}", policy.image(), images.join(", ")),
     };
     Err(ApiError::new(ErrorCode::PolicyDenied, problem).with_field("image").with_hint(others))
+}
+
+/// The host's own programs are not a session's to change.
+fn not_writable(policy: &Resolved) -> ApiError {
+    let problem = "the policy's root is writable, which the image `default` can't be";
+    let all = policy.images().iter().map(String::as_str).chain([policy.image()]);
+    let imported: Vec<_> = all.filter(|image| *image != DEFAULT_IMAGE).collect();
+    ApiError::new(ErrorCode::PolicyDenied, problem)
+        .with_field("image")
+        .with_hint(format!("choose {}", imported.join(" or ")))
 }
 
 /// The bytes of a digest.

@@ -60,6 +60,10 @@ pub fn setup_failed(step: Step, errno: i32) -> Outcome {
         Errno::EMFILE if step == Step::ShowImage => {
             "EMFILE: sandboxes have as many images as the launcher shows at once".to_owned()
         }
+        Errno::EBUSY if step == Step::PrepareRoot => {
+            "EBUSY: another execution of the session has its writable root; it has to end first"
+                .to_owned()
+        }
         Errno::UnknownErrno => "a check of our own failed".to_owned(),
         known => format!("{known:?}: {}", io::Error::from_raw_os_error(errno)),
     };

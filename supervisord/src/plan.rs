@@ -14,8 +14,8 @@ use supervisor_launch::Input;
 use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{Image, Prepare, SandboxLimits, Start, Storage, Workspace};
 use supervisor_policy::{
-    LimitsAsked, Refusal, RefusalReason, Resolved, WorkspacePlace, check_environment_name,
-    check_environment_value,
+    LimitsAsked, Refusal, RefusalReason, Resolved, RootAccess, WorkspacePlace,
+    check_environment_name, check_environment_value,
 };
 
 use crate::admission::Need;
@@ -75,6 +75,8 @@ pub struct Plan {
     pub way: Option<Way>,
     /// What its root is.
     pub image: Image,
+    /// Whether what it is can be written.
+    pub root: RootAccess,
     /// Where the workspace is to be.
     pub workspace: WorkspacePlace,
     /// The session's workspace, by number; without a session it is a new one.
@@ -152,6 +154,7 @@ impl Plan {
             exec: policy.exec(),
             way,
             image: Image::Default,
+            root: policy.root(),
             workspace: match session {
                 Some(_) => WorkspacePlace::Disk,
                 None => policy.workspace(),
@@ -201,6 +204,7 @@ impl Plan {
                 None if self.stdin_open => Input::Open,
                 None => Input::Given,
             },
+            writable_root: self.root == RootAccess::Writable,
         }
     }
 }

@@ -9,6 +9,9 @@
     reason = "a test that panics is a test that fails"
 )]
 
+#[path = "images/writable.rs"]
+mod writable;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};

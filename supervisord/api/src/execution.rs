@@ -183,6 +183,9 @@ pub struct ImageReference {
     pub name: String,
     /// Its digest, `sha256:` and 64 digits.
     pub digest: String,
+    /// Whether its files could be changed, for the session alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub writable: bool,
 }
 
 /// One run of a payload.

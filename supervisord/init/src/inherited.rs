@@ -23,6 +23,16 @@ pub struct Inherited {
     pub workspace: OwnedFd,
     /// The file system with the payload's terminal, if it has one; attached nowhere yet.
     pub terminals: Option<OwnedFd>,
+    /// What a root that can be written is made of.
+    pub root: Option<Layers>,
+}
+
+/// What a root that can be written is made of; attached nowhere yet.
+pub struct Layers {
+    /// The image, its files the payload's.
+    pub image: OwnedFd,
+    /// A directory of the workspace's disk with what was written of it.
+    pub written: OwnedFd,
 }
 
 /// What only the payload's process needs.
@@ -38,6 +48,8 @@ pub struct ForPayload {
 impl Inherited {
     /// Sorts the descriptors, which came in the order of the launcher's message with all that was wanted.
     pub fn new(mut fds: Vec<OwnedFd>, wanted: Wanted) -> io::Result<Self> {
+        let root = wanted.root.then(|| Some((fds.pop()?, fds.pop()?))).flatten();
+        let root = root.map(|(written, image)| Layers { image, written });
         let terminals = wanted.terminal.then(|| fds.pop()).flatten();
         let channel = wanted.channel.then(|| fds.pop()).flatten();
         let fds = fds.into_iter().map(out_of_the_way).collect::<io::Result<Vec<_>>>()?;
@@ -48,7 +60,7 @@ impl Inherited {
             fds.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let streams = [stdin, stdout, stderr];
         let for_payload = RefCell::new(Some(ForPayload { start, streams, channel }));
-        Ok(Self { setup, report, for_payload, workspace, terminals })
+        Ok(Self { setup, report, for_payload, workspace, terminals, root })
     }
 
     /// Reads the launcher's message.

@@ -19,6 +19,7 @@ mod payload;
 mod privilege;
 mod reap;
 mod rights;
+mod root;
 mod routes;
 mod seed;
 mod trust;
@@ -67,7 +68,10 @@ fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<u32, Failed> 
     privilege::reset_process()?; // the launcher's signal mask and umask are not the payload's
     at(Step::Unshare, unshare(NAMESPACES))?; // in the sandbox's own cgroup, so it is the root of its view
     at(Step::SetHostname, sethostname("sandbox"))?;
-    mounts::enter_image(setup.image)?; // the host's mounts are still visible beneath, until the pivot
+    match &inherited.root {
+        None => mounts::enter_image(setup.image)?,
+        Some(layers) => root::enter(layers, inherited)?,
+    } // the host's mounts are still visible beneath, until the pivot
     mounts::mount_proc(&setup)?; // needs the pid namespace, and a full /proc in sight
     mask::cover()?; // sources come from our own tree, never from the image
     mounts::mount_tmp(&setup)?;

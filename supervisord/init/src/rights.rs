@@ -19,7 +19,7 @@ use crate::filters::program;
 /// Directories from which programs are read and executed.
 const PROGRAMS: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"];
 
-/// Places that are only read.
+/// Places that are only read; the first of them is the image's.
 const READ: [&str; 2] = ["/etc", "/proc"];
 
 /// Devices: read and written, with their ioctls for pseudo-terminals.
@@ -78,7 +78,13 @@ fn apply(abi: ABI, setup: &Setup) -> Result<(), Box<dyn std::error::Error + Send
         created = allow(created, paths, access)?;
     }
     if setup.image != 0 {
-        created = allow_more_programs(created, read)?;
+        // Where the root can be written it is the programs that are: what the image has at its root stays there,
+        // since nothing may be made in the root itself.
+        let programs = if setup.writable_root { files } else { read };
+        created = allow_more_programs(created, programs)?;
+    }
+    if setup.writable_root {
+        created = allow(created, &READ[..1], files & !AccessFs::Execute)?;
     }
     if setup.authority {
         created = allow(created, &TRUST, AccessFs::ReadFile | AccessFs::WriteFile)?;
@@ -107,7 +113,8 @@ fn allow_more_programs(
             continue;
         }
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let access = if kind.is_dir() { access } else { access & !AccessFs::ReadDir };
+        let of_files = AccessFs::from_file(ABI::from(i32::from(NEWEST)));
+        let access = if kind.is_dir() { access } else { access & of_files };
         match open(&entry.path(), flags, Mode::empty()) {
             Err(Errno::EACCES) => {} // nor can the payload
             other => ruleset = ruleset.add_rule(PathBeneath::new(other?, access))?,

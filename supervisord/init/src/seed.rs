@@ -47,8 +47,10 @@ impl Seed {
                 return None;
             }
             let wanted = Wanted::decode(&question).ok()?;
-            let expected =
-                COPY_DESCRIPTORS + usize::from(wanted.channel) + usize::from(wanted.terminal);
+            let expected = COPY_DESCRIPTORS
+                + usize::from(wanted.channel)
+                + usize::from(wanted.terminal)
+                + 2 * usize::from(wanted.root);
             let cgroup = (fds.len() > expected).then(|| fds.pop()).flatten();
             let answered = match self.copy(proof, wanted, cgroup.as_ref()) {
                 Ok((Cloned::Child, sockets)) => {

@@ -14,13 +14,15 @@ pub struct Wanted {
     pub listeners: Option<Listeners>,
     /// Whether the payload's end of a channel comes after those descriptors.
     pub channel: bool,
-    /// Whether its pseudo-terminals are made already; their file system comes last.
+    /// Whether its pseudo-terminals are made already; their file system comes next.
     pub terminal: bool,
+    /// Whether its root can be written: the image and what was written of it come after all these.
+    pub root: bool,
 }
 
 impl Wanted {
     /// Length of a question in bytes.
-    pub const LENGTH: usize = 1 + 2 * MAX_PORTS + 2;
+    pub const LENGTH: usize = 1 + 2 * MAX_PORTS + 3;
 
     /// The question's bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -28,6 +30,7 @@ impl Wanted {
         write_listeners(self.listeners, &mut writer);
         writer.u8(self.channel.into());
         writer.u8(self.terminal.into());
+        writer.u8(self.root.into());
         writer.0
     }
 
@@ -37,8 +40,9 @@ impl Wanted {
         let listeners = read_listeners(&mut reader)?;
         let channel = reader.bool()?;
         let terminal = reader.bool()?;
+        let root = reader.bool()?;
         reader.end()?;
-        Ok(Self { listeners, channel, terminal })
+        Ok(Self { listeners, channel, terminal, root })
     }
 }
 

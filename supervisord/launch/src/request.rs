@@ -47,6 +47,9 @@ pub struct Prepare {
     pub channel: bool,
     /// Its standard input; version 2 knows only what is given at the start.
     pub input: Input,
+    /// Whether its root can be written, which takes an imported image, a workspace on disk, where what is
+    /// written is kept, and `exec`. Since version 3.
+    pub writable_root: bool,
 }
 
 /// What the daemon may ask of the launcher.
@@ -180,11 +183,12 @@ impl Prepare {
         self.workspace.write(writer);
         write_listeners(self.listeners, writer);
         if version == 2 {
-            let sayable = !self.channel && self.input == Input::Given;
+            let sayable = !self.channel && self.input == Input::Given && !self.writable_root;
             return if sayable { Ok(()) } else { Err(UNSAYABLE) };
         }
         writer.u8(self.channel.into());
         self.input.write(writer);
+        writer.u8(self.writable_root.into());
         Ok(())
     }
 
@@ -205,6 +209,7 @@ impl Prepare {
             listeners: read_listeners(reader)?,
             channel: version >= 3 && reader.bool()?,
             input: if version == 2 { Input::Given } else { Input::read(reader)? },
+            writable_root: version >= 3 && reader.bool()?,
         })
     }
 }

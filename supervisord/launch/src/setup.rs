@@ -25,13 +25,15 @@ pub struct Setup {
     pub authority: bool,
     /// Whether the payload's streams are a terminal, which is to be its controlling one.
     pub terminal: bool,
+    /// Whether its root can be written.
+    pub writable_root: bool,
     /// The limits.
     pub limits: SandboxLimits,
 }
 
 impl Setup {
     /// Length of the message in bytes.
-    pub const LENGTH: usize = 2 + 5 + 2 + 13 * 8;
+    pub const LENGTH: usize = 2 + 5 + 3 + 13 * 8;
 
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -44,6 +46,7 @@ impl Setup {
         writer.u8(self.limit_memory.into());
         writer.u8(self.authority.into());
         writer.u8(self.terminal.into());
+        writer.u8(self.writable_root.into());
         self.limits.write(&mut writer);
         writer.0
     }
@@ -59,6 +62,7 @@ impl Setup {
         let limit_memory = reader.bool()?;
         let authority = reader.bool()?;
         let terminal = reader.bool()?;
+        let writable_root = reader.bool()?;
         let limits = SandboxLimits::read(&mut reader)?;
         reader.end()?;
         Ok(Self {
@@ -70,6 +74,7 @@ impl Setup {
             limit_memory,
             authority,
             terminal,
+            writable_root,
             limits,
         })
     }

@@ -77,6 +77,8 @@ steps! {
     FindImage = 21 "find_image",
     /// An image where sandboxes can take it from.
     ShowImage = 22 "show_image",
+    /// What init lays over each other to make a root that can be written.
+    PrepareRoot = 23 "prepare_root",
     // By init.
     /// The setup message from the launcher.
     ReadSetup = 32 "read_setup",
@@ -92,6 +94,8 @@ steps! {
     BecomeInit = 37 "become_init",
     /// The image, read-only.
     MountImage = 38 "mount_image",
+    /// The image beneath what was written of it.
+    MountRoot = 24 "mount_root",
     /// Process information of this pid namespace.
     MountProc = 39 "mount_proc",
     /// Sensitive entries of it covered.

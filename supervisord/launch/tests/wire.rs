@@ -74,8 +74,9 @@ fn prepare() -> impl Strategy<Value = Prepare> {
         Just(Input::Open),
         size.prop_map(|(rows, columns)| Input::Terminal { rows, columns }),
     ];
-    let second = (any::<Option<u32>>(), workspace(), listeners(), any::<bool>(), input);
-    (first, second).prop_map(|(first, (owner, workspace, listeners, channel, input))| {
+    let second = (any::<Option<u32>>(), workspace(), listeners(), any::<[bool; 2]>(), input);
+    (first, second).prop_map(|(first, (owner, workspace, listeners, flags, input))| {
+        let [channel, writable_root] = flags;
         let (execution, image, profile, exec, landlock, limits) = first;
         Prepare {
             execution,
@@ -89,6 +90,7 @@ fn prepare() -> impl Strategy<Value = Prepare> {
             listeners,
             channel,
             input,
+            writable_root,
         }
     })
 }
@@ -265,6 +267,7 @@ fn version_2_is_spoken_as_its_release_did() {
         listeners: Listeners::new(&[25]),
         channel: false,
         input: Input::Given,
+        writable_root: false,
     };
     assert_eq!(Request::decode(&bytes), Ok((2, Request::Prepare(prepare))));
     assert_eq!(Request::Prepare(prepare).encode(2), Ok(bytes));
@@ -272,6 +275,7 @@ fn version_2_is_spoken_as_its_release_did() {
     assert!(Request::Prepare(with_channel).encode(2).is_err(), "version 2 has no word for it");
     assert!(Request::Prepare(Prepare { input: Input::Open, ..prepare }).encode(2).is_err());
     assert!(Request::CloseInput { execution: 5 }.encode(2).is_err());
+    assert!(Request::Prepare(Prepare { writable_root: true, ..prepare }).encode(2).is_err());
 
     // What version 3 brought is not said in it.
     let imported = Prepare { image: Image::Imported([7; 32]), ..prepare };

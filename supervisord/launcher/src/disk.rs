@@ -17,6 +17,7 @@ use supervisor_launch::{DISK_ID, Kept, MAX_LISTED, MAX_WORKSPACES, Step, Storage
 use supervisor_sys::{SingleThreaded, clone_tree, has_project_quota};
 
 use crate::failure::{Failed, Fatal, at, fatal, tell};
+use crate::layers::workspace_of;
 use crate::loops::{Loops, Stays};
 use crate::projects::Projects;
 use crate::template::{Size, Templates, can_format};
@@ -101,10 +102,13 @@ impl Disk {
             }
         };
         let mut disk = Self { directory, medium, kept: BTreeMap::new() };
-        for name in disk.names()? {
-            match parse(&name) {
-                Some(kept) => drop(disk.kept.insert(kept.id, kept)),
-                None => disk.sweep(&name)?,
+        let names = disk.names()?;
+        for name in &names {
+            let whose = workspace_of(name).filter(|whose| names.iter().any(|name| name == whose));
+            match (parse(name), whose.and_then(parse)) {
+                (Some(kept), _) => drop(disk.kept.insert(kept.id, kept)),
+                (None, Some(_)) => {} // what its sandboxes wrote of images
+                (None, None) => disk.sweep(name)?,
             }
         }
         Ok(disk)

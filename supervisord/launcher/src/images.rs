@@ -5,7 +5,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -108,6 +108,17 @@ impl Images {
         Ok(index as u16 + 1)
     }
 
+    /// A mount of what is shown there for one sandbox, without the devices, attached nowhere: to that
+    /// sandbox its files are somebody's, by the map.
+    pub fn copy(&self, place: u16, map: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+        let index = usize::from(place).checked_sub(1).ok_or(Errno::ENOENT)?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let shown = open(path_of(index).as_str(), flags, Mode::empty())?;
+        let copy = clone_tree_beneath(shown.as_fd(), c"")?;
+        mount_attributes(copy.as_fd(), SAFE, false, map)?;
+        Ok(copy)
+    }
+
     /// A sandbox no longer has what is shown there; 0 is the default image. With the last one it is taken
     /// down, so that whoever wants to remove it can.
     pub fn leave(&mut self, place: u16) -> io::Result<()> {
@@ -158,7 +169,8 @@ fn show(id: [u8; 32], path: String) -> io::Result<Shown> {
     Ok(Shown { id, users: 0, _lock: lock })
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Bytes as digits.
+pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

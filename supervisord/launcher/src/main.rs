@@ -13,6 +13,7 @@ mod failure;
 mod ids;
 mod image;
 mod images;
+mod layers;
 mod loops;
 mod maps;
 mod owners;

@@ -13,7 +13,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use supervisor_sys::{Cloned, SingleThreaded, clone_user_namespace, receive, send};
 
 /// Maps for mounts, by the id in the file system and the uid it stands for; made at first use, valid
-/// for ever. There are three for a range of host ids at the most.
+/// for ever. There are four for a range of host ids at the most.
 #[derive(Default)]
 pub struct Maps(HashMap<(u32, u32), OwnedFd>);
 

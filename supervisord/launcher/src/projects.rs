@@ -17,6 +17,7 @@ use supervisor_sys::{
 };
 
 use crate::failure::tell;
+use crate::layers::roots_of;
 use crate::template::as_owner;
 
 /// The first project of ours; administrators number theirs from 1. Others may have workspaces on the
@@ -121,17 +122,19 @@ impl Projects {
     pub fn remove(&mut self, name: &str) -> io::Result<()> {
         let Self { directory, scrap, ended } = self;
         as_owner(|| {
-            match open_up(directory, &CString::new(name)?) {
-                Err(Errno::ENOENT) => {}
-                Err(error) => return Err(error.into()),
-                Ok(workspace) => {
-                    let project = project_of(workspace.as_fd())?;
-                    if project >= FIRST {
-                        // The daemon may have it open: it gets no more out of it than it has.
-                        limit_project(workspace.as_fd(), project, ENDED_BYTES, ENDED_INODES)?;
-                        ended.push(project);
+            for name in [name, &roots_of(name)] {
+                match open_up(directory, &CString::new(name)?) {
+                    Err(Errno::ENOENT) => {}
+                    Err(error) => return Err(error.into()),
+                    Ok(found) => {
+                        let project = project_of(found.as_fd())?;
+                        if project >= FIRST && !ended.contains(&project) {
+                            // The daemon may have it open: it gets no more out of it than it has.
+                            limit_project(found.as_fd(), project, ENDED_BYTES, ENDED_INODES)?;
+                            ended.push(project);
+                        }
+                        move_to(scrap, directory, &CString::new(name)?, &mut 0)?;
                     }
-                    move_to(scrap, directory, &CString::new(name)?, &mut 0)?;
                 }
             }
             empty(scrap)?;

@@ -77,8 +77,12 @@ fn build() -> io::Result<()> {
     let root = context.mount(attributes)?;
     attach(root.as_fd(), c"/tmp")?; // any directory would do: the namespace is ours alone
     chdir("/tmp")?;
-    for name in ["proc", "empty", "images", "images/0", "workbench", "workspaces", "store"] {
+    for name in ["proc", "empty", "images", "images/0", "workbench", "workspaces", "store", "root"]
+    {
         fs::create_dir(name)?;
+    }
+    for name in ["image", "written", "whole"] {
+        fs::create_dir(format!("root/{name}"))?;
     }
     for place in 1..=images::PLACES {
         fs::create_dir(format!("images/{place}"))?;

@@ -81,11 +81,21 @@ struct Sandbox {
     terminal: Option<OwnedFd>,
     /// Where its image is shown, and 0 for the default one.
     image: u16,
+    /// Whether its root can be written.
+    writable_root: bool,
     outside: Outside,
     applied: Applied,
     /// While we hold it, the read end in the sandbox is quiet; init looks at it once to learn
     /// whether we died before it could ask the kernel to be told.
     life: Option<OwnedFd>,
+}
+
+/// Mounts that go with a sandbox and are attached nowhere yet.
+struct Mounts<'a> {
+    workspace: &'a OwnedFd,
+    terminals: Option<&'a OwnedFd>,
+    /// The image, and what was written of it.
+    root: Option<&'a [OwnedFd; 2]>,
 }
 
 impl Sandboxes {
@@ -135,6 +145,7 @@ impl Sandboxes {
             input: request.input,
             terminal: None,
             image: 0,
+            writable_root: request.writable_root,
             outside: Outside::default(),
             applied,
             life: None,
@@ -203,6 +214,14 @@ impl Sandboxes {
         if self.live.contains_key(&request.execution) || !within || !exec || !profile {
             return Err(refused);
         }
+        // What is written of programs is executed, and a limit that no disk holds is none.
+        let writable = matches!(request.image, Image::Imported(_))
+            && request.workspace != Workspace::Memory
+            && request.exec
+            && self.made_from.root.privileged();
+        if request.writable_root && !writable {
+            return Err(refused);
+        }
         if landlock_abi() < request.landlock.max(self.made_from.arguments.landlock) {
             return Err(Failed { step: Step::Landlock, errno: Errno::EOPNOTSUPP as i32 });
         }
@@ -214,13 +233,15 @@ impl Sandboxes {
             sandbox.image = self.made_from.images.show(id)?;
         }
         self.make_cgroup(request, sandbox)?;
-        let workspace = self.make_workspace(request, sandbox)?;
+        let (workspace, layer) = self.make_workspace(request, sandbox)?;
+        let root = layer.map(|layer| Ok([self.copy_image(sandbox)?, layer])).transpose()?;
         let terminal = at(Step::MakeTerminal, self.make_terminal(request, sandbox))?;
         let wanted = (request.input, request.channel);
         let pipes = pipes(&mut sandbox.outside, wanted, terminal.as_ref());
         let (inside, setup) = at(Step::MakePipes, pipes)?;
         let terminals = terminal.as_ref().map(|made| &made.instance);
-        self.clone(request, sandbox, &inside, (&workspace, terminals), &setup)?;
+        let mounts = Mounts { workspace: &workspace, terminals, root: root.as_ref() };
+        self.clone(request, sandbox, &inside, mounts, &setup)?;
         sandbox.terminal = terminal.map(|made| made.slave);
         sandbox.life = Some(setup);
         Ok(())
@@ -272,15 +293,17 @@ impl Sandboxes {
         request: &Prepare,
         sandbox: &mut Sandbox,
         inside: &Inside,
-        (workspace, terminals): (&OwnedFd, Option<&OwnedFd>),
+        mounts: Mounts<'_>,
         setup: &OwnedFd,
     ) -> Result<(), Failed> {
         let cgroup = sandbox.leaf.as_ref().map(Leaf::directory);
-        let fds = inside.each().into_iter().chain([workspace.as_fd()]);
+        let fds = inside.each().into_iter().chain([mounts.workspace.as_fd()]);
         let fds = fds.chain(inside.channel.as_ref().map(|fd| fd.as_fd()));
-        let fds = fds.chain(terminals.map(|fd| fd.as_fd())).chain(cgroup);
-        let terminal = terminals.is_some();
-        let wanted = Wanted { listeners: request.listeners, channel: request.channel, terminal };
+        let fds = fds.chain(mounts.terminals.map(|fd| fd.as_fd()));
+        let fds = fds.chain(mounts.root.into_iter().flatten().map(|fd| fd.as_fd())).chain(cgroup);
+        let (terminal, root) = (mounts.terminals.is_some(), mounts.root.is_some());
+        let Prepare { listeners, channel, .. } = *request;
+        let wanted = Wanted { listeners, channel, terminal, root };
         let (process, pid, sockets) = match self.seed.copy(wanted, &fds.collect::<Vec<_>>()) {
             Ok(copied) => copied?,
             Err(error) => {
@@ -310,6 +333,7 @@ impl Sandboxes {
             limit_memory: held & Applied::MEMORY == 0,
             authority: request.listeners.is_some(),
             terminal,
+            writable_root: root,
             limits: request.limits,
         };
         at(Step::SendSetup, write_at_once(setup.as_fd(), &message.encode()))

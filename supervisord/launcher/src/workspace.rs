@@ -4,11 +4,13 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use supervisor_launch::{DISK_ID, SandboxLimits, Step};
 use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree_beneath, mount_attributes};
 
 use crate::failure::{Failed, at};
+use crate::layers::{self, ROOTS, roots_of};
 use crate::template::{WORKSPACE, as_owner};
 
 /// Where a file system is attached for as long as it takes to copy its mount, in our own root, on kernels
@@ -21,6 +23,8 @@ pub struct Source {
     fd: OwnedFd,
     /// The workspace's root beneath it.
     root: CString,
+    /// The directory beside it for what is written of images.
+    roots: CString,
     /// Whether it is a mount that is attached nowhere yet.
     loose: bool,
     /// The id that owns its files.
@@ -39,32 +43,40 @@ impl Source {
         context.set(c"uid", &id)?;
         context.set(c"gid", &id)?;
         let fd = context.mount(MountAttributes::NO_SUID.and(MountAttributes::NO_DEV))?;
-        Ok(Self { fd, root: CString::default(), loose: true, owner })
+        Ok(Self { fd, root: CString::default(), roots: CString::default(), loose: true, owner })
     }
 
     /// The mounted file system of an image.
     pub fn image(fd: OwnedFd) -> Self {
-        Self { fd, root: WORKSPACE.to_owned(), loose: true, owner: DISK_ID }
+        let (root, roots) = (WORKSPACE.to_owned(), ROOTS.to_owned());
+        Self { fd, root, roots, loose: true, owner: DISK_ID }
     }
 
     /// A directory of one that is attached in our root.
     pub fn directory(parent: &OwnedFd, name: &str) -> io::Result<Self> {
-        let (fd, root) = (parent.try_clone()?, CString::new(name)?);
-        Ok(Self { fd, root, loose: false, owner: DISK_ID })
+        let (root, roots) = (CString::new(name)?, CString::new(roots_of(name))?);
+        Ok(Self { fd: parent.try_clone()?, root, roots, loose: false, owner: DISK_ID })
+    }
+
+    /// Makes room for what is written of an image, where the workspace's limits hold; where it is.
+    pub fn layer(&self, image: [u8; 32]) -> io::Result<CString> {
+        if self.owner != DISK_ID {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        as_owner(|| layers::make(&self.fd, &self.root, &self.roots, image))
     }
 
     /// Makes a mount for each view, attached nowhere.
-    pub fn views<const N: usize>(&self, views: [View<'_>; N]) -> Result<[OwnedFd; N], Failed> {
-        let made = match self.copies(&views) {
+    pub fn views(&self, views: &[View<'_>]) -> Result<Vec<OwnedFd>, Failed> {
+        match self.copies(views) {
             Err(_) if self.loose => {
                 at(Step::MakeWorkspace, attach(self.fd.as_fd(), WORKBENCH))?;
-                let made = self.copies(&views);
+                let made = self.copies(views);
                 at(Step::MakeWorkspace, umount2(WORKBENCH, MntFlags::MNT_DETACH))?;
-                made?
+                made
             }
-            made => made?,
-        };
-        made.try_into().map_err(|_| Failed::refused(Step::MakeWorkspace))
+            made => made,
+        }
     }
 
     fn copies(&self, views: &[View<'_>]) -> Result<Vec<OwnedFd>, Failed> {
@@ -74,7 +86,7 @@ impl Source {
     fn view(&self, view: &View<'_>) -> Result<OwnedFd, Failed> {
         let plain = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
         let attributes = if view.exec { plain } else { plain.and(MountAttributes::NO_EXEC) };
-        let copy = || clone_tree_beneath(self.fd.as_fd(), &self.root);
+        let copy = || clone_tree_beneath(self.fd.as_fd(), view.layer.unwrap_or(&self.root));
         // A directory of its owner's is nobody else's to look into, root without CAP_DAC_OVERRIDE included.
         let mount = if self.owner == DISK_ID { as_owner(copy) } else { copy() };
         let mount = at(view.step, mount)?;
@@ -85,6 +97,8 @@ impl Source {
 
 /// How somebody sees a workspace.
 pub struct View<'a> {
+    /// What was written of an image ([`Source::layer`]), in place of the workspace.
+    pub layer: Option<&'a CStr>,
     /// Whether files may be executed.
     pub exec: bool,
     /// Whose the owner's files are there. No other id is mapped, so nothing else can be opened or made.

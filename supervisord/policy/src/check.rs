@@ -17,6 +17,7 @@ use crate::name::{IMAGE_RULE, MODULE_RULE, NAME_RULE, image_name, is_module, is_
 use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 use crate::raw::{Amount, RawAmounts, RawExpect};
+use crate::root::RootAccess;
 use crate::suggest;
 
 /// Bytes of a description: it is one cell of a table.
@@ -177,6 +178,15 @@ impl Checker {
             return None;
         };
         Some(self.document.sourced(raw, place))
+    }
+
+    /// What may be done with the image's files.
+    pub fn root(&mut self, raw: &Spanned<String>) -> Option<Sourced<RootAccess>> {
+        let Some(access) = RootAccess::from_name(raw.get_ref()) else {
+            self.unknown("access to the root", raw, &RootAccess::ALL.map(RootAccess::as_str));
+            return None;
+        };
+        Some(self.document.sourced(raw, access))
     }
 
     /// Controls, each where it was named.

@@ -14,6 +14,7 @@ use crate::example::Example;
 use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
 use crate::raw::{self, RawPolicy};
+use crate::root::RootAccess;
 
 /// A checked policy file.
 #[derive(Debug, Clone)]
@@ -28,6 +29,7 @@ pub(crate) struct Policy {
     pub images: Option<Sourced<Vec<String>>>,
     pub exec: Option<Sourced<bool>>,
     pub workspace: Option<Sourced<WorkspacePlace>>,
+    pub root: Option<Sourced<RootAccess>>,
     pub environment: BTreeMap<String, Sourced<String>>,
     pub profile: Option<Sourced<SyscallProfile>>,
     pub warm: Option<Sourced<bool>>,
@@ -49,10 +51,10 @@ impl Policy {
         let mut checker = Checker::new(Arc::clone(&document));
         checker.own_name(&raw.name, stem);
         let (defaults, maximum) = raw.limits.map(|limits| limits.split()).unwrap_or_default();
-        let files = raw
-            .filesystem
-            .map(|section| (section.image, section.exec, section.workspace, section.images));
-        let (image, exec, workspace, images) = files.unwrap_or_default();
+        let files = raw.filesystem.map(|section| {
+            (section.image, section.exec, section.workspace, section.images, section.root)
+        });
+        let (image, exec, workspace, images, root) = files.unwrap_or_default();
         let profile = raw.syscalls.and_then(|section| section.profile);
         let warm = raw.warm.map(|section| (section.starts, section.modules));
         let (warm, modules) = warm.unwrap_or_default();
@@ -67,6 +69,7 @@ impl Policy {
             images: images.map(|list| checker.images(&list)),
             exec: exec.map(|exec| checker.flag(&exec)),
             workspace: workspace.and_then(|place| checker.place(&place)),
+            root: root.and_then(|root| checker.root(&root)),
             environment: checker.environment(raw.environment),
             profile: profile.and_then(|profile| checker.profile(&profile)),
             warm: warm.map(|starts| checker.flag(&starts)),

@@ -347,6 +347,7 @@ fn the_canonical_text_changes_with_what_is_enforced_and_with_nothing_else() {
         "[filesystem]\nexec = false\n",
         "[filesystem]\nimage = \"x\"\n",
         "[filesystem]\nworkspace = \"disk\"\n",
+        "[filesystem]\nimage = \"x\"\nroot = \"writable\"\n",
         "[environment]\nA = \"1\"\n",
         "[syscalls]\nprofile = \"no-network\"\n",
         "[warm]\nstarts = false\n",

@@ -62,6 +62,8 @@ const PIECES: &[&str] = &[
     "[filesystem]",
     "exec",
     "workspace",
+    "root",
+    "\"writable\"",
     "\"disk\"",
     "[syscalls]",
     "profile",

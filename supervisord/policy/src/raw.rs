@@ -152,6 +152,9 @@ pub(crate) struct RawFilesystem {
     /// Images that a submission may ask for in place of `image`.
     #[schemars(with = "Option<Vec<String>>")]
     pub images: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Whether the image's files can be changed, for the session alone: `read-only` or `writable`.
+    #[schemars(with = "Option<String>")]
+    pub root: Option<Spanned<String>>,
 }
 
 /// `[filesystem]` of the floor.

@@ -16,10 +16,12 @@ use crate::egress::compose::{bounded_budgets, rules, unopenable};
 use crate::egress::{ClientOrigins, Egress, RuleSource};
 use crate::floor::Floor;
 use crate::limit::{Limit, PerLimit};
+use crate::name::DEFAULT_IMAGE;
 use crate::place::WorkspacePlace;
 use crate::policy::Policy;
 use crate::profile::SyscallProfile;
 use crate::resolved::{Bounded, Resolved};
+use crate::root::RootAccess;
 use crate::suggest;
 
 /// Parents one above another. A reader has to be able to follow.
@@ -102,6 +104,13 @@ fn loosened(child: &Policy, parent: &Policy) -> Vec<Diagnostic> {
             format!("execution is forbidden by {} ({})", theirs.origin.holder(), theirs.origin);
         loosened.push(own.origin.diagnostic(message));
     }
+    if let (Some(own), Some(theirs)) = (&child.root, &parent.root)
+        && (own.value, theirs.value) == (RootAccess::Writable, RootAccess::ReadOnly)
+    {
+        let (holder, origin) = (theirs.origin.holder(), &theirs.origin);
+        let message = format!("a writable root is forbidden by {holder} ({origin})");
+        loosened.push(own.origin.diagnostic(message));
+    }
     if let (Some(own), Some(theirs)) = (&child.profile, &parent.profile)
         && own.value.allows_more_than(theirs.value)
     {
@@ -149,6 +158,7 @@ impl Policy {
             images: self.images.or(parent.images),
             exec: self.exec.or(parent.exec),
             workspace: self.workspace.or(parent.workspace),
+            root: self.root.or(parent.root),
             profile: self.profile.or(parent.profile),
             warm: self.warm.or(parent.warm),
             modules: self.modules.or(parent.modules),
@@ -176,7 +186,13 @@ fn bound(
     };
     let implied =
         || Sourced { value: WorkspacePlace::default(), origin: policy.name.origin.implied() };
-    let workspace = policy.workspace.unwrap_or_else(implied);
+    let exec = if floor.exec.value { exec } else { floor.exec.clone() };
+    let root = policy.root.filter(|root| root.value == RootAccess::Writable);
+    let workspace = match &root {
+        // Where what is written of the image is kept, and counted.
+        Some(root) => Sourced { value: WorkspacePlace::Disk, origin: root.origin.clone() },
+        None => policy.workspace.unwrap_or_else(implied),
+    };
     let maximum = PerLimit::from_fn(|limit| match policy.maximum.at(limit) {
         Some(maximum) => maximum.clone(),
         None => defaults.at(limit).implied(),
@@ -184,6 +200,9 @@ fn bound(
     let mut wrong = defaults_above_maximum(&policy.document, &defaults, &maximum);
     wrong.extend(forbidden_profile(&profile, floor));
     wrong.extend(forbidden_place(&workspace, floor));
+    let images = policy.images.iter().flat_map(|images| &images.value).chain([&image.value]);
+    let is_imported = images.into_iter().any(|image| image != DEFAULT_IMAGE);
+    wrong.extend(root.as_ref().and_then(|root| forbidden_root(root, &exec, is_imported)));
     wrong.extend(too_much_environment(&policy.name, &policy.environment));
     wrong.extend(unopenable(&policy.rules, floor));
     let rules = match rules(policy.rules, floor, clients) {
@@ -218,8 +237,9 @@ fn bound(
         maximum: PerLimit::from_fn(|limit| Bounded::new(limit, &maximum, floor)),
         image,
         images: policy.images,
-        exec: if floor.exec.value { exec } else { floor.exec.clone() },
+        exec,
         workspace,
+        root,
         environment: policy.environment,
         profile,
         warm: policy.warm,
@@ -292,6 +312,24 @@ fn forbidden_place(workspace: &Sourced<WorkspacePlace>, floor: &Floor) -> Option
     let message = format!("the floor doesn't allow a workspace in `{}`", workspace.value);
     let hint = format!("filesystem.workspace; {} allows: {}", allowed.origin, names.join(", "));
     Some(workspace.origin.diagnostic(message).with_hint(hint))
+}
+
+fn forbidden_root(
+    root: &Sourced<RootAccess>,
+    exec: &Sourced<bool>,
+    is_imported: bool,
+) -> Option<Diagnostic> {
+    if !exec.value {
+        let message = "a writable root has programs that can be changed, and `exec` is false";
+        let hint = format!("filesystem.exec: {} ({})", exec.origin.holder(), exec.origin);
+        return Some(root.origin.diagnostic(message).with_hint(hint));
+    }
+    if is_imported {
+        return None;
+    }
+    let message = "only of an imported image can the files be changed, and `image` is `default`";
+    let hint = "name one in filesystem.image or filesystem.images";
+    Some(root.origin.diagnostic(message).with_hint(hint))
 }
 
 fn too_much_environment(

@@ -13,6 +13,7 @@ use crate::floor::Floor;
 use crate::limit::{Limit, Limits, LimitsAsked, PerLimit};
 use crate::place::WorkspacePlace;
 use crate::profile::SyscallProfile;
+use crate::root::RootAccess;
 
 /// What a policy decides. There is no way to make one other than to load it.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Resolved {
     pub(crate) images: Option<Sourced<Vec<String>>>,
     pub(crate) exec: Sourced<bool>,
     pub(crate) workspace: Sourced<WorkspacePlace>,
+    /// Only where the root can be written.
+    pub(crate) root: Option<Sourced<RootAccess>>,
     pub(crate) environment: BTreeMap<String, Sourced<String>>,
     pub(crate) profile: Sourced<SyscallProfile>,
     pub(crate) warm: Option<Sourced<bool>>,
@@ -138,6 +141,11 @@ impl Resolved {
     /// Modules that a parked Python has imported, where the policy names any.
     pub fn warm_modules(&self) -> Option<&[String]> {
         self.modules.as_ref().map(|modules| modules.value.as_slice())
+    }
+
+    /// What a payload may do with the files of its image.
+    pub fn root(&self) -> RootAccess {
+        self.root.as_ref().map(|root| root.value).unwrap_or_default()
     }
 
     /// What in it is probably not meant: broad rules, rules that change nothing, credentials that

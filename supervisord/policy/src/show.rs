@@ -43,6 +43,9 @@ impl Resolved {
         lines.value("exec", &self.exec().to_string(), &self.exec.origin);
         let workspace = quote(self.workspace().as_str());
         lines.value("workspace", &workspace, &self.workspace.origin);
+        if let Some(root) = &self.root {
+            lines.value("root", &quote(root.value.as_str()), &root.origin);
+        }
         if !self.environment.is_empty() {
             lines.section("environment");
         }
@@ -95,10 +98,11 @@ impl Resolved {
             [] => String::new(),
             images => format!("filesystem.images = [{}]\n", quoted(images)),
         };
+        let root = self.root.as_ref().map_or("", |_| "filesystem.root = \"writable\"\n");
         let warm = self.canonical_warm();
         format!(
             "{CANONICAL_FORM}\nname = {}\n{}{}filesystem.image = {}\nfilesystem.exec = {}\n\
-             filesystem.workspace = {}\n{images}{variables}{warm}syscalls.profile = {}\nrequires.controls = [{}]\n{egress}",
+             filesystem.workspace = {}\n{root}{images}{variables}{warm}syscalls.profile = {}\nrequires.controls = [{}]\n{egress}",
             quote(self.name()),
             canonical_limits("limits", &self.defaults()),
             canonical_limits("limits.max", &self.maximum()),

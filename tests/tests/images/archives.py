@@ -32,7 +32,7 @@ def layer(entries):
 
 with open(busybox, "rb") as file:
     program = file.read()
-first = layer([
+entries = [
     (entry("bin/", tarfile.DIRTYPE), b""),
     (entry("bin/busybox", mode=0o4755), program),
     (entry("bin/sh", tarfile.LNKTYPE, link="bin/busybox"), b""),
@@ -44,7 +44,8 @@ first = layer([
     (entry("opt/gone"), b"the second layer hides this\n"),
     (entry("opt/tool"), b"#!/bin/sh\necho a tool of the image\n"),
     (entry("dev/null", tarfile.CHRTYPE), b""),
-])
+]
+first = layer(entries)
 second = layer([
     (entry("opt/.wh.gone", mode=0o644), b""),
     (entry("etc/release", mode=0o644), b"the second layer\n"),
@@ -139,3 +140,9 @@ with open(os.path.join(to, "through.tar"), "wb") as file:
     file.write(layer([(entry("out", tarfile.SYMTYPE, link="/etc"), b""), (entry("out/through-a-link"), b"x")]))
 with open(os.path.join(to, "root.tar"), "wb") as file:
     file.write(first)
+
+# Files of others than root.
+shared, theirs = entry("opt/shared/", tarfile.DIRTYPE, mode=0o775), entry("opt/theirs", mode=0o666)
+shared.gid, theirs.uid = 50, 6
+with open(os.path.join(to, "owners.tar"), "wb") as file:
+    file.write(layer([*entries, (shared, b""), (theirs, b"another's\n")]))

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use supervisor_launch::{Descriptor, INIT_ID, Kept, Prepare, Step, Workspace};
+use supervisor_launch::{Descriptor, IMAGE_ID, INIT_ID, Image, Kept, Prepare, Step, Workspace};
 
 use super::{MadeFrom, Sandbox, Sandboxes};
 use crate::failure::{Failed, at};
@@ -15,7 +15,7 @@ impl Sandboxes {
         &mut self,
         request: &Prepare,
         sandbox: &mut Sandbox,
-    ) -> Result<OwnedFd, Failed> {
+    ) -> Result<(OwnedFd, Option<OwnedFd>), Failed> {
         let Some(ids) = &sandbox.ids else { return Err(Failed::refused(Step::TakeIds)) };
         let payload = ids.payload();
         let memory = request.workspace == Workspace::Memory;
@@ -41,6 +41,13 @@ impl Sandboxes {
                 if request.owner != Some(owner) {
                     return Err(Failed::refused(Step::FindWorkspace));
                 }
+                let has_it = |other: &Sandbox| other.workspace == Workspace::Kept(id);
+                if request.writable_root
+                    && self.live.values().any(|other| other.writable_root && has_it(other))
+                {
+                    // The kernel promises nothing of two that write the same layer.
+                    return Err(Failed { step: Step::PrepareRoot, errno: Errno::EBUSY as i32 });
+                }
                 disk.open_kept(id)?
             }
             Workspace::Memory | Workspace::Disk => {
@@ -54,30 +61,59 @@ impl Sandboxes {
         self.hand_out(request, sandbox, source, payload)
     }
 
-    /// Makes the sandbox's view of a workspace, and the daemon's.
+    /// Makes the sandbox's view of a workspace, and the daemon's; and of what is written of its image the
+    /// sandbox's alone.
     fn hand_out(
         &mut self,
         request: &Prepare,
         sandbox: &mut Sandbox,
         source: Source,
         payload: u32,
-    ) -> Result<OwnedFd, Failed> {
+    ) -> Result<(OwnedFd, Option<OwnedFd>), Failed> {
+        let layer = match request.image {
+            Image::Imported(id) if request.writable_root => {
+                Some(at(Step::PrepareRoot, source.layer(id))?)
+            }
+            _ => None,
+        };
         let arguments = &self.made_from.arguments;
         let (uid, gid) = (arguments.daemon_uid, arguments.daemon_gid);
-        let (mut inside, mut grant) = (None, None); // without privilege all have the same host id
+        // Without privilege all have the same host id.
+        let (mut inside, mut grant) = (None, None);
         if self.made_from.root.privileged() {
             let (proof, owner) = (&self.made_from.proof, source.owner);
             at(Step::GrantWorkspace, self.maps.need(proof, owner, (uid, gid)))?;
             if owner != payload {
                 at(Step::MakeWorkspace, self.maps.need(proof, owner, (payload, payload)))?;
             }
+            if layer.is_some() {
+                at(Step::PrepareRoot, self.maps.need(proof, IMAGE_ID, (payload, payload)))?;
+            }
             (inside, grant) = (self.maps.get(owner, payload), self.maps.get(owner, uid));
         }
-        let inside = View { exec: request.exec, map: inside, step: Step::MakeWorkspace };
-        let grant = View { exec: false, map: grant, step: Step::GrantWorkspace };
-        let [inside, grant] = source.views([inside, grant])?;
+        let exec = request.exec;
+        let mut views = vec![
+            View { layer: None, exec, map: inside, step: Step::MakeWorkspace },
+            View { layer: None, exec: false, map: grant, step: Step::GrantWorkspace },
+        ];
+        if let Some(layer) = &layer {
+            let layer = Some(layer.as_c_str());
+            views.push(View { layer, exec, map: inside, step: Step::PrepareRoot });
+        }
+        let mut made = source.views(&views)?.into_iter();
+        let (Some(inside), Some(grant)) = (made.next(), made.next()) else {
+            return Err(Failed::refused(Step::MakeWorkspace));
+        };
         sandbox.outside.put(Descriptor::Workspace, grant);
-        Ok(inside)
+        Ok((inside, made.next()))
+    }
+
+    /// The image of a sandbox whose root can be written: its root's files are the payload's.
+    pub(super) fn copy_image(&self, sandbox: &Sandbox) -> Result<OwnedFd, Failed> {
+        let Some(ids) = &sandbox.ids else { return Err(Failed::refused(Step::TakeIds)) };
+        let map = self.maps.get(IMAGE_ID, ids.payload());
+        let map = map.ok_or(Failed::refused(Step::PrepareRoot))?;
+        at(Step::PrepareRoot, self.made_from.images.copy(sandbox.image, Some(map)))
     }
 
     /// Makes a workspace that is kept.
@@ -116,7 +152,7 @@ impl Sandboxes {
         let map = self.maps.need(&self.made_from.proof, source.owner, (uid, gid));
         at(Step::GrantWorkspace, map)?;
         let map = self.maps.get(source.owner, uid);
-        let [grant] = source.views([View { exec: false, map, step: Step::GrantWorkspace }])?;
-        Ok(grant)
+        let view = View { layer: None, exec: false, map, step: Step::GrantWorkspace };
+        source.views(&[view])?.pop().ok_or(Failed::refused(Step::GrantWorkspace))
     }
 }

@@ -271,6 +271,7 @@ pub fn prepare(workspace: Workspace, bytes: u64, inodes: u64) -> Prepare {
         listeners: None,
         channel: false,
         input: Input::Given,
+        writable_root: false,
     }
 }
 
