@@ -13,6 +13,7 @@ use crate::console;
 use crate::failure::Failure;
 use crate::summary::line;
 use crate::table::{cell, table_of, text};
+use crate::terminal;
 use crate::units::show_size;
 
 /// Digits of a digest that tables show.
@@ -83,17 +84,19 @@ fn describe_import(imported: &Imported) -> String {
 fn describe_archive(page: &mut String, unpacked: &Unpacked) {
     let layers = format!(
         "{}, {} layers, {} digests compared",
-        unpacked.format, unpacked.layers, unpacked.verified_digests
+        terminal::name(&unpacked.format),
+        unpacked.layers,
+        unpacked.verified_digests
     );
     line(page, "archive", &layers);
     for reference in &unpacked.references {
-        line(page, "called there", reference);
+        line(page, "called there", &terminal::name(reference));
     }
     if let Some(digest) = &unpacked.manifest_digest {
-        line(page, "manifest", digest);
+        line(page, "manifest", &terminal::name(digest));
     }
     for (what, count) in &unpacked.dropped_counts {
-        line(page, "left out", &format!("{what}: {count}"));
+        line(page, "left out", &format!("{}: {count}", terminal::name(what)));
     }
 }
 
@@ -142,9 +145,10 @@ fn show(options: &OneImage, global: &GlobalOptions) -> Result<(), Failure> {
     line(&mut page, "in use", if *in_use { "yes" } else { "no" });
     describe_archive(&mut page, &record.unpacked);
     for dropped in &record.unpacked.dropped {
-        line(&mut page, "left out", &format!("{} ({})", dropped.path, dropped.what));
+        let words = format!("{} ({})", dropped.path, dropped.what);
+        line(&mut page, "left out", &terminal::name(&words));
     }
-    line(&mut page, "written", &record.unpacked.written.join(" "));
+    line(&mut page, "written", &terminal::name(&record.unpacked.written.join(" ")));
     let config = &record.unpacked.config;
     for (what, words) in [
         ("environment", config.environment.join("\n")),
@@ -154,7 +158,7 @@ fn show(options: &OneImage, global: &GlobalOptions) -> Result<(), Failure> {
         ("user", config.user.clone()),
     ] {
         for word in words.lines() {
-            line(&mut page, &format!("its {what}"), word);
+            line(&mut page, &format!("its {what}"), &terminal::name(word));
         }
     }
     console::print(&page)

@@ -195,7 +195,26 @@ fn what_an_archive_makes_up_is_refused_and_leaves_nothing() {
     store.refuses("wrong-config.tar", &[], "a document is to be");
     store.refuses("bomb.tar.gz", &["--max-bytes", "1M"], "--max-bytes");
     store.refuses("many.tar", &["--max-entries", "1000"], "--max-entries");
+    store.refuses("deep.tar", &["--max-entries", "1000"], "--max-entries");
     store.refuses("upwards.tar", &[], "leads upwards");
+}
+
+#[test]
+fn what_an_archive_calls_things_does_not_reach_a_terminal_as_it_is() {
+    let store = Store::new();
+    let path = store.archive("escapes.tar");
+    let mut command = Command::new(program("supervisorctl"));
+    command.args(["image", "import", &path, "--name", "box", "--images"]).arg(&store.images);
+    assert!(command.output().unwrap().status.success());
+    let shown = Command::new(program("supervisorctl"))
+        .args(["image", "show", "box", "--images"])
+        .arg(&store.images)
+        .env("CLICOLOR_FORCE", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert!(text.contains("a named pipe") && text.contains("title"), "{text}");
+    assert!(!shown.stdout.contains(&0x1b) && !shown.stdout.contains(&7), "{text:?}");
 }
 
 #[test]
@@ -296,6 +315,23 @@ fn a_program_of_an_image_runs_in_it_and_the_result_says_which() {
     let never = SubmitRequest { image: Some("stranger".to_owned()), ..boxed(&["sh"]) };
     let refusal = agent.submit(&never).unwrap_err();
     assert_eq!((refusal.code, refusal.field.as_deref()), (ErrorCode::PolicyDenied, Some("image")));
+}
+
+/// Init copies the authorities that an image has, before the payload's confinement.
+#[test]
+fn a_link_of_an_image_does_not_have_init_copy_what_is_not_the_image_s() {
+    let default = include_str!("../../policies/default.toml");
+    let floor = include_str!("../../policies/floor.toml");
+    let linked = "name = \"linked\"\nextends = \"default\"\n[filesystem]\nimage = \"linked\"\n\
+                  [[egress]]\nname = \"one\"\nhosts = [\"api.example.com\"]\n";
+    let files = [("default.toml", default), ("floor.toml", floor), ("linked.toml", linked)];
+    let policies = files.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec();
+    let world = World::with(Settings { policies, ..Settings::default() });
+    Store::of(&world).import("links.tar", &["--name", "linked"]);
+    let look =
+        "for word in stack PATH BEGIN; do busybox grep -c $word /run/ca-certificates.crt; done";
+    let request = SubmitRequest { policy: Some("linked".to_owned()), ..argv(&["sh", "-c", look]) };
+    assert_eq!(world.agent(4711).run(&request).stdout, "0\n0\n1\n");
 }
 
 #[test]

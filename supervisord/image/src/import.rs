@@ -19,6 +19,10 @@ use crate::tree::{Draft, id_of};
 use crate::unpacker::{self, Views};
 use crate::{Bounds, ImageError, ImageId, ImageName, Record, Unpacked, pack};
 
+/// What every image has besides what its archive has, at the most: places for mounts, and accounts.
+const ADDED_ENTRIES: u64 = 64;
+const ADDED_BYTES: u64 = 1 << 20;
+
 /// What is to be imported.
 #[derive(Debug, Clone)]
 pub struct Import {
@@ -70,8 +74,8 @@ impl Store {
         let views = Views { archive, tree, spool };
         let wanted = Wanted { bounds: import.bounds, select: import.select.clone() };
         let unpacked = unpacker::unpack(views, &wanted)?;
-        let (id, Totals { bytes, entries }) =
-            describe(draft.path(), &unpacked).map_err(ImageError::failed("write the image"))?;
+        let (id, Totals { bytes, entries }) = describe(draft.path(), &unpacked, &import.bounds)
+            .map_err(ImageError::failed("write the image"))?;
         let _writing = self.writing()?;
         let new = draft.keep(self, id)?;
         if let Some(name) = &import.name {
@@ -116,10 +120,14 @@ fn make_tree(draft: &Path) -> io::Result<File> {
 }
 
 /// Looks at what was made and writes down what it is; all of it is on disk then.
-fn describe(draft: &Path, unpacked: &Unpacked) -> io::Result<(ImageId, Totals)> {
+fn describe(draft: &Path, unpacked: &Unpacked, bounds: &Bounds) -> io::Result<(ImageId, Totals)> {
     let tree = File::open(draft.join("tree"))?;
     let manifest = File::create(draft.join("manifest"))?;
-    let (digest, totals) = manifest::write(tree.as_fd(), manifest)?;
+    let most = Totals {
+        bytes: bounds.bytes.saturating_add(ADDED_BYTES),
+        entries: bounds.entries.saturating_add(ADDED_ENTRIES),
+    };
+    let (digest, totals) = manifest::write(tree.as_fd(), manifest, most)?;
     let config = config_bytes(&unpacked.config)?;
     let id = id_of(&digest, &config);
     fs::write(draft.join("config.json"), config)?;

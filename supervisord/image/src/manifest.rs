@@ -35,7 +35,8 @@ pub struct Totals {
 }
 
 /// Writes the manifest of the tree beneath a directory, and tells its digest.
-pub fn write(root: BorrowedFd<'_>, to: impl Write) -> io::Result<([u8; 32], Totals)> {
+/// One with more than `most` is not read on: whoever made it was to hold to that.
+pub fn write(root: BorrowedFd<'_>, to: impl Write, most: Totals) -> io::Result<([u8; 32], Totals)> {
     let status = fstat(root)?;
     let mut walk = Walk {
         to: BufWriter::new(to),
@@ -43,6 +44,7 @@ pub fn write(root: BorrowedFd<'_>, to: impl Write) -> io::Result<([u8; 32], Tota
         device: status.st_dev,
         seen: HashMap::new(),
         totals: Totals::default(),
+        most,
     };
     walk.say(HEAD.as_bytes())?;
     walk.directory(root.try_clone_to_owned()?, &status, b".", 0)?;
@@ -57,6 +59,7 @@ struct Walk<W: Write> {
     /// Files with several names, by inode, and the first of them.
     seen: HashMap<u64, Vec<u8>>,
     totals: Totals,
+    most: Totals,
 }
 
 impl<W: Write> Walk<W> {
@@ -80,6 +83,9 @@ impl<W: Write> Walk<W> {
         let names = names(&directory)?;
         for name in names {
             self.totals.entries += 1;
+            if self.totals.entries > self.most.entries {
+                return Err(strange(path, "holds more than was allowed"));
+            }
             let full = [path, b"/", name.to_bytes()].concat();
             self.entry(directory.as_fd(), &name, &full, depth)?;
         }
@@ -126,6 +132,10 @@ impl<W: Write> Walk<W> {
                 return self.say(line.as_bytes());
             }
             self.seen.insert(status.st_ino, path.to_vec());
+        }
+        let length = u64::try_from(status.st_size).unwrap_or(u64::MAX);
+        if length > self.most.bytes.saturating_sub(self.totals.bytes) {
+            return Err(strange(path, "is larger than was allowed"));
         }
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let mut file = File::from(openat(parent, name, flags, Mode::empty())?);

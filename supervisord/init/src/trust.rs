@@ -53,7 +53,9 @@ pub fn mount(setup: &Setup) -> Result<(), Failed> {
     let bundle = at(Step::MountTrust, create(&run, c"ca-certificates.crt", setup))?;
     let mut bundle = Some(File::from(bundle));
     for place in BUNDLES {
-        let Some((over, original)) = at(Step::MountTrust, in_image(place, &run))? else { continue };
+        let Some((over, original)) = at(Step::MountTrust, in_image(place, &run, setup))? else {
+            continue;
+        };
         // Where an image has several that differ, programs trust what the first of them does.
         if let Some(mut bundle) = bundle.take() {
             at(Step::MountTrust, bundle.write_all(&original))?;
@@ -61,7 +63,7 @@ pub fn mount(setup: &Setup) -> Result<(), Failed> {
         cover(&run, c"ca-certificates.crt", &over)?;
     }
     for place in JAVA {
-        match at(Step::MountTrust, in_image(place, &run))? {
+        match at(Step::MountTrust, in_image(place, &run, setup))? {
             Some((over, original)) if keystore::is_one(&original) => {
                 let store = at(Step::MountTrust, create(&run, c"cacerts", setup))?;
                 at(Step::MountTrust, File::from(store).write_all(&original))?;
@@ -103,12 +105,18 @@ fn original(path: impl AsRef<Path>) -> io::Result<Option<Vec<u8>>> {
 
 /// A file of the image and its content, if it is there and none of ours already. Its links are followed
 /// within the image: what they say is the image's, and whoever made that is not to say where we look.
-fn in_image(path: &str, run: &OwnedFd) -> io::Result<Option<(OwnedFd, Vec<u8>)>> {
+fn in_image(path: &str, run: &OwnedFd, setup: &Setup) -> io::Result<Option<(OwnedFd, Vec<u8>)>> {
     let root = open(".", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let inside = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let mut inside = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    if setup.image != 0 {
+        // Nor does a link lead into /proc, which is init's own here, or into the workspace.
+        inside |= ResolveFlag::RESOLVE_NO_XDEV;
+    }
     let how = |flags| OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(inside);
     let over = match openat2(&root, path, how(OFlag::O_PATH)) {
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => return Ok(None),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES | Errno::EXDEV) => {
+            return Ok(None);
+        }
         other => other?,
     };
     let status = fstat(&over)?;

@@ -125,7 +125,12 @@ for name, content in layout().items():
     with open(path, "wb") as file:
         file.write(content)
 
-# What nobody honest writes.
+# What nobody honest writes. Where a store of authorities is to be, a link leads to what init is.
+with open(os.path.join(to, "links.tar"), "wb") as file:
+    where = ["etc/ssl/certs/ca-certificates.crt", "etc/pki/tls/certs/ca-bundle.crt", "etc/ssl/cert.pem"]
+    what = ["/proc/self/maps", "/workspace/x", "/proc/1/environ"]
+    links = [(entry(name, tarfile.SYMTYPE, link=link), b"") for name, link in zip(where, what)]
+    file.write(layer([*entries, *links]))
 wrong = gzip.compress(layer([(entry("etc/release"), b"another\n")]), mtime=0)
 archive("wrong-layer.tar", layout(lambda packed, _: (packed[1], wrong[: len(packed[1])].ljust(len(packed[1]), b"\0"))))
 archive("wrong-manifest.tar", layout(lambda _, manifest: (manifest, manifest.replace(b'"schemaVersion": 2', b'"schemaVersion": 3'))))
@@ -134,6 +139,10 @@ with open(os.path.join(to, "bomb.tar.gz"), "wb") as file:
     file.write(gzip.compress(layer([(entry("zeros"), bytes(64 << 20))])))
 with open(os.path.join(to, "many.tar"), "wb") as file:
     file.write(layer([(entry(f"file-{number}"), b"") for number in range(2000)]))
+with open(os.path.join(to, "deep.tar"), "wb") as file:
+    file.write(layer([(entry("/".join([f"{number}", *("d" * 100)])), b"") for number in range(20)]))
+with open(os.path.join(to, "escapes.tar"), "wb") as file:
+    file.write(layer([*entries, (entry("opt/\x1b]0;title\x07", tarfile.FIFOTYPE), b"")]))
 with open(os.path.join(to, "upwards.tar"), "wb") as file:
     file.write(layer([(entry("../../../../etc/cron.d/evil"), b"x")]))
 with open(os.path.join(to, "through.tar"), "wb") as file:

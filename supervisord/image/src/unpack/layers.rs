@@ -115,14 +115,17 @@ fn look_at(
     let bounds = *left;
     let plain = pass(archive, layer, &bounds, &mut |entry_number, entry, bytes| {
         let over = |what: &str| Refusal::new(format!("there are more {what} than were allowed"));
-        left.entries =
-            left.entries.checked_sub(1).ok_or_else(|| over("entries (--max-entries)"))?;
         left.bytes =
             left.bytes.checked_sub(entry.size).ok_or_else(|| over("bytes (--max-bytes)"))?;
         let place = Place { layer: number, entry: entry_number, layered };
+        let before = merged.tree.made();
         if let Some(what) = apply(&mut merged.tree, entry, place)? {
             merged.drop(&entry.name, what);
         }
+        // An entry may make all the directories that lead to it, which count as well.
+        let made = merged.tree.made().saturating_sub(before).max(1);
+        left.entries =
+            left.entries.checked_sub(made).ok_or_else(|| over("entries (--max-entries)"))?;
         for what in &entry.without {
             merged.drop(&entry.name, what);
         }

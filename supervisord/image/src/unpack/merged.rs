@@ -117,6 +117,11 @@ impl Tree {
         self.children(directory)?.get(name).copied()
     }
 
+    /// Nodes that were ever made.
+    pub fn made(&self) -> u64 {
+        self.0.len() as u64
+    }
+
     /// A node that has no name yet.
     pub fn add(&mut self, node: Node) -> Id {
         self.0.push(node);

@@ -200,6 +200,14 @@ fn a_later_entry_takes_the_place_of_an_earlier_one() {
 }
 
 #[test]
+fn directories_that_an_archive_leaves_out_are_counted() {
+    let mut tree = Tree::new();
+    let path = ["d/"; 200].concat() + "file";
+    add(&mut tree, 0, &one().pax(&[("path", &path)]).file("x").0).unwrap();
+    assert_eq!(tree.made(), 1 + 200 + 1);
+}
+
+#[test]
 fn devices_and_pipes_are_left_out_and_sparse_and_unknown_entries_refused() {
     for kind in [EntryType::Char, EntryType::Block, EntryType::Fifo] {
         assert!(merged(&[one().file("a").other(kind, "a", b"")]).unwrap().is_empty());
