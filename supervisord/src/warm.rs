@@ -36,6 +36,10 @@ use shelves::Shelves;
 /// Between two looks at what is parked, if nothing wants one earlier.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long after an end the place that it left is filled: the end is told first, and what is asked for next
+/// has the cores.
+const AFTER_END: Duration = Duration::from_millis(3);
+
 /// How long nothing is parked for a recipe after an attempt that failed.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -109,7 +113,7 @@ impl Warm {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                () = self.room.notified() => {}
+                () = async { self.room.notified().await; sleep(AFTER_END).await } => {}
                 () = sleep(LOOK) => {}
             }
             loop {

@@ -111,7 +111,8 @@ pub(super) async fn conclude(
     end: End,
     first: &mut Option<Recorded>,
 ) {
-    if first.is_none() {
+    let known = first.is_none();
+    if known {
         kept::keep_end(&inner.places, live.id(), &end); // somebody knows of it
     }
     let removed = remove(inner, live, end.sandbox.as_ref());
@@ -130,7 +131,9 @@ pub(super) async fn conclude(
     let (recorded, (), ()) = tokio::join!(record, audited, removed);
     if recorded {
         fault::reach(Point::EndRecorded);
-        kept::forget(&inner.places, live.id());
+        if known {
+            kept::forget(&inner.places, live.id());
+        }
         fault::reach(Point::EndForgotten);
         inner.metrics.finished(&finished);
         journal::finished(&finished);
@@ -170,6 +173,20 @@ fn audit_end(inner: &Arc<Inner>, finished: &Execution) -> impl Future<Output = (
     }
 }
 
+/// Has the first output on disk as soon as there is some. Of a program that ends soon that is all, and its
+/// end doesn't wait for the disk while the program is being taken apart.
+pub(super) async fn sync_first_output(inner: &Inner, live: &Live) {
+    live.capture.exceeds(0).await;
+    sync_output(inner, live).await;
+}
+
+async fn sync_output(inner: &Inner, live: &Live) {
+    let synced = live.capture.sync().await.and(inner.places.clone().sync().await);
+    if let Err(error) = synced {
+        tracing::error!(%error, execution_id = %live.id(), "output may not be on disk");
+    }
+}
+
 /// Has output, artifacts and the record on disk, in this order; however often it takes. False if the
 /// daemon is being stopped: whoever comes next finds the execution unfinished. False too if the first
 /// record can't be written: whoever waits for it is told so.
@@ -182,10 +199,7 @@ async fn record(
 ) -> bool {
     let kept = &finished.output;
     if kept.stdout.kept + kept.stderr.kept > 0 || !artifacts.artifacts.is_empty() {
-        let synced = live.capture.sync().await.and(inner.places.clone().sync().await);
-        if let Err(error) = synced {
-            tracing::error!(%error, execution_id = %live.id(), "output may not be on disk");
-        }
+        sync_output(inner, live).await;
         fault::reach(Point::OutputSynced);
     }
     if let Some(recorded) = first.take() {

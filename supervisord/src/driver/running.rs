@@ -18,7 +18,7 @@ use crate::clock;
 use crate::controls::{self, Held};
 use crate::driver::Before;
 use crate::driver::changes;
-use crate::driver::ending::{End, destroy, wait_for_death};
+use crate::driver::ending::{End, destroy, sync_first_output, wait_for_death};
 use crate::driver::feeding::{self, Feeding};
 use crate::driver::kept;
 use crate::driver::pausing::lock;
@@ -229,9 +229,12 @@ pub(super) async fn attend(
             input.feed(inner, live).await;
         }
     };
+    // Whoever has a sandbox parked is in a hurry.
+    let hurries = live.execution.borrow().start == Some(StartKind::Warm);
+    let early = sync_first_output(inner, live);
     let observed = {
-        tokio::pin!(together, pump, note, feed, conversation);
-        let (mut output_is_open, mut noted, mut fed) = (true, false, false);
+        tokio::pin!(together, pump, note, feed, early, conversation);
+        let (mut output_is_open, mut noted, mut fed, mut hurries) = (true, false, false, hurries);
         let observed = loop {
             tokio::select! {
                 biased;
@@ -239,6 +242,7 @@ pub(super) async fn attend(
                 observed = &mut together => break observed,
                 () = &mut note, if !noted => noted = true,
                 () = &mut feed, if !fed => fed = true,
+                () = &mut early, if hurries => hurries = false,
                 never = &mut conversation => match never {},
             }
         };
