@@ -10,6 +10,7 @@ mod pausing;
 mod payload;
 mod policy;
 mod receipt;
+mod report;
 mod session;
 mod stream;
 
@@ -33,6 +34,7 @@ pub use self::policy::{
     PolicyCommand, ReplayOptions, SchemaOptions, ShowOptions, Subject, TestOptions,
 };
 pub use self::receipt::{ReceiptCommand, VerifyReceipt};
+pub use self::report::ReportOptions;
 pub use self::session::{
     CreateOptions, FileGetOptions, FileWatchOptions, FilesCommand, SessionCommand,
 };
@@ -135,6 +137,8 @@ pub enum Command {
     Why(IdOption),
     /// Show what an execution that was submitted with --changes changed in its workspace
     Changes(ChangesOptions),
+    /// Write a page about an execution, or those of a session, that any browser shows: one file, no script
+    Report(ReportOptions),
     /// Print or check the signed statement about an execution
     #[command(subcommand)]
     Receipt(ReceiptCommand),

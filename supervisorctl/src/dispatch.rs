@@ -12,8 +12,8 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
     approvals, artifacts, audit, budgets, changes, console, credentials, doctor, events,
-    executions, exit, files, generate, image, interpreters, mcp, output, pausing, policy, receipt,
-    reload, run, sessions, top, why,
+    executions, exit, files, generate, image, interpreters, mcp, output, page, pausing, policy,
+    receipt, reload, run, sessions, top, why,
 };
 
 /// Does what the arguments of this process say; tells its exit status.
@@ -71,6 +71,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
             approvals::answer(&client, *id, None, global).await
         }
         Command::Mcp(options) => mcp::mcp(options, global).await,
+        Command::Report(options) => page::report(&client, options, global).await,
         Command::Events => events::events(&client, global).await,
         Command::Why(options) => why::why(&client, options.id, global).await,
         Command::Changes(options) => changes::changes(&client, options, global).await,

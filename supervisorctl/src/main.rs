@@ -27,6 +27,7 @@ mod interrupts;
 mod local;
 mod mcp;
 mod output;
+mod page;
 mod paths;
 mod pausing;
 mod policy;
