@@ -1,0 +1,136 @@
+//! Paths in the spellings that programs disagree on.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn a_path_is_judged_by_what_it_means() {
+    for (path, canonical) in [
+        ("/", "/"),
+        ("/public/../secret", "/secret"),
+        ("/../../secret", "/secret"),
+        ("/secret/.", "/secret/"),
+        ("/a/b/..", "/a/"),
+        ("/./a", "/a"),
+        ("/%73ecret", "/secret"),
+        ("/%7euser", "/~user"),
+        ("/secret%20", "/secret%20"),
+        ("/%e4%b8%ad", "/%E4%B8%AD"),
+        ("/100%25", "/100%25"),
+        ("/...", "/..."),
+        ("/.git/config", "/.git/config"),
+    ] {
+        assert_eq!(canonical_path(path).as_deref(), Ok(canonical), "{path}");
+    }
+}
+
+#[test]
+fn a_path_that_can_be_read_in_two_ways_is_refused() {
+    for path in [
+        "",
+        "secret",
+        "*",
+        "//secret",
+        "/public//../secret",
+        "/public/%2e%2e/secret",
+        "/%2e",
+        "/public/%2E%2e%2fsecret",
+        "/a%2Fb",
+        "/public/..;/secret",
+        "/a;b",
+        "/a%3Bb",
+        "/a\\b",
+        "/a%5cb",
+        "/public/%252e%252e/secret",
+        "/public/%c0%ae%c0%ae/secret",
+        "/a%00",
+        "/a%0a",
+        "/a%",
+        "/a%4",
+        "/a%zz",
+        "/a#b",
+        "/a b",
+        "/public/\u{1}",
+        "/é",
+        "/.%2e/x",
+        "/a/..%23/x",
+        "/a/.%2e%3fb",
+        "/a/..%20/x",
+        "/a/.%20",
+        "/a/%25%32%65%25%32%65/x",
+        "/a/%25%32%66x",
+        "/a/%252%65",
+        "/a?b",
+    ] {
+        assert!(canonical_path(path).is_err(), "{path}");
+    }
+}
+
+#[test]
+fn patterns_mean_what_they_say() {
+    for (pattern, yes, no) in [
+        ("/ok", vec!["/ok"], vec!["/", "/ok/", "/okay", "/OK"]),
+        ("/**", vec!["/", "/a", "/a/b/"], vec![]),
+        ("/public/**", vec!["/public/", "/public/a", "/public/a/b"], vec!["/public", "/p"]),
+        ("/a/*/c", vec!["/a/b/c"], vec!["/a/c", "/a//c", "/a/b/b/c"]),
+        ("/a/*", vec!["/a/b"], vec!["/a/", "/a", "/a/b/"]),
+        ("/**/info/refs", vec!["/info/refs", "/a/b/info/refs"], vec!["/a/info/refs/x"]),
+        ("/v*/x", vec!["/v1/x", "/v/x"], vec!["/w/x"]),
+        ("/*.git/a*b*c", vec!["/x.git/abc", "/.git/a1b2c"], vec!["/git/abc", "/x.git/acb"]),
+        ("/**/a/**/b", vec!["/a/b", "/x/a/a/y/b"], vec!["/b/a", "/a"]),
+    ] {
+        let parsed = PathPattern::parse(pattern).unwrap();
+        assert!(yes.iter().all(|path| parsed.matches(path)), "{pattern}");
+        assert!(!no.iter().any(|path| parsed.matches(path)), "{pattern}");
+    }
+    let long = "/a".repeat(MAX_SEGMENTS + 1);
+    for bad in ["", "a", "/a**", "/a/***", "/a/../b", "/%61", "//", "/a%2fb", &long] {
+        assert!(PathPattern::parse(bad).is_err(), "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn canonical_paths_are_canonical(path in "/[a-c./%2356eE;\\\\*-]{0,30}") {
+        if let Ok(canonical) = canonical_path(&path) {
+            let again = canonical_path(&canonical);
+            prop_assert_eq!(again.as_deref(), Ok(&*canonical));
+            let dots = canonical.split('/').any(|segment| segment == "." || segment == "..");
+            prop_assert!(!dots && !canonical.contains("//"));
+        }
+    }
+
+    #[test]
+    fn no_text_breaks_paths_or_patterns(text in any::<String>(), path in "/[ab*/.]{0,20}") {
+        prop_assert!(canonical_path(&text).is_err() || text.starts_with('/'));
+        if let Ok(pattern) = PathPattern::parse(&path) {
+            prop_assert!(!pattern.matches(&text) || text.starts_with('/'));
+        }
+    }
+
+    #[test]
+    fn matching_is_what_the_definition_says(
+        pattern in prop::collection::vec(prop::sample::select(vec!["a", "b", "*", "**", "a*"]), 1..6),
+        path in prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "c"]), 1..7),
+    ) {
+        let text: String = pattern.iter().flat_map(|segment| ["/", segment]).collect();
+        let spelt: String = path.iter().flat_map(|segment| ["/", segment]).collect();
+        let parsed = PathPattern::parse(&text).unwrap();
+        prop_assert_eq!(parsed.matches(&spelt), defined(&pattern, &path), "{} {}", text, spelt);
+    }
+}
+
+/// The meaning of a pattern, by recursion.
+fn defined(pattern: &[&str], path: &[&str]) -> bool {
+    match (pattern, path) {
+        ([], []) => true,
+        (["**"], []) | ([], _) => false,
+        (["**"], _) => true,
+        (["**", rest @ ..], _) => (0..=path.len()).any(|taken| defined(rest, &path[taken..])),
+        (_, []) => false,
+        (["*", rest @ ..], [_, after @ ..]) => defined(rest, after),
+        (["a*", rest @ ..], [first, after @ ..]) => first.starts_with('a') && defined(rest, after),
+        ([wanted, rest @ ..], [first, after @ ..]) => wanted == first && defined(rest, after),
+    }
+}
