@@ -7,6 +7,7 @@ mod fields;
 mod framing;
 mod head;
 mod intent;
+mod otherwise;
 mod outgoing;
 mod response;
 mod seen;

@@ -22,14 +22,18 @@ pub struct InvalidBound(String);
 impl Bound {
     /// Whether a credential may go there. The host is in its canonical spelling.
     pub fn allows(&self, host: &str, port: u16) -> bool {
-        let name = match self.below {
+        self.names(host) && port == self.port
+    }
+
+    /// Whether it is about this host, at whatever port.
+    pub fn names(&self, host: &str) -> bool {
+        match self.below {
             false => host == self.host,
             true => host
                 .strip_suffix(self.host.as_str())
                 .and_then(|labels| labels.strip_suffix('.'))
                 .is_some_and(|labels| !labels.is_empty()),
-        };
-        name && port == self.port
+        }
     }
 }
 

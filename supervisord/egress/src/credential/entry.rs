@@ -172,6 +172,11 @@ impl Entry {
         }
     }
 
+    /// The value that there is, whether or not it may still go out; none is fetched.
+    pub fn held(&self) -> Option<Arc<Current>> {
+        self.state().current.clone()
+    }
+
     /// A newer value than the one of this number, which an upstream has rejected; `None` if there is
     /// none to be had, or none yet.
     pub async fn newer(

@@ -105,9 +105,10 @@ where
                 let unwelcome = &this.unwelcome;
                 unwelcome.look_further(data, &mut this.canaries, &mut this.placeholders)
             }
-            (None, Some(fields)) => {
-                fields.values().try_for_each(|value| this.unwelcome.look(value.as_bytes()))
-            }
+            (None, Some(fields)) => fields.iter().try_for_each(|(name, value)| {
+                this.unwelcome.look(name.as_str().as_bytes())?;
+                this.unwelcome.look(value.as_bytes())
+            }),
             (None, None) => Ok(()),
         };
         Poll::Ready(Some(match looked {

@@ -143,12 +143,14 @@ fn apply(
     // Signatures last: they cover what else is put in.
     let is_signature = |due: &Due<'_>| matches!(due.binding.place, Place::SigV4 { .. });
     let is_readable = !due.iter().all(is_signature);
+    let mut held = vault.held_for(wanted.host);
+    held.retain(|(name, _)| due.iter().all(|due| due.binding.credential != *name));
     for signatures in [false, true] {
         let pass = due.iter().zip(&values).filter(|(due, _)| is_signature(due) == signatures);
         for (Due { binding, .. }, current) in pass {
             inject::put(head, wanted, binding, &current.value)?;
         }
-        if !signatures && is_readable {
+        if !signatures && (is_readable || due.is_empty() && !held.is_empty()) {
             make_readable(head);
         }
     }
@@ -158,7 +160,12 @@ fn apply(
     Ok(Prepared {
         whose: wanted.whose.clone(),
         injected: due.iter().zip(&values).map(number).collect(),
-        watches: values.iter().map(|current| current.watch.clone()).collect(),
+        watches: values
+            .iter()
+            .chain(held.iter().map(|(_, current)| current))
+            .map(|current| current.watch.clone())
+            .collect(),
+        suspects: held.into_iter().map(|(name, _)| name).collect(),
         is_readable,
         original,
         unwelcome: Arc::new(unwelcome),
@@ -171,6 +178,11 @@ fn apply(
 fn look(head: &Parts, unwelcome: &Unwelcome, due: &[Due<'_>]) -> Result<(), CredentialRefusal> {
     let strict = Unwelcome { canaries: unwelcome.canaries.clone(), welcome: Vec::new() };
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+    // A decoy leaves by a method or a name as well as by a value.
+    if !strict.canaries.is_empty() {
+        strict.look(head.method.as_str().as_bytes())?;
+        head.headers.keys().try_for_each(|name| strict.look(name.as_str().as_bytes()))?;
+    }
     let in_query = |due: &Due<'_>| matches!(due.binding.place, Place::Query { .. });
     if due.iter().any(in_query) { unwelcome } else { &strict }.look(target.as_bytes())?;
     for (name, value) in &head.headers {

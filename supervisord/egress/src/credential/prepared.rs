@@ -23,7 +23,10 @@ pub struct Prepared {
     pub(super) whose: Identity,
     /// The credentials in it, each with the number of its value.
     pub(super) injected: Vec<(CredentialName, u64)>,
+    /// What the response is searched for: what it carries, and what else was ever sent there.
     pub(super) watches: Vec<Arc<Watch>>,
+    /// Credentials that the request doesn't carry and an earlier one may have.
+    pub(super) suspects: Vec<CredentialName>,
     /// Whether the response was asked for in a form that can be searched, so that another is refused.
     pub(super) is_readable: bool,
     /// The head as it was, if a newer value can be had after a 401.
@@ -36,6 +39,11 @@ impl Prepared {
     /// The credentials that the request carries.
     pub fn credentials(&self) -> impl Iterator<Item = &CredentialName> {
         self.injected.iter().map(|(name, _)| name)
+    }
+
+    /// Whether the response is searched for anything.
+    pub fn is_watched(&self) -> bool {
+        !self.watches.is_empty()
     }
 
     /// Whether [`Credentials::renew`](super::Credentials::renew) may have something newer after a 401.
@@ -73,7 +81,9 @@ impl Prepared {
         if self.is_readable && !codings.iter().all(plain) {
             return Err(self.compressed());
         }
-        head.headers.remove(header::SET_COOKIE);
+        if !self.injected.is_empty() {
+            head.headers.remove(header::SET_COOKIE);
+        }
         Ok(())
     }
 
@@ -107,9 +117,9 @@ impl Prepared {
     fn reflected(&self, what: &str) -> CredentialRefusal {
         CredentialRefusal::new(
             RefusalCode::Reflected,
-            self.credentials().next(),
-            format!("the {what} of the response repeats the credential that was sent"),
-            "Ask for something that doesn't echo the request; the response can't be passed on.",
+            self.credentials().chain(&self.suspects).next(),
+            format!("the {what} of the response repeats a credential that was sent there"),
+            "Ask for something that doesn't echo requests; the response can't be passed on.",
         )
     }
 

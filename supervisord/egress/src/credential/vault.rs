@@ -18,6 +18,7 @@ use super::refusal::CredentialRefusal;
 use super::seam::{BodyDigest, Credentials, Pending, Wanted};
 use super::secret::Secret;
 use super::sigv4::{MAX_SIGNED_BODY, needs_digest};
+use super::value::Current;
 use super::watch::Watch;
 
 /// The vault.
@@ -101,6 +102,15 @@ impl Vault {
     pub(super) fn entry(&self, name: &CredentialName) -> Option<Arc<Entry>> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         contents.entries.get(name).cloned()
+    }
+
+    /// What may not come back from a host: the values of all credentials that may ever go there. An
+    /// upstream that was sent one by an earlier request may tell it in answer to any other.
+    pub(super) fn held_for(&self, host: &str) -> Vec<(CredentialName, Arc<Current>)> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let bound = |entry: &&Arc<Entry>| entry.bounds.iter().any(|bound| bound.names(host));
+        let held = |entry: &Arc<Entry>| Some((entry.name.clone(), entry.held()?));
+        contents.entries.values().filter(bound).filter_map(held).collect()
     }
 
     pub(super) fn canaries(&self) -> Vec<Arc<Watch>> {

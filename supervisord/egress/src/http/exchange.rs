@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::body::{self, Answer, Exchange, Fault, Received, Receiving, Sending};
 use super::intent::{Via, intent};
+use super::otherwise::Otherwise;
 use super::outgoing::Outgoing;
 use super::seen::{Seen, telling_fields};
 use super::upgrade::{Upgrade, upgrade};
@@ -210,6 +211,13 @@ impl Conversation {
             body: length,
         };
         let decision = session.egress().request(&ask);
+        let otherwise = Otherwise::of(request.headers()).map_err(Refused::from);
+        let otherwise = otherwise
+            .and_then(|otherwise| {
+                let decide = |ask: &Ask<'_>| session.egress().request(ask);
+                otherwise.judge(&ask, &decision, decide).map(|()| otherwise)
+            })
+            .inspect_err(|refused| session.refuse(number, subject(), refused))?;
         let seen = match decision.verdict() {
             Verdict::Ask if !request.body().is_end_stream() => {
                 let read = Seen::read(session, request.body_mut()).await;
@@ -234,11 +242,12 @@ impl Conversation {
             fields: fields.as_deref(),
         };
         let permit = session.permit(number, decision, subject(), asked).await?;
+        let is_unsafe = !is_safe(request.method()) || !otherwise.methods().all(is_safe_name);
         let known =
             u64::try_from(fields::size(request.headers()) + target.len()).unwrap_or(u64::MAX);
         let out = known.saturating_add(length.unwrap_or(0));
         let meter = session
-            .reserve(&permit, &destination, !is_safe(request.method()), out)
+            .reserve(&permit, &destination, is_unsafe, out)
             .await
             .inspect_err(|refused| session.refuse(number, subject(), refused))?;
         let websocket = match upgrades {
@@ -284,7 +293,7 @@ impl Conversation {
         let mut prepared = prepared.inspect_err(|refusal| permitted.refuse(session, refusal))?;
         permitted.record_use(session, &prepared);
         if let Some(websocket) = &permitted.websocket {
-            websocket.ask(&mut head.headers, prepared.credentials().next().is_some());
+            websocket.ask(&mut head.headers, prepared.is_watched());
         }
         let mut renewed = false;
         loop {
@@ -422,7 +431,7 @@ impl Conversation {
         response::check(&head)?;
         let screened = prepared.screen(&mut head);
         screened.inspect_err(|refusal| permitted.refuse(&self.session, refusal))?;
-        let watched = prepared.credentials().next().is_some();
+        let watched = prepared.is_watched();
         match (upgraded, permitted.websocket.take()) {
             (Some(upgraded), Some(websocket)) => {
                 websocket.check(&mut head)?;
@@ -537,7 +546,11 @@ fn path(target: &str) -> &str {
 
 /// RFC 9110 §9.2.1.
 fn is_safe(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+    is_safe_name(method.as_str())
+}
+
+fn is_safe_name(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
 }
 
 /// RFC 9110 §9.2.2.

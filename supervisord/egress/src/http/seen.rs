@@ -47,7 +47,7 @@ impl Seen {
 }
 
 /// Fields by which an interface may choose what a request does, beside its target and body.
-const TELLING: [&str; 8] = [
+const TELLING: [&str; 9] = [
     "content-type",
     "content-encoding",
     "x-amz-target",
@@ -56,6 +56,7 @@ const TELLING: [&str; 8] = [
     "x-http-method-override",
     "x-method-override",
     "x-original-url",
+    "x-rewrite-url",
 ];
 
 /// Those fields of a head, one a line, as a person is shown them.

@@ -92,12 +92,37 @@ async fn a_body_that_repeats_the_secret_is_cut_and_told_of() {
 }
 
 #[tokio::test]
-async fn a_response_to_a_request_without_a_credential_is_left_alone() {
+async fn a_response_from_where_no_credential_ever_goes_is_left_alone() {
     let (vault, _) = simple_vault();
-    let prepared = prepare(&vault, &[], &mut head("/", &[])).await.expect("prepared");
+    let elsewhere = Wanted { host: "other.example.com", ..wanted(&[]) };
+    let mut asked = head("/", &[("accept-encoding", "gzip"), ("range", "bytes=0-9")]);
+    let prepared = vault.prepare(&elsewhere, &mut asked).await.expect("prepared");
+    assert!(!prepared.is_watched() && asked.headers.len() == 2);
     let mut head = response(&[("set-cookie", "a=1"), ("content-encoding", "gzip"), ("x", SECRET)]);
     prepared.screen(&mut head).expect("left alone");
     assert_eq!(head.headers.len(), 3);
     let body = prepared.inbound(Full::new(Bytes::from_static(SECRET.as_bytes())));
     assert_eq!(body.collect().await.expect("left alone").to_bytes(), SECRET);
+}
+
+#[tokio::test]
+async fn what_an_earlier_request_was_sent_with_does_not_come_back_by_a_later_one() {
+    let (vault, notices) = simple_vault();
+    let fields = [("accept-encoding", "gzip"), ("range", "bytes=0-9"), ("x", "y")];
+    let mut asked = head("/stored", &fields);
+    // At another port of the host, without TLS, and with nothing in it.
+    let later = Wanted { port: 80, encrypted: false, ..wanted(&[]) };
+    let prepared = vault.prepare(&later, &mut asked).await.expect("prepared");
+    assert_eq!(values(&asked, "accept-encoding"), ["identity"]);
+    assert!(!asked.headers.contains_key("range") && asked.headers.contains_key("x"));
+    assert!(prepared.is_watched() && prepared.credentials().next().is_none());
+    let refusal = prepared.screen(&mut response(&[("x-last", SECRET)])).expect_err("an echo");
+    assert_eq!((refusal.code, refusal.credential), (RefusalCode::Reflected, Some(name("key"))));
+    let body = prepared.inbound(Full::new(Bytes::from(format!("the last sent {SECRET}"))));
+    assert!(body.collect().await.is_err());
+    assert_eq!(notices.0.lock().expect("no panic").len(), 1);
+    // Its cookies are its own, and what the upstream compresses by itself is not for us to refuse.
+    let mut head = response(&[("set-cookie", "a=1"), ("content-encoding", "gzip")]);
+    prepared.screen(&mut head).expect("nothing to refuse");
+    assert_eq!(head.headers.len(), 2);
 }
