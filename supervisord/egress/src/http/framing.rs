@@ -40,6 +40,8 @@ struct Trailers {
     length: usize,
     line: usize,
     carriage_return: bool,
+    /// Whether the line has a colon yet.
+    colon: bool,
 }
 
 /// Follows the framing of one connection's input.
@@ -201,15 +203,18 @@ impl Trailers {
         }
         match byte {
             b'\n' if self.carriage_return && self.line == 0 => return Ok(Place::Head(0)),
+            b'\n' if self.carriage_return && !self.colon => return Err(BAD),
             b'\n' if self.carriage_return => {
-                self.line = 0;
-                self.carriage_return = false;
+                (self.line, self.carriage_return, self.colon) = (0, false, false);
             }
             _ if self.carriage_return => return Err(BAD),
             b'\r' => self.carriage_return = true,
             b' ' | b'\t' if self.line == 0 => return Err(BAD),
             0..=8 | 10..=31 | 127 => return Err(BAD),
-            _ => self.line += 1,
+            byte => {
+                self.line += 1;
+                self.colon |= byte == b':';
+            }
         }
         Ok(Place::Trailers(self))
     }
@@ -285,6 +290,8 @@ mod tests {
             "1\r\nab\r\n",
             "1\r\na\n0\r\n\r\n",
             "0\r\n X: a\r\n\r\n",
+            "0\r\nX\r\n\r\n",
+            "0\r\nX: a\r\nY\r\n\r\n",
             "0\r\nX: \0\r\n\r\n",
             "0\r\n\n",
             "-1\r\n",

@@ -1,0 +1,165 @@
+//! Payloads and an upstream that have read the standards for what two readers take for different
+//! things, against the real daemon: what arrives outside is what the rules allow, and what comes back
+//! has no credential in it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use serde_json::Value;
+use supervisor_api::{Outcome, SubmitRequest};
+use supervisor_tests::{AGENT, DAEMON, Ended, Settings, Upstream, World, python};
+
+const SECRET: &str = "sk-5f2a-never-in-the-sandbox-91c7";
+
+fn upstream() -> Upstream {
+    let mut upstream = Upstream::open(&["127.0.0.2 api.example.com other.example.com"]);
+    let secret = upstream.place("secret");
+    fs::write(&secret, SECRET).unwrap();
+    chown(&secret, Some(DAEMON), Some(DAEMON)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o400)).unwrap();
+    let source = include_str!("hostile_traffic/upstream.py");
+    upstream.serve("/usr/bin/python3", source, &["leaf.pem", "leaf.key", SECRET]);
+    upstream
+}
+
+fn world(upstream: &Upstream) -> World {
+    World::with(Settings {
+        tables: format!(
+            "[[credential]]\nname = \"api-key\"\nkind = \"static\"\nhosts = [\"api.example.com\"]\n\
+             source = {{ file = {:?} }}\n",
+            upstream.place("secret")
+        ),
+        ..upstream.settings(&[("api", include_str!("hostile_traffic/policy.toml"))])
+    })
+}
+
+fn run(world: &World, sources: &[&str]) -> Ended {
+    let source = [&[include_str!("hostile_traffic/prelude.py")], sources].concat().join("\n");
+    let request = SubmitRequest { policy: Some("api".to_owned()), ..python(&source) };
+    let ended = world.agent(AGENT).run(&request);
+    println!("{}{}", ended.stdout, ended.stderr);
+    ended.expect(&Outcome::Exited { code: 0 });
+    ended
+}
+
+/// The requests that have arrived: their lines, and whether the credential was in them.
+fn arrived(upstream: &Upstream) -> Vec<(String, Value, bool)> {
+    let text = fs::read_to_string(upstream.place("requests")).unwrap();
+    let read = |line: &str| serde_json::from_str::<(String, Value, bool)>(line).unwrap();
+    let all: Vec<_> = text.lines().map(read).collect();
+    for (line, fields, _) in &all {
+        println!("arrived: {line} {fields}");
+    }
+    all
+}
+
+/// Fails where something has arrived that no rule allows.
+#[track_caller]
+fn expect_allowed_ones_only(upstream: &Upstream) {
+    let all = arrived(upstream);
+    assert!(!all.is_empty(), "not even what is allowed has arrived");
+    for (line, fields, secret) in all {
+        let host = fields["host"].as_str().unwrap_or_default().to_owned();
+        let words: Vec<_> = line.split(' ').collect();
+        let [method, path, "HTTP/1.1"] = words[..] else { panic!("{line}") };
+        let allowed = match host.as_str() {
+            "api.example.com" => path.starts_with("/v1/") && ["GET", "POST"].contains(&method),
+            "other.example.com" => path.starts_with("/free/") && method == "GET",
+            _ => false,
+        };
+        let odd = ["..", "%2e", "%2f", "%5c", "\\", "#", ";", "//", "%00", "%c0", "%25"];
+        let plain = !odd.iter().any(|odd| path.to_ascii_lowercase().contains(odd));
+        assert!(allowed && plain, "{line} {fields}");
+        assert!(!secret || host == "api.example.com", "{line} {fields}");
+    }
+}
+
+/// CR-02 and what goes beyond it.
+#[test]
+fn no_answer_brings_the_credential_back_into_the_sandbox() {
+    let upstream = upstream();
+    let ended = run(&world(&upstream), &[include_str!("hostile_traffic/echoes.py")]);
+    let hexadecimal =
+        |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for told in [
+        SECRET.to_owned(),
+        SECRET.to_uppercase(),
+        hexadecimal(SECRET),
+        "never-in-the".to_owned(),
+        "%6E%65%76%65%72".to_owned(),
+        "\\u006e\\u0065\\u0076".to_owned(),
+        "&#110;&#101;&#118;".to_owned(),
+        // In base64, at its three places.
+        "bmV2ZXIt".to_owned(),
+        "5ldmVyL".to_owned(),
+        "uZXZlci".to_owned(),
+    ] {
+        assert!(!ended.stdout.contains(&hexadecimal(&told)), "{told}: {}", ended.stdout);
+    }
+    for answered in ["early HTTP/1.1 200", "continue HTTP/1.1 200", "store HTTP/1.1 200"] {
+        assert!(ended.stdout.contains(answered), "{answered}");
+    }
+    assert!(ended.stdout.contains("elsewhere HTTP/1.1 200"));
+    for refused in ["gzip", "field", "name", "location"] {
+        assert!(ended.stdout.contains(&format!("{refused} HTTP/1.1 502")), "{refused}");
+    }
+    let carried = arrived(&upstream).iter().filter(|(_, _, secret)| *secret).count();
+    assert_eq!(carried, 25, "one of each, and what is stored");
+}
+
+/// NT-06, NT-07, NT-08, NT-10, CR-07.
+#[test]
+fn no_request_of_http_1_arrives_that_two_readers_would_take_for_different_ones() {
+    let upstream = upstream();
+    let ended = run(&world(&upstream), &[include_str!("hostile_traffic/requests.py")]);
+    let lines = |kind: &str| {
+        let of = |line: &&str| line.starts_with(&format!("{kind} "));
+        ended.stdout.lines().filter(of).map(str::to_owned).collect::<Vec<_>>()
+    };
+    expect_allowed_ones_only(&upstream);
+    for line in lines("framing").iter().chain(&lines("host")) {
+        assert!(line.contains("HTTP/1.1 4") || line.contains("HTTP/1.1 505"), "{line}");
+    }
+    for line in lines("otherwise") {
+        assert!(line.contains(" 403 "), "{line}");
+    }
+    for line in lines("same") {
+        assert!(line.contains(" 200 "), "{line}");
+    }
+    assert_eq!(lines("pipelined"), ["pipelined ['200', '403', '200']"]);
+}
+
+/// NT-02, NT-03, NT-06, NT-11, NT-13.
+#[test]
+fn a_destination_has_one_spelling_and_a_tunnel_one_protocol() {
+    let upstream = upstream();
+    let ended = run(&world(&upstream), &[include_str!("hostile_traffic/tunnels.py")]);
+    for line in ended.stdout.lines() {
+        let granted = line.contains(" 200 ") && !line.starts_with("tunnel");
+        assert!(!granted, "{line}");
+    }
+    assert!(!upstream.place("requests").exists() || arrived(&upstream).is_empty());
+}
+
+/// HTTP/2 by hand: names, framing, floods.
+#[test]
+fn no_frames_of_http_2_make_a_request_that_nobody_has_judged_or_harm_the_session() {
+    let upstream = upstream();
+    let world = world(&upstream);
+    let hidden = "HIDDEN = \"GET /hidden HTTP/1.1\\r\\nHost: api.example.com\\r\\n\\r\\n\"";
+    let ended = run(&world, &[hidden, include_str!("hostile_traffic/streams.py")]);
+    expect_allowed_ones_only(&upstream);
+    for line in ended.stdout.lines() {
+        let good = ["h2 good:", "h2 afterwards:"].iter().any(|name| line.starts_with(name));
+        assert!(!good || line.ends_with("status 200"), "{line}");
+    }
+    for (line, fields, _) in arrived(&upstream) {
+        assert!(fields.get("x").is_none() && !line.contains("X:"), "{line} {fields}");
+    }
+}
