@@ -1,5 +1,8 @@
 //! From raw to checked: rules, bindings, budgets. Everything is reported at its place.
 
+mod binding;
+mod budget;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +10,18 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::Spanned;
 
+pub(crate) use budget::{BudgetsGiven, budgets};
+
 use crate::check::Checker;
-use crate::document::{Origin, Sourced};
-use crate::egress::address::AddressClass;
-use crate::egress::binding::{Binding, Location};
+use crate::document::Origin;
 use crate::egress::client::Client;
 use crate::egress::decision::Reason;
 use crate::egress::example::RequestExample;
+use crate::egress::is_method;
 use crate::egress::path::{InvalidPattern, PathPattern};
 use crate::egress::pattern::{HostPattern, InvalidHostPattern, parse_network};
-use crate::egress::raw::{RawBinding, RawBudgets, RawHosts, RawRule};
+use crate::egress::raw::{RawHosts, RawRule};
 use crate::egress::rule::{Protocol, Rule, RuleSource, Tls, Verdict};
-use crate::egress::{Budgets, is_method};
 use crate::name::{NAME_RULE, is_name};
 use crate::quantity::Unit;
 use crate::raw::{Amount, RawExpect};
@@ -32,32 +35,8 @@ const MAX_ENTRIES: usize = 20_000;
 /// Ports in a rule. Each is a listening socket in every sandbox of the policy.
 const MAX_PORTS: usize = 64;
 
-/// Bindings in a file.
-const MAX_BINDINGS: usize = 256;
-
-/// The largest number in a budget, which every reader of JSON keeps exactly (RFC 8259 §6).
-const MAX_BUDGET: u64 = (1 << 53) - 1;
-
 /// Milliseconds that a request may wait for a person: clients have given up long before.
 const MAX_PATIENCE: u64 = 3_600_000;
-
-/// Header fields that belong to the connection or to the proxy, and never hold a credential.
-const FRAMING: &[&str] = &[
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Budgets by name, each where it was given.
-pub(crate) type BudgetsGiven = BTreeMap<&'static str, Sourced<u64>>;
 
 type List = Option<Spanned<Vec<Spanned<String>>>>;
 type Ports = Option<Spanned<Vec<Spanned<i64>>>>;
@@ -379,188 +358,6 @@ impl Checker {
         Some(example)
     }
 
-    /// The credential bindings of a file.
-    pub fn bindings(&mut self, raw: &[Spanned<RawBinding>]) -> Vec<Arc<Binding>> {
-        if let Some(over) = raw.get(MAX_BINDINGS) {
-            let message = format!("a file can't hold over {MAX_BINDINGS} credential bindings");
-            self.refuse_plainly(over.span(), message);
-        }
-        raw.iter().take(MAX_BINDINGS).filter_map(|raw| self.binding(raw.get_ref())).collect()
-    }
-
-    fn binding(&mut self, raw: &RawBinding) -> Option<Arc<Binding>> {
-        if !is_name(raw.name.get_ref()) {
-            self.refuse(raw.name.span(), "this is not a name of a credential", NAME_RULE);
-        }
-        for entry in raw.hosts.get_ref() {
-            let wide = |known| {
-                matches!(
-                    known,
-                    HostPattern::Everything | HostPattern::Below(_) | HostPattern::Network(_)
-                )
-            };
-            if HostPattern::parse(entry.get_ref()).is_ok_and(wide) {
-                let message = "a credential goes to named hosts only";
-                self.refuse(entry.span(), message, "write a name, or `*.` for one label more");
-            }
-        }
-        if raw.hosts.get_ref().is_empty() {
-            self.refuse(raw.hosts.span(), "this is about no host", "name a host");
-        }
-        let origin = self.document().origin(raw.name.span());
-        let source = RuleSource { rule: Some(raw.name.get_ref().clone()), origin };
-        let ports = self.ports(&raw.ports);
-        let placeholder = raw.placeholder.as_ref().and_then(|name| self.variable(name));
-        let binding = Binding {
-            source: Arc::new(source),
-            credential: raw.name.get_ref().clone(),
-            hosts: self.hosts(raw.hosts.get_ref()),
-            ports: if raw.ports.is_none() { vec![443] } else { ports },
-            methods: self.methods(&raw.methods),
-            paths: self.paths(&raw.paths),
-            location: self.location(raw)?,
-            placeholder,
-            budgets: budgets(&self.budgets(raw.budgets.as_ref())),
-        };
-        Some(Arc::new(binding))
-    }
-
-    fn location(&mut self, raw: &RawBinding) -> Option<Location> {
-        if let (Some(template), None) = (&raw.template, &raw.header) {
-            self.refuse(template.span(), "`template` belongs to `header`", "add `header = \"…\"`");
-        }
-        if let (Some(placeholder), Some(_)) = (&raw.placeholder, &raw.sigv4) {
-            self.refuse_plainly(placeholder.span(), "a signature has no placeholder");
-        }
-        match (&raw.header, &raw.query, &raw.basic, &raw.sigv4) {
-            (Some(header), None, None, None) => self.header(header, &raw.template),
-            (None, Some(name), None, None) => self.checked(name, "parameter", |text| {
-                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-                text.bytes().all(plain).then(|| Location::Query { name: text.to_owned() })
-            }),
-            (None, None, Some(user), None) => self.checked(user, "user", |text| {
-                let plain = |byte: u8| byte.is_ascii_graphic() && byte != b':';
-                text.bytes().all(plain).then(|| Location::Basic { user: text.to_owned() })
-            }),
-            (None, None, None, Some(scope)) => {
-                let plain = |text: &str| is_name(text).then(|| text.to_owned());
-                let scope = scope.get_ref();
-                let service = self.checked(&scope.service, "service", plain)?;
-                let region = self.checked(&scope.region, "region", plain)?;
-                Some(Location::SigV4 { service, region })
-            }
-            _ => {
-                let message = "a credential goes to one place of a request";
-                let hint = "write one of `header`, `query`, `basic` and `sigv4`";
-                self.refuse(raw.name.span(), message, hint);
-                None
-            }
-        }
-    }
-
-    fn header(
-        &mut self,
-        header: &Spanned<String>,
-        template: &Option<Spanned<String>>,
-    ) -> Option<Location> {
-        let name = self.checked(header, "header field", |text| {
-            let token =
-                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-            let lower = text.to_ascii_lowercase();
-            let usable = text.bytes().all(token) && !FRAMING.contains(&lower.as_str());
-            usable.then_some(lower)
-        })?;
-        let (before, after) = match template {
-            None => (String::new(), String::new()),
-            Some(template) => self.checked(template, "template", |text| {
-                let (before, after) = text.split_once("{}")?;
-                let plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
-                let once = text.bytes().all(plain) && !after.contains("{}");
-                once.then(|| (before.to_owned(), after.to_owned()))
-            })?,
-        };
-        Some(Location::Header { name, before, after })
-    }
-
-    /// Budgets, each where it was given.
-    pub fn budgets(&mut self, raw: Option<&RawBudgets>) -> BudgetsGiven {
-        let Some(raw) = raw else { return BudgetsGiven::new() };
-        let each = [
-            ("requests", Unit::Count, &raw.requests),
-            ("unsafe_requests", Unit::Count, &raw.unsafe_requests),
-            ("bytes_out", Unit::Bytes, &raw.bytes_out),
-            ("bytes_in", Unit::Bytes, &raw.bytes_in),
-            ("distinct_hosts", Unit::Count, &raw.distinct_hosts),
-        ];
-        let mut given = BudgetsGiven::new();
-        for (name, unit, raw) in each {
-            let Some(raw) = raw else { continue };
-            if let Some(value) = self.count(name, unit, raw) {
-                given.insert(name, self.document().sourced(raw, value));
-            }
-        }
-        given
-    }
-
-    /// Classes of addresses.
-    pub fn classes(&mut self, list: &Spanned<Vec<Spanned<String>>>) -> Sourced<Vec<AddressClass>> {
-        let openable = AddressClass::CLOSED.iter().filter(|class| class.can_be_opened());
-        let known: Vec<_> = openable.map(|class| class.as_str()).collect();
-        let mut classes = Vec::new();
-        for name in list.get_ref() {
-            match AddressClass::from_name(name.get_ref()).filter(|class| class.can_be_opened()) {
-                Some(class) => classes.push(class),
-                None => self.unknown("class of addresses", name, &known),
-            }
-        }
-        self.document().sourced(list, classes)
-    }
-
-    fn count(&mut self, name: &str, unit: Unit, raw: &Spanned<Amount>) -> Option<u64> {
-        let read = match raw.get_ref() {
-            Amount::Whole(number) => unit.whole(*number),
-            Amount::Text(text) => unit.parse(text),
-        };
-        match read {
-            Ok(value) if value <= MAX_BUDGET => Some(value),
-            Ok(_) => {
-                self.refuse_plainly(
-                    raw.span(),
-                    format!("{name}: this is more than can be counted"),
-                );
-                None
-            }
-            Err(invalid) => {
-                self.refuse(raw.span(), format!("{name}: {invalid}"), invalid.hint());
-                None
-            }
-        }
-    }
-
-    fn variable(&mut self, raw: &Spanned<String>) -> Option<String> {
-        self.checked(raw, "variable", |text| {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-            let named =
-                text.bytes().all(plain) && !text.starts_with(|first: char| first.is_ascii_digit());
-            named.then(|| text.to_owned())
-        })
-    }
-
-    /// A short text that `read` makes something of.
-    fn checked<T>(
-        &mut self,
-        raw: &Spanned<String>,
-        what: &str,
-        read: impl FnOnce(&str) -> Option<T>,
-    ) -> Option<T> {
-        let text = raw.get_ref();
-        let read = if text.is_empty() || text.len() > 256 { None } else { read(text) };
-        if read.is_none() {
-            self.refuse_plainly(raw.span(), format!("this can't be the {what}"));
-        }
-        read
-    }
-
     /// One of a few words, or nothing where nothing was written.
     fn word<T: Copy>(
         &mut self,
@@ -598,17 +395,5 @@ impl Checker {
             }
         }
         found
-    }
-}
-
-/// The budgets without their places.
-pub(crate) fn budgets(given: &BudgetsGiven) -> Budgets {
-    let value = |name| given.get(name).map(|sourced| sourced.value);
-    Budgets {
-        requests: value("requests"),
-        unsafe_requests: value("unsafe_requests"),
-        bytes_out: value("bytes_out"),
-        bytes_in: value("bytes_in"),
-        distinct_hosts: value("distinct_hosts"),
     }
 }
