@@ -18,7 +18,8 @@ mod upstream;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::ClientConfig;
@@ -148,6 +149,8 @@ fn take_turns(
 }
 
 /// Processor time of a plain request from the first of these sandboxes; in the others nothing happens.
+/// What the daemon uses for so many sandboxes without any request, such as to read their use, is no part
+/// of it.
 fn with_a_crowd(
     crowd: &[Sandbox],
     arguments: &Arguments,
@@ -158,7 +161,11 @@ fn with_a_crowd(
     let (length, rounds) = arguments.egress_slices();
     let mut slices = Vec::new();
     for round in 0..=rounds {
-        let slice = load::run(&own.door, Load::Plain, at, tls, length)?;
+        let mut slice = load::run(&own.door, Load::Plain, at, tls, length)?;
+        let (begun, used) = (Instant::now(), own.door.used()?);
+        sleep(length);
+        let idle = (own.door.used()? - used).as_secs_f64() / begun.elapsed().as_secs_f64();
+        slice.used = slice.used.saturating_sub(slice.took.mul_f64(idle));
         if round > 0 {
             slices.push(slice); // in the first, what was before is still being ended
         }
