@@ -73,6 +73,17 @@ pub fn become_user(id: u32) -> Result<(), ConfineError> {
     }
 }
 
+/// Has whatever dumps this process all the same, such as a debugger of root's, leave out what it holds.
+/// Before it changes its user or becomes non-dumpable: then this file is root's.
+pub fn keep_memory_out_of_dumps() {
+    // A kernel that dumps nothing has no such file.
+    if let Err(error) = fs::write("/proc/self/coredump_filter", "0")
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "a debugger of root's could dump what this daemon holds");
+    }
+}
+
 /// Limits and flags of the whole process; before threads start.
 pub fn harden() -> Result<(), ConfineError> {
     at("become non-dumpable", set_dumpable(false))?;

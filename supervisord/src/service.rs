@@ -90,6 +90,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     journal::begin("info")?;
     #[cfg(debug_assertions)]
     crate::fault::arm()?;
+    confine::keep_memory_out_of_dumps();
     confine::harden()?;
     let (settings, config, credentials) = Settings::read(path)?;
     let launcher = reach(&config.launcher)?;
@@ -133,6 +134,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     // It was started with us, so it is of our version.
     let launcher = (supervisor_sys::take_inherited(launcher.parse()?)?, VERSION);
     journal::begin("warn")?;
+    confine::keep_memory_out_of_dumps();
     let uid: u32 = uid.parse()?;
     let traffic = traffic::of_the_host(&[])?;
     let privileged = nix::unistd::geteuid().is_root();

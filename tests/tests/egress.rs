@@ -70,6 +70,13 @@ fn code_uses_an_api_whose_key_it_never_sees_with_and_without_the_proxy_s_variabl
     let text = serde_json::to_string(&records.records).unwrap();
     assert_eq!(text.matches("\"act\":\"inject\"").count(), 3, "{text}");
     assert!(text.contains("\"act\":\"leak\"") && !text.contains(SECRET), "{text}");
+    // Nobody dumps the daemon's memory: the kernel doesn't, and root's debugger leaves it out.
+    let of_daemon =
+        |name: &str| fs::read_to_string(format!("/proc/{}/{name}", world.daemon_pid())).unwrap();
+    assert_eq!(of_daemon("coredump_filter"), "00000000\n");
+    let limits = of_daemon("limits");
+    let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(line.split_whitespace().nth(4), Some("0"), "{line}");
 }
 
 #[test]
