@@ -50,7 +50,7 @@ pub use sigv4::MAX_SIGNED_BODY;
 pub use source::{Source, SourceError, Why};
 pub use value::{AwsKey, Delivery, Value};
 pub use vault::{Listing, Vault};
-pub use watch::{Seen, UNHELD, Watch, Watched, Watcher};
+pub use watch::{Frames, Seen, UNHELD, Watch, Watched, Watcher};
 
 #[cfg(test)]
 mod tests;

@@ -94,6 +94,10 @@ pub const LITTLE: usize = 8 * 1024;
 /// Bytes of a WebSocket that are read at once, either way. An idle one keeps this much twice.
 pub const UPGRADED_BUFFER: usize = 4 * 1024;
 
+/// Bytes of a response that is searched for a credential and is read whole before it is passed on, so that
+/// its reader is told why there is none: an error's page has less. Longer ones are cut where they repeat it.
+pub const LOOKED_AHEAD: u64 = 16 * 1024;
+
 /// Pipes that are kept for relays, of all sessions together; a relay holds one only while bytes are
 /// under way. At it: bytes are copied instead. Owner: the daemon.
 pub const MAX_PIPES: usize = 32;

@@ -14,7 +14,7 @@ use super::name::CredentialName;
 use super::notice::{Notice, Notices};
 use super::outbound::{Outbound, Unwelcome};
 use super::refusal::{CredentialRefusal, RefusalCode};
-use super::watch::{Watch, Watched, Watcher, seen_in, seen_in_fields};
+use super::watch::{Frames, Watch, Watched, seen_in, seen_in_fields};
 use crate::seam::Identity;
 
 /// A prepared request.
@@ -100,10 +100,10 @@ impl Prepared {
         })
     }
 
-    /// A watcher over what comes from the upstream on a connection that was upgraded. Where it sees a
-    /// secret, the connection ends and [`Prepared::stream_reflected`] says why.
-    pub fn stream(&self) -> Watcher {
-        Watcher::new(self.watches.clone())
+    /// A watch over what comes from the upstream on a connection that has become a WebSocket. Where it sees
+    /// a secret, the connection ends and [`Prepared::stream_reflected`] says why.
+    pub fn stream(&self) -> Frames {
+        Frames::new(self.watches.clone())
     }
 
     /// Records that an upgraded connection repeated a secret.

@@ -13,6 +13,7 @@
 mod automaton;
 mod body;
 mod escape;
+mod frames;
 mod patterns;
 mod watcher;
 
@@ -22,6 +23,7 @@ use http::HeaderMap;
 
 use automaton::Automaton;
 pub use body::Watched;
+pub use frames::Frames;
 pub use watcher::{Seen, Watcher};
 
 /// Characters at the beginning of what could be a secret that are not held back. Without it, an

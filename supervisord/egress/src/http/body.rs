@@ -140,7 +140,10 @@ impl Sending {
         failure
     }
 
-    fn check(&mut self, frame: &Frame<Bytes>) -> Result<(), Refused> {
+    fn check(&mut self, frame: &mut Frame<Bytes>) -> Result<(), Refused> {
+        if let Some(trailers) = frame.trailers_mut() {
+            fields::strip_trailers(trailers);
+        }
         let length = match (frame.data_ref(), frame.trailers_ref()) {
             (Some(data), _) => {
                 let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
@@ -167,9 +170,9 @@ impl Body for Sending {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
         match Pin::new(&mut this.inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 this.stall.moved();
-                Poll::Ready(Some(match this.check(&frame) {
+                Poll::Ready(Some(match this.check(&mut frame) {
                     Ok(()) => Ok(frame),
                     Err(refused) => Err(this.cut(refused)),
                 }))
@@ -217,8 +220,11 @@ impl Body for Receiving {
             Received::Watched(body) => Pin::new(body.as_mut()).poll_frame(cx),
         };
         match polled {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 this.stall.moved();
+                if let Some(trailers) = frame.trailers_mut() {
+                    fields::strip_trailers(trailers);
+                }
                 let length = match (frame.data_ref(), frame.trailers_ref()) {
                     (Some(data), _) => data.len(),
                     (None, Some(trailers)) => fields::size(trailers),

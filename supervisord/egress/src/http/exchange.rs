@@ -14,7 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use sha2::{Digest, Sha256};
 use supervisor_policy::egress::{Ask, Destination, Permit, Protocol, Verdict};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::body::{self, Answer, Exchange, Fault, Received, Receiving, Sending};
 use super::intent::{Via, intent};
@@ -24,8 +24,9 @@ use super::seen::{Seen, telling_fields};
 use super::upgrade::{Upgrade, upgrade};
 use super::websocket::WebSocket;
 use super::{fields, response, wire};
-use crate::credential::{Binding, BodyDigest, CredentialRefusal, Prepared, Wanted};
+use crate::credential::{Binding, BodyDigest, CredentialRefusal, Prepared, Wanted, Watched};
 use crate::event::{CredentialEvent, Subject};
+use crate::limits::LOOKED_AHEAD;
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::session::{Asked, Session};
@@ -328,7 +329,7 @@ impl Conversation {
             }
             exchange.status = Some(status);
             exchange.lease = Some(lease);
-            return self.received(response, prepared, &mut permitted);
+            return self.received(response, prepared, &mut permitted).await;
         }
     }
 
@@ -419,7 +420,7 @@ impl Conversation {
         }
     }
 
-    fn received(
+    async fn received(
         &self,
         mut response: Response<Incoming>,
         prepared: Prepared,
@@ -445,12 +446,27 @@ impl Conversation {
             (None, _) => {
                 fields::strip_response(&mut head.headers);
                 let body = match watched {
-                    true => Received::Watched(Box::new(prepared.inbound(incoming))),
+                    true => self.watched(prepared.inbound(incoming)).await?,
                     false => Received::Plain(incoming),
                 };
                 Ok(Answered { head, body, websocket: None })
             }
         }
+    }
+
+    /// A short body that repeats a secret is refused in words, a long one is cut where it does.
+    async fn watched(&self, mut body: Watched<Incoming>) -> Result<Received, Refused> {
+        if body.size_hint().upper().is_some_and(|most| most <= LOOKED_AHEAD) {
+            // One that does not arrive is passed on as far as it came.
+            let looked = timeout(self.session.shared.limits.stall, body.look_ahead()).await;
+            if let Ok(Err(failure)) = looked {
+                return Err(match failure.downcast::<CredentialRefusal>() {
+                    Ok(refusal) => Refused::from(*refusal),
+                    Err(_) => UpstreamError::Ambiguous("its body can't be passed on").into(),
+                });
+            }
+        }
+        Ok(Received::Watched(Box::new(body)))
     }
 
     fn pass_on(&self, answered: Answered, mut exchange: Exchange) -> Response<Answer> {

@@ -4,8 +4,9 @@
 //! proxies.
 
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap,
+    HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 
 use crate::refused::{NAME, PROXY_STATUS};
@@ -16,6 +17,29 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Fields that a Connection field can't make go away: they say where the message goes or ends.
 const LASTING: [HeaderName; 2] = [HOST, CONTENT_LENGTH];
+
+/// Fields that say where a message goes, where it ends or whose it is. They were judged in its head; after
+/// its body nobody may say otherwise (RFC 9110 §6.5.1).
+const HEAD_ONLY: [HeaderName; 11] = [
+    AUTHORIZATION,
+    CONNECTION,
+    CONTENT_LENGTH,
+    COOKIE,
+    EXPECT,
+    HOST,
+    PROXY_AUTHORIZATION,
+    SET_COOKIE,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Takes from trailers what has no business there.
+pub fn strip_trailers(fields: &mut HeaderMap) {
+    for name in HEAD_ONLY {
+        fields.remove(name);
+    }
+}
 
 /// Takes from a request what is not for its upstream.
 pub fn strip_request(fields: &mut HeaderMap) {
@@ -128,6 +152,19 @@ mod tests {
         assert_eq!(left, ["accept-encoding", "content-length", "cookie", "te", "x-two"]);
         assert_eq!(request["te"], "trailers");
         assert_eq!(request["cookie"], "a=1; b=2");
+    }
+
+    #[test]
+    fn trailers_cannot_change_what_was_judged_in_the_head() {
+        let mut trailers = fields(&[
+            ("host", "evil.test"),
+            ("content-length", "9"),
+            ("authorization", "x"),
+            ("set-cookie", "a=1"),
+            ("grpc-status", "0"),
+        ]);
+        strip_trailers(&mut trailers);
+        assert_eq!(trailers.keys().collect::<Vec<_>>(), ["grpc-status"]);
     }
 
     #[test]

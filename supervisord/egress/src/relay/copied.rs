@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Ended, Meter, idle};
-use crate::credential::Watcher;
+use crate::credential::Frames;
 use crate::limits::UPGRADED_BUFFER;
 
 /// Why one direction stopped.
@@ -30,7 +30,7 @@ pub async fn relay_copied(
     client: impl AsyncRead + AsyncWrite,
     upstream: impl AsyncRead + AsyncWrite,
     meter: &Meter,
-    watcher: Watcher,
+    watcher: Frames,
     patience: Duration,
 ) -> Ended {
     let (client_reads, client_writes) = tokio::io::split(client);
@@ -59,7 +59,7 @@ pub async fn relay_copied(
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut watcher: Option<Watcher>,
+    mut watcher: Option<Frames>,
     count: impl Fn(usize) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     let mut buffer = BytesMut::new();

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
 
 use super::support::*;
@@ -86,9 +87,16 @@ async fn a_body_that_repeats_the_secret_is_cut_and_told_of() {
     assert!(
         matches!(&seen[..], [Notice::Refused { refusal, .. }] if refusal.code == RefusalCode::Reflected)
     );
+    let mut short = body(format!("you sent {SECRET}."));
+    let failure = short.look_ahead().await.expect_err("an echo");
+    assert!(failure.is::<CredentialRefusal>());
+    let mut fine = body("fine, and long enough".to_owned());
+    fine.look_ahead().await.expect("no echo");
+    assert_eq!((fine.is_end_stream(), fine.size_hint().exact()), (false, Some(21)));
+    assert_eq!(fine.collect().await.expect("fine").to_bytes(), "fine, and long enough");
     let mut stream = prepared.stream();
     assert!(stream.pass(Bytes::from_static(b"\x81\x04fine")).is_ok());
-    assert!(stream.pass(Bytes::from(format!("\u{1}{SECRET}"))).is_err());
+    assert!(stream.pass(Bytes::from(format!("\u{1}\u{1b}{SECRET}"))).is_err());
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! A response body that ends where it would repeat a secret.
 
+use std::collections::VecDeque;
 use std::error::Error;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -22,6 +24,10 @@ pub struct Watched<B> {
     /// Trailers wait here while the last bytes go out.
     trailers: Option<Frame<Bytes>>,
     ended: bool,
+    /// Whether it has repeated a secret.
+    reflected: bool,
+    /// What was read before any of it was asked for.
+    ahead: VecDeque<Result<Frame<Bytes>, Failure>>,
 }
 
 impl<B> Watched<B> {
@@ -33,7 +39,16 @@ impl<B> Watched<B> {
         seen: impl Fn() -> Failure + Send + Sync + 'static,
     ) -> Self {
         let watcher = Watcher::new(watches.clone());
-        Self { inner, watches, watcher, seen: Box::new(seen), trailers: None, ended: false }
+        Self {
+            inner,
+            watches,
+            watcher,
+            seen: Box::new(seen),
+            trailers: None,
+            ended: false,
+            reflected: false,
+            ahead: VecDeque::new(),
+        }
     }
 
     /// What may pass of a frame; `None` if there is nothing yet.
@@ -60,21 +75,33 @@ impl<B> Watched<B> {
     }
 
     fn cut(&mut self) -> Failure {
-        self.ended = true;
+        (self.ended, self.reflected) = (true, true);
         (self.seen)()
     }
 }
 
-impl<B> Body for Watched<B>
+impl<B> Watched<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Failure>,
 {
-    type Data = Bytes;
-    type Error = Failure;
+    /// Reads all of a short body before any of it is passed on: one that repeats a secret can be refused
+    /// in words. May be given up; what was read is kept.
+    ///
+    /// # Errors
+    /// What the body that repeats a secret ends with.
+    pub async fn look_ahead(&mut self) -> Result<(), Failure> {
+        while let Some(frame) = poll_fn(|context| self.poll_next(context)).await {
+            match frame {
+                Err(failure) if self.reflected => return Err(failure),
+                frame => self.ahead.push_back(frame),
+            }
+        }
+        Ok(())
+    }
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+    fn poll_next(
+        &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         loop {
@@ -104,14 +131,36 @@ where
             }
         }
     }
+}
+
+impl<B> Body for Watched<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Failure>,
+{
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        match self.ahead.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => self.poll_next(context),
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        let nothing_kept = self.watcher.held() == 0 && self.trailers.is_none();
+        let nothing_kept =
+            self.watcher.held() == 0 && self.trailers.is_none() && self.ahead.is_empty();
         nothing_kept && (self.ended || self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (inner, held) = (self.inner.size_hint(), self.watcher.held() as u64);
+        let read = self.ahead.iter().filter_map(|frame| frame.as_ref().ok()?.data_ref());
+        let read: usize = read.map(Bytes::len).sum();
+        let (inner, held) = (self.inner.size_hint(), (self.watcher.held() + read) as u64);
         let mut hint = SizeHint::new();
         hint.set_lower(inner.lower().saturating_add(held));
         if let Some(upper) = inner.upper() {

@@ -64,7 +64,7 @@ impl Watcher {
     /// A secret was seen. The stream must end here.
     pub fn pass(&mut self, chunk: Bytes) -> Result<Bytes, Seen> {
         self.examine(&chunk)?;
-        let back = self.searches.iter().map(Search::back).max().unwrap_or(0);
+        let back = self.back();
         let mut bytes = if self.held.is_empty() {
             chunk
         } else {
@@ -89,6 +89,16 @@ impl Watcher {
             search.plain = Place::ROOT;
             search.views = Kind::ALL.map(View::new);
         }
+    }
+
+    /// Bytes at the end of what has been read that could be the beginning of a secret.
+    pub(super) fn back(&self) -> usize {
+        self.searches.iter().map(Search::back).max().unwrap_or(0)
+    }
+
+    /// Whether there is nothing that it watches for.
+    pub(super) fn is_blind(&self) -> bool {
+        self.searches.is_empty()
     }
 
     /// Bytes held back.

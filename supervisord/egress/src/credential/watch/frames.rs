@@ -1,0 +1,284 @@
+//! What an upstream sends on a WebSocket, searched as its reader puts it together: without the heads of
+//! the frames (RFC 6455 §5.2) and without the control frames that stand between. Where there are no frames
+//! as a server sends them, it is searched as it stands.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Seen, Watch, Watcher};
+
+/// Bytes of a frame's head before its extended length, and with it.
+const HEAD: usize = 2;
+
+/// Bytes of a control frame are fewer; one that says otherwise is searched as a message.
+const LONGEST_CONTROL: u64 = 126;
+
+/// Watches the frames of one connection.
+pub struct Frames {
+    messages: Watcher,
+    /// A control frame is a text of its own.
+    controls: Watcher,
+    reading: Reading,
+    /// What was read and not passed on yet, …
+    raw: BytesMut,
+    /// … and what it consists of.
+    parts: VecDeque<Part>,
+}
+
+enum Reading {
+    Head(Vec<u8>),
+    Payload {
+        left: u64,
+        is_control: bool,
+        read: usize,
+    },
+    /// No frames: one was masked, or had bits of an extension that nobody asked for.
+    Anything,
+}
+
+/// So many bytes of …
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// … messages.
+    Message(usize),
+    /// … what stands between them.
+    Between(usize),
+}
+
+impl Frames {
+    /// The frames of a connection that has just become a WebSocket. Without watches nothing is looked at.
+    pub fn new(watches: Vec<Arc<Watch>>) -> Self {
+        Self {
+            messages: Watcher::new(watches.clone()),
+            controls: Watcher::new(watches),
+            reading: Reading::Head(Vec::new()),
+            raw: BytesMut::new(),
+            parts: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next bytes and gives those that may pass, which may be none.
+    ///
+    /// # Errors
+    /// A secret was seen. The connection must end here.
+    pub fn pass(&mut self, chunk: Bytes) -> Result<Bytes, Seen> {
+        if self.messages.is_blind() {
+            return Ok(chunk);
+        }
+        let mut rest: &[u8] = &chunk;
+        while !rest.is_empty() {
+            rest = self.read(rest)?;
+        }
+        self.raw.extend_from_slice(&chunk);
+        Ok(self.release())
+    }
+
+    /// The stream has ended: what was held back was no secret.
+    pub fn finish(&mut self) -> Bytes {
+        self.parts.clear();
+        self.raw.split().freeze()
+    }
+
+    /// Reads a piece of a head or of a payload; what comes after it.
+    fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Seen> {
+        match &mut self.reading {
+            Reading::Head(head) => {
+                let Some((byte, rest)) = bytes.split_first() else { return Ok(bytes) };
+                head.push(*byte);
+                let begun = std::mem::take(head);
+                match payload(&begun) {
+                    Some(Reading::Anything) => {
+                        self.messages.examine(&begun)?;
+                        self.reading = Reading::Anything;
+                    }
+                    Some(next) => {
+                        self.reading = next;
+                        self.controls.restart();
+                        self.next_frame();
+                    }
+                    None => self.reading = Reading::Head(begun),
+                }
+                self.note(Part::Between(1));
+                Ok(rest)
+            }
+            Reading::Anything => {
+                self.messages.examine(bytes)?;
+                self.note(Part::Message(bytes.len()));
+                Ok(&[])
+            }
+            Reading::Payload { left, is_control, read } => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                let (own, rest) = bytes.split_at(count);
+                *left -= count as u64;
+                *read += count;
+                // A control frame, which is short, passes when all of it has been searched.
+                let (is_over, frame) = (*left == 0, *read);
+                if *is_control {
+                    self.controls.examine(own)?;
+                    self.note(Part::Between(if is_over { frame } else { 0 }));
+                } else {
+                    self.messages.examine(own)?;
+                    self.note(Part::Message(count));
+                }
+                self.next_frame();
+                Ok(rest)
+            }
+        }
+    }
+
+    /// After the last byte of a payload comes a head.
+    fn next_frame(&mut self) {
+        if matches!(self.reading, Reading::Payload { left: 0, .. }) {
+            self.reading = Reading::Head(Vec::new());
+        }
+    }
+
+    fn note(&mut self, part: Part) {
+        match (self.parts.back_mut(), part) {
+            (Some(Part::Message(last)), Part::Message(more))
+            | (Some(Part::Between(last)), Part::Between(more)) => *last += more,
+            _ => self.parts.push_back(part),
+        }
+    }
+
+    /// All but what could be the beginning of a secret and what stands behind that.
+    fn release(&mut self) -> Bytes {
+        let messages = |part: &Part| match part {
+            Part::Message(count) => *count,
+            Part::Between(_) => 0,
+        };
+        let read: usize = self.parts.iter().map(messages).sum();
+        let (mut free, mut passed) = (read.saturating_sub(self.messages.back()), 0);
+        while let Some(part) = self.parts.pop_front() {
+            match part {
+                Part::Between(count) => passed += count,
+                Part::Message(count) if count <= free => {
+                    passed += count;
+                    free -= count;
+                }
+                Part::Message(count) => {
+                    passed += free;
+                    self.parts.push_front(Part::Message(count - free));
+                    break;
+                }
+            }
+        }
+        self.raw.split_to(passed).freeze()
+    }
+}
+
+/// What follows a head; nothing while it is not whole.
+fn payload(head: &[u8]) -> Option<Reading> {
+    let [first, second, extended @ ..] = head else { return None };
+    if first & 0x70 != 0 || second & 0x80 != 0 {
+        return Some(Reading::Anything);
+    }
+    let short = second & 0x7f;
+    let wanted = match short {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    if head.len() < HEAD + wanted {
+        return None;
+    }
+    let long = extended.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let left = if wanted == 0 { u64::from(short) } else { long };
+    let is_control = first & 0x08 != 0 && left < LONGEST_CONTROL;
+    Some(Reading::Payload { left, is_control, read: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &[u8] = b"sk-0123456789abcdef";
+    const TEXT: u8 = 0x81;
+    const CONTINUED: u8 = 0x80;
+    const PING: u8 = 0x89;
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(payload.len()).unwrap();
+        let mut bytes = vec![first];
+        match u8::try_from(length) {
+            Ok(short) if short < 126 => bytes.push(short),
+            _ => {
+                bytes.push(126);
+                bytes.extend(length.to_be_bytes());
+            }
+        }
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    /// What passes of these bytes in pieces of this size, and how it ends.
+    fn through(bytes: &[u8], size: usize) -> (Vec<u8>, Option<Seen>) {
+        let mut frames = Frames::new(vec![Arc::new(Watch::new([SECRET]))]);
+        let mut passed = Vec::new();
+        for piece in bytes.chunks(size) {
+            match frames.pass(Bytes::copy_from_slice(piece)) {
+                Ok(bytes) => passed.extend_from_slice(&bytes),
+                Err(seen) => return (passed, Some(seen)),
+            }
+        }
+        passed.extend_from_slice(&frames.finish());
+        (passed, None)
+    }
+
+    #[test]
+    fn a_secret_is_seen_however_it_is_put_into_frames() {
+        let whole = frame(TEXT, &[b"you sent ", SECRET, b"!"].concat());
+        let mut single: Vec<u8> = vec![];
+        let mut disturbed: Vec<u8> = vec![];
+        for (place, byte) in SECRET.iter().enumerate() {
+            single.extend(frame(if place == 0 { 0x01 } else { CONTINUED }, &[*byte]));
+            disturbed.extend([frame(TEXT, &[*byte]), frame(PING, b"x")].concat());
+        }
+        let long = frame(TEXT, &[&[b'x'; 300][..], SECRET].concat());
+        for bytes in [whole, single, disturbed, long, frame(PING, SECRET)] {
+            for size in [1, 2, 3, 7, 1000] {
+                let (passed, seen) = through(&bytes, size);
+                assert_eq!(seen, Some(Seen), "{bytes:?}");
+                let told = passed.iter().filter(|byte| b"123456789abcdef".contains(byte)).count();
+                assert!(told < 2, "{passed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_frames_pass_unchanged_and_at_once() {
+        let bytes = [
+            frame(TEXT, b"hello"),
+            frame(PING, b""),
+            frame(0x02, &[0; 400]),
+            frame(TEXT, b"sk-0123, and not what begins so"),
+            frame(0x88, b"\x03\xe8"),
+        ]
+        .concat();
+        for size in [1, 3, 64, 1000] {
+            assert_eq!(through(&bytes, size), (bytes.clone(), None));
+        }
+        let mut frames = Frames::new(vec![Arc::new(Watch::new([SECRET]))]);
+        let hello = Bytes::from(frame(TEXT, b"hello"));
+        assert_eq!(frames.pass(hello.clone()), Ok(hello));
+    }
+
+    #[test]
+    fn what_is_in_no_frames_is_searched_as_it_stands() {
+        for head in [[0xc1, 0x05], [TEXT, 0x85], [b's', b'k']] {
+            let plain = [&head[..], b"anything at all"].concat();
+            let told = [&head[..], b"-0123456789abcdef ", SECRET].concat();
+            for size in [1, 2, 1000] {
+                assert_eq!(through(&plain, size), (plain.clone(), None));
+                assert_eq!(through(&told, size).1, Some(Seen));
+            }
+        }
+        let mut blind = Frames::new(Vec::new());
+        assert_eq!(
+            blind.pass(Bytes::from_static(b"\xc1\x85")),
+            Ok(Bytes::from_static(b"\xc1\x85"))
+        );
+    }
+}
