@@ -1,6 +1,8 @@
 //! `changes`: what an execution changed in its workspace, and what about it deserves a look.
 
-use supervisor_api::{ChangeKind, ChangeSet, ChangeSummary, FileFacts, FileKind, PathChange};
+use supervisor_api::{
+    ChangeKind, ChangeSet, ChangeSummary, ChangesState, FileFacts, FileKind, PathChange,
+};
 
 use crate::cli::{ChangesOptions, GlobalOptions};
 use crate::client::Client;
@@ -15,7 +17,13 @@ pub async fn changes(
     options: &ChangesOptions,
     global: &GlobalOptions,
 ) -> Result<(), Failure> {
-    let set = client.changes(options.id).await?;
+    let set = if options.apply {
+        client.apply_changes(options.id).await?
+    } else if options.discard {
+        client.discard_changes(options.id).await?
+    } else {
+        client.changes(options.id).await?
+    };
     if global.json {
         return console::print_json(&set);
     }
@@ -71,8 +79,16 @@ fn word(hazard: supervisor_api::Hazard) -> String {
 
 fn closing(set: &ChangeSet) -> String {
     let ChangeSummary { added, modified, deleted, hazardous, complete, .. } = set.summary;
+    let state = match set.state {
+        ChangesState::Recorded => "",
+        ChangesState::Held => "; held back: --apply or --discard",
+        ChangesState::Applying => "; being applied: --apply goes on with it",
+        ChangesState::Applied => "; applied",
+        ChangesState::Discarded => "; discarded",
+        ChangesState::Gone => "; the copy that held them is gone",
+    };
     let mut words = format!(
-        "{added} added, {modified} modified, {deleted} deleted; {hazardous} deserve a look\n"
+        "{added} added, {modified} modified, {deleted} deleted; {hazardous} deserve a look{state}\n"
     );
     if !complete {
         words.push_str("this is not all: the workspace holds more than is looked at\n");

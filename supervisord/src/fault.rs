@@ -75,6 +75,11 @@ points! {
     UploadFinished
     EntryUnpacked
     ArchiveUnpacked
+    ChangesStaged
+    ApplyingNoted
+    ChangePlaced
+    ChangesCommitted
+    ChangesSettled
     SessionsRecovered
     StrangersDestroyed
     ExecutionAdopted

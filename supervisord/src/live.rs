@@ -36,6 +36,8 @@ pub struct Live {
     /// The session in whose workspace it runs, which is not removed as long as this is held; `None` for
     /// one that goes with it.
     pub session: Option<Use>,
+    /// The copy of it that it runs on instead, where its changes are held back.
+    pub held: Option<Use>,
     /// The master of its terminal, while it runs and has one.
     pub terminal: watch::Sender<Option<Arc<OwnedFd>>>,
     /// Administrators who were recorded to send it something, so that not every key they press is.
@@ -52,6 +54,11 @@ impl Live {
     /// Its id.
     pub fn id(&self) -> ExecutionId {
         self.execution.borrow().id
+    }
+
+    /// It is among all that live from now on, so what it does to its session's files is known.
+    pub fn is_found(&self) {
+        [&self.session, &self.held].into_iter().flatten().for_each(Use::is_found);
     }
 
     /// Changes what others see.

@@ -52,17 +52,26 @@ const MAX_CHANGES_FILE: u64 = 128 << 20;
 /// What is kept about an execution's changes.
 #[derive(Debug, Clone, Copy)]
 pub enum ChangesFile {
+    /// What stood in the session's workspace when it was copied.
+    Origin,
     /// What stood in the workspace before.
     Before,
     /// What was other after it.
     Found,
+    /// That applying them has begun.
+    Applying,
+    /// What has become of them in the end.
+    Settled,
 }
 
 impl ChangesFile {
     const fn name(self) -> &'static str {
         match self {
+            Self::Origin => "origin",
             Self::Before => "before",
             Self::Found => "changes",
+            Self::Applying => "applying",
+            Self::Settled => "settled",
         }
     }
 }

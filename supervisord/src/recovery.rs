@@ -105,6 +105,7 @@ async fn take_over(
     let subject = audit::subject(&execution);
     let live = resurrect(inner, execution)?;
     inner.live.insert(id, live.clone());
+    live.is_found();
     let lives = living.contains(&id.bits());
     if let Some(end) = kept::end(&inner.places, id) {
         inner.audit.note(audit::recovery(subject, "resumed", Some("its end was not recorded")));
@@ -174,6 +175,8 @@ fn way_changed(
 
 fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> {
     let session = inner.sessions.get(execution.session).and_then(|session| session.run().ok());
+    let copy = execution.changes.and_then(|changes| inner.sessions.get(changes.held_in?));
+    let held = copy.and_then(|copy| copy.run_held().ok());
     let place = inner.places.make(execution.id, &[])?;
     let capture = Capture::reopen(place, execution.limits.output_bytes)?;
     let interpreter = Interpreter::reopen(&inner.places, &execution)?;
@@ -194,6 +197,7 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
         cancelled: watch::Sender::new(false),
         wishes: Wishes::default(),
         session,
+        held,
         interpreter,
         recorded: AtomicBool::new(true),
         meter: Mutex::default(),

@@ -248,6 +248,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         start: Instant::now(),
     });
     recovery::recover(supervisor.inner()).await?;
+    supervisor.finish_applying().await;
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (stop, stopped) = watch::channel(false);

@@ -435,7 +435,7 @@ pub(crate) fn internal(error: impl std::fmt::Display) -> ApiError {
     ApiError::new(ErrorCode::Internal, "the daemon failed; its journal has the cause")
 }
 
-fn storage(error: io::Error) -> ApiError {
+pub(crate) fn storage(error: io::Error) -> ApiError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(),
         _ => internal(error),

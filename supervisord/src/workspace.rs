@@ -5,6 +5,7 @@
 //! a path: each name is opened beneath the descriptor of its directory, through no link and no
 //! mount, and what was opened is judged by its own descriptor. All of it blocks.
 
+mod apply;
 mod artifact;
 mod beneath;
 mod changes;
@@ -21,6 +22,7 @@ mod usage;
 mod walk;
 mod write;
 
+pub use apply::{Conflict, commit, conflicts, stage, unstage};
 pub use artifact::open_artifact;
 pub use changes::{Change, Watcher};
 pub use collect::{CollectLimits, Collected, collect};

@@ -38,8 +38,13 @@ const FEW: u32 = 4;
 /// How long a daemon may take to be back, on the median of all restarts.
 const BACK: Duration = Duration::from_secs(2);
 
-/// Points of a start that has something to take over: they have tests of their own.
-const OF_RECOVERY: [&str; 6] = [
+/// Points of applying changes, and of a start that has something to take over: they have tests of their own.
+const ELSEWHERE: [&str; 11] = [
+    "ChangesStaged",
+    "ApplyingNoted",
+    "ChangePlaced",
+    "ChangesCommitted",
+    "ChangesSettled",
     "SessionsRecovered",
     "StrangersDestroyed",
     "ExecutionAdopted",
@@ -111,7 +116,7 @@ fn whatever_was_told_is_so_after_a_death_at_any_step() {
     let most = if asked().is_some() { 4 } else { 1 };
     let deaths: Vec<(String, u32)> = points()
         .into_iter()
-        .filter(|point| !OF_RECOVERY.contains(&point.as_str()))
+        .filter(|point| !ELSEWHERE.contains(&point.as_str()))
         .flat_map(|point| {
             let first = 1 + at_the_start(&point);
             let last = first.max(reached(&point).min(most));

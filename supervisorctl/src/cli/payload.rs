@@ -55,8 +55,9 @@ pub struct PayloadOptions {
     /// Run in the workspace of this session [default: in one of its own that ends with it]
     #[arg(long, value_name = "ID")]
     pub session: Option<SessionId>,
-    /// Tell what it changes in its workspace, for `changes ID`: `record`
-    #[arg(long, value_name = "HOW", value_parser = super::words::<ChangesMode>(&["record"]))]
+    /// Tell what it changes in its workspace, for `changes ID` (record), or hold it back from the
+    /// session until `changes ID --apply` or --discard (hold)
+    #[arg(long, value_name = "HOW", value_parser = super::words::<ChangesMode>(&["record", "hold"]))]
     pub changes: Option<ChangesMode>,
     /// One of the images that the policy lets you choose from [default: the policy's own]
     #[arg(long, value_name = "NAME[:TAG]")]

@@ -11,6 +11,9 @@ use crate::{ExecutionId, FileKind, SessionId};
 pub enum ChangesMode {
     /// It is told: the workspace is looked at before and after.
     Record,
+    /// It is told and held back: the execution runs on a copy of its session's workspace, and what it changed
+    /// there is applied to the session, or discarded, by a call of its own.
+    Hold,
 }
 
 /// How many changes an execution made.
@@ -19,6 +22,9 @@ pub enum ChangesMode {
 pub struct ChangeSummary {
     /// What was asked for.
     pub mode: ChangesMode,
+    /// The session that is the copy it ran on, where its changes are held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_in: Option<SessionId>,
     /// What there is now and was not there before.
     pub added: u64,
     /// What is other than before.
@@ -29,6 +35,24 @@ pub struct ChangeSummary {
     pub hazardous: u64,
     /// Whether this is all; not so where the workspace holds more than is looked at, and while it runs.
     pub complete: bool,
+}
+
+/// What has become of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangesState {
+    /// They were made in the workspace itself.
+    Recorded,
+    /// They are held back until they are applied or discarded.
+    Held,
+    /// Applying them has begun, and is gone on with by applying them again.
+    Applying,
+    /// They were applied.
+    Applied,
+    /// They were discarded.
+    Discarded,
+    /// The copy that held them was closed or its time was up.
+    Gone,
 }
 
 /// What became of something.
@@ -126,6 +150,8 @@ pub struct ChangeSet {
     pub execution: ExecutionId,
     /// The session.
     pub session: SessionId,
+    /// What has become of the changes.
+    pub state: ChangesState,
     /// How many there are.
     pub summary: ChangeSummary,
     /// The changes, by path.

@@ -42,7 +42,7 @@ pub use audit::{
 };
 pub use budget::{Budget, BudgetList, BudgetMeter};
 pub use change::{
-    ChangeKind, ChangeSet, ChangeSummary, ChangesMode, FileFacts, Hazard, PathChange,
+    ChangeKind, ChangeSet, ChangeSummary, ChangesMode, ChangesState, FileFacts, Hazard, PathChange,
 };
 pub use content::Content;
 pub use control::{ControlReport, ControlStatus, Doctor, Mode};

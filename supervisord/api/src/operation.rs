@@ -298,6 +298,8 @@ pub const OPERATIONS: &[Operation] = &[
     interpreter::CELLS,
     interpreter::CELL,
     changes::CHANGES,
+    changes::APPLY,
+    changes::DISCARD,
     workspace::WATCH,
     workspace::SNAPSHOT,
     workspace::SNAPSHOTS,

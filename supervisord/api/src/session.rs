@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CopyReport, PolicyReference, SessionId, UniqueMap};
+use crate::{CopyReport, ExecutionId, PolicyReference, SessionId, UniqueMap};
 
 /// Makes a session.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -92,6 +92,10 @@ pub struct Session {
     /// The session that it is a snapshot of: nothing runs in it or changes its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_of: Option<SessionId>,
+    /// The execution whose changes it holds until they are applied or discarded: a copy of the session that
+    /// it was submitted in, in which nothing else runs or changes its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds_changes_of: Option<ExecutionId>,
     /// What was copied into it; only in the answer that says that it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copied: Option<CopyReport>,

@@ -87,7 +87,7 @@ pub struct SubmitRequest {
     /// One of the images that the policy lets a submission choose from; the policy's own if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Whether what it changes in its workspace is told; not, if left out.
+    /// Whether what it changes in its workspace is told, or told and held back; neither, if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<ChangesMode>,
     /// The policy's name; the session's, or the caller's default policy, if left out.

@@ -123,6 +123,8 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "list_cells" => route(operation, interpreters::cells),
         "cell" => route(operation, interpreters::cell),
         "changes" => route(operation, changes::changes),
+        "apply_changes" => route(operation, changes::apply),
+        "discard_changes" => route(operation, changes::discard),
         "watch_files" => route(operation, workspaces::watch),
         "create_snapshot" => route(operation, workspaces::snapshot),
         "list_snapshots" => route(operation, workspaces::snapshots),

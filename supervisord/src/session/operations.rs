@@ -62,6 +62,7 @@ impl Supervisor {
             expires: from_now(time_to_live),
             time_to_live,
             snapshot_of: None,
+            held: None,
         };
         self.make_session(record, source).await
     }
@@ -173,7 +174,8 @@ impl Supervisor {
             return Err(ApiError::new(ErrorCode::Conflict, "the session is being closed already"));
         }
         for live in inner.live.all() {
-            if live.execution.borrow().session == id {
+            let on_a_copy = live.held.as_ref().map(|held| held.session().record().id);
+            if live.execution.borrow().session == id || on_a_copy == Some(id) {
                 live.cancelled.send_replace(true);
             }
         }
@@ -184,6 +186,11 @@ impl Supervisor {
             return Err(internal(error));
         }
         fault::reach(Point::WorkspaceRemoved);
+        for copy in inner.sessions.all() {
+            if copy.record().held.is_some_and(|held| held.session == id) {
+                self.close_soon(copy); // there is nothing any more to apply its changes to
+            }
+        }
         let removed = inner.store.remove_session(id).await;
         fault::reach(Point::SessionForgotten);
         if let Err(error) = &removed {
@@ -323,6 +330,7 @@ impl Supervisor {
             expires_at: clock::at(record.expires),
             executions: session.executions(),
             snapshot_of: record.snapshot_of,
+            holds_changes_of: record.held.map(|held| held.execution),
             copied: None,
             usage: None,
         }

@@ -1,7 +1,7 @@
 //! A session as the store keeps it.
 
 use serde::{Deserialize, Serialize};
-use supervisor_api::{SessionId, UniqueMap};
+use supervisor_api::{ExecutionId, SessionId, UniqueMap};
 
 /// Seconds of a time to live at the most: 30 days. What is needed for longer belongs elsewhere.
 pub const MAX_TIME_TO_LIVE: u64 = 30 * 24 * 3600;
@@ -38,6 +38,19 @@ pub struct Record {
     /// The session that it is a snapshot of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_of: Option<SessionId>,
+    /// The execution that runs on it and whose changes it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+/// Whose changes a copy holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// The session that it is a copy of.
+    pub session: SessionId,
+    /// The execution that runs on it.
+    pub execution: ExecutionId,
 }
 
 impl Record {

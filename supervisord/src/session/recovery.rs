@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use supervisor_api::SessionId;
+
 use super::set::Kept;
 use super::writing;
 use crate::budget::Account;
@@ -13,7 +15,17 @@ use crate::supervisor::Inner;
 pub async fn recover(inner: &Inner) -> Result<(), Failure> {
     let mut unknown: HashSet<u128> =
         inner.launcher.workspaces().await?.into_iter().map(|kept| kept.id).collect();
-    for record in inner.store.sessions().await? {
+    let records = inner.store.sessions().await?;
+    let sessions: HashSet<SessionId> = records.iter().map(|record| record.id).collect();
+    for record in records {
+        if let Some(held) = record.held
+            && (!sessions.contains(&held.session)
+                || inner.store.get(held.execution).await?.is_none())
+        {
+            // Nobody was told of the execution, or there is nothing to apply its changes to.
+            inner.store.remove_session(record.id).await?;
+            continue; // its workspace is without a record now
+        }
         if unknown.remove(&record.id.bits()) {
             let place = inner.admission.already_kept(record.owner_uid, record.workspace_bytes);
             inner.sessions.adopt(Kept::new(record, place, &inner.sessions));

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use supervisor_api::{ApiError, ErrorCode, SessionId};
@@ -41,6 +42,8 @@ pub struct Kept {
 struct Uses {
     executions: u64,
     calls: u64,
+    /// Among the executions, those that nobody finds among all that live yet.
+    starting: u64,
     /// Among the calls, those that change files.
     changes: u64,
     /// Copies of its workspace that are being made, or the one into it.
@@ -62,6 +65,8 @@ enum Purpose {
 pub struct Use {
     session: Arc<Kept>,
     purpose: Purpose,
+    /// Whether the execution is found among all that live.
+    is_found: AtomicBool,
 }
 
 impl Kept {
@@ -125,6 +130,11 @@ impl Kept {
         self.take(Purpose::Run)
     }
 
+    /// Uses it for the one execution that it was made for.
+    pub fn run_held(self: &Arc<Self>) -> Result<Use, ApiError> {
+        self.take(Purpose::Run)
+    }
+
     /// Executions in it that have not finished.
     pub fn executions(&self) -> u64 {
         self.uses.borrow().executions
@@ -175,11 +185,21 @@ impl Kept {
         if taken && purpose == Purpose::Run {
             self.tell();
         }
-        refusal.map_or_else(|| Ok(Use { session: self.clone(), purpose }), Err)
+        let is_found = AtomicBool::new(false);
+        refusal.map_or_else(|| Ok(Use { session: self.clone(), purpose, is_found }), Err)
     }
 
     fn refuse_snapshot(&self) -> Result<(), ApiError> {
-        if self.locked().snapshot_of.is_none() {
+        let (snapshot_of, held) = {
+            let record = self.locked();
+            (record.snapshot_of, record.held)
+        };
+        if held.is_some() {
+            let problem = "it holds an execution's changes, and stays as it is";
+            return Err(ApiError::new(ErrorCode::Conflict, problem)
+                .with_hint("apply or discard them, or make a session from it"));
+        }
+        if snapshot_of.is_none() {
             return Ok(());
         }
         let problem = "it is a snapshot, which stays as it is";
@@ -207,6 +227,9 @@ impl Uses {
             Purpose::Copy if self.changes > 0 => {
                 Some(conflict("files of the session are being changed"))
             }
+            Purpose::Copy if self.starting > 0 => {
+                Some(conflict("something is about to run in the session"))
+            }
             _ => None,
         }
     }
@@ -214,7 +237,10 @@ impl Uses {
     fn count(&mut self, purpose: Purpose, by: i64) {
         let add = |count: &mut u64| *count = count.saturating_add_signed(by);
         match purpose {
-            Purpose::Run => add(&mut self.executions),
+            Purpose::Run => {
+                add(&mut self.executions);
+                self.starting += u64::from(by > 0); // until it is found
+            }
             Purpose::Look => add(&mut self.calls),
             Purpose::Change => {
                 add(&mut self.calls);
@@ -241,8 +267,18 @@ impl Use {
     }
 }
 
+impl Use {
+    /// The execution is found among all that live from now on, and can be asked what it does.
+    pub fn is_found(&self) {
+        if self.purpose == Purpose::Run && !self.is_found.swap(true, Ordering::AcqRel) {
+            self.session.uses.send_modify(|uses| uses.starting = uses.starting.saturating_sub(1));
+        }
+    }
+}
+
 impl Drop for Use {
     fn drop(&mut self) {
+        self.is_found();
         self.session.uses.send_modify(|uses| uses.count(self.purpose, -1));
         if self.purpose == Purpose::Run {
             self.session.tell();

@@ -3,11 +3,12 @@
 //! A copy is made into a workspace that has no record yet, and is on disk before it gets one. So a daemon that
 //! dies meanwhile leaves a workspace without a record, which the next one removes.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 
 use supervisor_api::{
-    ApiError, CopyReport, CreateSnapshot, ErrorCode, Session, SessionId, SessionList, State,
+    ApiError, CopyReport, CreateSnapshot, ErrorCode, ExecutionId, Session, SessionId, SessionList,
+    State,
 };
 use supervisor_sys::random_bits;
 use tokio::task::spawn_blocking;
@@ -17,9 +18,10 @@ use super::operations::{from_now, time_to_live};
 use super::record::{Record, TIME_TO_LIVE};
 use super::set::{Kept, being_closed};
 use crate::clock;
+use crate::places::{ChangesFile, Places};
 use crate::plan;
-use crate::supervisor::{Caller, Supervisor, internal};
-use crate::workspace;
+use crate::supervisor::{Caller, Supervisor, internal, storage};
+use crate::workspace::{self, Manifest};
 
 impl Supervisor {
     /// Keeps a session's workspace as it is now.
@@ -40,6 +42,7 @@ impl Supervisor {
             expires: from_now(time_to_live),
             time_to_live,
             snapshot_of: Some(theirs.snapshot_of.unwrap_or(theirs.id)),
+            held: None,
             ..theirs
         };
         self.make_session(record, Some(source)).await
@@ -78,27 +81,57 @@ impl Supervisor {
         let inner = self.inner();
         let guard = source.enter_to_copy()?; // first, so that nothing begins after the look
         let id = source.record().id;
-        let runs = inner.live.all().into_iter().any(|live| {
-            let execution = live.execution.borrow();
-            let stands_still = matches!(execution.state, State::Paused | State::Finished);
-            execution.session == id && !stands_still
-        });
-        if runs {
-            let problem = "something runs or waits in the session, and would change what is copied";
-            return Err(ApiError::new(ErrorCode::Conflict, problem)
-                .with_hint("pause the session, or wait for its executions"));
-        }
+        self.refuse_while_running(id)?;
         let permits = self.archive_permits(&guard)?;
         let (from, to) = (self.grant(source).await?, self.grant(target).await?);
+        let (places, held) = (inner.places.clone(), target.record().held);
         let copied = spawn_blocking(move || {
             let session = guard.session();
             let goes_on = || !session.is_closing();
             let copied = workspace::copy(from.as_fd(), to.as_fd(), &goes_on);
             let copied = copied
                 .map_err(|error| if session.is_closing() { being_closed() } else { refuse(error) });
+            let copied = copied.and_then(|report| {
+                held.map_or(Ok(()), |held| keep_origin(&places, held.execution, from.as_fd()))?;
+                Ok(report)
+            });
             drop((guard, permits));
             copied
         });
         copied.await.map_err(internal)?
     }
+
+    /// Refuses to go on while something that isn't paused runs or waits in a session.
+    pub(super) fn refuse_while_running(&self, id: SessionId) -> Result<(), ApiError> {
+        let runs = self.inner().live.all().into_iter().any(|live| {
+            let execution = live.execution.borrow();
+            let stands_still = matches!(execution.state, State::Paused | State::Finished);
+            execution.session == id && live.held.is_none() && !stands_still
+        });
+        if !runs {
+            return Ok(());
+        }
+        let problem =
+            "something runs or waits in the session, and would change its files meanwhile";
+        Err(ApiError::new(ErrorCode::Conflict, problem)
+            .with_hint("pause the session, or wait for its executions"))
+    }
+}
+
+/// Keeps what stood in a workspace when it was copied, to know later what was changed there since.
+fn keep_origin(
+    places: &Places,
+    execution: ExecutionId,
+    root: BorrowedFd<'_>,
+) -> Result<(), ApiError> {
+    let seen = Manifest::take(root, 0).map_err(internal)?;
+    if seen.truncated {
+        let problem = "the session's workspace holds more than is looked at for changes";
+        return Err(ApiError::new(ErrorCode::TooLarge, problem).with_field("changes"));
+    }
+    let text = serde_json::to_vec(&seen).map_err(internal)?;
+    places
+        .make(execution, &[])
+        .and_then(|_| places.keep_changes(execution, ChangesFile::Origin, &text))
+        .map_err(storage)
 }

@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use supervisor_api::{
-    ApiError, ChangeSummary, ControlStatus, ErrorCode, Execution, ExecutionId, Mode, OutputSummary,
-    SessionId, State, Subject, SubmitRequest, Usage,
+    ApiError, ChangeSummary, ChangesMode, ControlStatus, ErrorCode, Execution, ExecutionId, Mode,
+    OutputSummary, SessionId, State, Subject, SubmitRequest, Usage,
 };
 use supervisor_policy::Resolved;
 use supervisor_sys::random_bits;
@@ -23,7 +23,7 @@ use crate::interpreter;
 use crate::journal;
 use crate::live::Live;
 use crate::plan::{self, Plan};
-use crate::session::Kept;
+use crate::session::{HeldCopy, Kept};
 use crate::settings::Generation;
 use crate::traffic::{Way, Whose};
 use crate::warm::{Parked, Recipe};
@@ -98,12 +98,24 @@ impl Supervisor {
                 .with_hint("the daemon ends and is started anew with it; try again"));
         }
         let policy = policy(generation, name)?;
-        let session = session.map(|session| session.run()).transpose()?;
+        let holds = request.changes == Some(ChangesMode::Hold);
+        let kept = session;
+        if holds && kept.is_none() {
+            let problem = "changes are held back from a session, and there is none";
+            return Err(ApiError::invalid("changes", problem)
+                .with_hint("name a session; without one nothing of the workspace stays"));
+        }
+        // What runs on a copy uses the session when that is made.
+        let session = match &kept {
+            Some(kept) if !holds => Some(kept.run()?),
+            _ => None,
+        };
         let asked = request.image.as_deref();
         let (image, named) = images::choose(asked, &policy, &inner.launcher).await?;
         let (wait, labels) = (request.wait, request.labels.clone());
-        let changes = request.changes.map(|mode| ChangeSummary {
+        let mut changes = request.changes.map(|mode| ChangeSummary {
             mode,
+            held_in: None,
             added: 0,
             modified: 0,
             deleted: 0,
@@ -112,7 +124,7 @@ impl Supervisor {
         });
         let language = interpreter.map(|kept| kept.language).or(request.language);
         let globs = request.artifacts.globs.clone();
-        let held = session.as_ref().map(|held| held.session().record());
+        let held = kept.as_ref().map(|kept| kept.record());
         let id = ExecutionId::from_bits(random_bits().map_err(internal)?);
         let session_id = match &held {
             Some(held) => held.id,
@@ -131,6 +143,15 @@ impl Supervisor {
         plan.channel = interpreter.is_some();
         plan.image = image;
         self.require(generation.mode, &policy, &plan)?;
+        let (session, copy) = match (&kept, &mut changes) {
+            (Some(kept), Some(changes)) if holds => {
+                let copy = self.hold(kept, id).await?;
+                plan.kept = Some(copy.id().bits());
+                changes.held_in = Some(copy.id());
+                (Some(kept.run()?), Some(copy))
+            }
+            _ => (session, None),
+        };
         let parked = self.parked(caller, generation, &policy, &plan);
         // A parked sandbox has had the id of its execution from the beginning.
         let id = parked.as_ref().map_or(id, |parked| ExecutionId::from_bits(parked.id()));
@@ -203,12 +224,14 @@ impl Supervisor {
             cancelled: watch::Sender::new(false),
             wishes: Wishes::default(),
             session,
+            held: copy.and_then(HeldCopy::keep),
             interpreter,
             recorded: AtomicBool::new(false),
             meter: Mutex::default(),
             administrators: Mutex::default(),
         });
         inner.live.insert(id, live.clone());
+        live.is_found();
         fault::reach(Point::SubmissionAccepted);
         if live.session.as_ref().is_some_and(|held| held.session().is_closing()) {
             live.cancelled.send_replace(true); // whoever closes it has not seen this one
@@ -270,6 +293,9 @@ impl Supervisor {
     fn refuse_storage(&self, id: ExecutionId, error: &Unrecorded) -> ApiError {
         self.forget_place(id);
         self.inner.interpreters.remove(id);
+        if let Some(copy) = self.held_copy(id) {
+            self.close_soon(copy);
+        }
         match error {
             Unrecorded::Store(error) => from_store(error),
             Unrecorded::Audit(error) => (*error).into(),

@@ -21,11 +21,12 @@ use nix::fcntl::{OFlag, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 
 pub use archive::{UnpackBounds, Unpacked, unpack};
-pub use copy::copy;
+pub use copy::{copy, copy_one};
 pub use entry::{FilePage, Listing, MAX_LISTED, list, look};
 pub use error::FileError;
 pub use pack::{obstacles, pack};
 pub use remove::remove;
+pub(super) use replace::TEMPORARY;
 pub use replace::{Replacement, remove_unfinished, replace_files};
 
 use super::beneath;

@@ -8,13 +8,14 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+use nix::NixPath;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, copy_file_range, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Whence, ftruncate, lseek, symlinkat, syncfs};
-use supervisor_api::CopyReport;
+use supervisor_api::{CopyReport, FileKind};
 
 use super::error::FileError;
 use crate::workspace::beneath;
@@ -43,6 +44,28 @@ pub fn copy(
     copier.directory(source, target.as_fd(), MAX_DEPTH)?;
     syncfs(&target).map_err(failed("have the copy on disk"))?;
     Ok(copier.report)
+}
+
+/// Copies a file or a link at a path of one workspace to a name in a directory of another, and gives what it is
+/// and its size.
+pub fn copy_one(
+    from: BorrowedFd<'_>,
+    path: &str,
+    to: BorrowedFd<'_>,
+    name: &str,
+) -> Result<(FileKind, u64), FileError> {
+    let (parent, own) = path.rsplit_once('/').unwrap_or((".", path));
+    let opened = beneath::open_directory(from, parent).map_err(failed("open a directory"))?;
+    let found = beneath::stat(opened.as_fd(), own).map_err(failed("look at a file"))?;
+    let (source, names) = (opened.as_fd(), (own, name));
+    let mut copier = Copier { report: CopyReport::default(), goes_on: &|| true };
+    let size = u64::try_from(found.st_size).unwrap_or_default();
+    match beneath::kind_of(&found) {
+        SFlag::S_IFLNK => copier.link(source, to, names).map(|()| (FileKind::SymbolicLink, size)),
+        SFlag::S_IFREG => copier.file(source, to, names).map(|()| (FileKind::File, size)),
+        SFlag::S_IFDIR => Ok((FileKind::Directory, size)),
+        _ => Ok((FileKind::Other, size)),
+    }
 }
 
 struct Copier<'g> {
@@ -97,27 +120,43 @@ impl Copier<'_> {
                 self.directory(inner, made.as_fd(), depth)?;
                 self.report.directories += 1;
             }
-            SFlag::S_IFLNK => {
-                let leads = readlinkat(source, name).map_err(failed("read a link"))?;
-                symlinkat(leads.as_os_str(), target, name).map_err(failed("make a link"))?;
-                self.report.links += 1;
-            }
-            SFlag::S_IFREG => {
-                let opened = beneath::open_file(source, name).map_err(failed("open a file"))?;
-                let found = fstat(&opened).map_err(failed("look at a file"))?;
-                if beneath::kind_of(&found) != SFlag::S_IFREG {
-                    return Err(FileError::TooMuch("a file became another meanwhile".to_owned()));
-                }
-                let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-                let made = beneath::open(target, name, flags, Mode::S_IRUSR | Mode::S_IWUSR);
-                let made = made.map_err(failed("make a file"))?;
-                self.content(&opened, &made, found.st_size)?;
-                keep(made.as_fd(), &found)?;
-                self.report.files += 1;
-                self.report.bytes += u64::try_from(found.st_size).unwrap_or_default();
-            }
+            SFlag::S_IFLNK => self.link(source, target, (name, name))?,
+            SFlag::S_IFREG => self.file(source, target, (name, name))?,
             _ => self.report.left_out += 1,
         }
+        Ok(())
+    }
+
+    fn link<P: NixPath + ?Sized>(
+        &mut self,
+        source: BorrowedFd<'_>,
+        target: BorrowedFd<'_>,
+        (name, new): (&P, &P),
+    ) -> Result<(), FileError> {
+        let leads = readlinkat(source, name).map_err(failed("read a link"))?;
+        symlinkat(leads.as_os_str(), target, new).map_err(failed("make a link"))?;
+        self.report.links += 1;
+        Ok(())
+    }
+
+    fn file<P: NixPath + ?Sized>(
+        &mut self,
+        source: BorrowedFd<'_>,
+        target: BorrowedFd<'_>,
+        (name, new): (&P, &P),
+    ) -> Result<(), FileError> {
+        let opened = beneath::open_file(source, name).map_err(failed("open a file"))?;
+        let found = fstat(&opened).map_err(failed("look at a file"))?;
+        if beneath::kind_of(&found) != SFlag::S_IFREG {
+            return Err(FileError::TooMuch("a file became another meanwhile".to_owned()));
+        }
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        let made = beneath::open(target, new, flags, Mode::S_IRUSR | Mode::S_IWUSR);
+        let made = made.map_err(failed("make a file"))?;
+        self.content(&opened, &made, found.st_size)?;
+        keep(made.as_fd(), &found)?;
+        self.report.files += 1;
+        self.report.bytes += u64::try_from(found.st_size).unwrap_or_default();
         Ok(())
     }
 

@@ -48,7 +48,7 @@ pub struct Replacement {
 }
 
 /// What a name begins with that a file has until it is whole; 32 hexadecimal digits follow.
-pub(super) const TEMPORARY: &str = ".replacement-";
+pub(in crate::workspace) const TEMPORARY: &str = ".replacement-";
 
 /// Entries that are looked at to find files that were not finished: as many as an archive has at the most.
 const MAX_LOOKED_AT: u64 = 1_000_000;

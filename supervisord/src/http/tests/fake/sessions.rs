@@ -87,6 +87,7 @@ pub fn session() -> Session {
         expires_at: "2026-01-01T01:00:00Z".into(),
         executions: 0,
         snapshot_of: None,
+        holds_changes_of: None,
         copied: None,
         usage: Some(SessionUsage { workspace_bytes: 0, workspace_inodes: 0 }),
     }
