@@ -11,7 +11,7 @@ use crate::workspace::{Differences, copy};
 const ENOUGH: u64 = 1 << 20;
 
 fn name() -> WorkspacePath {
-    WorkspacePath::try_from(".replacement-00000000000000000000000000000001").unwrap()
+    WorkspacePath::try_from(".replacement-ffffffffffffffffffffffffffffffff").unwrap()
 }
 
 /// A workspace, what stood in it, and a copy of it with what stood in that.
