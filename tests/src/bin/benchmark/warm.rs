@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
-use supervisor_api::{ExecutionId, Outcome, StartKind, Top};
+use supervisor_api::{Outcome, StartKind, Top};
 use supervisor_tests::{Settings, World};
 
 use crate::arguments::Arguments;
@@ -80,8 +80,6 @@ pub enum Way {
     Bare,
     /// A submission, until its end is told.
     Warm,
-    /// The same, and its output is fetched besides.
-    WithOutput,
 }
 
 /// What one of those that are parked holds, in KiB PSS.
@@ -140,15 +138,14 @@ fn take_turns(
     results: &mut Results,
 ) -> Result<(), Failure> {
     let mut turns = Turns::new();
-    let mut ways = [Way::Bare, Way::Warm, Way::WithOutput];
+    let mut ways = [Way::Bare, Way::Warm];
     for round in 0..WARM_UP + rounds {
         turns.shuffle(&mut ways);
         for way in ways {
             ours.until_parked(program)?;
             let took = match way {
                 Way::Bare => bare(program)?,
-                Way::Warm => ours.run(program, false)?,
-                Way::WithOutput => ours.run(program, true)?,
+                Way::Warm => ours.run(program)?,
             };
             match took {
                 Some(took) if round >= WARM_UP => {
@@ -174,7 +171,6 @@ fn bare(program: Program) -> Result<Option<Duration>, Failure> {
 /// As much of an execution as matters here.
 #[derive(Deserialize)]
 struct Finished {
-    id: ExecutionId,
     outcome: Option<Outcome>,
     start: Option<StartKind>,
 }
@@ -233,16 +229,9 @@ impl Ours {
     }
 
     /// How long a submission takes; nothing if it found no parked sandbox.
-    fn run(&mut self, program: Program, with_output: bool) -> Result<Option<Duration>, Failure> {
+    fn run(&mut self, program: Program) -> Result<Option<Duration>, Failure> {
         let begun = Instant::now();
         let finished = self.submit(program)?;
-        if with_output {
-            let path = format!("/v1/executions/{}/output", finished.id);
-            let answer = self.client.get(&path).map_err(Failure::of("fetch output"))?;
-            if answer.status != 200 {
-                return Err(Failure::new(format!("supervisord answers {}", answer.status)));
-            }
-        }
         let took = begun.elapsed();
         Ok((finished.start == Some(StartKind::Warm)).then_some(took))
     }

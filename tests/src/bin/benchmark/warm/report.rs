@@ -10,11 +10,7 @@ use crate::statistics::quantile;
 use crate::table::Table;
 
 /// The rows of a table.
-const ROWS: [(Way, &str); 3] = [
-    (Way::Bare, "bare"),
-    (Way::Warm, "supervisord, warm"),
-    (Way::WithOutput, "and its output read"),
-];
+const ROWS: [(Way, &str); 2] = [(Way::Bare, "bare"), (Way::Warm, "supervisord, warm")];
 
 /// Prints the tables.
 pub fn print(results: &Results) {
