@@ -253,8 +253,7 @@ impl Ours {
 
 /// What is there of ours before anything is parked, and its size.
 fn standing(world: &mut World) -> Result<(Vec<u32>, f64), Failure> {
-    let mut roots = vec![world.daemon_pid()];
-    roots.extend(descendants(&[world.launcher_pid()]));
+    let roots = vec![world.daemon_pid(), world.launcher_pid(), world.seed()];
     let size = sum(&roots)?;
     Ok((roots, size))
 }
