@@ -123,7 +123,7 @@ pub async fn observe(
                 }
                 outcome = &mut reason, if observed.facts.ended_by.is_none() => {
                     if observed.facts.ended.is_none() {
-                        if live.recorded.load(Ordering::Relaxed) && !inner.launcher.is_gone() {
+                        if !inner.launcher.is_gone() {
                             kept::keep_reason(&inner.places, live.id(), &outcome);
                         }
                         observed.facts.ended_by = Some(outcome);

@@ -182,12 +182,23 @@ impl Audit {
         self.send_and_wait(event, Need::Written).await
     }
 
-    /// Records an event; it is on disk when this returns, with all that was recorded before.
+    /// Records an event; it is on disk when this returns, with all that was recorded before. `written` is
+    /// called as soon as it is in the file.
     ///
     /// # Errors
     /// When it may not be on disk.
-    pub async fn write_durably(&self, event: AuditEvent) -> Result<(), Unaudited> {
-        self.send_and_wait(event, Need::OnDisk).await
+    pub async fn write_durably(
+        &self,
+        event: AuditEvent,
+        written: impl FnOnce(),
+    ) -> Result<(), Unaudited> {
+        let (in_file, is_in_file) = oneshot::channel();
+        let (on_disk, is_on_disk) = oneshot::channel();
+        let need = Need::OnDisk { written: Some(in_file), on_disk };
+        self.send(event, need, [Some(self.place()?), None])?;
+        is_in_file.await.unwrap_or(Err(Unaudited::Closed))?;
+        written();
+        is_on_disk.await.unwrap_or(Err(Unaudited::Closed))
     }
 
     /// Records an event that has happened, whatever the room: it is tried until it is in the file.

@@ -28,7 +28,8 @@ use crate::admission::Turn;
 use crate::audit::{self, Unaudited};
 use crate::budget::Account;
 use crate::clock;
-use crate::driver::ending::{End, conclude, destroy, remove};
+pub use crate::driver::ending::End;
+use crate::driver::ending::{conclude, destroy, remove};
 use crate::driver::feeding::Feeding;
 use crate::driver::pausing::freeze_again;
 pub use crate::driver::pausing::{Clock, Wish, Wishes};
@@ -172,6 +173,7 @@ async fn drive_untold(
                 let (end, turn) = life.await;
                 let sandbox = end.as_ref().ok().and_then(|end| end.sandbox.as_ref());
                 remove(inner, live, sandbox).await;
+                kept::forget(&inner.places, live.id());
                 note_unrecorded(inner, &first, &error);
                 refuse(recorded.take(), Unrecorded::Store(error));
                 return drop(turn);

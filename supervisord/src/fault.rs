@@ -52,6 +52,7 @@ points! {
     EndKept
     SandboxRemoved
     OutputSynced
+    EndWritten
     EndAudited
     EndRecorded
     EndForgotten

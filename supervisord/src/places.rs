@@ -293,6 +293,11 @@ impl Places {
         Ok(openat(self.open_place(id)?, ARTIFACTS, DIRECTORY, Mode::empty())?)
     }
 
+    /// Removes the artifacts of an execution, of which nobody knows.
+    pub fn remove_artifacts(&self, id: ExecutionId) -> io::Result<()> {
+        remove_all(self.open_place(id)?.as_fd(), ARTIFACTS, REMOVE_DEPTH - 1)
+    }
+
     /// Removes all that is kept of an execution. What is not there is no error.
     pub fn remove(&self, id: ExecutionId) -> io::Result<()> {
         remove_all(self.root.as_fd(), &id.to_string(), REMOVE_DEPTH)

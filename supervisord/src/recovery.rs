@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::AsFd;
-use supervisor_api::{ApiError, Execution, ExecutionId, State, Subject};
+use supervisor_api::{ApiError, AuditFilter, Execution, ExecutionId, State, Subject, What};
 use supervisor_launch::Descriptor;
 use supervisor_launch::seccomp::Profile;
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::audit;
 use crate::capture::Capture;
 use crate::clock;
-use crate::driver::{self, Before, Clock, Wishes, kept};
+use crate::driver::{self, Before, Clock, End, Wishes, kept};
 use crate::fault::{self, Point};
 use crate::interpreter::Interpreter;
 use crate::launcher::{Sandbox, pid_of};
@@ -113,6 +113,14 @@ async fn take_over(
         return Ok(());
     }
     if !lives {
+        inner.places.remove_artifacts(id)?; // no list of them was kept
+    }
+    if !lives && let Some(end) = logged(inner, id, created_at.clone()).await {
+        inner.audit.note(audit::recovery(subject, "resumed", Some("the log has its end")));
+        tokio::spawn(driver::resume_end(inner.clone(), live, end, lives));
+        return Ok(());
+    }
+    if !lives {
         let reason = "the daemon was stopped before its end was recorded, and its sandbox is gone";
         inner.audit.note(audit::recovery(subject, "written_off", Some(reason)));
         tokio::spawn(driver::write_off(inner.clone(), live, reason));
@@ -148,6 +156,32 @@ async fn take_over(
     };
     tokio::spawn(driver::adopt(inner.clone(), live, sandbox, before, globs, way));
     Ok(())
+}
+
+/// The end that the audit log has of an execution, which a loss of power can leave without its record.
+async fn logged(inner: &Inner, id: ExecutionId, since: String) -> Option<End> {
+    let filter = AuditFilter {
+        execution: Some(id),
+        kind: Some("outcome".to_owned()),
+        since: Some(since),
+        ..AuditFilter::default()
+    };
+    let mut after = 0;
+    loop {
+        let page = match inner.audit.search(filter.clone(), after, 1).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, execution_id = %id, "can't look for an end in the audit log");
+                return None;
+            }
+        };
+        if let Some(What::Outcome(ended)) =
+            page.records.into_iter().next().map(|record| record.event.what)
+        {
+            return Some(End::logged(ended));
+        }
+        after = page.next?;
+    }
 }
 
 /// What is other than before about the way out of what is taken over.

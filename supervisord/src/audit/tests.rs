@@ -209,7 +209,7 @@ async fn a_record_takes_microseconds() {
     let waited = begin.elapsed() / 50;
     let begin = std::time::Instant::now();
     for number in 0..50 {
-        audit.write_durably(event(number)).await.unwrap();
+        audit.write_durably(event(number), || {}).await.unwrap();
     }
     let durable = begin.elapsed() / 50;
     eprintln!(

@@ -83,8 +83,13 @@ pub enum Need {
     Nothing,
     /// That it is in the file.
     Written(Reply),
-    /// That it is on disk.
-    OnDisk(Reply),
+    /// That it is in the file, and then that it is on disk.
+    OnDisk {
+        /// Where the first is told, until it is.
+        written: Option<Reply>,
+        /// Where the second is told.
+        on_disk: Reply,
+    },
 }
 
 /// What the thread owns.
@@ -222,7 +227,7 @@ impl Writer {
     }
 
     /// Writes these, after what waits from before, and answers.
-    fn flush(&mut self, batch: Vec<(Timestamp, Box<AuditEvent>, Need)>) {
+    fn flush(&mut self, mut batch: Vec<(Timestamp, Box<AuditEvent>, Need)>) {
         if self.room.is_closed() {
             self.look_for_room();
         }
@@ -249,7 +254,15 @@ impl Writer {
         } else {
             self.set_aside();
         }
-        let disk = batch.iter().any(|(.., need)| matches!(need, Need::OnDisk(_)));
+        let mut disk = false;
+        for (.., need) in &mut batch {
+            if let Need::OnDisk { written, .. } = need {
+                disk = true;
+                if let Some(reply) = written.take() {
+                    tell(reply, if result.is_err() { Err(self.reason()) } else { Ok(()) });
+                }
+            }
+        }
         let on_disk = if disk && result.is_ok() { self.sync() } else { Ok(()) };
         let why = |failed: bool, why| if failed { Err(why) } else { Ok(()) };
         for (time, event, need) in batch {
@@ -262,7 +275,7 @@ impl Writer {
                 }
                 Need::Nothing => {}
                 Need::Written(reply) => tell(reply, why(result.is_err(), self.reason())),
-                Need::OnDisk(reply) => {
+                Need::OnDisk { on_disk: reply, .. } => {
                     tell(reply, why(result.is_err() || on_disk.is_err(), self.reason()));
                 }
             }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use supervisor_api::{
-    ArtifactList, AuditEvent, ChangeSummary, ControlReport, Execution, ExecutionId, Outcome, State,
-    Usage,
+    ArtifactList, AuditEvent, ChangeSummary, ControlReport, Ended, Execution, ExecutionId, Outcome,
+    State, Usage,
 };
 use supervisor_launch::{Descriptor, Step};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::audit::{self, Unaudited};
@@ -51,6 +52,15 @@ impl End {
             ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false };
         let usage = Usage::default();
         Self { outcome, usage, artifacts, changes: None, controls: Vec::new(), sandbox: None }
+    }
+
+    /// What the audit log has of an end; the rest is not known any more.
+    pub(crate) fn logged(ended: Ended) -> Self {
+        let (wall_ms, cpu_ms) = (ended.wall_ms, ended.cpu_ms);
+        let usage = Usage { wall_ms, cpu_ms, ..Usage::default() };
+        let end = Self::without_sandbox(ended.outcome);
+        let artifacts = ArtifactList { truncated: true, ..end.artifacts };
+        Self { usage, artifacts, ..end }
     }
 }
 
@@ -111,8 +121,8 @@ pub(super) async fn conclude(
     end: End,
     first: &mut Option<Recorded>,
 ) {
-    let known = first.is_none();
-    if known {
+    let is_known = first.is_none();
+    if is_known {
         kept::keep_end(&inner.places, live.id(), &end); // somebody knows of it
     }
     let removed = remove(inner, live, end.sandbox.as_ref());
@@ -126,12 +136,16 @@ pub(super) async fn conclude(
     finished.controls = end.controls;
     finished.artifact_count = end.artifacts.artifacts.len() as u64;
     finished.artifacts_truncated = end.artifacts.truncated;
-    let audited = audit_end(inner, &finished);
-    let record = record(inner, live, &mut finished, &end.artifacts, first);
+    let (written, is_written) = oneshot::channel();
+    let audited = audit_end(inner, &finished, written);
+    let record = async {
+        // What is recorded is in the log, whenever the daemon is killed.
+        is_written.await.is_ok() && record(inner, live, &mut finished, &end.artifacts, first).await
+    };
     let (recorded, (), ()) = tokio::join!(record, audited, removed);
     if recorded {
         fault::reach(Point::EndRecorded);
-        if known {
+        if is_known {
             kept::forget(&inner.places, live.id());
         }
         fault::reach(Point::EndForgotten);
@@ -147,11 +161,17 @@ pub(super) async fn conclude(
         if let Some(first) = first.take() {
             drop(first.send(Ok(()))); // whoever submitted may be gone
         }
+    } else if !is_known {
+        kept::forget(&inner.places, live.id()); // it was refused
     }
 }
 
-/// Has the end in the audit log, on disk, however often it takes.
-fn audit_end(inner: &Arc<Inner>, finished: &Execution) -> impl Future<Output = ()> + use<> {
+/// Has the end in the audit log, on disk, however often it takes; tells when it is in the file.
+fn audit_end(
+    inner: &Arc<Inner>,
+    finished: &Execution,
+    written: oneshot::Sender<()>,
+) -> impl Future<Output = ()> + use<> {
     let generation = inner.settings.current();
     let policy = generation.policies.resolve(&finished.policy.name).map(|policy| &**policy);
     let outcome = finished.outcome.clone();
@@ -163,7 +183,14 @@ fn audit_end(inner: &Arc<Inner>, finished: &Execution) -> impl Future<Output = (
         let last = events.pop();
         events.into_iter().for_each(|event| inner.audit.note(event));
         let Some(last) = last else { return };
-        while let Err(error) = inner.audit.write_durably(last.clone()).await {
+        let mut written = Some(written);
+        let mut tell = || {
+            fault::reach(Point::EndWritten);
+            if let Some(written) = written.take() {
+                written.send(()).unwrap_or_default(); // whoever records the end may be gone
+            }
+        };
+        while let Err(error) = inner.audit.write_durably(last.clone(), &mut tell).await {
             if error == Unaudited::Closed {
                 return; // the next daemon finds it unfinished and records it again
             }

@@ -57,9 +57,7 @@ pub(super) async fn run(
     };
     if let Err(outcome) = laid_out {
         let end = End::without_sandbox(outcome);
-        if live.recorded.load(Ordering::Relaxed) {
-            kept::keep_end(&inner.places, live.id(), &end);
-        }
+        kept::keep_end(&inner.places, live.id(), &end);
         destroy(inner, live).await;
         return end;
     }

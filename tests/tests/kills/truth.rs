@@ -134,11 +134,7 @@ fn expect_files(world: &World, known: &[ExecutionId]) {
         let mut left = names_in(&directory);
         if left.remove("artifacts") {
             let kept = names_in(&directory.join("artifacts")).len() as u64;
-            let lost = matches!(
-                client.status(*id, 0).expect("it is ours").outcome,
-                Some(Outcome::Lost { .. })
-            );
-            assert!(kept == count || lost, "{kept} artifacts are kept, {count} recorded");
+            assert_eq!(kept, count, "artifacts that are kept and that are recorded");
         }
         let execution = client.status(*id, 0).expect("it is ours");
         if execution.changes.is_some() && !matches!(execution.outcome, Some(Outcome::Lost { .. })) {
