@@ -3,7 +3,12 @@
 //! looked at. The steps bear the names of the daemon's own fault points, so that a step that comes or goes
 //! there has to come or go here; `kills.rs` ends the real daemon at each of them.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by a panic"
+)]
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::process::Command;
