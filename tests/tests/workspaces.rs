@@ -325,3 +325,28 @@ fn an_archive_that_would_not_be_whole_is_refused_with_the_names_of_what_is_in_th
     assert_eq!(archive.status, 200);
     assert!(archive.body.windows(5).any(|bytes| bytes == b"d/two"));
 }
+
+#[test]
+fn files_and_links_move_to_other_directories_and_directories_stay_in_theirs() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let session = open(&agent);
+    let payload = "mkdir -p a/deep b; echo kept >a/deep/file; chmod 750 a/deep/file; ln -s file a/deep/link; \
+                   echo other >b/taken";
+    agent.run(&within(session, payload)).expect_exit(0);
+    let moves = |from: &str, to: &str, replace: bool| {
+        let body = format!(r#"{{"from":"{from}","to":"{to}","replace":{replace}}}"#);
+        call(&agent, "POST", &format!("/v1/sessions/{session}/move"), Some(&body))
+    };
+    assert_eq!(moves("a/deep/file", "b/taken", false).problem().code.name(), "conflict");
+    assert_eq!(moves("a/deep/file", "b/new/file", false).status, 200);
+    assert_eq!(moves("a/deep/link", "b/link", false).status, 200);
+    assert_eq!(moves("b/new/file", "b/taken", true).status, 200);
+    let refused = moves("a/deep", "b/deep", false).problem();
+    assert!(refused.detail.contains("only those go to another directory"), "{refused:?}");
+    assert_eq!(moves("a/deep", "a/shallow", false).status, 200);
+    let look = "cat b/taken; stat -c %a b/taken; readlink b/link; find . -mindepth 1 ! -name main.sh | sort";
+    let found = agent.run(&within(session, look));
+    let all = "kept\n750\nfile\n./a\n./a/shallow\n./b\n./b/link\n./b/new\n./b/taken\n";
+    assert_eq!(found.stdout, all, "{found:?}");
+}

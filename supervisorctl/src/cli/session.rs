@@ -112,7 +112,7 @@ pub enum FilesCommand {
     Put(FilePutOptions),
     /// Remove a file, a link or a directory
     Remove(FileRemoveOptions),
-    /// Move a file or directory
+    /// Move a file or link; a directory only within the one that it is in
     Move(FileMoveOptions),
     /// Make a directory, and those that lead to it
     Mkdir(FileOption),

@@ -273,6 +273,8 @@ fn limit_io(leaf: &Leaf, disk: (u64, u64), limits: &SandboxLimits) -> io::Result
 fn wait_for_event(leaf: &Leaf) -> io::Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let events = openat(&leaf.directory, "cgroup.events", flags, Mode::empty())?;
+    let mut buffer = [0; 256];
+    read(&events, &mut buffer)?; // a file that was never read is marked from the beginning
     let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
     poll(&mut fds, PollTimeout::from(REMOVE_PAUSE_MS))?;
     Ok(())

@@ -82,7 +82,7 @@ impl Supervisor {
         made.await
     }
 
-    /// Moves a file or directory.
+    /// Moves a file or link; or a directory, within the one that it is in.
     pub async fn move_file(
         &self,
         caller: &Caller,
@@ -91,7 +91,9 @@ impl Supervisor {
     ) -> Result<FileEntry, ApiError> {
         let from = checked(&request.from).map_err(|error| error.with_field("from"))?;
         let to = checked(&request.to).map_err(|error| error.with_field("to"))?;
+        let written = self.inner().writing.begin(id).map_err(internal)?;
         let moved = self.change_files(caller, id, move |root| {
+            let _written = written; // a copy may be made on the way
             workspace::rename(root, &from, &to, request.replace)?;
             workspace::look(root, &to)
         });
@@ -144,6 +146,7 @@ pub(super) fn refuse(error: FileError) -> ApiError {
         | FileError::IsDirectory { .. }
         | FileError::NotDirectory { .. }
         | FileError::NotRegular { .. }
+        | FileError::Rooted { .. }
         | FileError::NotEmpty { .. } => ErrorCode::Conflict,
         FileError::Full { .. } => ErrorCode::StorageFull,
         FileError::TooMuch(_) => ErrorCode::TooLarge,
@@ -158,6 +161,9 @@ pub(super) fn refuse(error: FileError) -> ApiError {
         FileError::Full { .. } => refused.with_hint("remove something, or make a larger session"),
         FileError::NotDirectory { .. } => refused.with_hint("links are never followed"),
         FileError::NotEmpty { .. } => refused.with_hint("ask for recursive"),
+        FileError::Rooted { .. } => {
+            refused.with_hint("make a directory there, and move what is in this one")
+        }
         FileError::Occupied { .. } => refused.with_hint("ask for replace"),
         _ => refused,
     }

@@ -7,6 +7,7 @@
 
 mod archive;
 mod copy;
+mod elsewhere;
 mod entry;
 mod error;
 mod pack;
@@ -31,6 +32,7 @@ pub use replace::{Replacement, remove_unfinished, replace_files};
 
 use super::beneath;
 use super::path::WorkspacePath;
+use elsewhere::Obstacle;
 use error::failed;
 
 /// Permissions of directories that callers make.
@@ -56,7 +58,8 @@ pub fn make_directory(root: BorrowedFd<'_>, path: &WorkspacePath) -> Result<(), 
 }
 
 /// Moves a file or directory. Unless `replace` is set nothing is overwritten; with it a file takes a
-/// file's place and a directory that of an empty one, in one step (rename(2)).
+/// file's place and a directory that of an empty one, in one step (rename(2)). What our own confinement lets
+/// no system call move, which is from one directory to another, goes there as a copy ([`elsewhere`]).
 pub fn rename(
     root: BorrowedFd<'_>,
     from: &WorkspacePath,
@@ -69,10 +72,18 @@ pub fn rename(
     let source = source.as_ref().map_or(root, |opened| opened.as_fd());
     let target = target.as_ref().map_or(root, |opened| opened.as_fd());
     let flags = if replace { RenameFlags::empty() } else { RenameFlags::RENAME_NOREPLACE };
-    renameat2(source, old, target, new, flags).map_err(|errno| match errno {
-        Errno::ENOENT => FileError::NotFound { path: from.clone() },
-        errno => failed("move something to", to)(errno),
-    })
+    match renameat2(source, old, target, new, flags) {
+        Err(Errno::ENOENT) => Err(FileError::NotFound { path: from.clone() }),
+        Err(Errno::EXDEV) => {
+            elsewhere::carry((source, old), (target, new), flags).map_err(|error| match error {
+                Obstacle::Kind => FileError::Rooted { path: from.clone() },
+                Obstacle::File(error) => error,
+                Obstacle::Place(errno) => failed("move something to", to)(errno),
+                Obstacle::Origin(errno) => failed("remove", from)(errno),
+            })
+        }
+        moved => moved.map_err(failed("move something to", to)),
+    }
 }
 
 /// Opens the directory that a path's last name is in; `None` is the workspace's own root.

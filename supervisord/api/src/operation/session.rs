@@ -184,7 +184,7 @@ pub(super) const MOVE: Operation = Operation {
     id: "move_file",
     method: Method::Post,
     path: "/v1/sessions/{id}/move",
-    summary: "Move a file or directory within the workspace.",
+    summary: "Move a file or link within the workspace, or a directory within the one that it is in.",
     request: Some("MoveFile"),
     response: Some("FileEntry"),
     ..OPERATION

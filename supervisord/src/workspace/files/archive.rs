@@ -258,6 +258,7 @@ fn skip_or_fail(report: &mut Unpacked, name: &[u8], error: FileError) -> Result<
         | FileError::IsDirectory { .. }
         | FileError::NotDirectory { .. }
         | FileError::NotRegular { .. }
+        | FileError::Rooted { .. }
         | FileError::NotEmpty { .. } => skip(report, name, error.to_string()),
         error => Err(error),
     }

@@ -34,6 +34,11 @@ pub enum FileError {
         /// The path.
         path: WorkspacePath,
     },
+    /// It is neither a file nor a link, and was to go to another directory.
+    Rooted {
+        /// The path.
+        path: WorkspacePath,
+    },
     /// The directory holds something, and not all of it was to go.
     NotEmpty {
         /// The path.
@@ -67,6 +72,9 @@ impl fmt::Display for FileError {
                 write!(f, "{path} leads through something else than directories")
             }
             Self::NotRegular { path } => write!(f, "{path} is not a regular file"),
+            Self::Rooted { path } => {
+                write!(f, "{path} is no file or link, and only those go to another directory")
+            }
             Self::NotEmpty { path } => write!(f, "the directory {path} is not empty"),
             Self::Full { path } => write!(f, "{path} does not fit into the workspace"),
             Self::TooMuch(words) | Self::Archive(words) => f.write_str(words),

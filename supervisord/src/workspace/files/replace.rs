@@ -99,6 +99,11 @@ fn remove_unfinished_in(
     Ok(())
 }
 
+/// Such a name, which nobody can guess.
+pub(super) fn temporary_name() -> io::Result<String> {
+    Ok(format!("{TEMPORARY}{:032x}", random_bits()?))
+}
+
 fn is_temporary(name: &[u8]) -> bool {
     let digits = name.strip_prefix(TEMPORARY.as_bytes());
     digits.is_some_and(|digits| digits.len() == 32 && digits.iter().all(u8::is_ascii_hexdigit))
@@ -115,7 +120,7 @@ impl Replacement {
         let root = root.try_clone_to_owned().map_err(&failed)?;
         let (parents, _) = path.split();
         let directory = super::enter_all(root.as_fd(), path, parents)?;
-        let temporary = format!("{TEMPORARY}{:032x}", random_bits().map_err(&failed)?);
+        let temporary = temporary_name().map_err(&failed)?;
         let place = directory.as_ref().map_or(root.as_fd(), |opened| opened.as_fd());
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
         let mode = if executable { EXECUTABLE } else { PLAIN };
