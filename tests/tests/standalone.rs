@@ -187,3 +187,15 @@ fn a_policy_for_packages_knows_what_the_package_clients_of_this_host_fetch_from(
         assert!(told.stdout.contains("78 HTTP/1.1 403"), "{told:?}");
     }
 }
+
+/// As nohup(1) and shells do to what they start in the background.
+#[test]
+fn signals_that_the_supervisor_was_started_with_ignored_are_not_ignored_by_the_payload() {
+    let user = Account::new(0);
+    let program = user.program("supervisorctl").display().to_string();
+    let ignoring = ["--ignore-signal=HUP,INT,QUIT,TERM,USR1,PIPE", "--block-signal=USR2", &program];
+    let words = ["run", "--standalone", "--", "grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status"];
+    let told = Told::of(user.command("/usr/bin/env", &[&ignoring[..], &words[..]].concat()));
+    let nothing = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n";
+    assert_eq!(told.stdout, nothing, "{told:?}");
+}

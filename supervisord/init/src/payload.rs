@@ -17,7 +17,7 @@ use nix::unistd::{
     setresgid, setresuid, setsid,
 };
 use supervisor_launch::{CHANNEL, INIT_ID, PAYLOAD_ID, Report, Setup, Start, Step};
-use supervisor_sys::{default_sigpipe, keep_on_exec, take_terminal, write_at_once};
+use supervisor_sys::{default_dispositions, keep_on_exec, take_terminal, write_at_once};
 
 use crate::failure::{Failed, at, ensure};
 use crate::inherited::Inherited;
@@ -129,7 +129,7 @@ fn read_start(pipe: BorrowedFd<'_>) -> Result<Start, Failed> {
 
 /// Executes the program; a name without a slash is looked for in PATH, like execvp(3) does.
 fn execute(start: &Start) -> Failed {
-    let error = default_sigpipe().and_then(|()| try_execute(start));
+    let error = default_dispositions().and_then(|()| try_execute(start));
     let errno = match error {
         Ok(never) => match never {},
         Err(error) => error.raw_os_error().unwrap_or_default(),

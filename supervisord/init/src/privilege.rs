@@ -40,8 +40,8 @@ pub fn die_with_launcher(inherited: &Inherited) -> Result<(), Failed> {
     ensure(Step::DieWithLauncher, !hung_up)
 }
 
-/// Nothing is inherited from the launcher's process: no blocked signal, no file mode mask. Its
-/// signal dispositions are the default ones but for SIGPIPE, which Rust ignores and exec keeps.
+/// Nothing is inherited from the launcher's process: no blocked signal, no file mode mask. Signals that are
+/// ignored are the payload's to change back, just before it is executed.
 pub fn reset_process() -> Result<(), Failed> {
     let nothing = SigSet::empty();
     at(Step::ResetProcess, sigprocmask(SigmaskHow::SIG_SETMASK, Some(&nothing), None))?;

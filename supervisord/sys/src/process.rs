@@ -51,12 +51,28 @@ pub fn wait_any() -> io::Result<(u32, i32)> {
     }
 }
 
-/// Lets a broken pipe end this process again. Rust's runtime ignores SIGPIPE, and what is ignored
-/// stays ignored across exec (signal(7)).
-pub fn default_sigpipe() -> io::Result<()> {
-    // SAFETY: the default disposition runs no code of ours.
-    match unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) } {
-        libc::SIG_ERR => Err(io::Error::last_os_error()),
-        _ => Ok(()),
+/// Signals that there are (signal(7)): from 1 to this.
+const SIGNALS: libc::c_int = 64;
+
+/// Has every signal do what it does by default. What is ignored stays ignored across exec (signal(7)):
+/// SIGPIPE by Rust's runtime, and whatever this program was started with, as by nohup(1) or in the background of
+/// a shell.
+pub fn default_dispositions() -> io::Result<()> {
+    // The kernel's own `struct sigaction` (rt_sigaction(2)), all zeroes: the default. The C library's
+    // function keeps two of the signals to itself.
+    let default = [0u64; 4];
+    for signal in (1..=SIGNALS).filter(|each| ![libc::SIGKILL, libc::SIGSTOP].contains(each)) {
+        // SAFETY: the kernel reads a structure of no more than these bytes, and the default disposition
+        // runs no code of ours.
+        check(unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const default,
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        })?;
     }
+    Ok(())
 }
