@@ -6,7 +6,7 @@ use std::process::Child;
 
 use serde_json::{Value, json};
 use supervisor_tests::{
-    Account, Told, children, command_line, namespace, owner_uid, process_ids, status_field,
+    Account, Told, children, command_line, namespace, owner_uid, process_ids, status_field, until,
 };
 
 /// An ordinary user.
@@ -116,11 +116,13 @@ fn the_payload_of_an_ordinary_user_is_confined_as_well() {
     user.write("secret", "secret");
     match begun(&user) {
         Ok(mut caller) => {
-            let mut payloads = process_ids();
-            payloads.retain(|pid| {
-                owner_uid(*pid) == Some(USER) && command_line(*pid) == b"sleep\x00300\x00"
+            let payloads = until("both of them sleep", || {
+                let mut payloads = process_ids();
+                payloads.retain(|pid| {
+                    owner_uid(*pid) == Some(USER) && command_line(*pid) == b"sleep\x00300\x00"
+                });
+                (payloads.len() == 2).then_some(payloads)
             });
-            assert!(!payloads.is_empty());
             for pid in payloads {
                 let file = format!("/proc/{pid}/status");
                 let none = "0000000000000000";
