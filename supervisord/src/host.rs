@@ -138,8 +138,9 @@ impl Host {
     }
 }
 
-async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Unable> {
-    let request = Prepare {
+/// The least that a sandbox can be.
+pub fn simplest(execution: u128) -> Prepare {
+    Prepare {
         execution,
         image: Image::Default,
         profile: Profile::Default,
@@ -152,7 +153,11 @@ async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Un
         channel: false,
         input: Input::Given,
         writable_root: false,
-    };
+    }
+}
+
+async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Unable> {
+    let request = simplest(execution);
     let mut sandbox = launcher.prepare(request).await.map_err(|error| match error {
         LaunchError::Failed { step, errno } => unable(step, errno),
         LaunchError::Old | LaunchError::NoDescriptors | LaunchError::Gone => {

@@ -8,6 +8,7 @@ use supervisor_launch::{Image, Step};
 use supervisor_policy::{DEFAULT_IMAGE, Resolved, RootAccess, image_name};
 
 use crate::launcher::{LaunchError, Launcher};
+use crate::older;
 
 /// The image that was asked for, else the policy's own, for a launch and for the record.
 pub async fn choose(
@@ -89,10 +90,7 @@ fn refuse(name: &str, error: &LaunchError) -> ApiError {
             ApiError::new(ErrorCode::ControlMissing, problem)
                 .with_hint("start it with --images DIRECTORY, as root")
         }
-        LaunchError::Old => {
-            ApiError::new(ErrorCode::ControlMissing, "the launcher is older and shows no images")
-                .with_hint("`systemctl restart supervisor-launcher` when idle")
-        }
+        LaunchError::Old => older::lacks("images"),
         LaunchError::Gone => ApiError::new(ErrorCode::Unavailable, "the launcher is gone"),
         error => {
             tracing::error!(%error, image = name, "an image could not be looked up");

@@ -127,6 +127,11 @@ impl Launcher {
         self.requests.closed().await;
     }
 
+    /// What it speaks.
+    pub fn version(&self) -> u16 {
+        self.version
+    }
+
     /// Whether its sandboxes can be parked: those of version 2 let go of the pipe at which one waits.
     pub fn can_park(&self) -> bool {
         self.version >= 3

@@ -30,6 +30,7 @@ pub mod journal;
 pub mod launcher;
 pub mod live;
 pub mod metrics;
+mod older;
 pub mod outcome;
 pub mod places;
 pub mod plan;

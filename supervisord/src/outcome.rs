@@ -9,6 +9,7 @@ use supervisor_launch::{Ended, Step};
 
 use crate::accounting::Counted;
 use crate::launcher::LaunchError;
+use crate::older;
 use crate::workspace::{FileError, WriteFilesError};
 
 /// What is known at the end.
@@ -109,7 +110,8 @@ pub fn workspace_refused(error: &LaunchError) -> ApiError {
             ApiError::new(ErrorCode::StorageFull, "there is no room for another workspace")
                 .with_hint("close a session, or ask for a smaller workspace")
         }
-        LaunchError::Failed { step: Step::MakeDisk, errno: 0 } | LaunchError::Old => {
+        LaunchError::Old => older::lacks("workspaces like this one"),
+        LaunchError::Failed { step: Step::MakeDisk, errno: 0 } => {
             let problem = "the launcher can keep no workspace on disk";
             ApiError::new(ErrorCode::ControlMissing, problem).with_hint(
                 "give it a directory for them (--workspaces), and a kernel with loop devices or \

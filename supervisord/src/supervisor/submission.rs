@@ -22,6 +22,7 @@ use crate::images;
 use crate::interpreter;
 use crate::journal;
 use crate::live::Live;
+use crate::older;
 use crate::plan::{self, Plan};
 use crate::session::{HeldCopy, Kept};
 use crate::settings::Generation;
@@ -143,6 +144,8 @@ impl Supervisor {
         plan.channel = interpreter.is_some();
         plan.image = image;
         self.require(generation.mode, &policy, &plan)?;
+        let prepare = plan.prepare(0, caller.uid, inner.landlock_floor(), inner.host.disk());
+        older::check(&prepare, inner.launcher.version())?;
         let (session, copy) = match (&kept, &mut changes) {
             (Some(kept), Some(changes)) if holds => {
                 let copy = self.hold(kept, id).await?;

@@ -50,7 +50,7 @@ is_not() {
     seen=$("$@" 2>&1 </dev/null) || true
     if [[ $seen != "$other" ]]; then ok "$name"; else bad "$name" "'$seen' still"; fi
 }
-section() { echo "-- $1"; }
+section() { echo "-- $1 ($SECONDS s)"; }
 # eventually NAME COMMAND...: it succeeds within half a minute.
 eventually() {
     local name=$1 end=$((SECONDS + 30))
@@ -68,6 +68,12 @@ eventually() {
 field() {
     python3 -c 'import json, sys; d = json.load(sys.stdin); print(eval(sys.argv[1]))' "$1"
 }
+# field_of EXPRESSION COMMAND...: the same of a command.
+field_of() {
+    local expression=$1
+    shift
+    "$@" | field "$expression"
+}
 # not_enforced COMMAND...: the controls that this doctor does not find enforced.
 not_enforced() { "$@" --json | field '" ".join(c["control"] for c in d["controls"] if c["status"] != "enforced")'; }
 main_pid() { systemctl show -P MainPID "$1"; }
@@ -77,6 +83,8 @@ submit() { ./as agent supervisorctl submit --quiet "$@"; }
 state() { supervisorctl status --json "$1" | field 'd["state"]'; }
 outcome() { supervisorctl status --json --wait 60 "$1" | field '(d.get("outcome") or {}).get("type")'; }
 new_daemon() { [[ $(systemctl is-active supervisord) == active && $(main_pid supervisord) != "$1" ]]; }
+# Manual pages and documentation with it, which machines as small as this one are told to leave out.
+install_package() { dpkg --path-include='/usr/share/*' -i "$1"; }
 supervisor_version() { dpkg-query -Wf '${Version}' supervisord; }
 refused_policy() { ./as agent supervisorctl run -q --policy "$1" -- true 2>&1 | grep -q 'no policy of this name'; }
 # Processes with a host id of a sandbox.
