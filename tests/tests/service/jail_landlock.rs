@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 
-use supervisor_api::SubmitRequest;
+use supervisor_api::{ControlReport, ControlStatus, ErrorCode, Mode, SubmitRequest};
 use supervisor_tests::{AGENT, Planted, World, argv, attack, bash, is_enforced, unconfined};
 
 /// LL-01.
@@ -27,10 +27,21 @@ fn every_right_over_files_holds_in_the_workspace_and_none_outside() {
     attempts.expect_denied("own socket", &["EPERM"]);
 }
 
-/// The policy for code that nobody vouches for makes files, and runs none of them.
+/// The policy for code that nobody vouches for makes files, and runs none of them. It wants every control: a
+/// strict service on a kernel that lacks one refuses it by the name.
 #[test]
 fn where_the_policy_says_so_nothing_that_was_written_can_be_executed() {
     let world = World::open();
+    let doctor = world.agent(AGENT).doctor();
+    let is_held = |line: &ControlReport| line.status == ControlStatus::Enforced;
+    let scopes = doctor.controls.iter().find(|line| line.control == "landlock_scopes");
+    if doctor.mode == Mode::Strict && !scopes.is_some_and(is_held) {
+        let strict = SubmitRequest { policy: Some("untrusted-strict".to_owned()), ..bash("true") };
+        let refusal = world.agent(AGENT).submit(&strict).expect_err("refused");
+        assert_eq!(refusal.code, ErrorCode::ControlMissing, "{refusal}");
+        assert!(refusal.detail.contains("requires landlock_scopes"), "{refusal}");
+        return;
+    }
     let script = "cp /bin/true mine; ./mine; echo $?; cp /bin/true /tmp/mine; /tmp/mine; echo $?";
     let strict = SubmitRequest { policy: Some("untrusted-strict".to_owned()), ..bash(script) };
     assert_eq!(world.agent(AGENT).run(&strict).stdout, "126\n126\n");
