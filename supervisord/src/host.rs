@@ -121,7 +121,8 @@ impl Host {
     /// The matrix of this host, with every limit asked for.
     pub fn doctor(&self, mode: Mode) -> Doctor {
         let io = Limits { io_read_bps: 1 << 20, ..PROBE };
-        let mut controls = self.matrix(Profile::Default, WorkspacePlace::Memory, &io);
+        // The profile that wants the most of the kernel: what is enforced here is so for every policy.
+        let mut controls = self.matrix(Profile::NoNetwork, WorkspacePlace::Memory, &io);
         controls.push(self.uid_ceilings());
         if let Ok((applied, _)) = &self.found {
             controls.push(controls::core_dumps(applied, &self.core_pattern));

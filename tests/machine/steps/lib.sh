@@ -6,7 +6,8 @@ passed=0 failed=0
 # Which system this is, such as debian 13, and the controls that its kernel holds less well than Linux 6.12.
 system=$(. /etc/os-release && echo "$ID $VERSION_ID")
 case $system in
-    "debian 12" | "ubuntu 24.04") weaker_here=landlock_scopes ;;
+    "debian 12") weaker_here="landlock_network landlock_scopes" ;;
+    "ubuntu 24.04") weaker_here=landlock_scopes ;;
     *) weaker_here="" ;;
 esac
 

@@ -33,13 +33,16 @@ fn every_right_over_files_holds_in_the_workspace_and_none_outside() {
 fn where_the_policy_says_so_nothing_that_was_written_can_be_executed() {
     let world = World::open();
     let doctor = world.agent(AGENT).doctor();
-    let is_held = |line: &ControlReport| line.status == ControlStatus::Enforced;
-    let scopes = doctor.controls.iter().find(|line| line.control == "landlock_scopes");
-    if doctor.mode == Mode::Strict && !scopes.is_some_and(is_held) {
+    let lacks = |line: &&ControlReport| line.status != ControlStatus::Enforced;
+    let landlock = doctor.controls.iter().filter(|line| line.control.starts_with("landlock_"));
+    let lacking: Vec<_> =
+        landlock.filter(lacks).map(|line| format!("requires {}", line.control)).collect();
+    if doctor.mode == Mode::Strict && !lacking.is_empty() {
         let strict = SubmitRequest { policy: Some("untrusted-strict".to_owned()), ..bash("true") };
         let refusal = world.agent(AGENT).submit(&strict).expect_err("refused");
         assert_eq!(refusal.code, ErrorCode::ControlMissing, "{refusal}");
-        assert!(refusal.detail.contains("requires landlock_scopes"), "{refusal}");
+        let is_named = lacking.iter().any(|words| refusal.detail.contains(words));
+        assert!(is_named, "{refusal}, not one of {lacking:?}");
         return;
     }
     let script = "cp /bin/true mine; ./mine; echo $?; cp /bin/true /tmp/mine; /tmp/mine; echo $?";
