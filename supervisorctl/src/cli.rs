@@ -2,6 +2,7 @@
 
 mod audit;
 mod changes;
+mod e2b;
 mod image;
 mod interpreter;
 mod limits;
@@ -24,6 +25,7 @@ use supervisor_api::{ApprovalId, ExecutionId, State};
 
 pub use self::audit::{AuditCommand, KeyOptions, QueryOptions, VerifyOptions};
 pub use self::changes::ChangesOptions;
+pub use self::e2b::E2bOptions;
 pub use self::image::{ImageCommand, ImageImportOptions, OneImage, SomeImages};
 pub use self::interpreter::{CellOptions, InterpreterCommand};
 pub use self::mcp::McpOptions;
@@ -123,6 +125,8 @@ pub enum Command {
     Cell(CellOptions),
     /// Be a server of the Model Context Protocol on standard input and output, for agents
     Mcp(McpOptions),
+    /// Be what the clients of E2B know as a service, on a port of loopback
+    E2b(E2bOptions),
     /// Show how executions, sessions and requests that wait for a person stand, and every change to
     /// them as it comes
     Events,

@@ -116,6 +116,7 @@ impl Call {
         if let Some((first, last)) = self.range {
             request = request.header(header::RANGE, format!("bytes={first}-{last}"));
         }
+        let has_body = !matches!(self.body, Payload::Nothing);
         request = match &self.body {
             Payload::Nothing => request,
             Payload::Json(_) => request.header(header::CONTENT_TYPE, "application/json"),
@@ -128,6 +129,10 @@ impl Call {
             Payload::Json(bytes) | Payload::Bytes(bytes) => Left::Bytes(bytes.into()),
             Payload::File { file, length } => Left::File { file, length },
         };
+        // Of a body without bytes hyper would not say that it has none.
+        if left.length() == 0 && has_body {
+            request = request.header(header::CONTENT_LENGTH, 0);
+        }
         let request = request
             .body(Upload { left, bar: self.bar })
             .map_err(Failure::misunderstood(&operation))?;
@@ -151,6 +156,11 @@ impl Answer {
                 return Ok(Some(data));
             }
         }
+    }
+
+    /// How many bytes the body has, where the answer says so.
+    pub fn length(&self) -> Option<u64> {
+        self.body.size_hint().exact()
     }
 
     /// The operation it answers, in words.

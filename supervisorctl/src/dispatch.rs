@@ -11,7 +11,7 @@ use crate::cli::{
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::{
-    approvals, artifacts, audit, budgets, changes, console, credentials, doctor, events,
+    approvals, artifacts, audit, budgets, changes, console, credentials, doctor, e2b, events,
     executions, exit, files, generate, image, interpreters, mcp, output, page, pausing, policy,
     receipt, reload, run, sessions, top, why,
 };
@@ -71,6 +71,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
             approvals::answer(&client, *id, None, global).await
         }
         Command::Mcp(options) => mcp::mcp(options, global).await,
+        Command::E2b(options) => e2b::e2b(options, global).await,
         Command::Report(options) => page::report(&client, options, global).await,
         Command::Events => events::events(&client, global).await,
         Command::Why(options) => why::why(&client, options.id, global).await,

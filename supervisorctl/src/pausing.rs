@@ -59,7 +59,8 @@ impl Client {
         self.json(post(format!("{verb} {id}"), format!("/v1/executions/{id}/{act}"))).await
     }
 
-    async fn change_session(
+    /// Pauses all that runs in a session, or lets it go on.
+    pub(crate) async fn change_session(
         &self,
         id: SessionId,
         verb: &str,
