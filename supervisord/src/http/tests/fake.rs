@@ -3,33 +3,34 @@
 mod changes;
 pub mod interpreters;
 mod pausing;
+mod samples;
 pub mod sessions;
+mod shown;
 mod workspaces;
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, Artifact, ArtifactList,
-    AuditFilter, AuditKey, AuditPage, AuditRecord, Budget, BudgetList, Cell, CellList, Content,
-    ControlReport, ControlStatus, CreateInterpreter, CreateSession, Credential, CredentialList,
-    CredentialState, Doctor, Envelope, EnvelopeSignature, ErrorCode, Event, Execution, ExecutionId,
-    ExecutionList, ExtendSession, FileEntry, FileList, Inputs, Interpreter, InterpreterList, Limit,
-    Limits, MakeDirectory, Mode, MoveFile, Outcome, OutputChunk, OutputSummary, Policy, PolicyList,
-    PolicyReference, RefusedArtifact, Reloaded, RunCell, Session, SessionId, SessionList, State,
-    Stream, SubmitRequest, Top, UniqueMap, Usage,
+    AuditFilter, AuditKey, AuditPage, Budget, BudgetList, Cell, CellList, CreateInterpreter,
+    CreateSession, Credential, CredentialList, Doctor, Envelope, EnvelopeSignature, ErrorCode,
+    Event, Execution, ExecutionId, ExecutionList, ExtendSession, FileEntry, FileList, Interpreter,
+    InterpreterList, MakeDirectory, Mode, MoveFile, Policy, PolicyList, RefusedArtifact, Reloaded,
+    RunCell, Session, SessionId, SessionList, State, SubmitRequest, Top,
 };
 use supervisor_api::{InputState, TerminalSize};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 
+use self::samples::{approval, artifact, control, credential, execution, record};
 use self::sessions::{FakeUnpacking, FakeUpload};
+use self::shown::{FakeEvents, FakeQuestions};
+pub use self::shown::{FakeOutput, chunk, two_chunks};
 use super::OWNER;
-use crate::http::operations::{Chunks, Follow, Operations};
+use crate::http::operations::Operations;
 use crate::session::{Packing, Piece};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, Role};
 use crate::workspace::FilePage;
@@ -62,87 +63,12 @@ pub struct Fake {
     pub artifact: Mutex<Option<(u64, File)>>,
 }
 
-/// Output that a test feeds.
-pub struct FakeOutput {
-    ready: VecDeque<OutputChunk>,
-    live: Option<mpsc::Receiver<OutputChunk>>,
-    endless: bool,
-    /// Chunks handed out.
-    pub read: Arc<AtomicUsize>,
-    /// Signalled when the reader is dropped.
-    pub dropped: Arc<Notify>,
-}
-
-impl FakeOutput {
-    pub fn of(chunks: impl IntoIterator<Item = OutputChunk>) -> Self {
-        Self::new(chunks.into_iter().collect(), None, false)
-    }
-
-    pub fn live() -> (Self, mpsc::Sender<OutputChunk>) {
-        let (sender, receiver) = mpsc::channel(8);
-        (Self::new(VecDeque::new(), Some(receiver), false), sender)
-    }
-
-    pub fn endless() -> Self {
-        Self::new(VecDeque::new(), None, true)
-    }
-
-    fn new(
-        ready: VecDeque<OutputChunk>,
-        live: Option<mpsc::Receiver<OutputChunk>>,
-        endless: bool,
-    ) -> Self {
-        Self { ready, live, endless, read: Arc::default(), dropped: Arc::default() }
-    }
-}
-
-impl Drop for FakeOutput {
-    fn drop(&mut self) {
-        self.dropped.notify_one();
-    }
-}
-
-impl Chunks for FakeOutput {
-    async fn next(&mut self) -> io::Result<Option<OutputChunk>> {
-        let next = match (self.ready.pop_front(), &mut self.live) {
-            (Some(chunk), _) => Some(chunk),
-            (None, Some(live)) => live.recv().await,
-            (None, None) if self.endless => Some(chunk(0, Stream::Stdout, vec![b'x'; 64 * 1024])),
-            (None, None) => None,
-        };
-        self.read.fetch_add(1, Ordering::SeqCst);
-        Ok(next)
-    }
-}
-
 impl Fake {
     fn find(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
         if id == KNOWN && (caller.uid == OWNER || caller.role == Role::Admin) {
             return Ok(execution(State::Finished));
         }
         Err(ApiError::new(ErrorCode::NotFound, "there is no such execution"))
-    }
-}
-
-/// One question, once.
-pub struct FakeQuestions(Option<Approval>);
-
-/// One event, and then the end.
-pub struct FakeEvents(Option<Event>);
-
-impl Follow for FakeEvents {
-    type Item = Event;
-
-    async fn next(&mut self) -> Option<Event> {
-        self.0.take()
-    }
-}
-
-impl Follow for FakeQuestions {
-    type Item = Approval;
-
-    async fn next(&mut self) -> Option<Approval> {
-        self.0.take()
     }
 }
 
@@ -556,105 +482,5 @@ impl Operations for Fake {
 
     async fn revoke_credential(&self, caller: &Caller, name: &str) -> Result<Credential, ApiError> {
         self.rotate_credential(caller, name).await
-    }
-}
-
-pub fn chunk(offset: u64, stream: Stream, data: impl Into<Vec<u8>>) -> OutputChunk {
-    OutputChunk { offset, stream, data: Content(data.into()) }
-}
-
-pub fn two_chunks() -> [OutputChunk; 2] {
-    [chunk(0, Stream::Stdout, "héllo\n"), chunk(7, Stream::Stderr, [0xff, 0x00])]
-}
-
-fn approval() -> Approval {
-    serde_json::from_value(serde_json::json!({
-        "id": ApprovalId::from_bits(5), "state": "waiting", "execution": KNOWN,
-        "session": SessionId::from_bits(8), "owner_uid": OWNER, "policy": "p", "rule": "r (p.toml:3)",
-        "request": {"protocol": "https", "host": "a.example", "port": 443, "method": "POST",
-            "path": "/", "body": 3},
-        "digest": "ab".repeat(32), "asked_at": "2026-01-01T00:00:00Z",
-        "deadline": "2026-01-01T00:01:00Z", "left": 0,
-    }))
-    .expect("an approval")
-}
-
-fn record() -> AuditRecord {
-    serde_json::from_value(serde_json::json!({
-        "seq": 7, "time": "2026-01-01T00:00:00.000000Z", "kind": "limit", "verdict": "deny",
-        "reason": "wall_time", "limit": "wall_time", "value": 1, "execution": KNOWN,
-        "prev": "ab".repeat(32), "hash": "cd".repeat(32),
-    }))
-    .expect("a record")
-}
-
-fn credential() -> Credential {
-    Credential {
-        name: "forge".into(),
-        kind: "oauth2".into(),
-        hosts: vec!["api.example.com".into()],
-        state: CredentialState::Failed,
-        reason: Some("no answer".into()),
-        expires_in_seconds: None,
-    }
-}
-
-fn artifact() -> Artifact {
-    Artifact {
-        path: "out/plot one.png".into(),
-        size: ARTIFACT.len() as u64,
-        sha256: "ab".repeat(32),
-        media_type: "image/png".into(),
-    }
-}
-
-fn control() -> ControlReport {
-    ControlReport {
-        control: "memory_max".into(),
-        status: ControlStatus::Weaker,
-        by: "rlimit".into(),
-        reason: Some("no memory controller".into()),
-        remedy: None,
-    }
-}
-
-fn limits() -> Limits {
-    let mut limits = serde_json::Map::new();
-    for limit in Limit::ALL {
-        limits.insert(limit.name().to_owned(), 1.into());
-    }
-    serde_json::from_value(limits.into()).expect("every limit")
-}
-
-fn execution(state: State) -> Execution {
-    let finished = state == State::Finished;
-    Execution {
-        id: KNOWN,
-        session: SessionId::from_bits(8),
-        owner_uid: OWNER,
-        state,
-        queue_position: None,
-        outcome: finished.then_some(Outcome::Exited { code: 3 }),
-        argv: vec!["true".into()],
-        language: None,
-        labels: UniqueMap::default(),
-        stdin_open: false,
-        terminal: false,
-        policy: PolicyReference { name: "default".into(), digest: "cd".repeat(32) },
-        image: None,
-        limits: limits(),
-        created_at: "2026-01-01T00:00:00Z".into(),
-        started_at: finished.then(|| "2026-01-01T00:00:01Z".into()),
-        paused_at: None,
-        start: None,
-        finished_at: finished.then(|| "2026-01-01T00:00:02Z".into()),
-        usage: Usage::default(),
-        output: OutputSummary::default(),
-        artifact_count: 1,
-        artifacts_truncated: false,
-        changes: None,
-        controls: vec![control()],
-        waits_for: Vec::new(),
-        inputs: Inputs::default(),
     }
 }
