@@ -15,7 +15,9 @@ use std::os::unix::fs::{PermissionsExt, chown};
 
 use serde_json::Value;
 use supervisor_api::{Outcome, SubmitRequest};
-use supervisor_tests::{AGENT, DAEMON, Ended, Settings, Upstream, World, python};
+use supervisor_tests::{
+    AGENT, DAEMON, Ended, OTHER_AGENT, Selection, Settings, Upstream, World, python, until_true,
+};
 
 const SECRET: &str = "sk-5f2a-never-in-the-sandbox-91c7";
 
@@ -147,11 +149,12 @@ fn a_destination_has_one_spelling_and_a_tunnel_one_protocol() {
     for line in ended.stdout.lines() {
         let granted = line.contains(" 200 ") && !line.starts_with("tunnel");
         assert!(!granted, "{line}");
+        assert!(!line.starts_with("tunnel to") || line.contains(" 200 "), "{line}");
     }
     assert!(!upstream.place("requests").exists() || arrived(&upstream).is_empty());
 }
 
-/// HTTP/2 by hand: names, framing, floods.
+/// NT-20. HTTP/2 by hand: names, framing, floods.
 #[test]
 fn no_frames_of_http_2_make_a_request_that_nobody_has_judged_or_harm_the_session() {
     let upstream = upstream();
@@ -163,7 +166,63 @@ fn no_frames_of_http_2_make_a_request_that_nobody_has_judged_or_harm_the_session
         let good = ["h2 good:", "h2 afterwards:"].iter().any(|name| line.starts_with(name));
         assert!(!good || line.ends_with("status 200"), "{line}");
     }
+    // What asks for nothing, and requests that are taken back, end their connection with a reason.
+    let floods = "continuation empty-continuation ping settings reset empty-data priority";
+    for flood in floods.split(' ').map(|name| format!("h2 flood {}: ", name.replace('-', " "))) {
+        let line = ended.stdout.lines().find(|line| line.starts_with(&flood)).unwrap_or_default();
+        assert!(line.ends_with("goaway 11"), "{flood}{line}");
+    }
+    let query = format!("execution={}&verdict=deny&limit=1000", ended.execution.id);
+    let records = world.root().audit(&query).unwrap().records;
+    let told = serde_json::to_string(&records).unwrap();
+    assert!(told.matches("\"reason\":\"too_many_frames\"").count() >= 7, "{told}");
     for (line, fields, _) in arrived(&upstream) {
         assert!(fields.get("x").is_none() && !line.contains("X:"), "{line} {fields}");
     }
+}
+
+/// NT-20. Ten thousand connections of one sandbox: as many as it may have are held, all others are told so at
+/// once, and another sandbox's requests are served meanwhile.
+#[test]
+fn ten_thousand_connections_of_one_sandbox_are_its_own_trouble() {
+    let upstream = upstream();
+    let world = world(&upstream);
+    let agent = world.agent(OTHER_AGENT);
+    let source =
+        [include_str!("hostile_traffic/prelude.py"), include_str!("hostile_traffic/neighbour.py")];
+    let policy = Some("api".to_owned());
+    let request = SubmitRequest { policy, stdin_open: true, ..python(&source.join("\n")) };
+    let neighbour = agent.start(&request);
+    let heard = || {
+        let output = agent.output(neighbour, Selection::Stdout, 0).expect("kept");
+        let output = String::from_utf8(output).expect("text");
+        let words = |line: &str| line.split(' ').skip(1).map(str::to_owned).collect::<Vec<_>>();
+        output.lines().map(words).filter(|words| words.len() == 2).collect::<Vec<_>>()
+    };
+    until_true("the neighbour is served", || heard().len() >= 20);
+    let before = heard();
+    let ended = run(&world, &[include_str!("hostile_traffic/crowd.py")]);
+    let during = heard().split_off(before.len());
+    agent.close_input(neighbour).expect("it looks");
+    agent.ended(neighbour).expect_exit(0);
+
+    let crowd = ended.numbers("crowd ");
+    assert_eq!(crowd.iter().sum::<u64>(), 10_000, "{}", ended.stdout);
+    assert_eq!(crowd[0], 256, "{}", ended.stdout);
+    assert!(crowd[1] > 4_000, "those of the proxy are told in words: {}", ended.stdout);
+    assert!(ended.numbers("served ")[0] > 50, "{}", ended.stdout);
+    let query = format!("execution={}&verdict=deny", ended.execution.id);
+    let records = serde_json::to_string(&world.root().audit(&query).unwrap().records).unwrap();
+    let told = records.matches("\"reason\":\"too_many_connections\"").count();
+    assert!((1..100).contains(&told), "{told} records: {records}");
+    let milliseconds = |all: &[Vec<String>]| {
+        let mut times: Vec<u64> = all.iter().map(|each| each[1].parse().unwrap()).collect();
+        times.sort_unstable();
+        (times[times.len() / 2], times[times.len() * 9 / 10])
+    };
+    assert!(!during.is_empty(), "the neighbour was not served at all");
+    assert!(before.iter().chain(&during).all(|each| each[0] == "200"), "{during:?}");
+    let ((median, most), calm) = (milliseconds(&during), milliseconds(&before));
+    println!("{} requests of a neighbour: {median} ms, {most} ms; before {calm:?}", during.len());
+    assert!(median < 1_000 && most < 5_000, "{during:?}");
 }

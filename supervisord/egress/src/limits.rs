@@ -24,6 +24,16 @@ pub const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 /// See [`HTTP2_STREAM_WINDOW`].
 pub const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 
+/// Frames of one HTTP/2 connection that carry no request, answer or part of a body (PING, SETTINGS,
+/// WINDOW_UPDATE, PRIORITY, empty DATA, …): so many at any time, and so many more for each second and for
+/// each frame, either way, that carries something. Clients acknowledge a piece of a body with two and
+/// measure with a third. At it: GOAWAY with ENHANCE_YOUR_CALM, and the connection ends.
+pub const EMPTY_FRAMES: u64 = 1000;
+/// See [`EMPTY_FRAMES`].
+pub const EMPTY_FRAMES_A_SECOND: u64 = 10;
+/// See [`EMPTY_FRAMES`].
+pub const EMPTY_FRAMES_FOR_ONE: u64 = 4;
+
 /// Bytes of trailers of one body; they are metadata, not a second body. At it: the body is cut.
 pub const MAX_TRAILERS: usize = 8 * 1024;
 
@@ -115,6 +125,10 @@ pub const MAX_ASKED_BODIES: usize = 32;
 
 /// Bytes of the fields that somebody is shown with it. At it: 413.
 pub const MAX_ASKED_FIELDS: usize = 2 * 1024;
+
+/// How often it is recorded, for each listener of a session, that connections are refused because there are
+/// too many.
+pub const CROWD_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// For such a body to arrive: 10 KiB a second.
 pub const ASKED_BODY_PATIENCE: Duration = Duration::from_secs(30);

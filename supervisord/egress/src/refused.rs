@@ -238,7 +238,7 @@ impl From<Violation> for Refused {
             "http_request_error",
             violation.code(),
             violation.to_string(),
-            "Send one unambiguous HTTP/1.1 request at a time, as the common clients do.",
+            violation.remedy(),
         )
     }
 }

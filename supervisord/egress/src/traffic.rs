@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use supervisor_policy::Resolved;
@@ -13,9 +13,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::accept::Acceptor;
 use crate::dns::server::NameServer;
+use crate::event::Subject;
 use crate::front::refuse::refuse_at_once;
 use crate::front::transparent;
 use crate::http::serve_proxy;
+use crate::limits::CROWD_TOLD_EVERY;
 use crate::refused::Refused;
 use crate::seam::{Identity, Seams};
 use crate::session::{Session, UnusableBinding};
@@ -180,6 +182,7 @@ async fn take<V>(
         + 'static,
 {
     let limits = session.shared.limits.clone();
+    let mut told: Option<Instant> = None;
     loop {
         session.seams.recorder.room().await;
         let stream = acceptor.next().await;
@@ -187,6 +190,12 @@ async fn take<V>(
         let all = session.shared.connections.one_more(limits.connections_of_all);
         let (Some(own), Some(all)) = (own, all) else {
             refuse_at_once(stream, &door.words());
+            // Whoever opens thousands must not fill the log with them.
+            if told.is_none_or(|told| told.elapsed() >= CROWD_TOLD_EVERY) {
+                told = Some(Instant::now());
+                let subject = Subject::Connection { destination: None, protocol: None };
+                session.refuse(session.number(), subject, &Refused::too_many("connections"));
+            }
             continue;
         };
         let (session_of_it, names) = (session.clone(), names.clone());

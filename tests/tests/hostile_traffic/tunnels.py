@@ -23,6 +23,11 @@ for target, answer in each(connect, TARGETS):
 for fields in ("Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n",
                "Host: api.example.com:443\r\nHost: api.example.com:443\r\n"):
     print("connect", status(connect("api.example.com:443", fields, b"hello")), repr(fields))
+# What Host says of a tunnel besides; without a port it says the same, as some clients have it.
+for name in ("other.example.com:443", "api.example.com:8443", "127.0.0.2:443", "other.example.com", "", "api.example.com:443, x"):
+    print("connect", status(connect("api.example.com:443", f"Host: {name}\r\n")), repr(name))
+for name in ("api.example.com", "API.example.com.:443"):
+    print("tunnel to", status(connect("api.example.com:443", f"Host: {name}\r\n")), repr(name))
 # Other protocols in a tunnel for TLS, and another proxy's words.
 for words in (b"GET /v1/plain HTTP/1.1\r\nHost: api.example.com\r\n\r\n", b"SSH-2.0-x\r\n", b"\x05\x01\x00",
               b"CONNECT other.example.com:443 HTTP/1.1\r\nHost: other.example.com:443\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):

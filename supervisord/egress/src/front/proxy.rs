@@ -5,6 +5,7 @@ use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use supervisor_policy::egress::Destination;
 use tokio::net::TcpStream;
 
 use super::plan::{Https, Plan};
@@ -49,6 +50,11 @@ async fn open(
         let subject = Subject::Connection { destination: None, protocol: None };
         session.refuse(session.number(), subject, refused);
     })?;
+    names_it_too(request, &destination).inspect_err(|refused| {
+        let subject =
+            Subject::Connection { destination: Some(destination.clone()), protocol: None };
+        session.refuse(session.number(), subject, refused);
+    })?;
     let plan = Plan::of(session, destination).await?;
     let upstream = match (&plan.tcp, &plan.https) {
         (Some(passage), _) | (None, Some(Https::Pass(passage))) => {
@@ -60,6 +66,18 @@ async fn open(
         }
     };
     Ok((plan, upstream))
+}
+
+/// What Host names besides has to be the target of the CONNECT, with its port or, as some clients have
+/// it, without one (RFC 9110 §7.2).
+fn names_it_too(request: &Request<Incoming>, destination: &Destination) -> Result<(), Refused> {
+    let Some(host) = request.headers().get(header::HOST) else { return Ok(()) };
+    let named =
+        parse_destination(&String::from_utf8_lossy(host.as_bytes()), Some(destination.port))?;
+    match named == *destination {
+        true => Ok(()),
+        false => Err(Refused::disagreement(destination, named)),
+    }
 }
 
 /// The payload's stream, and what of it was read behind the request.

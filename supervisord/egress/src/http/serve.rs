@@ -16,6 +16,8 @@ use tokio::time::sleep;
 
 use super::body::Answer;
 use super::exchange::Conversation;
+use super::framed::Framed;
+use super::frames::Peer;
 use super::intent::Via;
 use super::wire::{self, Wire};
 use crate::event::Subject;
@@ -82,7 +84,9 @@ pub async fn serve_http2<S>(
 {
     let limits = session.shared.limits.clone();
     let via = Via::Fixed(destination, Protocol::Https);
-    let conversation = Arc::new(Conversation::new(session.clone(), via, Arc::default(), place));
+    let shared = Arc::new(wire::Shared::default());
+    let framed = Framed::new(stream, Peer::Client, shared.clone(), limits.linger);
+    let conversation = Arc::new(Conversation::new(session.clone(), via, shared, place));
     let answering = conversation.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let conversation = answering.clone();
@@ -97,7 +101,7 @@ pub async fn serve_http2<S>(
         .initial_stream_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(framed), service);
     let mut connection = pin!(connection);
     let mut idle = pin!(idle(&conversation));
     let mut is_last = false;
@@ -107,7 +111,7 @@ pub async fn serve_http2<S>(
                 if let Err(error) = ended {
                     tracing::debug!(%error, "an inspected connection ended early");
                 }
-                return;
+                return record_violation(&conversation);
             }
             () = conversation.enough.notified(), if !is_last => {
                 is_last = true;
@@ -178,6 +182,11 @@ where
             () = conversation.enough.notified() => connection.as_mut().graceful_shutdown(),
         }
     }
+    record_violation(&conversation);
+}
+
+/// Records why a connection was ended, where the payload was at fault.
+fn record_violation(conversation: &Conversation) {
     if let Some(violation) = conversation.wire.violation() {
         let session = &conversation.session;
         let subject = match &conversation.via {

@@ -19,27 +19,43 @@ pub enum Violation {
     TooSlow,
     /// The input ended within a request.
     CutOff,
+    /// Frames of HTTP/2 that the protocol does not allow.
+    Frames,
+    /// More frames of HTTP/2 that carry nothing, or more requests that are taken back, than anybody needs.
+    Flood,
 }
 
 impl Violation {
     /// The status of the answer.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::Malformed(_) | Self::CutOff => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::CutOff | Self::Frames => StatusCode::BAD_REQUEST,
             Self::HeadTooLong(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Flood => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
     /// The code for programs.
     pub const fn code(self) -> &'static str {
         match self {
-            Self::Malformed(_) | Self::CutOff => "malformed_request",
+            Self::Malformed(_) | Self::CutOff | Self::Frames => "malformed_request",
             Self::HeadTooLong(_) | Self::TargetTooLong => "head_too_long",
             Self::Version => "version_not_supported",
             Self::TooSlow => "head_timeout",
+            Self::Flood => "too_many_frames",
+        }
+    }
+}
+
+impl Violation {
+    /// What to do about it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Frames | Self::Flood => "Speak HTTP/2 as the common clients do, or HTTP/1.1.",
+            _ => "Send one unambiguous HTTP/1.1 request at a time, as the common clients do.",
         }
     }
 }
@@ -52,6 +68,11 @@ impl fmt::Display for Violation {
             Self::Version => "the request is not in HTTP/1.1",
             Self::TooSlow => "the request head did not arrive in time",
             Self::CutOff => "the request ended before it was complete",
+            Self::Frames => "the connection has frames that HTTP/2 does not allow",
+            Self::Flood => {
+                "the connection is flooded with frames that carry nothing, or with requests that \
+                            are taken back"
+            }
         })
     }
 }

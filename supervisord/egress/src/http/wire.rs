@@ -3,6 +3,7 @@
 //! only here is it known which of them a byte ends; and here a connection is ended so that a peer
 //! that was refused gets to read why.
 
+mod parting;
 mod shared;
 
 use std::io;
@@ -14,11 +15,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+pub use parting::Parting;
 pub use shared::{Shared, Unanswered};
 
 use super::framing::Framing;
 use super::violation::Violation;
-use crate::limits::{Limits, MAX_HEAD, MAX_SWALLOWED};
+use crate::limits::{Limits, MAX_HEAD};
 use crate::refused::Refused;
 
 /// Bytes that are read at a time while a head isn't complete; heads have less than this.
@@ -65,16 +67,6 @@ struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-/// How far the end of a connection is.
-enum Parting {
-    NotYet,
-    Words(Vec<u8>, usize),
-    Closing,
-    /// The peer may read what it was told; what it still sends is not looked at.
-    Swallowing(u64),
-    Done,
-}
-
 impl<S> Wire<S> {
     /// The bytes of this stream.
     pub fn new(stream: S, shared: Arc<Shared>, limits: &Limits) -> Self {
@@ -105,7 +97,7 @@ impl<S> Wire<S> {
         self.ended = true;
         self.inbox = Vec::new();
         if !self.shared.is_busy() {
-            self.parting = Parting::Words(Refused::from(violation).last_words(), 0);
+            self.parting = Parting::words(Refused::from(violation).last_words());
         }
     }
 }
@@ -283,58 +275,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            self.parting = match std::mem::replace(&mut self.parting, Parting::Done) {
-                Parting::NotYet => Parting::Closing,
-                Parting::Words(words, sent) => {
-                    let rest = words.get(sent..).unwrap_or_default();
-                    match Pin::new(&mut self.stream).poll_write(cx, rest) {
-                        Poll::Pending => {
-                            self.parting = Parting::Words(words, sent);
-                            return Poll::Pending;
-                        }
-                        Poll::Ready(written) => match sent + written? {
-                            sent if sent < words.len() => Parting::Words(words, sent),
-                            _ => Parting::Closing,
-                        },
-                    }
-                }
-                Parting::Closing => match Pin::new(&mut self.stream).poll_shutdown(cx) {
-                    Poll::Pending => {
-                        self.parting = Parting::Closing;
-                        return Poll::Pending;
-                    }
-                    Poll::Ready(closed) => {
-                        closed?;
-                        let complete = self.framing.is_between() && self.inbox.is_empty();
-                        match complete && self.shared.violation().is_none() {
-                            true => Parting::Done,
-                            false => Parting::Swallowing(MAX_SWALLOWED),
-                        }
-                    }
-                },
-                Parting::Swallowing(left) => {
-                    let mut piece = [0u8; PIECE];
-                    let mut buffer = ReadBuf::new(&mut piece);
-                    match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-                        Poll::Pending => {
-                            self.parting = Parting::Swallowing(left);
-                            return Poll::Pending;
-                        }
-                        Poll::Ready(read) => {
-                            read?;
-                            let count = u64::try_from(buffer.filled().len()).unwrap_or(left);
-                            match left.saturating_sub(count) {
-                                0 => Parting::Done,
-                                _ if count == 0 => Parting::Done,
-                                left => Parting::Swallowing(left),
-                            }
-                        }
-                    }
-                }
-                Parting::Done => return Poll::Ready(Ok(())),
-            };
-        }
+        let complete = self.framing.is_between() && self.inbox.is_empty();
+        let swallows = !complete || self.shared.violation().is_some();
+        self.parting.poll(&mut self.stream, swallows, cx)
     }
 }
 

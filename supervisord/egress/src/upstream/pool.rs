@@ -21,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::sender::{Lease, OutgoingBody, Sender};
 use super::{UpstreamError, addresses, dial};
+use crate::http::{Framed, Peer, WireShared};
 use crate::limits::{MAX_BUFFER, MAX_FIELDS, MAX_HEAD, MAX_IDLE_PER_DESTINATION};
 use crate::refused::Refused;
 use crate::running::OfSession;
@@ -226,12 +227,14 @@ impl Upstreams {
         key: &Key,
     ) -> Result<Sender, UpstreamError> {
         let limits = &session.shared.limits;
+        let shared = Arc::new(WireShared::default());
+        let framed = Framed::new(stream, Peer::Server, shared, limits.linger);
         let handshake = http2::Builder::new(OfSession(session.clone()))
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
             .keep_alive_interval(limits.keep_alive)
             .keep_alive_timeout(limits.keep_alive)
-            .handshake(TokioIo::new(stream));
+            .handshake(TokioIo::new(framed));
         let (sender, connection) = match timeout(limits.handshake, handshake).await {
             Ok(done) => done.map_err(UpstreamError::Http)?,
             Err(_) => return Err(UpstreamError::TlsTimeout),

@@ -33,7 +33,7 @@ impl Shared {
     }
 
     /// The input was ended for a fault of the peer's.
-    pub(super) fn found(&self, violation: Violation) {
+    pub fn found(&self, violation: Violation) {
         *self.violation.lock().unwrap_or_else(PoisonError::into_inner) = Some(violation);
     }
 
