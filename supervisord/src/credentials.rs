@@ -3,7 +3,8 @@
 //!
 //! Values are read when the daemon starts, when the configuration is read anew, and when a credential is
 //! rotated. They are in memory, and in two more places: where root has put them, and, for refresh tokens
-//! that a server has replaced, in `credentials/` in the state directory, readable for this daemon only.
+//! that a server has replaced, in `credentials/` in the state directory, readable for this daemon only and sealed with what
+//! root has put.
 
 mod configured;
 mod endpoints;
@@ -12,6 +13,7 @@ mod loaded;
 mod notices;
 mod operations;
 mod reading;
+mod sealed;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -6,7 +6,12 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
+use supervisor_sys::Wiping;
 use supervisord::{service, standalone};
+
+/// Secrets pass through buffers of libraries on their way out.
+#[global_allocator]
+static MEMORY: Wiping = Wiping;
 
 const USAGE: &str =
     "usage: supervisord --config FILE | supervisord --standalone [--strict] [--clients=TEXT]";

@@ -208,7 +208,8 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let budgets = Ledger::open(&state)?;
     budgets.limit_uids(first.uid_budgets.clone());
     let approvals = Approvals::open(&state, audit.clone(), parts.operators)?;
-    let dial = Arc::new(TokenEndpoints::new(parts.token_endpoint_networks));
+    let roots = parts.traffic.as_ref().map(|traffic| traffic.roots().clone());
+    let dial = Arc::new(TokenEndpoints::new(parts.token_endpoint_networks, roots));
     let credentials = Credentials::open(&state, parts.credentials, dial, audit.clone())?;
     let places = Arc::new(Places::open(&state)?);
     let writing = Writing::open(&state)?;

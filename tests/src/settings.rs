@@ -30,6 +30,8 @@ pub struct Settings {
     pub metrics: bool,
     /// Files of roots that upstreams are verified against, besides the host's.
     pub upstream_roots: Vec<PathBuf>,
+    /// Keys for the start of the configuration.
+    pub keys: String,
     /// Tables for the end of the configuration.
     pub tables: String,
     /// The state directory is a file system of its own with so many bytes.
@@ -53,6 +55,7 @@ impl Default for Settings {
             dbus: "off".to_owned(),
             metrics: false,
             upstream_roots: Vec::new(),
+            keys: String::new(),
             tables: String::new(),
             state_bytes: None,
             state_disk: None,
@@ -74,6 +77,7 @@ impl Settings {
             false => String::new(),
         };
         metrics
+            + &self.keys
             + &format!(
                 "socket = {:?}\nstate = {:?}\npolicies = {:?}\nlauncher = {:?}\nmode = {mode:?}\ndbus = {:?}\nupstream_roots = {:?}\n\
              [admins]\nuids = {:?}\n[bounds]\nrunning = {}\nrunning_per_uid = {}\n\

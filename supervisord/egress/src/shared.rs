@@ -66,6 +66,11 @@ impl Shared {
         }
     }
 
+    /// What upstream certificates are verified against.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
     /// What the traffic of all sandboxes has come to.
     pub fn usage(&self) -> Usage {
         self.totals.usage(self.connections())

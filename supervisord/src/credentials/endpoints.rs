@@ -1,5 +1,5 @@
-//! The way to token endpoints, by the host's own settings as they are when it is gone first: a daemon
-//! without such credentials reads neither roots nor name servers for them.
+//! The way to token endpoints: verified as upstreams are, and found by the host's name servers as they are
+//! when it is gone first.
 
 use std::fs;
 use std::sync::Mutex;
@@ -17,13 +17,14 @@ const HOSTS: &str = "/etc/hosts";
 #[derive(Debug)]
 pub struct TokenEndpoints {
     networks: Vec<IpNet>,
+    roots: Option<Roots>,
     dial: Mutex<Option<Arc<EndpointDial>>>,
 }
 
 impl TokenEndpoints {
-    /// Dials public addresses and those in these networks.
-    pub fn new(networks: Vec<IpNet>) -> Self {
-        Self { networks, dial: Mutex::default() }
+    /// Dials public addresses and those in these networks, where there are roots to verify them by.
+    pub fn new(networks: Vec<IpNet>, roots: Option<Roots>) -> Self {
+        Self { networks, roots, dial: Mutex::default() }
     }
 
     async fn made(&self) -> Result<Arc<EndpointDial>, SourceError> {
@@ -31,8 +32,11 @@ impl TokenEndpoints {
         if let Some(known) = known {
             return Ok(known);
         }
-        let networks = self.networks.clone();
-        let made = spawn_blocking(move || make(networks)).await;
+        let (networks, roots) = (self.networks.clone(), self.roots.clone());
+        let roots = roots.ok_or_else(|| {
+            SourceError::new("the host has no root certificates to verify token endpoints by")
+        })?;
+        let made = spawn_blocking(move || make(networks, roots)).await;
         let made = made.map_err(|_| SourceError::new("the daemon is ending"))??;
         *self.dial.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.clone());
         Ok(made)
@@ -49,13 +53,11 @@ impl Dial for TokenEndpoints {
     }
 }
 
-fn make(networks: Vec<IpNet>) -> Result<Arc<EndpointDial>, SourceError> {
+fn make(networks: Vec<IpNet>, roots: Roots) -> Result<Arc<EndpointDial>, SourceError> {
     let read = |path| {
         fs::read_to_string(path)
             .map_err(|error| SourceError::caused(format!("can't read {path}"), error))
     };
     let names = Names::of_the_host(&read(RESOLV_CONF)?, &read(HOSTS)?);
-    let roots = Roots::of_the_host_and(Vec::new())
-        .map_err(|error| SourceError::caused("can't verify token endpoints", error))?;
     Ok(Arc::new(EndpointDial::new(roots, names, networks)))
 }

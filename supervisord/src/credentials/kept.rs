@@ -3,7 +3,6 @@
 //! and is replaced whole.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::OFlag;
-use sha2::{Digest, Sha256};
 use supervisor_egress::credential::{
     CredentialName, Keep, MAX_VALUE, Pending, Secret, SourceError,
 };
@@ -20,6 +18,7 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::loaded::CredentialError;
+use super::sealed::Seal;
 
 /// Name of the directory.
 const DIRECTORY: &str = "credentials";
@@ -30,10 +29,7 @@ const REVOKED: &str = "revoked";
 /// Name of the file with the key of placeholders.
 const PLACEHOLDERS: &str = "placeholder-key";
 
-/// Hexadecimal digits of a digest, and a line end.
-const FIRST_LINE: usize = 65;
-
-/// Bytes of a file at the most: a token with its first line, or the names of a thousand credentials.
+/// Bytes of a file at the most: a sealed token, or the names of a thousand credentials.
 const MAX_FILE: u64 = (4 * MAX_VALUE) as u64;
 
 /// What is kept.
@@ -48,9 +44,9 @@ pub struct Kept {
 #[derive(Debug)]
 struct Token {
     path: PathBuf,
-    /// SHA-256 of the token that the configuration gave, in hexadecimal: when root gives another one, it
-    /// takes the place of what had come of the first.
-    first: String,
+    /// By the token that the configuration gave: when root gives another one, it takes the place of what
+    /// had come of the first.
+    seal: Seal,
     newest: Mutex<Arc<Secret>>,
     /// Held while the file is written, so that an older token never replaces a newer one.
     writing: Arc<Mutex<()>>,
@@ -130,26 +126,25 @@ impl Kept {
     /// credential again gets the same keeper.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file can't be read, or is damaged.
     pub fn token(
         &self,
         name: &CredentialName,
         first: Secret,
     ) -> Result<Arc<dyn Keep>, CredentialError> {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest = digest(&first);
-        if let Some(known) = tokens.get(name).filter(|known| known.first == digest) {
+        let seal = Seal::of(name, &first);
+        if let Some(known) = tokens.get(name).filter(|known| known.seal == seal) {
             return Ok(known.clone());
         }
         let path = self.directory.join(format!("{name}.refresh-token"));
         let failed = |error| CredentialError::io("use", &path, error);
-        let kept = read(&path).map_err(failed)?.and_then(|bytes| {
-            let (line, token) = bytes.split_at_checked(FIRST_LINE)?;
-            let same = line.strip_suffix(b"\n")? == digest.as_bytes();
-            same.then(|| Secret::new(Zeroizing::new(token.to_vec())).ok()).flatten()
-        });
+        let kept = match read(&path).map_err(failed)? {
+            Some(bytes) => seal.open(&bytes).map_err(failed)?,
+            None => None,
+        };
         let newest = Mutex::new(Arc::new(kept.unwrap_or(first)));
-        let token = Arc::new(Token { path, first: digest, newest, writing: Arc::default() });
+        let token = Arc::new(Token { path, seal, newest, writing: Arc::default() });
         tokens.insert(name.clone(), token.clone());
         Ok(token)
     }
@@ -163,28 +158,17 @@ impl Keep for Token {
     fn keep(&self, token: Secret) -> Pending<'_, Result<(), SourceError>> {
         let token = Arc::new(token);
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = token.clone();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(FIRST_LINE + token.expose().len()));
-        bytes.extend_from_slice(self.first.as_bytes());
-        bytes.push(b'\n');
-        bytes.extend_from_slice(token.expose());
+        let sealed = self.seal.close(&token);
         let (path, writing) = (self.path.clone(), self.writing.clone());
         Box::pin(async move {
             let write = spawn_blocking(move || {
                 let _one = writing.lock().unwrap_or_else(PoisonError::into_inner);
-                replace(&path, &bytes)
+                sealed.and_then(|sealed| replace(&path, &sealed))
             });
             let written = write.await.map_err(io::Error::other).and_then(|written| written);
             written.map_err(|error| SourceError::caused("writing a refresh token", error))
         })
     }
-}
-
-fn digest(secret: &Secret) -> String {
-    Sha256::digest(secret.expose()).iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String can't fail.
-        write!(text, "{byte:02x}").unwrap_or_default();
-        text
-    })
 }
 
 /// The bytes of a plain file, or that there is none.
@@ -248,8 +232,11 @@ mod tests {
         assert!(restarted.token(&name(), secret("other-one")).unwrap().token().is(b"other-one"));
 
         for entry in fs::read_dir(state.path().join(DIRECTORY)).unwrap() {
-            let metadata = entry.unwrap().metadata().unwrap();
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
             assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+            let bytes = fs::read(entry.path()).unwrap();
+            assert!(!String::from_utf8_lossy(&bytes).contains("-one"), "in clear");
         }
         let directory = fs::metadata(state.path().join(DIRECTORY)).unwrap();
         assert_eq!(directory.permissions().mode() & 0o777, 0o700);

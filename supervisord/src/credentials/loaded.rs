@@ -12,6 +12,7 @@ use supervisor_egress::credential::{
     Bound, Broker, Client, ClientAuthentication, CredentialName, Definition, Delivery, Dial,
     Endpoint, Grant, OAuth, Secret, Supply, Value, read_value,
 };
+use supervisor_sys::wipe_freed_memory;
 
 use super::configured::{self, Authentication, Configured, OAuth2, Place};
 use super::kept::Kept;
@@ -58,6 +59,9 @@ impl Loaded {
     /// # Errors
     /// The first that can't be used, by name. No error holds any part of a value.
     pub fn read(configured: &[Configured]) -> Result<Self, CredentialError> {
+        if !configured.is_empty() {
+            wipe_freed_memory();
+        }
         let mut loaded = Self::default();
         let mut names = BTreeSet::new();
         for each in configured {

@@ -17,6 +17,7 @@ mod process;
 mod quota;
 mod random;
 mod terminal;
+mod wiping;
 
 pub use capability::{
     empty_bounding_set, empty_capability_sets, no_capabilities_left, set_securebits,
@@ -44,6 +45,7 @@ pub use quota::{
 };
 pub use random::random_bits;
 pub use terminal::{open_terminal, resize_terminal, take_terminal, terminal_size};
+pub use wiping::{Wiping, wipe_freed_memory};
 
 /// The last error of this thread, as a result.
 fn check(returned: libc::c_long) -> std::io::Result<libc::c_long> {
