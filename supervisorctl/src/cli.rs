@@ -366,7 +366,7 @@ pub enum ApprovalsCommand {
               value_parser = clap::value_parser!(u32).range(1..=APPROVALS_MAX))]
         times: u32,
     },
-    /// Refuse the request (administrators and operators)
+    /// Refuse the request, or take back an approval that is not spent (administrators and operators)
     Deny {
         /// Id of the question
         id: ApprovalId,

@@ -96,6 +96,10 @@ pub fn sentence(what: &What) -> String {
             Some(refused) => format!("{} of {}: {refused} refused or cut", hit.limit, hit.value),
             None => format!("{} of {} reached", hit.limit, hit.value),
         },
+        What::Syscall(call) => {
+            let profile = call.profile.as_deref().unwrap_or("unknown");
+            ruled(&call.ruling, &format!("a system call (profile {profile})"))
+        }
         What::Cancellation(act) | What::Administration(act) => {
             let object = act.object.as_deref().map(|object| format!(" {object}"));
             let by = act.by.map_or_else(|| "SIGHUP".to_owned(), |uid| format!("uid {uid}"));

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!            ┌──approve──▶ approved ──made as often as it may──▶ spent
-//! waiting ───┼──deny─────▶ denied
+//! waiting ───┼──deny─────▶ denied ◀──deny── approved, as long as it is not spent
 //!            └──deadline─▶ expired
 //! ```
 //!
@@ -172,7 +172,11 @@ impl Approvals {
             let problem = "only administrators and operators answer";
             return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
         }
-        if approval.state != ApprovalState::Waiting || left_until(&approval.deadline).is_zero() {
+        let waits = approval.state == ApprovalState::Waiting;
+        let is_late = waits && left_until(&approval.deadline).is_zero();
+        // An approval that is not spent can be taken back; no request is made by it from then on.
+        let is_open = waits || (approval.state == ApprovalState::Approved && !answer.approve);
+        if is_late || !is_open {
             return Err(ApiError::new(ErrorCode::Conflict, "the question is answered or expired")
                 .with_hint("supervisorctl approvals show tells how it stands"));
         }

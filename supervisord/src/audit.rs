@@ -50,7 +50,8 @@ use tokio::task::spawn_blocking;
 pub use backlog::Backlog;
 pub use error::{AuditError, Unaudited};
 pub use events::{
-    accepted, administration, cancellation, ended, limits_hit, recovery, refused, start, subject,
+    accepted, administration, call_denied, cancellation, ended, limits_hit, recovery, refused,
+    start, subject,
 };
 
 use crate::audit::backlog::Waiting;

@@ -20,9 +20,9 @@ pub use chain::{
     BadKey, Chain, Digest32, Followed, Head, PublicKey, Sealed, sign_checkpoint, sign_head,
 };
 pub use event::{
-    Administration, AuditEvent, Checkpoint, CredentialUse, Ended, Exhaustion, HeadState, LimitHit,
-    PersonsAnswer, Recovery, Removal, Repair, Ruling, Start, Subject, Submission, Suppression,
-    Suspension, Traffic, Verdict, What, kinds,
+    Administration, AuditEvent, Checkpoint, CredentialUse, DeniedCall, Ended, Exhaustion,
+    HeadState, LimitHit, PersonsAnswer, Recovery, Removal, Repair, Ruling, Start, Subject,
+    Submission, Suppression, Suspension, Traffic, Verdict, What, kinds,
 };
 pub use filter::AuditFilter;
 pub use record::{AuditKey, AuditPage, AuditRecord};

@@ -35,8 +35,8 @@ pub use approval::{AnswerRequest, Approval, ApprovalList, ApprovalState, Request
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
 pub use audit::{
     Administration, AuditEvent, AuditFilter, AuditKey, AuditPage, AuditRecord, BadKey, Chain,
-    Checkpoint, CredentialUse, Digest32, Ended, Exhaustion, Fault, Finding, Followed, Head,
-    HeadState, LimitHit, PersonsAnswer, PublicKey, Recovery, Removal, Repair, Report, Ruling,
+    Checkpoint, CredentialUse, DeniedCall, Digest32, Ended, Exhaustion, Fault, Finding, Followed,
+    Head, HeadState, LimitHit, PersonsAnswer, PublicKey, Recovery, Removal, Repair, Report, Ruling,
     Sealed, Start, Subject, Submission, Suppression, Suspension, Traffic, Verdict, Verifier, What,
     kinds, sign_checkpoint, sign_head,
 };

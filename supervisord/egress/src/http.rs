@@ -4,6 +4,8 @@
 mod body;
 mod exchange;
 mod fields;
+mod framed;
+mod frames;
 mod framing;
 mod head;
 mod intent;
@@ -19,7 +21,9 @@ mod wire;
 
 pub use body::Answer;
 pub use exchange::Conversation;
+pub use framed::Framed;
+pub use frames::Peer;
 pub use intent::parse as parse_destination;
 pub use serve::{serve_http1, serve_http2, serve_proxy};
 pub use violation::Violation;
-pub use wire::Wire;
+pub use wire::{Shared as WireShared, Wire};

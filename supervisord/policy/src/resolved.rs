@@ -171,6 +171,12 @@ impl Resolved {
         self.profile.value
     }
 
+    /// Who named the profile, and on which line: `policy default (default.toml:54)`.
+    pub fn profile_origin(&self) -> String {
+        let origin = &self.profile.origin;
+        format!("{} ({origin})", origin.holder())
+    }
+
     /// The controls that a strict daemon must have to run an execution with these limits, in the
     /// order of [`Control::ALL`].
     pub fn required_controls(&self, limits: &Limits) -> Vec<Control> {

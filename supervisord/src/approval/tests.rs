@@ -109,6 +109,26 @@ async fn a_request_waits_for_an_answer_that_is_good_for_it_alone() {
 }
 
 #[tokio::test]
+async fn an_approval_that_is_taken_back_is_good_for_no_further_request() {
+    let house = House::open();
+    let asked = house.ask(question("/a"));
+    let id = house.waiting().await.id;
+    let often = AnswerRequest { approve: true, times: Some(5) };
+    house.approvals.answer(&OPERATOR, id, often).await.unwrap();
+    assert!(matches!(asked.await.unwrap(), Answer::Approved { .. }));
+    assert!(matches!(house.ask(question("/a")).await.unwrap(), Answer::Approved { .. }));
+    // Nobody takes back its own, and who may not answer takes nothing back.
+    for caller in [OWNER, STRANGER] {
+        assert!(house.approvals.answer(&caller, id, NO).await.is_err());
+    }
+    let denied = house.approvals.answer(&ADMIN, id, NO).await.unwrap();
+    assert_eq!((denied.state, denied.left), (ApprovalState::Denied, 0));
+    assert!(is_refused(&house.ask(question("/a")).await.unwrap(), "approval_denied"));
+    let again = house.approvals.answer(&ADMIN, id, YES).await;
+    assert_eq!(again.err().map(|error| error.code), Some(ErrorCode::Conflict));
+}
+
+#[tokio::test]
 async fn only_administrators_and_operators_answer_and_nobody_its_own_question() {
     let house = House::open();
     let asked = house.ask(question("/a"));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
-    Administration, ApiError, AuditEvent, ControlStatus, Ended, Execution, HeadState, Limit,
-    LimitHit, Mode, Outcome, Recovery, Ruling, Start, Subject, Submission, Verdict, What,
+    Administration, ApiError, AuditEvent, ControlStatus, DeniedCall, Ended, Execution, HeadState,
+    Limit, LimitHit, Mode, Outcome, Recovery, Ruling, Start, Subject, Submission, Verdict, What,
 };
 use supervisor_policy::{PolicySet, Resolved};
 
@@ -129,6 +129,34 @@ pub fn limits_hit(
         What::Limit(hit).about(subject(execution))
     };
     hits.into_iter().map(event).collect()
+}
+
+/// The filter of system calls ended the payload's first process. The signal is all that a parent is
+/// told, so a program that sends it to itself has this record too, which says so.
+pub fn call_denied(
+    execution: &Execution,
+    outcome: &Outcome,
+    policy: Option<&Resolved>,
+) -> Option<AuditEvent> {
+    let Outcome::Signaled { signal, .. } = outcome else { return None };
+    if i32::from(*signal) != nix::libc::SIGSYS {
+        return None;
+    }
+    let profile = policy.map(|policy| policy.profile().as_str().to_owned());
+    let cause = "its first process was ended by SIGSYS, with which the filter ends whoever calls the \
+                 kernel as a 32-bit or x32 program does, unless it sent itself that signal; which \
+                 call it was the kernel does not tell";
+    let rule = |policy: &Resolved| {
+        format!("syscalls.profile = {:?} of {}", policy.profile().as_str(), policy.profile_origin())
+    };
+    let ruling = Ruling {
+        policy: Some(execution.policy.name.clone()),
+        rule: policy.map(rule),
+        cause: Some(cause.to_owned()),
+        remedy: Some("Run a 64-bit program; no profile allows these calls.".to_owned()),
+        ..Ruling::new(Verdict::Deny, "killed_by_filter")
+    };
+    Some(What::Syscall(DeniedCall { ruling, profile }).about(subject(execution)))
 }
 
 /// Which line set this value: the default, or the caller within the maximum.

@@ -8,10 +8,11 @@ use std::process::Command;
 
 use serde_json::Value;
 use supervisor_api::{
-    ApprovalId, AuditPage, AuditRecord, ErrorCode, LimitsRequest, SubmitRequest, What,
+    ApprovalId, AuditPage, AuditRecord, ErrorCode, LimitsRequest, Outcome, SubmitRequest, What,
 };
 use supervisor_tests::{
     AGENT, Client, OTHER_AGENT, Told, World, argv, assert_described, bash, milliseconds, program,
+    python,
 };
 
 fn files(world: &World) -> Vec<PathBuf> {
@@ -87,6 +88,31 @@ fn why_names_the_limit_the_line_that_set_it_and_what_would_have_allowed_more() {
     let told = ctl(&world, &["why", "--json", &id.to_string()]);
     let value: Value = serde_json::from_str(&told.stdout).expect("JSON");
     assert_eq!(value["records"].as_array().map(Vec::len), Some(3), "{value}");
+}
+
+/// SY-02. The kernel tells a parent the signal and not the call.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_payload_that_the_filter_ends_has_a_record_with_the_line_that_names_the_profile() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let source = format!(
+        "import ctypes, mmap, os, signal\n{}\nos.fork = lambda: 0\nexecute(GETPID_32)",
+        include_str!("../payloads/machine_code.py")
+    );
+    let ended = agent.run(&python(&source));
+    let id = ended.execution.id;
+    ended.expect(&Outcome::Signaled { signal: 31, name: "SIGSYS".to_owned() });
+    let found = page(&agent, &format!("/v1/executions/{id}/decisions")).records;
+    assert_eq!(kinds(&found), ["submission", "syscall", "outcome"], "{found:?}");
+    let told = ctl(&world, &["why", &id.to_string()]);
+    for words in
+        ["refused a system call", "syscalls.profile = \"default\"", "default.toml:", "64-bit"]
+    {
+        assert!(told.stdout.contains(words), "{words}: {}", told.stdout);
+    }
+    let found = page(&world.root(), "/v1/audit?kind=syscall&verdict=deny").records;
+    assert_eq!(found.len(), 1, "{found:?}");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! What can be recorded.
 
+mod syscall;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ExecutionId, Mode, Outcome, SessionId, StartKind};
+
+pub use syscall::DeniedCall;
 
 /// Whom an event is about. What is not known, or makes no sense, is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -357,6 +361,8 @@ whats! {
     Outcome(Ended) = "outcome",
     /// A limit was reached.
     Limit(LimitHit) = "limit",
+    /// The payload made a system call that ends whoever makes it.
+    Syscall(DeniedCall) = "syscall",
     /// An execution was to be ended.
     Cancellation(Administration) = "cancellation",
     /// An administrator acted.
@@ -402,6 +408,7 @@ impl What {
         match self {
             Self::Submission(event) => Some(&event.ruling),
             Self::Limit(event) => Some(&event.ruling),
+            Self::Syscall(event) => Some(&event.ruling),
             Self::Egress(event) | Self::Dns(event) => Some(&event.ruling),
             Self::Credential(event) => Some(&event.ruling),
             Self::Budget(event) => Some(&event.ruling),
