@@ -44,8 +44,17 @@ pub struct Capture {
     recorder: Arc<Mutex<Recorder>>,
     /// Whether no process is left that could write.
     silent: watch::Sender<bool>,
+    /// What was on disk when it was last synced, names and all.
+    on_disk: std::sync::Mutex<Option<Extent>>,
     /// The pipes, while they are pumped.
     pipes: std::sync::Mutex<Vec<(Stream, Weak<Receiver>)>>,
+}
+
+/// How much there is in the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    kept: Both<u64>,
+    cut: Both<u64>,
 }
 
 /// How far the capture is. Whatever it says is in the files already.
@@ -161,6 +170,27 @@ impl Capture {
         tokio::task::spawn_blocking(move || files.sync()).await?
     }
 
+    /// What is in the files, if that has not been [on disk](Self::note_on_disk) yet.
+    pub async fn not_on_disk(&self) -> Option<Extent> {
+        let held = self.recorder.lock().await; // nothing is half written
+        let Progress { kept, cut, .. } = *self.progress.borrow();
+        drop(held);
+        let extent = Extent { kept, cut };
+        let on_disk = *self.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        (on_disk != Some(extent)).then_some(extent)
+    }
+
+    /// Whoever asked what is not on disk has seen to it, by [`sync`](Self::sync) and by syncing the directory's
+    /// own name.
+    pub fn note_on_disk(&self, extent: Extent) {
+        *self.on_disk.lock().unwrap_or_else(PoisonError::into_inner) = Some(extent);
+    }
+
+    /// There is more than bytes of output to have on disk.
+    pub fn forget_on_disk(&self) {
+        *self.on_disk.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Reads one stream, or both in the order in which they came, from an offset that is counted
     /// over what is read. A reader that follows waits for more until the capture has finished.
     pub fn reader(
@@ -182,6 +212,7 @@ impl Capture {
             progress,
             recorder: Arc::new(Mutex::new(recorder)),
             silent: watch::Sender::new(false),
+            on_disk: std::sync::Mutex::default(),
             pipes: std::sync::Mutex::default(),
         })
     }

@@ -5,8 +5,9 @@
 //!    └──────────────────┴── cancelled, refused, a step failed, launcher gone ───────────────▲
 //! ```
 //!
-//! The end is always the same way: nothing of the sandbox is left, the output and the artifacts are
-//! on disk, the record is on disk, and only then the end is told.
+//! The end is always the same way: nothing of the sandbox runs any more, the output and the artifacts are
+//! on disk, the record is on disk, and only then the end is told. By then the sandbox is gone as well, but
+//! for one that was parked ahead (see `ending`).
 
 mod changes;
 mod ending;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use supervisor_api::{
     ArtifactList, AuditEvent, ChangeSummary, ControlReport, Ended, Execution, ExecutionId, Outcome,
-    State, Usage,
+    StartKind, State, Usage,
 };
 use supervisor_launch::{Descriptor, Step};
 use tokio::sync::oneshot;
@@ -115,16 +115,21 @@ pub(super) async fn remove(inner: &Inner, live: &Live, sandbox: Option<&Sandbox>
 
 /// Makes the end durable while the launcher removes the sandbox, then tells it. With somebody who waits
 /// for a first record, this is the first.
+///
+/// The sandbox is gone before the end is told, but for one that was parked ahead: whoever claims it is in a
+/// hurry, and what takes longest is to take its interpreter's memory apart. Of that one, everything has been
+/// killed by then, so that nothing of it runs any more, and its output is at its end. Until it is gone it
+/// counts against its owner's ceilings, and the launcher gives nothing of it to another.
 pub(super) async fn conclude(
     inner: &Arc<Inner>,
     live: &Live,
     end: End,
     first: &mut Option<Recorded>,
 ) {
-    let is_known = first.is_none();
-    if is_known {
+    if first.is_none() {
         kept::keep_end(&inner.places, live.id(), &end); // somebody knows of it
     }
+    let is_dead = end.sandbox.as_ref().is_some_and(|sandbox| is_killed_ahead(live, sandbox));
     let removed = remove(inner, live, end.sandbox.as_ref());
     live.measure(None);
     live.capture.finish();
@@ -136,13 +141,39 @@ pub(super) async fn conclude(
     finished.controls = end.controls;
     finished.artifact_count = end.artifacts.artifacts.len() as u64;
     finished.artifacts_truncated = end.artifacts.truncated;
+    if is_dead {
+        let told = record_and_tell(inner, live, finished, &end.artifacts, first, async {});
+        tokio::join!(told, removed);
+    } else {
+        record_and_tell(inner, live, finished, &end.artifacts, first, removed).await;
+    }
+}
+
+/// Whether the end may be told before the sandbox is gone: it was parked ahead, its workspace goes with it, and
+/// all that is left in it has been killed.
+fn is_killed_ahead(live: &Live, sandbox: &Sandbox) -> bool {
+    let was_parked = live.execution.borrow().start == Some(StartKind::Warm);
+    let kill = sandbox.get(Descriptor::Kill).filter(|_| was_parked && live.session.is_none());
+    kill.is_some_and(|kill| nix::unistd::write(kill, b"1").is_ok())
+}
+
+/// Has the end recorded, and whatever is to be done `before` it is told.
+async fn record_and_tell(
+    inner: &Arc<Inner>,
+    live: &Live,
+    mut finished: Execution,
+    artifacts: &ArtifactList,
+    first: &mut Option<Recorded>,
+    before: impl Future<Output = ()>,
+) {
+    let is_known = first.is_none();
     let (written, is_written) = oneshot::channel();
     let audited = audit_end(inner, &finished, written);
     let record = async {
         // What is recorded is in the log, whenever the daemon is killed.
-        is_written.await.is_ok() && record(inner, live, &mut finished, &end.artifacts, first).await
+        is_written.await.is_ok() && record(inner, live, &mut finished, artifacts, first).await
     };
-    let (recorded, (), ()) = tokio::join!(record, audited, removed);
+    let (recorded, (), ()) = tokio::join!(record, audited, before);
     if recorded {
         fault::reach(Point::EndRecorded);
         if is_known {
@@ -210,9 +241,12 @@ pub(super) async fn sync_first_output(inner: &Inner, live: &Live) {
 }
 
 async fn sync_output(inner: &Inner, live: &Live) {
-    let synced = live.capture.sync().await.and(inner.places.clone().sync().await);
-    if let Err(error) = synced {
-        tracing::error!(%error, execution_id = %live.id(), "output may not be on disk");
+    let Some(extent) = live.capture.not_on_disk().await else { return };
+    match live.capture.sync().await.and(inner.places.clone().sync().await) {
+        Ok(()) => live.capture.note_on_disk(extent),
+        Err(error) => {
+            tracing::error!(%error, execution_id = %live.id(), "output may not be on disk");
+        }
     }
 }
 
@@ -227,7 +261,12 @@ async fn record(
     first: &mut Option<Recorded>,
 ) -> bool {
     let kept = &finished.output;
-    if kept.stdout.kept + kept.stderr.kept > 0 || !artifacts.artifacts.is_empty() {
+    // The names of artifacts came last, and after whatever was synced early.
+    let has_artifacts = !artifacts.artifacts.is_empty();
+    if has_artifacts {
+        live.capture.forget_on_disk();
+    }
+    if kept.stdout.kept + kept.stderr.kept > 0 || has_artifacts {
         sync_output(inner, live).await;
         fault::reach(Point::OutputSynced);
     }

@@ -10,6 +10,7 @@ What would act otherwise on an interpreter that is started only then starts one:
 workspace stands in for a module that was imported here, or where the user's own site directory appears.
 """
 
+import _weakref
 import atexit
 import gc
 import os
@@ -19,24 +20,30 @@ import sys
 def park(modules):
     leave_no_trace()
     before = set(sys.modules)
-    missing = import_quietly(modules)
+    missing = import_quietly([*modules, "_ctypes", "_socket"])
     ahead = {name: size_of(name) for name in set(sys.modules) - before}
     packages = {name.partition(".")[0] for name in ahead}
     kept = []
     kept.append(kept)
-    atexit.register(let_go, ahead, kept)
+    native = not {"_ctypes", "_socket"} & set(missing)
+    ending = []
+    atexit.register(end, ahead, kept, ending)
+    pipe = find_pipe()
+    holder = None
+    if native:
+        ending.append(make_leave())
+        holder = hold_memory(pipe, kept)
     exercise()
     gc.collect()
     gc.freeze()  # what was imported, and `kept`, is looked through by no later collection
-    renew_main()
-    pipe = find_pipe()
+    ending.append(_weakref.ref(renew_main()))
     os.write(1, b"parked " + " ".join(missing).encode() + b"\n")
     directory, arguments, environment = read_start(pipe)
     os.close(pipe)
     set_environment(environment)
     os.chdir(directory)
     if any(entry == ".local" or entry.partition(".")[0] in packages for entry in os.listdir("/workspace")):
-        start_anew(arguments)
+        start_anew(arguments, holder)
     sys.argv[1:] = arguments[3:]
     sys.orig_argv[:] = arguments
 
@@ -72,9 +79,10 @@ def import_quietly(modules):
 
 
 def exercise():
-    """Compiles and runs a line, so that the pages that every program needs are there."""
+    """Compiles and runs a line, so that the pages that every program needs are there, and what a claim does."""
     import io
 
+    os.environ.update(os.environ.copy())
     exec(compile("print(len([1.5, 'a']), file=out, flush=True)", "-", "exec"), {"out": io.StringIO()})
 
 
@@ -83,10 +91,24 @@ def renew_main():
     main = type(sys)("__main__")
     vars(main).update(vars(sys.modules["__main__"]))
     sys.modules["__main__"] = main
+    return main
+
+
+def end(ahead, kept, ending):
+    """The last thing to be called at exit."""
+    let_go(ahead, kept)
+    try:
+        *leave, main = ending
+        if leave and has_come_to_its_end(main()) and has_left_nothing_that_acts():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            leave[0](0)
+    except BaseException:
+        pass  # it is the interpreter's to end, and to say what is wrong
 
 
 def let_go(ahead, kept):
-    """The last thing to be called at exit: takes what was imported here out of the interpreter's sight.
+    """Takes what was imported here out of the interpreter's sight.
 
     Otherwise it would take all of that apart, object by object, before the process ends; that takes longer
     than most programs. Modules to which a program has added something are left to it. What the program
@@ -97,8 +119,86 @@ def let_go(ahead, kept):
             kept.append(sys.modules.pop(name))
 
 
+def has_come_to_its_end(main):
+    """Whether the program has run to the end of its file, so that its status is 0, and nothing of it goes on.
+
+    The interpreter takes these two names out of it there, and not where a program is left by an exit. A program
+    that has taken both out itself, and nothing else, chooses to be told so too. An exception that nobody took is
+    left where debuggers look for it.
+    """
+    names = vars(main)
+    ran = "__file__" not in names and "__cached__" not in names and "__loader__" in names
+    failed = any(hasattr(sys, "last_" + name) for name in ("exc", "type", "value", "traceback"))
+    watched = gc.get_debug() or sys.gettrace() or sys.getprofile()
+    return ran and not failed and not watched and len(sys._current_frames()) == 1
+
+
+def has_left_nothing_that_acts(most=10_000):
+    left = gc.get_objects()  # no frozen ones
+    return len(left) < most and not any(map(acts_in_the_end, left))
+
+
+INERT = {"builtins", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "__main__"}
+
+
+def acts_in_the_end(thing):
+    """Whether something could be seen to go: a finalizer, a file that holds bytes back, a module's own type."""
+    if type(thing) is _weakref.ref:
+        return thing.__callback__ is not None
+    kind = type(thing)
+    return hasattr(kind, "__del__") or not all(each.__module__ in INERT for each in kind.__mro__)
+
+
+def make_leave():
+    """exit(3): what the interpreter calls once it has taken everything apart. It keeps the lock of the threads."""
+    import _ctypes
+
+    function = type("function", (_ctypes.CFuncPtr,), {"_flags_": 0x1 | 0x4, "_restype_": None})
+    return function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "exit"))
+
+
 def size_of(name):
     return len(getattr(sys.modules[name], "__dict__", ()))
+
+
+def hold_memory(pipe, kept):
+    """Starts a process that has this one's memory, no descriptor and nothing to do; its number, if there is one.
+
+    The kernel takes an address space apart when the last process in it ends, and whoever waits for that process
+    waits for that: longer than most programs take. This way it is done when the program's end is known, by the
+    kill that ends whatever is left in a sandbox. The process is init's child, so the program has none that it
+    did not make.
+    """
+    import _ctypes
+    import _socket
+
+    clone_vm, clone_parent = 0x100, 0x8000
+    byte = type("byte", (_ctypes._SimpleCData,), {"_type_": "B"})
+    pointer = type("pointer", (_ctypes._SimpleCData,), {"_type_": "P"})
+    stack = type("stack", (_ctypes.Array,), {"_type_": byte, "_length_": 16384})()
+    kept.append(stack)
+    top = (_ctypes.addressof(stack) + 16384) & ~15
+    library = _ctypes.dlopen(None, 0)
+    clone, pause = (_ctypes.dlsym(library, name) for name in ("clone", "pause"))
+    # Descriptors that are on their way are nobody's: the copy gets the other end of that way and no more.
+    numbers = [0, 1, 2, pipe]
+    away, back = _socket.socketpair()
+    sent = b"".join(number.to_bytes(4, sys.byteorder) for number in numbers)
+    away.sendmsg([b"-"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, sent)])
+    away.close()
+    for number in numbers:
+        os.close(number)
+    holder = _ctypes.call_cdeclfunction(clone, (pointer(pause), pointer(top), clone_vm | clone_parent, None))
+    _, [(_, _, came)], _, _ = back.recvmsg(1, _socket.CMSG_SPACE(len(sent)))
+    back.close()
+    for number, place in zip(numbers, range(0, len(came), 4)):
+        # The lowest numbers are free, so they come as they were, or below.
+        now = int.from_bytes(came[place : place + 4], sys.byteorder)
+        if now != number:
+            os.dup2(now, number)
+            os.close(now)
+        os.set_inheritable(number, True)
+    return holder if holder > 0 else None  # without one an end takes longer
 
 
 def find_pipe():
@@ -135,9 +235,11 @@ def set_environment(environment):
         os.environ.update(wanted)  # all of them, for their order
 
 
-def start_anew(arguments):
+def start_anew(arguments, holder):
     import signal
 
+    if holder is not None:
+        os.kill(holder, signal.SIGKILL)  # the memory is of no more use
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execve(sys.executable, arguments, os.environ)
 

@@ -161,3 +161,77 @@ import asyncio
 
 asyncio.run(asyncio.sleep(0))
 print("asyncio" in sys.modules)
+#--- a file that is left open
+import atexit
+
+
+def show():
+    print(open("left.txt").read() == "", flush=True)
+
+
+left = open("left.txt", "w")
+left.write("later")
+atexit.register(show)
+#--- a generator that is left
+def steps():
+    try:
+        yield 1
+    finally:
+        print("left")
+
+
+left = steps()
+next(left)
+#--- a weak reference that is left
+import weakref
+
+
+class Left:
+    pass
+
+
+left = Left()
+left.itself = left
+watch = weakref.ref(left, lambda _: print("gone"))
+#--- names that are gone, and an exit
+import sys
+
+del __file__, __cached__
+sys.last_value = None
+sys.exit(5)
+#--- an exception that is left
+import sys
+
+sys.excepthook = lambda kind, value, trace: print("taken", kind, value)
+{}["missing"]
+#--- a program that looks at a failure and goes on
+import code
+
+code.InteractiveConsole().runsource("1 / 0")
+print("goes on")
+#--- a thread that is left
+import threading
+import time
+
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+print("main")
+#--- what the C library holds back
+import ctypes
+
+ctypes.CDLL(None).printf(b"held back")
+#--- a standard stream that is gone
+import os
+
+print("before")
+os.close(1)
+#--- plain things that are left
+class Plain:
+    def __init__(self):
+        self.itself = [self]
+
+
+left = {"plain": Plain(), "function": lambda: left, "lists": [[number] for number in range(10)]}
+print(len(left))
+#--- more than is looked through
+left = [[number] for number in range(50_000)]
+print(len(left))

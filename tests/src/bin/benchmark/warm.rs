@@ -262,6 +262,8 @@ fn standing(world: &mut World) -> Result<(Vec<u32>, f64), Failure> {
 fn memory(world: &mut World, (standing, before): (Vec<u32>, f64)) -> Result<Memory, Failure> {
     let made = descendants(&[world.launcher_pid()]);
     let made = made.into_iter().filter(|process| !standing.contains(process));
+    // A process that holds an interpreter's memory has no page of its own.
+    let made = made.filter(|process| !(is_python(*process) && shares_memory(*process)));
     let (interpreters, inits): (Vec<u32>, Vec<u32>) = made.partition(|process| is_python(*process));
     if interpreters.len() as u64 != PARKED {
         let found = interpreters.len();
@@ -277,4 +279,9 @@ fn memory(world: &mut World, (standing, before): (Vec<u32>, f64)) -> Result<Memo
 fn is_python(process: u32) -> bool {
     let name = std::fs::read_to_string(format!("/proc/{process}/comm"));
     name.is_ok_and(|name| name.starts_with("python3"))
+}
+
+/// Whether a process runs in the address space of another; that one has the standard streams.
+fn shares_memory(process: u32) -> bool {
+    !std::path::Path::new(&format!("/proc/{process}/fd/1")).exists()
 }
