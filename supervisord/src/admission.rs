@@ -143,23 +143,38 @@ impl Admission {
         id: ExecutionId,
         need: Need,
     ) -> Result<oneshot::Receiver<Turn>, ApiError> {
-        self.lock().bounds.check_alone(need)?;
         let (turn, receiver) = oneshot::channel();
         {
             let mut turns = self.lock();
             let (bounds, waiting) = (turns.bounds, turns.waiting);
-            let line = turns.callers.entry(uid).or_default();
-            let own = line.waiting.len();
+            bounds.check_alone(need)?;
+            let own = turns.callers.get(&uid).map_or(0, |line| line.waiting.len());
             if own >= bounds.waiting_per_uid || waiting >= bounds.waiting {
                 let problem = format!("{own} executions of uid {uid} are waiting already");
                 return Err(ApiError::new(ErrorCode::Busy, problem)
                     .with_hint("wait for some of them to finish"));
             }
-            line.waiting.push_back(Waiting { id, need, turn });
-            turns.waiting += 1;
-            if own == 0 {
-                turns.order.push_back(uid);
-            }
+            turns.line_up(uid, Waiting { id, need, turn });
+        }
+        self.hand_out();
+        Ok(receiver)
+    }
+
+    /// Puts an execution in line that waited already, however many wait now.
+    ///
+    /// # Errors
+    /// `policy_denied` if it can never have a turn by the bounds as they are now.
+    pub fn line_up_again(
+        self: &Arc<Self>,
+        uid: u32,
+        id: ExecutionId,
+        need: Need,
+    ) -> Result<oneshot::Receiver<Turn>, ApiError> {
+        let (turn, receiver) = oneshot::channel();
+        {
+            let mut turns = self.lock();
+            turns.bounds.check_alone(need)?;
+            turns.line_up(uid, Waiting { id, need, turn });
         }
         self.hand_out();
         Ok(receiver)
@@ -365,6 +380,15 @@ impl Line {
 }
 
 impl Turns {
+    fn line_up(&mut self, uid: u32, waiting: Waiting) {
+        let line = self.callers.entry(uid).or_default();
+        if line.waiting.is_empty() {
+            self.order.push_back(uid);
+        }
+        line.waiting.push_back(waiting);
+        self.waiting += 1;
+    }
+
     fn next(&mut self) -> Option<(u32, Waiting)> {
         let bounds = self.bounds;
         if self.running >= bounds.running {

@@ -14,9 +14,11 @@ mod ending;
 mod feeding;
 pub mod kept;
 pub mod pausing;
+mod queue;
 mod running;
 mod screen;
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,13 +36,14 @@ use crate::driver::ending::{conclude, destroy, remove};
 use crate::driver::feeding::Feeding;
 use crate::driver::pausing::freeze_again;
 pub use crate::driver::pausing::{Clock, Wish, Wishes};
+pub use crate::driver::queue::drive_again;
 use crate::driver::running::{attend, run, with_way};
 use crate::fault::{self, Point};
 use crate::journal;
-use crate::launcher::Sandbox;
+use crate::launcher::{LaunchError, Sandbox};
 use crate::live::Live;
 use crate::outcome;
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::store::StoreError;
 use crate::supervisor::Inner;
 use crate::traffic::Way;
@@ -73,6 +76,9 @@ pub enum Told {
 /// Takes the result of recording an execution for the first time.
 type Recorded = oneshot::Sender<Result<(), Unrecorded>>;
 
+/// A sandbox that was made, its turn, and when that came; or why there is none.
+type Launched = Result<(Sandbox, Turn, Instant), Outcome>;
+
 /// Where an execution gets its turn, and the sandbox that was parked for it.
 type Place = (oneshot::Receiver<Turn>, Option<Parked>);
 
@@ -104,7 +110,7 @@ async fn drive_recorded(
 ) {
     let (first, submitted) = (live.snapshot(), Instant::now());
     let record = async {
-        let result = record_first(inner, &first).await;
+        let result = record_first(inner, live, plan, &first).await;
         inner.metrics.stored("insert", submitted.elapsed());
         let stored = result.is_ok();
         live.recorded.store(stored, Ordering::Relaxed);
@@ -114,10 +120,15 @@ async fn drive_recorded(
     match tokio::join!(record, launch(inner, live, plan, place)) {
         (false, Ok(_)) => destroy(inner, live).await, // the submission was refused
         (false, Err(_)) => {}
-        (true, Err(outcome)) => {
-            conclude(inner, live, End::without_sandbox(outcome), &mut None).await;
-        }
-        (true, Ok((sandbox, turn, begun))) => {
+        (true, launched) => go_on(inner, live, plan, launched).await,
+    }
+}
+
+/// Runs what was launched to its end, which is recorded.
+async fn go_on(inner: &Arc<Inner>, live: &Live, plan: &Plan, launched: Launched) {
+    match launched {
+        Err(outcome) => conclude(inner, live, End::without_sandbox(outcome), &mut None).await,
+        Ok((sandbox, turn, begun)) => {
             let end = run(inner, live, sandbox, plan, begun).await;
             conclude(inner, live, end, &mut None).await;
             drop(turn);
@@ -153,7 +164,7 @@ async fn drive_untold(
     };
     let note = async {
         sleep(NOTE_UNTOLD).await;
-        inner.store.insert(&live.snapshot()).await
+        queue::insert(inner, live, plan, &live.snapshot()).await
     };
     tokio::pin!(life, note);
     let mut recorded = Some(recorded);
@@ -189,12 +200,7 @@ async fn drive_untold(
 }
 
 /// Waits for the execution's turn and has its sandbox made, unless one was parked for it.
-async fn launch(
-    inner: &Inner,
-    live: &Live,
-    plan: &Plan,
-    (turn, parked): Place,
-) -> Result<(Sandbox, Turn, Instant), Outcome> {
+async fn launch(inner: &Inner, live: &Live, plan: &Plan, (turn, parked): Place) -> Launched {
     let submitted = Instant::now();
     let turn = wait_for_turn(turn, live.cancelled.subscribe()).await.ok_or(Outcome::Cancelled)?;
     inner.metrics.turn(submitted.elapsed());
@@ -212,16 +218,26 @@ async fn launch(
     }
     let (owner, disk) = (live.execution.borrow().owner_uid, inner.host.disk());
     let request = plan.prepare(live.id().bits(), owner, inner.landlock_floor(), disk);
-    let sandbox = inner.launcher.prepare(request).await.map_err(outcome::launch_failed)?;
+    let sandbox = match inner.launcher.prepare(request).await {
+        Err(LaunchError::Gone) if live.waits.load(Ordering::Relaxed) => {
+            pending().await // the launcher that comes next starts it, and so does the next daemon
+        }
+        prepared => prepared.map_err(outcome::launch_failed)?,
+    };
     fault::reach(Point::SandboxMade);
     Ok((sandbox, turn, begun))
 }
 
 /// Has a submission in the audit log and then in the store.
-async fn record_first(inner: &Inner, first: &Execution) -> Result<(), Unrecorded> {
+async fn record_first(
+    inner: &Inner,
+    live: &Live,
+    plan: &Plan,
+    first: &Execution,
+) -> Result<(), Unrecorded> {
     inner.audit.write(audit::accepted(first)).await.map_err(Unrecorded::Audit)?;
     fault::reach(Point::SubmissionAudited);
-    let inserted = inner.store.insert(first).await;
+    let inserted = queue::insert(inner, live, plan, first).await;
     fault::reach(Point::SubmissionRecorded);
     if let Err(error) = &inserted {
         note_unrecorded(inner, first, error);
@@ -256,13 +272,11 @@ pub struct Before {
 pub async fn adopt(
     inner: Arc<Inner>,
     live: Arc<Live>,
-    mut sandbox: Sandbox,
+    (mut sandbox, turn): (Sandbox, Turn),
     before: Result<Before, &str>,
     globs: GlobSelection,
     way: Option<Way>,
 ) {
-    let first = live.snapshot();
-    let turn = inner.admission.already_running(first.owner_uid, plan::need(&first.limits));
     fault::reach(Point::ExecutionAdopted);
     let input = Feeding::of(&mut sandbox).map_err(|_| "its terminal could not be taken over");
     let end = match before.and_then(|before| Ok((before, input?))) {
@@ -316,9 +330,8 @@ pub async fn resume_end(inner: Arc<Inner>, live: Arc<Live>, end: End, lives: boo
 }
 
 /// Ends an execution of which nothing is left but its record.
-pub async fn write_off(inner: Arc<Inner>, live: Arc<Live>, reason: &str) {
+pub async fn write_off(inner: Arc<Inner>, live: Arc<Live>, outcome: Outcome) {
     fault::reach(Point::ExecutionWrittenOff);
-    let outcome = Outcome::Lost { reason: reason.to_owned() };
     conclude(&inner, &live, End::without_sandbox(outcome), &mut None).await;
     forget_way(&inner, &live);
     inner.live.remove(live.id());

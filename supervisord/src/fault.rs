@@ -34,6 +34,7 @@ points! {
     SandboxMade
     WorkspaceSeen
     FilesWritten
+    BeginRecorded
     PayloadStarted
     InputGiven
     StartRecorded
@@ -85,6 +86,7 @@ points! {
     StrangersDestroyed
     ExecutionAdopted
     ExecutionWrittenOff
+    ExecutionQueuedAgain
     EndResumed
     FilesSwept
 }

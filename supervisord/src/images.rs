@@ -67,7 +67,7 @@ fn not_writable(policy: &Resolved) -> ApiError {
 }
 
 /// The bytes of a digest.
-fn digest(name: &str) -> Option<[u8; 32]> {
+pub fn digest(name: &str) -> Option<[u8; 32]> {
     let digits = name.strip_prefix("sha256:")?;
     let mut bytes = [0; 32];
     for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {

@@ -46,6 +46,8 @@ pub struct Live {
     pub interpreter: Option<Arc<Interpreter>>,
     /// Whether there is a record of it.
     pub recorded: AtomicBool,
+    /// Whether its submission is in the store and it has not begun, so that a daemon to come can start it.
+    pub waits: AtomicBool,
     /// What tells what it uses, while it has a sandbox.
     pub meter: Mutex<Option<Arc<Meter>>>,
 }

@@ -117,7 +117,7 @@ impl Places {
         make(self.root.as_fd(), &name)?;
         let directory = self.open_place(id)?;
         if !globs.is_empty() {
-            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
             let file = openat(&directory, GLOBS, flags, Mode::from_bits_truncate(0o600))?;
             File::from(file).write_all(&serde_json::to_vec(globs)?)?;
         }
@@ -143,6 +143,15 @@ impl Places {
     /// Keeps what an interpreter was made with, in place of what was kept before.
     pub fn keep_interpreter(&self, id: ExecutionId, interpreter: &[u8]) -> io::Result<()> {
         self.put(id, INTERPRETER, interpreter)
+    }
+
+    /// Has what an interpreter was made with on disk when this returns. Blocks.
+    pub fn sync_interpreter(&self, id: ExecutionId) -> io::Result<()> {
+        let place = self.open_place(id)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        fsync(openat(&place, INTERPRETER, flags, Mode::empty())?)?;
+        fsync(place)?;
+        Ok(fsync(&self.root)?)
     }
 
     /// What was kept of an interpreter; nothing of an execution that is none.
@@ -261,7 +270,7 @@ impl Places {
 
     /// Remembers that an execution is owed standard input, over our death.
     pub fn owe_input(&self, id: ExecutionId) -> io::Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC;
         openat(self.open_place(id)?, INPUT, flags, Mode::from_bits_truncate(0o600))?;
         Ok(())
     }

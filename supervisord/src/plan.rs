@@ -1,6 +1,7 @@
 //! From what was asked to what will be launched. Pure: a submission and a policy in, a plan or a
 //! refusal out.
 
+mod again;
 pub mod streams;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use supervisor_policy::{
 };
 
 use crate::admission::Need;
+use crate::plan::again::Asked;
 use crate::session::Record as Session;
 use crate::traffic::Way;
 use crate::warm::Interpreter;
@@ -85,6 +87,8 @@ pub struct Plan {
     pub channel: bool,
     /// The interpreter that could be found parked for it.
     pub interpreter: Option<Interpreter>,
+    /// What was asked for, where the plan has it in another form.
+    asked: Asked,
 }
 
 impl Plan {
@@ -101,6 +105,7 @@ impl Plan {
             None => limits(&request.limits, policy)?,
         };
         let could = session.is_none() && way.is_none() && Interpreter::could_run(&request, policy);
+        let asked = Asked::of(&request);
         let mut files = request.files;
         let argv = match (request.language, request.source) {
             (Some(language), Some(source)) if request.argv.is_empty() => {
@@ -162,6 +167,7 @@ impl Plan {
             kept: session.map(|session| session.id.bits()),
             channel: false,
             interpreter,
+            asked,
         })
     }
 

@@ -1,6 +1,8 @@
 //! After a restart: every execution that an earlier daemon did not finish is accounted for, and
 //! nothing is left behind on the host.
 
+mod queued;
+
 use std::collections::HashSet;
 use std::error::Error;
 use std::fs;
@@ -12,7 +14,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::AsFd;
-use supervisor_api::{ApiError, AuditFilter, Execution, ExecutionId, State, Subject, What};
+use supervisor_api::{
+    ApiError, AuditFilter, Execution, ExecutionId, Outcome, State, Subject, What,
+};
 use supervisor_launch::Descriptor;
 use supervisor_launch::seccomp::Profile;
 use tokio::sync::watch;
@@ -25,6 +29,7 @@ use crate::fault::{self, Point};
 use crate::interpreter::Interpreter;
 use crate::launcher::{Sandbox, pid_of};
 use crate::live::Live;
+use crate::plan;
 use crate::session;
 use crate::store::MAX_FINISHED_PER_OWNER;
 use crate::supervisor::Inner;
@@ -57,8 +62,13 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     }
     let live = unfinished.iter().map(|execution| execution.id).collect();
     inner.approvals.restore(&live).await;
+    let mut waiting = Vec::new();
     for execution in unfinished {
-        take_over(inner, execution, &living).await?;
+        waiting.extend(take_over(inner, execution, &living).await?);
+    }
+    // When all that runs has its place again, in the order in which they came.
+    for (execution, submission) in waiting {
+        queued::line_up(inner, execution, &submission).await?;
     }
     sweep(inner).await
 }
@@ -92,25 +102,31 @@ async fn sweep(inner: &Arc<Inner>) -> Result<(), Failure> {
     retire(inner).await
 }
 
+/// Gives back what has yet to be started, with its submission.
 async fn take_over(
     inner: &Arc<Inner>,
     execution: Execution,
     living: &HashSet<u128>,
-) -> Result<(), Failure> {
+) -> Result<Option<(Execution, String)>, Failure> {
     let id = execution.id;
+    let lives = living.contains(&id.bits());
+    let is_over = kept::end(&inner.places, id).is_some();
+    if !is_over && let Some(submission) = queued::unstarted(inner, &execution, lives).await? {
+        return Ok(Some((execution, submission)));
+    }
     let globs = inner.places.globs(id).unwrap_or_default();
     let (started_at, created_at) = (execution.started_at.clone(), execution.created_at.clone());
     let could_be_parked = execution.language.is_some();
     let spent = execution.usage.parked_cpu_ms.saturating_mul(1000);
     let subject = audit::subject(&execution);
-    let live = resurrect(inner, execution)?;
+    let interpreter = Interpreter::reopen(&inner.places, &execution)?;
+    let live = resurrect(inner, execution, interpreter)?;
     inner.live.insert(id, live.clone());
     live.is_found();
-    let lives = living.contains(&id.bits());
     if let Some(end) = kept::end(&inner.places, id) {
         inner.audit.note(audit::recovery(subject, "resumed", Some("its end was not recorded")));
         tokio::spawn(driver::resume_end(inner.clone(), live, end, lives));
-        return Ok(());
+        return Ok(None);
     }
     if !lives {
         inner.places.remove_artifacts(id)?; // no list of them was kept
@@ -118,13 +134,14 @@ async fn take_over(
     if !lives && let Some(end) = logged(inner, id, created_at.clone()).await {
         inner.audit.note(audit::recovery(subject, "resumed", Some("the log has its end")));
         tokio::spawn(driver::resume_end(inner.clone(), live, end, lives));
-        return Ok(());
+        return Ok(None);
     }
     if !lives {
         let reason = "the daemon was stopped before its end was recorded, and its sandbox is gone";
         inner.audit.note(audit::recovery(subject, "written_off", Some(reason)));
-        tokio::spawn(driver::write_off(inner.clone(), live, reason));
-        return Ok(());
+        let outcome = Outcome::Lost { reason: reason.to_owned() };
+        tokio::spawn(driver::write_off(inner.clone(), live, outcome));
+        return Ok(None);
     }
     let mut sandbox = inner.launcher.adopt(id.bits()).await?;
     sandbox.spent = spent;
@@ -154,8 +171,10 @@ async fn take_over(
             None
         }
     };
-    tokio::spawn(driver::adopt(inner.clone(), live, sandbox, before, globs, way));
-    Ok(())
+    let first = live.snapshot();
+    let turn = inner.admission.already_running(first.owner_uid, plan::need(&first.limits));
+    tokio::spawn(driver::adopt(inner.clone(), live, (sandbox, turn), before, globs, way));
+    Ok(None)
 }
 
 /// The end that the audit log has of an execution, which a loss of power can leave without its record.
@@ -207,13 +226,16 @@ fn way_changed(
     }
 }
 
-fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> {
+fn resurrect(
+    inner: &Inner,
+    execution: Execution,
+    interpreter: Option<Arc<Interpreter>>,
+) -> Result<Arc<Live>, Failure> {
     let session = inner.sessions.get(execution.session).and_then(|session| session.run().ok());
     let copy = execution.changes.and_then(|changes| inner.sessions.get(changes.held_in?));
     let held = copy.and_then(|copy| copy.run_held().ok());
     let place = inner.places.make(execution.id, &[])?;
     let capture = Capture::reopen(place, execution.limits.output_bytes)?;
-    let interpreter = Interpreter::reopen(&inner.places, &execution)?;
     if let Some(interpreter) = &interpreter {
         inner.interpreters.add(interpreter.clone())?;
     }
@@ -234,6 +256,7 @@ fn resurrect(inner: &Inner, execution: Execution) -> Result<Arc<Live>, Failure> 
         held,
         interpreter,
         recorded: AtomicBool::new(true),
+        waits: AtomicBool::new(false),
         meter: Mutex::default(),
         administrators: Mutex::default(),
     }))

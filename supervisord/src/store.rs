@@ -17,6 +17,7 @@ mod reader;
 mod record;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod writer;
 
 use std::path::Path;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use error::StoreError;
 pub use record::Among;
+pub use waiting::Waiting;
 
 use crate::session::Record as Session;
 use crate::store::directory::Directory;
@@ -84,8 +86,38 @@ impl Store {
     /// Records a new execution that has not finished.
     pub async fn insert(&self, execution: &Execution) -> Result<(), StoreError> {
         demand(execution, execution.state != State::Finished, "insert")?;
+        let (record, submission) = (Record::new(execution)?, None);
+        self.write(|reply| Write::Insert { record, submission, reply }).await
+    }
+
+    /// Records a new execution that waits for its turn, with the submission, as JSON, by which the next
+    /// daemon can start it.
+    pub async fn insert_waiting(
+        &self,
+        execution: &Execution,
+        submission: String,
+    ) -> Result<(), StoreError> {
+        demand(execution, execution.state == State::Queued, "insert_waiting")?;
+        let (record, submission) = (Record::new(execution)?, Some(submission));
+        self.write(|reply| Write::Insert { record, submission, reply }).await
+    }
+
+    /// Records that one that waited is about to start: from then on nobody starts it anew who has not seen
+    /// that it did not.
+    pub async fn begin(&self, id: ExecutionId) -> Result<(), StoreError> {
+        self.write(|reply| Write::Begin { id, reply }).await
+    }
+
+    /// Records that one that waited has not started, and waits again.
+    pub async fn wait_again(&self, execution: &Execution) -> Result<(), StoreError> {
+        demand(execution, execution.state == State::Queued, "wait_again")?;
         let record = Record::new(execution)?;
-        self.write(|reply| Write::Insert { record, reply }).await
+        self.write(|reply| Write::WaitAgain { record, reply }).await
+    }
+
+    /// What is kept of one that waited, until it is recorded that it runs.
+    pub async fn waiting(&self, id: ExecutionId) -> Result<Option<Waiting>, StoreError> {
+        self.query(move |connection| waiting::get(connection, id)).await
     }
 
     /// Records the progress of an execution, before any write that is asked for later, without

@@ -7,7 +7,7 @@ mod pausing;
 mod policies;
 mod receipts;
 mod results;
-mod submission;
+pub(crate) mod submission;
 
 use std::io;
 use std::sync::Arc;

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use supervisor_api::{Outcome, State, SubmitRequest};
-use supervisor_tests::{AGENT, Client, Settings, Told, World, bash, program};
+use supervisor_api::SubmitRequest;
+use supervisor_tests::{AGENT, Client, Told, World, bash, program};
 
 use crate::story::{Kind, Story};
 use crate::truth::names_in;
@@ -38,8 +38,9 @@ const FEW: u32 = 4;
 /// How long a daemon may take to be back, on the median of all restarts.
 const BACK: Duration = Duration::from_secs(2);
 
-/// Points of applying changes, and of a start that has something to take over: they have tests of their own.
-const ELSEWHERE: [&str; 11] = [
+/// Points of applying changes, of waiting for a turn, and of a start that has something to take over: they have
+/// tests of their own.
+const ELSEWHERE: [&str; 13] = [
     "ChangesStaged",
     "ApplyingNoted",
     "ChangePlaced",
@@ -49,6 +50,8 @@ const ELSEWHERE: [&str; 11] = [
     "StrangersDestroyed",
     "ExecutionAdopted",
     "ExecutionWrittenOff",
+    "BeginRecorded",
+    "ExecutionQueuedAgain",
     "EndResumed",
     "FilesSwept",
 ];
@@ -181,25 +184,6 @@ fn whatever_was_told_is_so_after_a_second_death_while_it_is_taken_over() {
     stage.world.start_doomed_daemon("EndResumed:1");
     stage.world.daemon().wait_for_kill("EndResumed");
     stage.come_back(vec![(agent, story)]);
-}
-
-/// FT-01. What waited is lost and is said to be, by a daemon that dies while it says so.
-#[test]
-fn what_waited_for_its_turn_is_written_off_once() {
-    let mut world = World::with(Settings { running: 1, ..Settings::default() });
-    let agent = world.agent(AGENT);
-    let running = agent.start(&bash("echo up; exec sleep 60"));
-    agent.wait_for_words(running, "up");
-    let waiting = agent.start(&bash("echo never"));
-    world.daemon().kill();
-    world.start_doomed_daemon("ExecutionWrittenOff:1");
-    world.daemon().wait_for_kill("ExecutionWrittenOff");
-    world.start_daemon();
-    let ended = agent.ended(waiting);
-    assert!(matches!(ended.execution.outcome, Some(Outcome::Lost { .. })), "{ended:?}");
-    assert_eq!(ended.stdout, "");
-    assert_eq!(agent.status(running, 0).expect("it is ours").state, State::Running);
-    agent.cancel(running).expect("it is ours");
 }
 
 /// FT-01. A sandbox that no record knows is ended by the next daemon, also if that one dies over it.

@@ -37,6 +37,10 @@ enum End {
 enum Sandbox {
     None,
     Parked,
+    /// It has its start, and the payload may begin at any moment.
+    Fed,
+    /// It can't begin any more.
+    Frozen,
     Running,
     /// Its init is dead; how it ended can be read as long as the sandbox is not removed.
     Over(End),
@@ -81,6 +85,8 @@ enum Step {
     /// The daemon is not there.
     Down,
     Recovering,
+    /// It has not started, and is to be in line again.
+    LiningUp,
 }
 
 /// What the daemon does against what may befall it; the model without one of them has to fail.
@@ -100,9 +106,15 @@ enum Defence {
     RecordBeforeTold,
     /// A start ends what nobody knows of.
     EndStrangers,
+    /// What waits is recorded with all that its start needs.
+    Whole,
+    /// That it is about to start is on disk before it can.
+    BeginBeforeStart,
+    /// What has its start is frozen before it is said not to have begun.
+    Freeze,
 }
 
-const DEFENCES: [Defence; 7] = [
+const DEFENCES: [Defence; 10] = [
     Defence::LogBeforeStart,
     Defence::Reason,
     Defence::KeptEnd,
@@ -110,6 +122,9 @@ const DEFENCES: [Defence; 7] = [
     Defence::LookIntoLog,
     Defence::RecordBeforeTold,
     Defence::EndStrangers,
+    Defence::Whole,
+    Defence::BeginBeforeStart,
+    Defence::Freeze,
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,8 +133,15 @@ struct World {
     without: Option<Defence>,
     /// The caller waits for the end, and is told of nothing before.
     untold: bool,
+    /// It waits for its turn when it is recorded.
+    waits: bool,
     step: Step,
     record: Record,
+    /// Its submission is beside its record, and that it is about to start.
+    whole: bool,
+    begun: bool,
+    /// How often its payload began.
+    starts: u8,
     submitted: bool,
     /// Ends that the audit log has: in the order of [`End`].
     audited: [bool; 4],
@@ -143,7 +165,7 @@ struct World {
 type Event = &'static str;
 
 /// Points of an execution's life that the model has.
-const MODELLED: [&str; 23] = [
+const MODELLED: [&str; 25] = [
     "SubmissionAccepted",
     "SubmissionAudited",
     "SubmissionRecorded",
@@ -151,6 +173,7 @@ const MODELLED: [&str; 23] = [
     "TurnTaken",
     "SandboxMade",
     "FilesWritten",
+    "BeginRecorded",
     "PayloadStarted",
     "ReasonKept",
     "SandboxKilled",
@@ -166,14 +189,19 @@ const MODELLED: [&str; 23] = [
     "EndTold",
     "ExecutionAdopted",
     "ExecutionWrittenOff",
+    "ExecutionQueuedAgain",
     "EndResumed",
 ];
 
 impl World {
-    const fn new(untold: bool, without: Option<Defence>) -> Self {
+    const fn new((untold, waits): (bool, bool), without: Option<Defence>) -> Self {
         Self {
             without,
             untold,
+            waits,
+            whole: false,
+            begun: false,
+            starts: 0,
             step: Step::Submitted,
             record: Record::None,
             submitted: false,
@@ -199,6 +227,10 @@ impl World {
     /// Every state that may come next.
     fn next(self) -> Vec<(Event, Self)> {
         let mut all = self.work();
+        if self.sandbox == Sandbox::Fed {
+            let starts = self.starts + 1;
+            all.push(("the payload begins", Self { sandbox: Sandbox::Running, starts, ..self }));
+        }
         if self.sandbox == Sandbox::Running {
             let end = Sandbox::Over(End::Exited);
             all.push((
@@ -244,10 +276,12 @@ impl World {
                 | Step::Done
                 | Step::Down
                 | Step::Recovering
+                | Step::LiningUp
         );
         if runs && self.untold && self.record == Record::None {
             let (record, told) = (Record::Open, Told::Accepted);
-            all.push(("UntoldRecorded", Self { record, told, ..self }));
+            let whole = self.step == Step::Recorded && self.keeps_whole();
+            all.push(("UntoldRecorded", Self { record, told, whole, ..self }));
         }
         all
     }
@@ -262,7 +296,8 @@ impl World {
             Step::Audited if self.untold => on("SubmissionAccepted", Step::Recorded),
             Step::Audited => {
                 let (record, told) = (Record::Open, Told::Accepted);
-                vec![("SubmissionRecorded", Self { step: Step::Recorded, record, told, ..self })]
+                let (step, whole) = (Step::Recorded, self.keeps_whole());
+                vec![("SubmissionRecorded", Self { step, record, told, whole, ..self })]
             }
             Step::Recorded => on("TurnTaken", Step::HasTurn),
             Step::HasTurn if self.wanted => self.end_without_sandbox(End::Cancelled),
@@ -270,8 +305,11 @@ impl World {
                 vec![("SandboxMade", Self { step: Step::Made, sandbox: Sandbox::Parked, ..self })]
             }
             Step::Made => on("FilesWritten", Step::Filled),
+            Step::Filled if self.whole && !self.begun && self.has(Defence::BeginBeforeStart) => {
+                vec![("BeginRecorded", Self { begun: true, ..self })]
+            }
             Step::Filled => {
-                let sandbox = Sandbox::Running;
+                let sandbox = Sandbox::Fed;
                 vec![("PayloadStarted", Self { step: Step::Started, sandbox, ..self })]
             }
             Step::Started => self.attend(),
@@ -292,7 +330,15 @@ impl World {
             Step::Done => Vec::new(),
             Step::Down => on("a start", Step::Recovering),
             Step::Recovering => self.recover(),
+            Step::LiningUp => {
+                let (step, sandbox) = (Step::Recorded, Sandbox::None);
+                vec![("ExecutionQueuedAgain", Self { step, sandbox, begun: false, ..self })]
+            }
         }
+    }
+
+    fn keeps_whole(self) -> bool {
+        self.waits && self.has(Defence::Whole)
     }
 
     fn attend(self) -> Vec<(Event, Self)> {
@@ -313,7 +359,7 @@ impl World {
     fn kill(self) -> Vec<(Event, Self)> {
         let truth = self.truth.or(Some(End::Cancelled));
         let sandbox = match self.sandbox {
-            Sandbox::Running => Sandbox::Over(End::Killed),
+            Sandbox::Running | Sandbox::Fed => Sandbox::Over(End::Killed),
             other => other,
         };
         let step = Step::Seen(End::Cancelled); // the decision came first
@@ -354,7 +400,8 @@ impl World {
                 _ => Record::Closed(end),
             };
             let step = Step::Concluding(end, [removed, synced, true]);
-            all.push(("EndRecorded", Self { step, record, ..self }));
+            let (whole, begun) = (false, false);
+            all.push(("EndRecorded", Self { step, record, whole, begun, ..self }));
         }
         if done == [true, true, recorded] && !recorded && !self.has(Defence::RecordBeforeTold) {
             all.push(("EndTold", Self { told: Told::Ended(end), ..self }));
@@ -395,13 +442,22 @@ impl World {
             Sandbox::Running | Sandbox::Over(_) => {
                 ("ExecutionAdopted", Self { step: Step::Started, ..self })
             }
-            Sandbox::None | Sandbox::Parked => {
+            Sandbox::Parked | Sandbox::Fed | Sandbox::Frozen if self.whole => {
+                let freezes = self.has(Defence::Freeze);
+                let sandbox = if freezes { Sandbox::Frozen } else { self.sandbox };
+                ("it has not begun", Self { step: Step::LiningUp, sandbox, ..self })
+            }
+            Sandbox::None if self.whole && !self.begun && !self.audited.contains(&true) => {
+                ("it has not begun", Self { step: Step::LiningUp, ..self })
+            }
+            Sandbox::None | Sandbox::Parked | Sandbox::Fed | Sandbox::Frozen => {
                 // What the log says already is what it was.
                 let logged = [End::Exited, End::Cancelled, End::Killed, End::Lost];
                 let logged = logged.into_iter().find(|end| self.audited[*end as usize]);
+                let sandbox = Sandbox::None; // destroyed before it is said
                 let logged = logged.filter(|_| self.has(Defence::LookIntoLog));
                 let step = Step::Collected(logged.unwrap_or(End::Lost));
-                ("ExecutionWrittenOff", Self { step, artifacts: false, ..self })
+                ("ExecutionWrittenOff", Self { step, sandbox, artifacts: false, ..self })
             }
         }
     }
@@ -418,6 +474,9 @@ impl World {
         if self.sandbox == Sandbox::Running && !self.submitted {
             return Err("it runs and was not audited");
         }
+        if self.starts > 1 {
+            return Err("its payload ran twice");
+        }
         match (self.told, self.record) {
             (Told::Accepted | Told::Ended(_), Record::None) => {
                 Err("its caller knows of it and there is no record")
@@ -428,6 +487,11 @@ impl World {
             (Told::Ended(_), Record::Open) => Err("its end was told before it was recorded"),
             _ => Ok(()),
         }
+    }
+
+    /// Whether its caller was told of it when it had no turn.
+    fn told_while_waiting(&self) -> bool {
+        self.waits && !self.untold
     }
 
     /// What has to be so when nothing is left to do.
@@ -448,8 +512,14 @@ impl World {
         if !self.audited[end as usize] && !self.had_power_loss {
             return Err("the log has not the end that is recorded");
         }
+        if self.whole {
+            return Err("its submission is kept for nothing");
+        }
         let was_lost = self.had_power_loss || self.lost_launcher;
         match (end, self.truth) {
+            (End::Lost, _) if self.told_while_waiting() && self.starts == 0 && !was_lost => {
+                Err("it waited for its turn and is lost")
+            }
             (End::Lost, Some(_)) if !was_lost => Err("an end that was there to be seen is lost"),
             (End::Exited, None | Some(End::Cancelled)) => {
                 Err("it is said to have exited and did not")
@@ -475,7 +545,8 @@ fn way(mut world: World, from: &HashMap<World, (Event, World)>) -> String {
 /// Looks at every state; gives how many there are and what happened in them, or how one is reached that
 /// must not be.
 fn explore(without: Option<Defence>) -> Result<(usize, BTreeSet<Event>), String> {
-    let first = [World::new(false, without), World::new(true, without)];
+    let kinds = [(false, false), (true, false), (false, true), (true, true)];
+    let first = kinds.map(|kind| World::new(kind, without));
     let (mut from, mut seen) = (HashMap::new(), BTreeSet::new());
     let (mut states, mut queue) = (HashSet::from(first), VecDeque::from(first));
     while let Some(world) = queue.pop_front() {

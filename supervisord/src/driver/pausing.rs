@@ -276,7 +276,7 @@ pub fn freeze_again(sandbox: &Sandbox) {
 }
 
 /// Returns once none of its processes runs.
-async fn freeze(sandbox: &Sandbox) -> Result<(), ApiError> {
+pub(crate) async fn freeze(sandbox: &Sandbox) -> Result<(), ApiError> {
     let cgroup = sandbox.get(Descriptor::Freeze).zip(sandbox.get(Descriptor::Cgroup));
     let Some((freeze, cgroup)) = cgroup else {
         let problem = "nothing can freeze it: it has no cgroup of its own";

@@ -22,6 +22,7 @@ use crate::driver::ending::{End, destroy, sync_first_output, wait_for_death};
 use crate::driver::feeding::{self, Feeding};
 use crate::driver::kept;
 use crate::driver::pausing::lock;
+use crate::driver::queue;
 use crate::driver::screen::{self, Screen};
 use crate::fault::{self, Point};
 use crate::interpreter::runner::Runner;
@@ -51,11 +52,12 @@ pub(super) async fn run(
     plan: &Plan,
     begun: Instant,
 ) -> End {
-    let laid_out = match changes::look_before(inner, live, &sandbox).await {
-        Ok(()) => write_files(inner, &sandbox, plan).await,
-        refused => refused,
+    let lay_out = async {
+        changes::look_before(inner, live, &sandbox).await?;
+        write_files(inner, &sandbox, plan).await
     };
-    if let Err(outcome) = laid_out {
+    let (laid_out, noted) = tokio::join!(lay_out, queue::begin(inner, live));
+    if let Err(outcome) = laid_out.and(noted) {
         let end = End::without_sandbox(outcome);
         kept::keep_end(&inner.places, live.id(), &end);
         destroy(inner, live).await;

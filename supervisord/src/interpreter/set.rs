@@ -107,6 +107,18 @@ impl Interpreter {
         Ok(Some(reopened))
     }
 
+    /// The same of one that has yet to be started: it has taken no cell.
+    pub fn reopen_unstarted(
+        places: &Places,
+        execution: &Execution,
+    ) -> io::Result<Option<Arc<Self>>> {
+        let mut reopened = Self::reopen(places, execution)?;
+        if let Some(interpreter) = reopened.as_mut().and_then(Arc::get_mut) {
+            interpreter.taken_over = false;
+        }
+        Ok(reopened)
+    }
+
     /// Takes a cell; gives its number.
     pub fn accept(&self, request: RunCell) -> Result<u64, ApiError> {
         let cell = self.check(request)?;

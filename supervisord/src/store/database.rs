@@ -14,17 +14,17 @@ use crate::store::record;
 const APPLICATION_ID: i32 = 0x7376_7374;
 
 /// The form of the tables (`PRAGMA user_version`).
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 
-/// Tables of [`SCHEMA`] that the version before had, from the first on. What came after is added to its
+/// Tables of [`SCHEMA`] that the versions before had, from the first on. What came after is added to their
 /// databases when they are opened.
-const BEFORE: (i32, usize) = (1, 5);
+const BEFORE: [(i32, usize); 2] = [(1, 5), (2, 6)];
 
 /// The tables, as SQLite keeps their text; a database whose text differs is not one of ours.
 ///
 /// The columns beside a record repeat what the record says, for look-ups; the CHECK keeps both
 /// alike, and `integrity_check` goes through it at every start. `seq` is the order of insertion.
-const SCHEMA: [&str; 6] = [
+const SCHEMA: [&str; 8] = [
     "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), identity TEXT NOT NULL, \
      commits INTEGER NOT NULL) STRICT",
     "CREATE TABLE execution (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, \
@@ -37,6 +37,10 @@ const SCHEMA: [&str; 6] = [
      ON DELETE CASCADE, list TEXT NOT NULL CHECK (json_valid(list))) STRICT",
     "CREATE TABLE session (id TEXT PRIMARY KEY, record TEXT NOT NULL, \
      CHECK (CASE WHEN json_valid(record) THEN record ->> '$.id' = id ELSE 0 END)) STRICT",
+    "CREATE TABLE waiting (seq INTEGER PRIMARY KEY REFERENCES execution (seq) \
+     ON DELETE CASCADE, submission TEXT NOT NULL) STRICT",
+    "CREATE TABLE begun (seq INTEGER PRIMARY KEY REFERENCES execution (seq) \
+     ON DELETE CASCADE) STRICT",
 ];
 
 /// Pages of 4 KiB in the write-ahead log after which a commit moves them into the database itself.
@@ -131,15 +135,17 @@ fn set(connection: &Connection, option: DbConfig, value: bool) -> Result<(), Sto
     }
 }
 
-/// Adds what a database of the version before lacks, if it is one.
+/// Adds what a database of a version before lacks, if it is one.
 fn upgrade(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    let (version, count) = BEFORE;
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
     let is_ours = number("PRAGMA application_id").map_err(|source| damaged(path, source))?;
     let held = number("PRAGMA user_version").map_err(|source| damaged(path, source))?;
-    let old = SCHEMA.get(..count).unwrap_or_default();
-    if is_ours != APPLICATION_ID || held != version || tables(connection, path)? != old {
+    let Some((_, count)) = BEFORE.into_iter().find(|(version, _)| *version == held) else {
         return Ok(()); // as it should be, or refused by what looks at it next
+    };
+    let old = SCHEMA.get(..count).unwrap_or_default();
+    if is_ours != APPLICATION_ID || tables(connection, path)? != old {
+        return Ok(()); // refused by what looks at it next
     }
     let new = SCHEMA.get(count..).unwrap_or_default().join(";\n");
     let script = format!("BEGIN; {new}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");

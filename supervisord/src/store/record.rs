@@ -54,6 +54,11 @@ impl Record {
         self.text.len()
     }
 
+    /// Whether the payload has started, by what is recorded.
+    pub(super) fn has_started(&self) -> bool {
+        !matches!(self.state, State::Queued | State::Launching)
+    }
+
     /// Whose record it is.
     pub(super) const fn id(&self) -> ExecutionId {
         self.id

@@ -292,7 +292,7 @@ fn writes_that_wait_together_share_one_commit_and_one_refusal_spares_the_others(
     for number in 0..64u128 {
         let (reply, outcome) = oneshot::channel();
         let record = Record::new(&queued(number % 60)).unwrap();
-        assert!(queue.try_send(Write::Insert { record, reply }).is_ok());
+        assert!(queue.try_send(Write::Insert { record, submission: None, reply }).is_ok());
         outcomes.push(outcome);
     }
     drop(queue);
@@ -304,4 +304,54 @@ fn writes_that_wait_together_share_one_commit_and_one_refusal_spares_the_others(
         }
     }
     assert_eq!(directory.marker().unwrap().unwrap().commits, before + 1);
+}
+
+#[tokio::test]
+async fn what_waits_is_kept_whole_until_it_is_recorded_that_it_runs() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let [first, second, third] = [1, 2, 3].map(ExecutionId::from_bits);
+    for number in [1, 2] {
+        store.insert_waiting(&queued(number), format!("{{\"n\": {number}}}")).await.unwrap();
+    }
+    store.insert(&queued(3)).await.unwrap();
+    assert!(matches!(store.begin(third).await, Err(StoreError::Unknown(_))));
+    store.begin(first).await.unwrap();
+    store.begin(second).await.unwrap();
+    store.close().await.unwrap();
+
+    let store = Store::open(directory.path()).unwrap();
+    let kept = async |id| store.waiting(id).await.unwrap().map(|it| (it.submission, it.begun));
+    assert_eq!(kept(first).await, Some(("{\"n\": 1}".to_owned(), true)));
+    assert_eq!(kept(third).await, None);
+    store.wait_again(&queued(1)).await.unwrap();
+    assert_eq!(kept(first).await, Some(("{\"n\": 1}".to_owned(), false)));
+    store.update(&Execution { state: State::Running, ..queued(1) }).await.unwrap();
+    assert_eq!(kept(first).await, None);
+    store.finish(&finished(2), &artifacts(2)).await.unwrap();
+    assert_eq!(kept(second).await, None);
+}
+
+#[tokio::test]
+async fn a_database_of_a_version_before_is_used_with_what_it_lacks_added() {
+    for (version, gone) in [(2, "begun waiting"), (1, "begun waiting session")] {
+        let directory = TempDir::new().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        run_one(&store, 1).await;
+        store.close().await.unwrap();
+        let path = directory.path().join("state.db");
+        let old = rusqlite::Connection::open(&path).unwrap();
+        for table in gone.split(' ') {
+            old.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+        }
+        old.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
+        drop(old);
+
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(numbers(&all(&store).await.unwrap()), [1]);
+        store.insert_waiting(&queued(2), "{}".to_owned()).await.unwrap();
+        assert!(store.waiting(ExecutionId::from_bits(2)).await.unwrap().is_some());
+        assert_eq!(store.sessions().await.unwrap().len(), 0);
+        store.close().await.unwrap();
+    }
 }

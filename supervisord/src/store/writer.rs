@@ -14,6 +14,7 @@ use crate::store::StoreError;
 use crate::store::database::database;
 use crate::store::directory::{Directory, Marker};
 use crate::store::record::{self, Record};
+use crate::store::waiting;
 
 /// Writes of one transaction at the most, so that the first of them doesn't wait for long.
 const BATCH: usize = 256;
@@ -30,8 +31,12 @@ pub(super) type Reply = oneshot::Sender<Result<(), StoreError>>;
 
 /// Something to write.
 pub(super) enum Write {
-    /// A new execution.
-    Insert { record: Record, reply: Reply },
+    /// A new execution; with its submission as JSON if it waits for its turn.
+    Insert { record: Record, submission: Option<String>, reply: Reply },
+    /// One that waited is about to start.
+    Begin { id: ExecutionId, reply: Reply },
+    /// One that waited has not started after all, and waits again.
+    WaitAgain { record: Record, reply: Reply },
     /// A new state of an unfinished one; of most nobody waits for it.
     Update { record: Record, reply: Option<Reply> },
     /// The last state of one, which may be the first as well, and its artifacts as JSON.
@@ -57,8 +62,25 @@ pub(super) struct Writer {
 impl Write {
     fn apply(&self, connection: &Connection) -> Result<(), StoreError> {
         match self {
-            Self::Insert { record, .. } => record::insert(connection, record),
-            Self::Update { record, .. } => record::update(connection, record),
+            Self::Insert { record, submission, .. } => {
+                record::insert(connection, record)?;
+                match submission {
+                    Some(submission) => waiting::add(connection, record.id(), submission),
+                    None => Ok(()),
+                }
+            }
+            Self::Begin { id, .. } => waiting::begin(connection, *id),
+            Self::WaitAgain { record, .. } => {
+                record::update(connection, record)?;
+                waiting::take_back(connection, record.id())
+            }
+            Self::Update { record, .. } => {
+                record::update(connection, record)?;
+                if record.has_started() {
+                    waiting::forget(connection, record.id())?;
+                }
+                Ok(())
+            }
             Self::Finish { record, artifacts, is_new, .. } => {
                 match is_new.then(|| record::insert(connection, record)) {
                     Some(Ok(())) => {}
@@ -68,6 +90,7 @@ impl Write {
                     }
                     Some(Err(error)) => return Err(error),
                 }
+                waiting::forget(connection, record.id())?;
                 record::add_artifacts(connection, record, artifacts)
             }
             Self::Remove { ids, .. } => record::remove(connection, ids),
@@ -83,17 +106,22 @@ impl Write {
     fn weight(&self) -> usize {
         WRITE_BYTES
             + match self {
-                Self::Insert { record, .. } | Self::Update { record, .. } => record.len(),
+                Self::Insert { record, submission, .. } => {
+                    record.len() + submission.as_ref().map_or(0, String::len)
+                }
+                Self::Update { record, .. } | Self::WaitAgain { record, .. } => record.len(),
                 Self::Finish { record, artifacts, .. } => record.len() + artifacts.len(),
                 Self::Remove { ids, .. } => ids.len() * WRITE_BYTES,
                 Self::PutSession { text, .. } => text.len(),
-                Self::RemoveSession { .. } | Self::Close { .. } => 0,
+                Self::Begin { .. } | Self::RemoveSession { .. } | Self::Close { .. } => 0,
             }
     }
 
     fn answer(self, outcome: Result<(), StoreError>) {
         let reply = match self {
             Self::Insert { reply, .. }
+            | Self::Begin { reply, .. }
+            | Self::WaitAgain { reply, .. }
             | Self::Finish { reply, .. }
             | Self::Remove { reply, .. }
             | Self::PutSession { reply, .. }

@@ -12,7 +12,7 @@ use supervisor_sys::random_bits;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
-use super::{Caller, Supervisor, from_store, internal, policy, storage};
+use super::{Caller, Inner, Supervisor, from_store, internal, policy, storage};
 use crate::audit::{self};
 use crate::capture::Capture;
 use crate::clock;
@@ -143,7 +143,7 @@ impl Supervisor {
         };
         plan.channel = interpreter.is_some();
         plan.image = image;
-        self.require(generation.mode, &policy, &plan)?;
+        require(inner, generation.mode, &policy, &plan)?;
         let prepare = plan.prepare(0, caller.uid, inner.landlock_floor(), inner.host.disk());
         older::check(&prepare, inner.launcher.version())?;
         let (session, copy) = match (&kept, &mut changes) {
@@ -210,6 +210,12 @@ impl Supervisor {
             None => None,
             Some(kept) => {
                 let made = interpreter::lay_out(&inner.places, &execution, kept)?;
+                if inner.admission.position(caller.uid, id).is_some() {
+                    // It may have its turn after a loss of power.
+                    let places = inner.places.clone();
+                    let synced = spawn_blocking(move || places.sync_interpreter(id)).await;
+                    synced.map_err(internal)?.map_err(storage)?;
+                }
                 inner.interpreters.add(made.clone()).inspect_err(|_| self.forget_place(id))?;
                 Some(made)
             }
@@ -230,6 +236,7 @@ impl Supervisor {
             held: copy.and_then(HeldCopy::keep),
             interpreter,
             recorded: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
             meter: Mutex::default(),
             administrators: Mutex::default(),
         });
@@ -269,24 +276,6 @@ impl Supervisor {
         inner.warm.claim(recipe, generation.warm)
     }
 
-    /// In strict mode, whatever the policy requires must be enforced as designed.
-    fn require(&self, mode: Mode, policy: &Resolved, plan: &Plan) -> Result<(), ApiError> {
-        if mode == Mode::BestEffort {
-            return Ok(());
-        }
-        let matrix = self.inner.host.matrix(plan.profile, plan.workspace, &plan.limits);
-        for control in policy.required_controls(&plan::to_policy(&plan.limits)) {
-            let held = matrix.iter().find(|line| line.control == control.as_str());
-            if let Some(line) = held.filter(|line| line.status != ControlStatus::Enforced) {
-                let reason = line.reason.as_deref().unwrap_or("it is not enforced here");
-                let problem = format!("policy {} requires {control}: {reason}", policy.name());
-                let error = ApiError::new(ErrorCode::ControlMissing, problem).with_field("policy");
-                return Err(error.with_hint(line.remedy.clone().unwrap_or_default()));
-            }
-        }
-        Ok(())
-    }
-
     fn forget_place(&self, id: ExecutionId) {
         if let Err(error) = self.inner.places.remove(id) {
             tracing::warn!(%error, execution_id = %id, "can't remove what was kept of a refused submission");
@@ -304,6 +293,29 @@ impl Supervisor {
             Unrecorded::Audit(error) => (*error).into(),
         }
     }
+}
+
+/// In strict mode, whatever the policy requires must be enforced as designed.
+pub(crate) fn require(
+    inner: &Inner,
+    mode: Mode,
+    policy: &Resolved,
+    plan: &Plan,
+) -> Result<(), ApiError> {
+    if mode == Mode::BestEffort {
+        return Ok(());
+    }
+    let matrix = inner.host.matrix(plan.profile, plan.workspace, &plan.limits);
+    for control in policy.required_controls(&plan::to_policy(&plan.limits)) {
+        let held = matrix.iter().find(|line| line.control == control.as_str());
+        if let Some(line) = held.filter(|line| line.status != ControlStatus::Enforced) {
+            let reason = line.reason.as_deref().unwrap_or("it is not enforced here");
+            let problem = format!("policy {} requires {control}: {reason}", policy.name());
+            let error = ApiError::new(ErrorCode::ControlMissing, problem).with_field("policy");
+            return Err(error.with_hint(line.remedy.clone().unwrap_or_default()));
+        }
+    }
+    Ok(())
 }
 
 /// The policy of a submission, by name: its session's, if it has one.

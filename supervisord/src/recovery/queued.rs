@@ -1,0 +1,205 @@
+//! Executions that waited for their turn under an earlier daemon: they wait again, in the order in which they
+//! came, unless what they need is gone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use supervisor_api::{
+    ApiError, ErrorCode, Execution, ImageReference, Outcome, State, SubmitRequest,
+};
+use supervisor_launch::{Descriptor, Image};
+use supervisor_policy::{Resolved, RootAccess};
+use tokio::task::spawn_blocking;
+
+use super::{Failure, has_started, logged, resurrect};
+use crate::audit;
+use crate::driver::{self, pausing};
+use crate::fault::{self, Point};
+use crate::images;
+use crate::interpreter::Interpreter;
+use crate::live::Live;
+use crate::older;
+use crate::plan::Plan;
+use crate::session::Record as Session;
+use crate::supervisor::submission::require;
+use crate::supervisor::{Inner, internal, policy, storage};
+use crate::traffic::{Way, Whose};
+use crate::watch::thaw;
+
+/// The step that fails where an execution can't be put in line again.
+const STEP: &str = "queue_again";
+
+/// The submission of an execution that waited, if its payload has certainly not started. What there is of a
+/// sandbox for it is destroyed then: the daemon that asked for it is gone.
+pub(super) async fn unstarted(
+    inner: &Arc<Inner>,
+    execution: &Execution,
+    lives: bool,
+) -> Result<Option<String>, Failure> {
+    let Some(waiting) = inner.store.waiting(execution.id).await? else { return Ok(None) };
+    if lives {
+        let sandbox = inner.launcher.adopt(execution.id.bits()).await?;
+        // Without the pipe it is not to be seen; and what has its start in the pipe may begin at any moment,
+        // unless it is frozen.
+        if sandbox.get(Descriptor::Start).is_none() || has_started(&sandbox) {
+            return Ok(None);
+        }
+        if waiting.begun {
+            let frozen = pausing::freeze(&sandbox).await;
+            if frozen.is_err() || has_started(&sandbox) {
+                thaw(&sandbox);
+                return Ok(None);
+            }
+        }
+        inner.launcher.destroy(execution.id.bits()).await?;
+        return Ok(Some(waiting.submission));
+    }
+    let is_over = logged(inner, execution.id, execution.created_at.clone()).await.is_some();
+    Ok((!waiting.begun && !is_over).then_some(waiting.submission))
+}
+
+/// Puts an execution in line again. What can't be started any more ends with the reason.
+pub(super) async fn line_up(
+    inner: &Arc<Inner>,
+    execution: Execution,
+    submission: &str,
+) -> Result<(), Failure> {
+    let id = execution.id;
+    let subject = audit::subject(&execution);
+    let interpreter = Interpreter::reopen_unstarted(&inner.places, &execution)?;
+    let planned = plan_again(inner, &execution, submission, interpreter.is_some()).await;
+    let accepted = execution.policy.digest.clone();
+    let lined_up = planned.and_then(|(plan, execution)| {
+        let (owner, need) = (execution.owner_uid, plan.need());
+        let turn = inner.admission.line_up_again(owner, id, need).map_err(cannot)?;
+        Ok((plan, execution, turn))
+    });
+    let (plan, execution, turn) = match lined_up {
+        Ok(lined_up) => lined_up,
+        Err(_) if inner.launcher.is_gone() => return Err("the launcher is gone".into()),
+        Err(outcome) => {
+            let live = resurrect(inner, execution, interpreter)?;
+            add(inner, &live);
+            let cause = match &outcome {
+                Outcome::SetupFailed { reason, .. } => reason,
+                _ => "its session is gone",
+            };
+            inner.audit.note(audit::recovery(subject, "written_off", Some(cause)));
+            tokio::spawn(driver::write_off(inner.clone(), live, outcome));
+            return Ok(());
+        }
+    };
+    inner.store.wait_again(&execution).await?;
+    let live = resurrect(inner, execution, interpreter)?;
+    live.waits.store(true, Ordering::Relaxed);
+    add(inner, &live);
+    let now = &live.snapshot().policy.digest;
+    let cause = (*now != accepted).then(|| format!("under its policy as it is now, {now}"));
+    inner.audit.note(audit::recovery(subject, "queued_again", cause.as_deref()));
+    fault::reach(Point::ExecutionQueuedAgain);
+    tokio::spawn(driver::drive_again(inner.clone(), live, plan, turn));
+    Ok(())
+}
+
+/// Makes the plan of an execution once more, by what is in force now; gives the execution as it will be.
+async fn plan_again(
+    inner: &Arc<Inner>,
+    execution: &Execution,
+    submission: &str,
+    is_interpreter: bool,
+) -> Result<(Plan, Execution), Outcome> {
+    let request: SubmitRequest = serde_json::from_str(submission).map_err(|error| {
+        tracing::error!(%error, execution_id = %execution.id, "what was kept of it can't be read");
+        cannot(ApiError::new(ErrorCode::Internal, "what was kept of it can't be read"))
+    })?;
+    let session = match request.session {
+        None => None,
+        Some(id) => Some(inner.sessions.get(id).ok_or(Outcome::Cancelled)?), // as its end does
+    };
+    let held = session.map(|session| session.record());
+    let made = plan(inner, execution, request, held).await;
+    let (mut plan, execution) = made.map_err(cannot)?;
+    plan.channel = is_interpreter;
+    Ok((plan, execution))
+}
+
+async fn plan(
+    inner: &Arc<Inner>,
+    execution: &Execution,
+    request: SubmitRequest,
+    session: Option<Session>,
+) -> Result<(Plan, Execution), ApiError> {
+    let id = execution.id;
+    let generation = inner.settings.current();
+    let policy = policy(&generation, &execution.policy.name)?;
+    let (image, named) = choose(inner, execution, &policy).await?;
+    let copy = execution.changes.and_then(|changes| changes.held_in);
+    if copy.is_some_and(|copy| inner.sessions.get(copy).is_none()) {
+        let problem = "the copy that its changes were to be held in is gone";
+        return Err(ApiError::new(ErrorCode::Conflict, problem));
+    }
+    let whose = Whose { session: execution.session, execution: id, uid: execution.owner_uid };
+    let way = Way::open(inner, &policy, whose)?;
+    let globs = request.artifacts.globs.clone();
+    let planned = {
+        let policy = policy.clone();
+        spawn_blocking(move || Plan::new(request, &policy, session.as_ref(), way)).await
+    };
+    let mut plan = planned.map_err(internal)??;
+    plan.image = image;
+    plan.kept = copy.map(|copy| copy.bits()).or(plan.kept);
+    require(inner, generation.mode, &policy, &plan)?;
+    let disk = inner.host.disk();
+    let prepare = plan.prepare(0, execution.owner_uid, inner.landlock_floor(), disk);
+    older::check(&prepare, inner.launcher.version())?;
+    inner.places.make(id, &globs).map_err(storage)?;
+    if plan.owes_input() {
+        inner.places.owe_input(id).map_err(storage)?;
+    }
+    if let Some(way) = &plan.way {
+        way.keep(&inner.places, id).map_err(storage)?;
+    }
+    let execution = Execution {
+        state: State::Queued,
+        policy: generation.reference(&policy),
+        image: named,
+        limits: plan.limits,
+        start: None,
+        started_at: None,
+        ..execution.clone()
+    };
+    Ok((plan, execution))
+}
+
+/// The image that was accepted, if the policy still lets it be chosen.
+async fn choose(
+    inner: &Inner,
+    execution: &Execution,
+    policy: &Resolved,
+) -> Result<(Image, Option<ImageReference>), ApiError> {
+    let accepted = execution.image.as_ref();
+    let asked = accepted.map(|image| image.name.as_str());
+    let (image, named) = images::choose(asked, policy, &inner.launcher).await?;
+    // The name may stand for another one by now.
+    let other = accepted.filter(|accepted| named.as_ref() != Some(accepted));
+    match other.and_then(|other| Some((images::digest(&other.digest)?, other.clone()))) {
+        Some((id, other)) => {
+            let writable = policy.root() == RootAccess::Writable;
+            Ok((Image::Imported(id), Some(ImageReference { writable, ..other })))
+        }
+        None => Ok((image, named)),
+    }
+}
+
+fn cannot(error: ApiError) -> Outcome {
+    let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+    Outcome::SetupFailed { step: STEP.to_owned(), reason: format!("{}{hint}", error.detail) }
+}
+
+fn add(inner: &Inner, live: &Arc<Live>) {
+    inner.live.insert(live.id(), live.clone());
+    live.is_found();
+    if live.session.as_ref().is_some_and(|held| held.session().is_closing()) {
+        live.cancelled.send_replace(true);
+    }
+}
