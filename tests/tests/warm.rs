@@ -139,6 +139,21 @@ fn what_was_used_while_it_was_parked_is_known_to_the_daemon_after_this_one() {
 }
 
 #[test]
+fn memory_counts_once_however_it_is_counted() {
+    let world = world("");
+    let agent = world.agent(AGENT);
+    let limits = LimitsRequest { memory_max: Some(128 * MIB), ..LimitsRequest::default() };
+    let source = "import time\nheld = bytearray(80 << 20)\ntime.sleep(1)\nprint(len(held))";
+    let request = SubmitRequest { limits, ..python(source) };
+    warm_up(&agent, &request);
+    let ended = agent.run(&request);
+    ended.expect_exit(0);
+    assert_eq!(start_of(&ended), StartKind::Warm);
+    let peak = ended.execution.usage.memory_peak.expect("somebody counted");
+    assert!((80 * MIB..128 * MIB).contains(&peak), "{peak}");
+}
+
+#[test]
 fn a_sandbox_is_used_once() {
     let world = world("");
     let agent = world.agent(AGENT);
