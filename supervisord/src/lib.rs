@@ -30,6 +30,15 @@ pub mod journal;
 pub mod launcher;
 pub mod live;
 pub mod metrics;
+#[cfg(test)]
+#[path = "../../tests/src/mutations.rs"]
+#[allow(
+    clippy::expect_used,
+    clippy::panic,
+    dead_code,
+    reason = "a test of its own, which others share"
+)]
+mod mutations;
 mod older;
 pub mod outcome;
 pub mod places;
@@ -53,3 +62,9 @@ pub mod traffic;
 pub mod warm;
 pub mod watch;
 pub mod workspace;
+
+#[cfg(test)]
+#[test]
+fn without_a_check_of_paths_what_was_planted_meets_the_next_one() {
+    mutations::check(&["collect/", "files/"]);
+}

@@ -26,6 +26,7 @@ mod follow;
 mod http;
 mod inspect;
 mod installed;
+mod mutations;
 mod own;
 mod packages;
 mod payload;
@@ -48,6 +49,7 @@ pub use http::{Connection, Reply};
 pub use inspect::{
     children, command_line, namespace, owner_uid, process_ids, resident_bytes, status_field,
 };
+pub use mutations::{Mutation, check as check_mutations, mutations};
 pub use packages::{node_packages, python_packages};
 pub use payload::{argv, attack, bash, node, python};
 pub use plant::Planted;

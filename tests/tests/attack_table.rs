@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use supervisor_tests::{Mutation, mutations};
+
 /// Cases of each kind that the catalogue this list follows has published. Others are defended as classes.
 const CASES: [(&str, &[u32]); 13] = [
     ("FS", &[1, 2, 4, 5, 8, 9]),
@@ -29,8 +31,15 @@ const CASES: [(&str, &[u32]); 13] = [
     ("AU", &[1, 2, 4]),
 ];
 
+/// As many layers have been taken away at the least, to see whether a test notices.
+const MUTATIONS: usize = 30;
+
 /// A line of the table.
 struct Line {
+    /// The layers that are said to hold, one behind the other.
+    layers: String,
+    /// The layers that have been taken away.
+    without: BTreeSet<String>,
     /// File, by the end of its path, and function.
     tests: Vec<(String, String)>,
     /// Steps and programs of the machine.
@@ -45,13 +54,14 @@ fn table() -> BTreeMap<String, Line> {
     let mut lines = BTreeMap::new();
     for line in include_str!("../ATTACKS.md").lines() {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [_, case, tried, outcome, first, second, tests, runs, _] = cells.as_slice() else {
+        let [_, case, tried, outcome, first, second, without, tests, runs, _] = cells.as_slice()
+        else {
             continue;
         };
         if !case.contains('-') || case.starts_with('-') {
             continue;
         }
-        for cell in [tried, outcome, first, second, runs] {
+        for cell in [tried, outcome, first, second, without, runs] {
             assert!(!cell.is_empty(), "{case} leaves something out");
         }
         let tests = tests.split("<br>").map(|test| {
@@ -59,8 +69,12 @@ fn table() -> BTreeMap<String, Line> {
             let [_, file, _, function, _] = words.as_slice() else { panic!("{case}: {test}") };
             ((*file).to_owned(), (*function).to_owned())
         });
-        let machine = runs.split('`').skip(1).step_by(2).map(str::to_owned);
-        let line = Line { tests: tests.collect(), machine: machine.collect() };
+        let quoted = |cell: &str| -> Vec<String> {
+            cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        };
+        let (without, machine) = (quoted(without).into_iter().collect(), quoted(runs));
+        let layers = format!("{first}; {second}");
+        let line = Line { layers, without, tests: tests.collect(), machine };
         assert!(lines.insert((*case).to_owned(), line).is_none(), "{case} is there twice");
     }
     lines
@@ -154,5 +168,48 @@ fn every_test_that_is_for_a_case_stands_in_its_line() {
                 assert!(named, "{case} does not name {function} of {file}");
             }
         }
+    }
+}
+
+/// Layers that a mutation takes away; the rules of a filter are one.
+fn layers(without: &str) -> usize {
+    let kinds: BTreeSet<_> =
+        without.split(',').map(|name| name.split(':').next().unwrap_or(name)).collect();
+    kinds.len()
+}
+
+#[test]
+fn what_would_hold_is_what_held_when_the_first_layer_was_gone() {
+    let (mut taken_away, all) = (BTreeMap::<String, BTreeSet<String>>::new(), mutations());
+    let different: BTreeSet<_> = all.iter().map(|each| each.without.as_str()).collect();
+    assert!(different.len() >= MUTATIONS, "{} mutations", different.len());
+    let table = table();
+    for Mutation { without, case, file, test, holds, seen, .. } in all {
+        let line = table.get(&case).unwrap_or_else(|| panic!("there is no case {case}"));
+        let named = line.tests.contains(&(file.clone(), test.clone()));
+        assert!(named, "{case} does not name {test} of {file}");
+        assert!(!seen.is_empty(), "{case} without {without}: nothing shows what came of it");
+        let said = line.layers.contains(&holds) || layers(&without) > 1;
+        assert!(said, "{case} without {without}: {holds} held, not {}", line.layers);
+        taken_away.entry(case).or_default().insert(without);
+    }
+    for (case, line) in table {
+        let taken_away = taken_away.remove(&case).unwrap_or_default();
+        assert_eq!(line.without, taken_away, "{case}");
+    }
+}
+
+#[test]
+fn every_mutation_is_run_by_some_test_program() {
+    let sources = sources();
+    let calls = sources.values().flat_map(|text| text.split("mutations::check(&[").skip(1));
+    let calls =
+        calls.chain(sources.values().flat_map(|text| text.split("check_mutations(&[").skip(1)));
+    let starts: Vec<&str> = calls
+        .filter_map(|rest| rest.split(']').next())
+        .flat_map(|words| words.split('"').skip(1).step_by(2))
+        .collect();
+    for Mutation { file, .. } in mutations() {
+        assert!(starts.iter().any(|start| file.starts_with(start)), "nothing runs those of {file}");
     }
 }

@@ -15,6 +15,15 @@ mod event;
 mod front;
 mod http;
 mod limits;
+#[cfg(test)]
+#[path = "../../../tests/src/mutations.rs"]
+#[allow(
+    clippy::expect_used,
+    clippy::panic,
+    dead_code,
+    reason = "a test of its own, which others share"
+)]
+mod mutations;
 mod refused;
 mod relay;
 mod resolve;
@@ -26,6 +35,7 @@ mod tls;
 mod totals;
 mod traffic;
 mod upstream;
+mod without;
 
 pub use accept::Acceptor;
 pub use event::{CredentialEvent, Decided, Ended, Event, Recorder, Subject};
@@ -42,3 +52,9 @@ pub use tls::authority::{Authority, AuthorityError};
 pub use tls::upstream::{Roots, RootsError};
 pub use totals::Usage;
 pub use traffic::{Gauge, Listeners, Traffic};
+
+#[cfg(test)]
+#[test]
+fn without_a_check_a_secret_comes_through_or_meets_the_next_one() {
+    mutations::check(&["credential/"]);
+}

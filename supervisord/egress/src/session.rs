@@ -26,6 +26,7 @@ use crate::tls::authority::Authority;
 use crate::tls::front::Fronts;
 use crate::totals::{Totals, Usage};
 use crate::upstream::Upstreams;
+use crate::without::without;
 
 /// Refused look-ups of one name are recorded once in this time: programs ask for both families, and
 /// again.
@@ -139,7 +140,7 @@ impl Session {
     /// What the sandbox is told about a name. The policy is asked, and nobody else.
     pub fn look_up(&self, name: &HostName) -> answer::Verdict {
         let decision = self.egress().look_up(name);
-        if decision.verdict() != Verdict::Allow {
+        if decision.verdict() != Verdict::Allow && !without("names-asked") {
             let cause = decision.refusal().map_or("denied", |refusal| refusal.cause());
             let text = format!("supervisord: {cause} ({})", decision.rule());
             if self.is_news(name) {

@@ -3,6 +3,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use supervisor_launch::{NO_DUMP, Setup, Step};
+use supervisor_sys::without;
 
 use crate::failure::{Failed, at};
 
@@ -44,6 +45,9 @@ pub fn set(setup: &Setup) -> Result<(), Failed> {
         set.push((Resource::RLIMIT_DATA, limits.memory_max.saturating_mul(2)));
     }
     for (resource, most) in set {
+        // Not altogether: a host on which tests run has to live on.
+        let more = resource == Resource::RLIMIT_NOFILE && without("rlimits");
+        let most = if more { most.saturating_mul(4) } else { most };
         at(Step::SetRlimits, setrlimit(resource, most, most))?;
     }
     Ok(())

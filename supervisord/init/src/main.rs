@@ -23,6 +23,7 @@ mod root;
 mod routes;
 mod seed;
 mod trust;
+mod without;
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{pipe2, sethostname};
 use supervisor_launch::Step;
 use supervisor_launch::seccomp::Profile;
-use supervisor_sys::{Cloned, SingleThreaded, fork, write_at_once};
+use supervisor_sys::{Cloned, SingleThreaded, fork, without, write_at_once};
 
 use crate::failure::{Failed, at};
 use crate::inherited::Inherited;
@@ -60,13 +61,25 @@ const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNS
     .union(CloneFlags::CLONE_NEWUTS)
     .union(CloneFlags::CLONE_NEWCGROUP);
 
+/// The same without what a test takes away.
+fn namespaces() -> CloneFlags {
+    let named = [
+        ("ipc-namespace", CloneFlags::CLONE_NEWIPC),
+        ("uts-namespace", CloneFlags::CLONE_NEWUTS),
+        ("cgroup-namespace", CloneFlags::CLONE_NEWCGROUP),
+    ];
+    let gone = named.into_iter().filter(|(name, _)| without(name));
+    gone.fold(NAMESPACES, |flags, (_, each)| flags & !each)
+}
+
 /// The steps, in order; the first that fails is reported by its name and is the last.
 fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<u32, Failed> {
     let setup = inherited.read_setup()?; // comes when our ids are mapped
     privilege::become_init(&setup)?; // until then we are the launcher's user in the kernel's eyes
     privilege::die_with_launcher(inherited)?; // before anything that must not outlive it
+    privilege::forbid_namespaces(&setup)?; // while the launcher's /proc can be written
     privilege::reset_process()?; // the launcher's signal mask and umask are not the payload's
-    at(Step::Unshare, unshare(NAMESPACES))?; // in the sandbox's own cgroup, so it is the root of its view
+    at(Step::Unshare, unshare(namespaces()))?; // in the sandbox's own cgroup, so it is the root of its view
     at(Step::SetHostname, sethostname("sandbox"))?;
     match &inherited.root {
         None => mounts::enter_image(setup.image)?,

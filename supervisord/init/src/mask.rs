@@ -9,7 +9,7 @@ use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{chdir, fchdir};
 use supervisor_launch::Step;
-use supervisor_sys::{attach, clone_tree};
+use supervisor_sys::{attach, clone_tree, without};
 
 use crate::failure::{Failed, at};
 
@@ -55,6 +55,9 @@ pub fn cover() -> Result<(), Failed> {
     let proc = at(Step::MaskProc, proc)?;
     at(Step::MaskProc, fchdir(&proc))?;
     for name in MASKED {
+        if without("masks") {
+            continue;
+        }
         let mode = match fstatat(&proc, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(Errno::ENOENT) => continue,
             other => at(Step::MaskProc, other)?.st_mode,

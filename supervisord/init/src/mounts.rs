@@ -9,7 +9,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 use nix::unistd::{chdir, fchdir, pivot_root};
 use supervisor_launch::{Setup, Step};
-use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath};
+use supervisor_sys::{FsContext, MountAttributes, attach, clone_tree, clone_tree_beneath, without};
 
 use crate::failure::{Failed, at, ensure};
 use crate::inherited::Inherited;
@@ -37,7 +37,9 @@ pub fn enter_image(image: u16) -> Result<(), Failed> {
 /// id map to write first, and Landlock alone forbids the rest.
 pub fn mount_proc(setup: &Setup) -> Result<(), Failed> {
     let context = at(Step::MountProc, FsContext::open(c"proc"))?;
-    at(Step::MountProc, context.set(c"hidepid", c"invisible"))?;
+    if !without("hidepid") {
+        at(Step::MountProc, context.set(c"hidepid", c"invisible"))?;
+    }
     let attributes = if setup.single_id { PLAIN } else { PLAIN.and(MountAttributes::READ_ONLY) };
     let proc = at(Step::MountProc, context.mount(attributes))?;
     at(Step::MountProc, attach(proc.as_fd(), c"proc"))

@@ -17,7 +17,9 @@ use nix::unistd::{
     setresgid, setresuid, setsid,
 };
 use supervisor_launch::{CHANNEL, INIT_ID, PAYLOAD_ID, Report, Setup, Start, Step};
-use supervisor_sys::{default_dispositions, keep_on_exec, take_terminal, write_at_once};
+use supervisor_sys::{
+    close_on_exec_from, default_dispositions, keep_on_exec, take_terminal, without, write_at_once,
+};
 
 use crate::failure::{Failed, at, ensure};
 use crate::inherited::Inherited;
@@ -50,6 +52,10 @@ fn park_and_execute(
         at(Step::TakeTerminal, take_terminal(stdin.as_fd()))?; // so that keys become signals, and /dev/tty is it
     }
     drop(ours.streams);
+    // Once more, whatever way each of them came: init's ends of the sandbox must not go along.
+    if !without("close-on-exec-again") {
+        at(Step::BecomePayload, close_on_exec_from(3))?;
+    }
     if setup.single_id {
         own_user_namespace()?; // a second id without a second host id
         privilege::close_the_way_back()?; // a new user namespace opens it again

@@ -11,7 +11,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid};
 use supervisor_launch::{INIT_ID, Setup, Step};
 use supervisor_sys::{
-    empty_bounding_set, empty_capability_sets, no_capabilities_left, set_securebits,
+    empty_bounding_set, empty_capability_sets, no_capabilities_left, set_securebits, without,
 };
 
 use crate::failure::{Failed, at, ensure};
@@ -34,10 +34,22 @@ pub fn become_init(setup: &Setup) -> Result<(), Failed> {
 /// asked: then nobody holds the other end of the setup pipe any more. No change of ids comes after
 /// this, which would take the wish back (prctl(2), PR_SET_PDEATHSIG).
 pub fn die_with_launcher(inherited: &Inherited) -> Result<(), Failed> {
-    at(Step::DieWithLauncher, set_pdeathsig(Signal::SIGKILL))?;
+    if !without("die-with-launcher") {
+        at(Step::DieWithLauncher, set_pdeathsig(Signal::SIGKILL))?;
+    }
     let mut fds = [PollFd::new(inherited.setup.as_fd(), PollFlags::empty())];
     let hung_up = at(Step::DieWithLauncher, poll(&mut fds, PollTimeout::ZERO))? > 0;
     ensure(Step::DieWithLauncher, !hung_up)
+}
+
+/// No user namespace can be made in this one, nor in one beneath it: in a fresh one a process has every
+/// capability, and with them comes most of the kernel. Without privilege the payload's own is the only one.
+pub fn forbid_namespaces(setup: &Setup) -> Result<(), Failed> {
+    let most = if setup.single_id { "1" } else { "0" };
+    if without("namespace-limit") {
+        return Ok(());
+    }
+    at(Step::ForbidNamespaces, std::fs::write("/proc/sys/user/max_user_namespaces", most))
 }
 
 /// Nothing is inherited from the launcher's process: no blocked signal, no file mode mask. Signals that are
@@ -51,6 +63,9 @@ pub fn reset_process() -> Result<(), Failed> {
 
 /// no_new_privs, and read back.
 pub fn forbid_gain() -> Result<(), Failed> {
+    if without("no-new-privs") {
+        return Ok(());
+    }
     at(Step::NoNewPrivileges, set_no_new_privs())?;
     let held = at(Step::NoNewPrivileges, get_no_new_privs())?;
     ensure(Step::NoNewPrivileges, held)
@@ -59,6 +74,9 @@ pub fn forbid_gain() -> Result<(), Failed> {
 /// Empties the bounding set and makes uid 0 mean nothing; while we still have CAP_SETPCAP.
 pub fn close_the_way_back() -> Result<(), Failed> {
     at(Step::DropCapabilities, set_securebits())?;
+    if without("bounding-set") {
+        return Ok(());
+    }
     at(Step::DropCapabilities, empty_bounding_set())?;
     let bounding = caps::read(None, CapSet::Bounding).map_err(io::Error::other);
     ensure(Step::DropCapabilities, at(Step::DropCapabilities, bounding)?.is_empty())
@@ -74,6 +92,6 @@ pub fn empty_all_sets() -> Result<(), Failed> {
 /// What init itself gives up once the payload's process is made: it can't be traced or looked into,
 /// and holds no capability over the sandbox any more.
 pub fn drop_everything() -> Result<(), Failed> {
-    at(Step::DropCapabilities, set_dumpable(false))?;
+    at(Step::DropCapabilities, set_dumpable(without("dumpable")))?;
     empty_all_sets()
 }

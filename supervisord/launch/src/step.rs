@@ -90,6 +90,8 @@ steps! {
     Unshare = 35 "unshare",
     /// The sandbox's host name.
     SetHostname = 36 "set_hostname",
+    /// No user namespace beneath its own.
+    ForbidNamespaces = 31 "forbid_namespaces",
     /// Root of its own user namespace, and nobody in any other.
     BecomeInit = 37 "become_init",
     /// The image, read-only.

@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, major, minor, mkdirat};
 use nix::unistd::{UnlinkatFlags, getpid, read, unlinkat, write};
 use supervisor_launch::{Applied, SandboxLimits};
-use supervisor_sys::clone_tree;
+use supervisor_sys::{clone_tree, without};
 
 use crate::arguments::{Arguments, CgroupPlace};
 use crate::failure::{Fatal, fatal};
@@ -215,7 +215,9 @@ impl Leaf {
 
     /// Ends every process in it (`cgroup.kill`, Linux 5.14).
     pub fn kill(&self) -> io::Result<()> {
-        write(self.writer("cgroup.kill")?, b"1")?;
+        if !without("cgroup-kill") {
+            write(self.writer("cgroup.kill")?, b"1")?;
+        }
         Ok(())
     }
 

@@ -12,7 +12,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{dup, dup2_stderr, dup2_stdin, dup2_stdout};
 use supervisor_launch::{Copied, Step, Wanted};
-use supervisor_sys::{Cloned, SingleThreaded, execute, fork, keep_on_exec, kill, receive, send};
+use supervisor_sys::{
+    Cloned, SingleThreaded, execute, fork, handed_on, keep_on_exec, kill, receive, send,
+};
 
 use crate::failure::Failed;
 
@@ -100,5 +102,5 @@ fn inherit(socket: &OwnedFd, null: &OwnedFd) -> io::Result<Vec<CString>> {
     dup2_stderr(null)?;
     keep_on_exec(socket)?;
     let number = CString::new(socket.as_raw_fd().to_string()).map_err(io::Error::other)?;
-    Ok(vec![c"supervisor-init".to_owned(), number])
+    Ok([c"supervisor-init".to_owned(), number].into_iter().chain(handed_on()).collect())
 }

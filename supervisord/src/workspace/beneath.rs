@@ -7,6 +7,7 @@ use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, fstatat};
+use supervisor_sys::without;
 
 /// How often an open is tried again. The kernel answers EAGAIN when a rename anywhere on the host
 /// got in the way of a look-up; a name under a lease answers it for longer and is given up.
@@ -22,13 +23,15 @@ pub(super) fn open<P: NixPath + ?Sized>(
     flags: OFlag,
     mode: Mode,
 ) -> Result<OwnedFd, Errno> {
-    let how =
-        OpenHow::new().flags(flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).mode(mode).resolve(
-            ResolveFlag::RESOLVE_BENEATH
-                | ResolveFlag::RESOLVE_NO_SYMLINKS
-                | ResolveFlag::RESOLVE_NO_MAGICLINKS
-                | ResolveFlag::RESOLVE_NO_XDEV,
-        );
+    let beneath = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_SYMLINKS
+        | ResolveFlag::RESOLVE_NO_MAGICLINKS
+        | ResolveFlag::RESOLVE_NO_XDEV;
+    let (beneath, follow) = match without("beneath") {
+        true => (ResolveFlag::empty(), OFlag::empty()),
+        false => (beneath, OFlag::O_NOFOLLOW),
+    };
+    let how = OpenHow::new().flags(flags | follow | OFlag::O_CLOEXEC).mode(mode).resolve(beneath);
     for _ in 1..OPEN_ATTEMPTS {
         match openat2(directory, name, how) {
             Err(Errno::EAGAIN | Errno::EINTR) => {}

@@ -5,7 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use crate::{check, check_fd};
+use crate::{check, check_fd, without};
 
 /// Proof that this process has one thread. It can't leave that thread.
 pub struct SingleThreaded(PhantomData<*const ()>);
@@ -40,7 +40,8 @@ pub fn clone_sibling(
     _proof: &SingleThreaded,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Cloned> {
-    let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
+    let pids = if without("pid-namespace") { 0 } else { libc::CLONE_NEWPID };
+    let namespaces = libc::CLONE_NEWUSER | pids;
     let mut flags = (libc::CLONE_PIDFD | libc::CLONE_PARENT | namespaces) as u64;
     if cgroup.is_some() {
         flags |= CLONE_INTO_CGROUP;

@@ -18,6 +18,7 @@ mod quota;
 mod random;
 mod terminal;
 mod wiping;
+mod without;
 
 pub use capability::{
     empty_bounding_set, empty_capability_sets, no_capabilities_left, set_securebits,
@@ -46,6 +47,7 @@ pub use quota::{
 pub use random::random_bits;
 pub use terminal::{open_terminal, resize_terminal, take_terminal, terminal_size};
 pub use wiping::{Wiping, wipe_freed_memory};
+pub use without::{calls_without_rule, handed_on, without};
 
 /// The last error of this thread, as a result.
 fn check(returned: libc::c_long) -> std::io::Result<libc::c_long> {

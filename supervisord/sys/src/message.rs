@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use crate::{check, check_fd};
+use crate::{check, check_fd, without};
 
 /// Descriptors in one message at the most. The kernel allows 253 (SCM_MAX_FD); we send 24.
 const MAX_DESCRIPTORS: usize = 32;
@@ -79,12 +79,10 @@ pub fn receive_what_fits(
     header.msg_iovlen = 1;
     header.msg_control = (&raw mut control.0).cast();
     header.msg_controllen = control.0.len() as _;
+    let flags = if without("close-on-exec") { 0 } else { libc::MSG_CMSG_CLOEXEC };
     // SAFETY: the header points at buffers of the lengths it names, which live through the call.
     let received =
-        check(
-            unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) }
-                as _,
-        )?;
+        check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) } as _)?;
     let fds = take_rights(&control, header.msg_controllen as usize);
     if header.msg_flags & libc::MSG_TRUNC != 0 {
         return Err(too_long());

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use crate::{check, check_fd};
+use crate::{check, check_fd, without};
 
 /// A file system that is being configured (fsopen(2)).
 pub struct FsContext(OwnedFd);
@@ -44,7 +44,7 @@ impl FsContext {
         self.configure(6, std::ptr::null(), std::ptr::null())?; // FSCONFIG_CMD_CREATE
         let fd = self.0.as_raw_fd();
         // SAFETY: the call takes numbers only.
-        check_fd(unsafe { libc::syscall(libc::SYS_fsmount, fd, CLOEXEC, attributes.0) })
+        check_fd(unsafe { libc::syscall(libc::SYS_fsmount, fd, CLOEXEC, attributes.bits()) })
     }
 }
 
@@ -69,6 +69,17 @@ impl MountAttributes {
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
+
+    fn bits(self) -> u64 {
+        let named = [
+            ("read-only", Self::READ_ONLY),
+            ("nosuid", Self::NO_SUID),
+            ("nodev", Self::NO_DEV),
+            ("noexec", Self::NO_EXEC),
+        ];
+        let gone = named.into_iter().filter(|(name, _)| without(name));
+        gone.fold(self.0, |bits, (_, each)| bits & !each.0)
+    }
 }
 
 /// `struct mount_attr` of linux/mount.h.
@@ -91,7 +102,7 @@ pub fn mount_attributes(
     user_namespace: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
     const IDMAP: u64 = 0x10_0000; // MOUNT_ATTR_IDMAP
-    let mut request = MountAttr { set: attributes.0, ..MountAttr::default() };
+    let mut request = MountAttr { set: attributes.bits(), ..MountAttr::default() };
     if let Some(namespace) = user_namespace {
         request.set |= IDMAP;
         request.user_namespace = namespace.as_raw_fd() as u64;

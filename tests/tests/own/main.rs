@@ -7,6 +7,7 @@ mod events;
 mod isolation;
 mod landlock;
 mod limits;
+mod mutations;
 mod output;
 mod sessions;
 mod top_and_metrics;

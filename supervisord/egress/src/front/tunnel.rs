@@ -21,6 +21,7 @@ use crate::relay::{Ended, relay_spliced};
 use crate::session::Session;
 use crate::shared::Place;
 use crate::tls::client_hello::ClientHello;
+use crate::without::without;
 
 /// Serves a payload's stream, of which `front` has been read. `upstream` is what was dialled already
 /// for a stream that may be passed on.
@@ -76,7 +77,7 @@ pub async fn serve(
 fn agree(destination: &Destination, hello: &ClientHello) -> Result<(), Refused> {
     let Some(name) = &hello.server_name else { return Ok(()) };
     match Host::parse(name) {
-        Ok(named) if named == destination.host => Ok(()),
+        Ok(named) if named == destination.host || without("server-name") => Ok(()),
         Ok(named) => Err(Refused::disagreement(destination, named)),
         Err(invalid) => Err(Refused::bad_destination(name, invalid, invalid.hint())),
     }

@@ -9,6 +9,7 @@
 use super::head::{self, Following};
 use super::violation::Violation;
 use crate::limits::{MAX_CHUNK_LINE, MAX_HEAD, MAX_TRAILERS};
+use crate::without::without;
 
 /// The place within the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,9 @@ impl Framing {
     pub fn clear(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         if let Some(violation) = self.refused {
             return Err(violation);
+        }
+        if without("framing") {
+            return Ok(bytes.len());
         }
         let mut at = 0;
         // Where the last request begins of which no byte has passed before.

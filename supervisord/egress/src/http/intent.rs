@@ -5,6 +5,7 @@ use http::{HeaderValue, Request, StatusCode, Version, header};
 use supervisor_policy::egress::{Destination, Protocol};
 
 use crate::refused::Refused;
+use crate::without::without;
 
 /// What is known of a connection before its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub fn parse(text: &str, usual: Option<u16>) -> Result<Destination, Refused> {
 
 fn agree(destination: &Destination, named: &str, usual: Option<u16>) -> Result<(), Refused> {
     match parse(named, usual)? {
-        other if other == *destination => Ok(()),
+        other if other == *destination || without("host-field") => Ok(()),
         other => Err(Refused::disagreement(destination, other)),
     }
 }

@@ -14,6 +14,9 @@ mod agreement;
 mod bounds;
 mod clients;
 mod framing;
+#[path = "../../../../tests/src/mutations.rs"]
+#[allow(dead_code, reason = "other tests share it")]
+mod mutations;
 mod names;
 mod refusals;
 mod relayed;
@@ -23,3 +26,8 @@ mod server;
 mod upstreams;
 mod wire;
 mod world;
+
+#[test]
+fn without_a_check_traffic_comes_through_or_meets_the_next_one() {
+    mutations::check(&["promises/"]);
+}

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::automaton::{Automaton, Place};
 use super::escape::{Kind, Unescaped, Unescaper};
 use super::{UNHELD, Watch, fold};
+use crate::without::without;
 
 /// Line ends in a row that may stand within a secret: base64 of mail is broken into lines (RFC 2045
 /// §6.8). More would let an upstream make us hold back without end.
@@ -111,7 +112,7 @@ impl Watcher {
     /// # Errors
     /// A secret was seen.
     pub fn examine(&mut self, mut bytes: &[u8]) -> Result<(), Seen> {
-        if self.searches.is_empty() {
+        if self.searches.is_empty() || without("secret-search") {
             return Ok(());
         }
         loop {
