@@ -13,7 +13,7 @@ use crate::cli::{GlobalOptions, KeyOptions, QueryOptions, VerifyOptions};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::table::{cell, table_of, text};
-use crate::{console, exit, local, terminal, why};
+use crate::{console, exit, local, terminal};
 
 /// Where the installed service keeps its state.
 const STATE: &str = "/var/lib/supervisord";
@@ -268,7 +268,7 @@ fn table_of_records(records: &[AuditRecord]) -> String {
             cell(record.event.what.kind()),
             cell(verdict),
             cell(&whose),
-            cell(&why::sentence(&record.event.what)),
+            cell(&record.event.what.sentence()),
         ]);
     }
     text(&rows)

@@ -7,7 +7,7 @@ mod pieces;
 mod sessions;
 mod streams;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::Method;
@@ -107,7 +107,7 @@ impl Client {
             target.push_str(&format!("&after={id}"));
         }
         if let Some(state) = page.state {
-            target.push_str(&format!("&state={}", state_name(state)));
+            target.push_str(&format!("&state={}", state.name()));
         }
         if page.all {
             target.push_str("&all=true");
@@ -144,6 +144,11 @@ impl Client {
     pub async fn artifact(&self, id: ExecutionId, path: &str) -> Result<Answer, Failure> {
         let target = format!("/v1/executions/{id}/artifacts/{}", paths::percent_encoded(path));
         get(format!("fetch {} of {id}", terminal::name(path)), target).send(&self.socket).await
+    }
+
+    /// The daemon's socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     pub(crate) async fn send(&self, call: Call) -> Result<Answer, Failure> {
@@ -277,20 +282,13 @@ impl Client {
     }
 }
 
-/// A state as it stands in JSON and in queries.
-pub fn state_name(state: State) -> &'static str {
-    match state {
-        State::Queued => "queued",
-        State::Launching => "launching",
-        State::Running => "running",
-        State::Paused => "paused",
-        State::Collecting => "collecting",
-        State::Finished => "finished",
-    }
+/// No bar.
+pub(crate) fn hidden() -> ProgressBar {
+    ProgressBar::hidden()
 }
 
 pub(crate) fn get(operation: String, target: String) -> Call {
-    let (body, bar) = (Payload::Nothing, ProgressBar::hidden());
+    let (body, bar) = (Payload::Nothing, hidden());
     Call { operation, method: Method::GET, target, body, range: None, patience: PATIENCE, bar }
 }
 

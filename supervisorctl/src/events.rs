@@ -3,7 +3,7 @@
 use supervisor_api::{Event, SessionState};
 
 use crate::cli::GlobalOptions;
-use crate::client::{Client, state_name};
+use crate::client::Client;
 use crate::console;
 use crate::failure::Failure;
 use crate::reader::{Lines, next_of};
@@ -32,7 +32,7 @@ fn describe(event: &Event) -> String {
                 "{} of uid {}: {}{}",
                 it.execution,
                 it.owner_uid,
-                state_name(it.state),
+                it.state.name(),
                 outcome.unwrap_or_default()
             )
         }

@@ -8,7 +8,7 @@ use tokio::time;
 
 use crate::backoff::retrying;
 use crate::cli::{GlobalOptions, IdOption, ListOptions, StatusOptions, SubmitOptions};
-use crate::client::{self, Client, Page, WAIT_MAX};
+use crate::client::{Client, Page, WAIT_MAX};
 use crate::failure::Failure;
 use crate::table::{cell, table_of, text};
 use crate::{console, submission, summary};
@@ -105,7 +105,7 @@ pub fn show(execution: &Execution, global: &GlobalOptions) -> Result<(), Failure
         return console::print_json(execution);
     }
     if global.quiet {
-        return console::print(&format!("{}\n", client::state_name(execution.state)));
+        return console::print(&format!("{}\n", execution.state.name()));
     }
     console::print(&summary::execution(execution, ""))
 }

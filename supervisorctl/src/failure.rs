@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use serde_json::{Value, json};
 use supervisor_api::{ApiError, ErrorCode};
+use supervisor_mcp::Passing;
 
 use crate::exit;
 
@@ -98,18 +99,6 @@ impl Failure {
         move |source| Self::Misunderstood { operation: operation.to_owned(), source: source.into() }
     }
 
-    /// Whether the same request may succeed a little later, such as after the daemon's restart.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Failure::Unreachable { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
-            Failure::Broken { .. } => true,
-            Failure::Refused { error, .. } => {
-                matches!(error.code, ErrorCode::Busy | ErrorCode::Unavailable)
-            }
-            _ => false,
-        }
-    }
-
     /// The refusal's code, if the daemon refused.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
@@ -182,7 +171,8 @@ impl Failure {
         json!({"error": error})
     }
 
-    fn kind(&self) -> &'static str {
+    /// A stable word for it.
+    pub fn kind(&self) -> &'static str {
         match self {
             Failure::Usage(_) => "usage",
             Failure::Unreachable { .. } => "unreachable",
@@ -195,6 +185,19 @@ impl Failure {
             Failure::OutputClosed => "output_closed",
             Failure::Interrupted(_) => "interrupted",
             Failure::Detached(_) => "detached",
+        }
+    }
+}
+
+impl Passing for Failure {
+    fn is_transient(&self) -> bool {
+        match self {
+            Failure::Unreachable { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
+            Failure::Broken { .. } => true,
+            Failure::Refused { error, .. } => {
+                matches!(error.code, ErrorCode::Busy | ErrorCode::Unavailable)
+            }
+            _ => false,
         }
     }
 }

@@ -8,39 +8,18 @@ use supervisor_api::{
 };
 
 use crate::table::status_name;
+use crate::terminal;
 use crate::units::{show_size, show_time};
-use crate::{client, terminal};
 
 /// How an execution stands or ended, in words.
 pub fn outcome(execution: &Execution) -> String {
-    match &execution.outcome {
-        None => match execution.queue_position {
-            Some(place) => format!("queued, number {place} in line"),
-            None => client::state_name(execution.state).to_owned(),
-        },
-        Some(Outcome::Exited { code }) => format!("exited with status {code}"),
-        Some(Outcome::Signaled { signal, name }) => {
-            format!("ended by signal {signal} ({})", terminal::name(name))
-        }
-        Some(Outcome::TimedOut) => {
-            format!("timed out after {}", show_time(execution.limits.wall_time))
-        }
-        Some(Outcome::OutOfMemory) => {
-            format!("out of memory (limit {})", show_size(execution.limits.memory_max))
-        }
-        Some(Outcome::LimitExceeded { limit }) => format!("over its limit {limit}"),
-        Some(Outcome::Cancelled) => "cancelled".to_owned(),
-        Some(Outcome::SetupFailed { step, reason }) => {
-            format!("not started: {}: {}", terminal::name(step), terminal::name(reason))
-        }
-        Some(Outcome::Lost { reason }) => format!("lost: {}", terminal::name(reason)),
-    }
+    terminal::name(&execution.in_words()).into_owned()
 }
 
 /// The same in a word or two, for lists.
 pub fn short_outcome(execution: &Execution) -> String {
     match &execution.outcome {
-        None => client::state_name(execution.state).to_owned(),
+        None => execution.state.name().to_owned(),
         Some(Outcome::Exited { code }) => format!("exited {code}"),
         Some(Outcome::Signaled { name, .. }) => name.clone(),
         Some(Outcome::TimedOut) => "timed out".to_owned(),

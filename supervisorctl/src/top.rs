@@ -11,7 +11,7 @@ use tokio::time;
 
 use crate::backoff::retrying;
 use crate::cli::{GlobalOptions, TopOptions};
-use crate::client::{Client, state_name};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::table::{cell, table_of, text};
@@ -113,7 +113,7 @@ fn describe(page: &Page<'_>) -> String {
             cell(&line.id.to_string()),
             cell(&line.owner_uid.to_string()),
             cell(&line.policy),
-            cell(state_name(line.state)),
+            cell(line.state.name()),
             cell(&cpu_percent.map_or("-".to_owned(), |percent| format!("{percent:.1} %"))),
             cell(&size(line.memory)),
             cell(&number(line.pids)),

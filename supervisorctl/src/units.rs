@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+pub use supervisor_api::{show_size, show_time};
 
 /// Bytes of a KiB, and the step from one size suffix to the next.
 const KIB: u64 = 1024;
@@ -78,34 +79,6 @@ pub fn cores(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Shows bytes with one decimal in the largest unit that fits.
-pub fn show_size(bytes: u64) -> String {
-    let (mut unit, mut name) = (1u64, "B");
-    for (power, candidate) in [(1, "KiB"), (2, "MiB"), (3, "GiB"), (4, "TiB")] {
-        let next = KIB.pow(power);
-        if bytes >= next {
-            (unit, name) = (next, candidate);
-        }
-    }
-    if unit == 1 {
-        return format!("{bytes} B");
-    }
-    // In 128 bits, because ten times a size need not fit in 64.
-    let tenths = u128::from(bytes) * 10 / u128::from(unit);
-    format!("{}.{} {name}", tenths / 10, tenths % 10)
-}
-
-/// Shows milliseconds: `350 ms`, `1.25 s`, `2 min 5 s`, `3 h 0 min`.
-pub fn show_time(milliseconds: u64) -> String {
-    let seconds = milliseconds / 1000;
-    match seconds {
-        0 => format!("{milliseconds} ms"),
-        1..60 => format!("{seconds}.{:02} s", milliseconds % 1000 / 10),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
 /// Digits only: `u64::from_str` would take a sign.
 fn plain(digits: &str) -> Result<u64, ()> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -177,16 +150,6 @@ mod tests {
         for text in ["0", "0.005", "1,5", "half"] {
             assert!(cores(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn what_is_shown_is_short() {
-        assert_eq!(show_size(1023), "1023 B");
-        assert_eq!(show_size(1536), "1.5 KiB");
-        assert_eq!(show_size(u64::MAX), "16777215.9 TiB");
-        assert_eq!(show_time(350), "350 ms");
-        assert_eq!(show_time(1250), "1.25 s");
-        assert_eq!(show_time(125_000), "2 min 5 s");
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use supervisor_api::{AuditRecord, ExecutionId, Ruling, Traffic, Verdict, What};
+use supervisor_api::{AuditRecord, ExecutionId, Verdict, What};
 
 use crate::cli::GlobalOptions;
 use crate::client::Client;
@@ -46,7 +46,7 @@ fn timeline(records: &[AuditRecord]) -> String {
     let mut page = String::new();
     for record in records {
         let what = &record.event.what;
-        let head = format!("{}  {:<12} {}", record.time, what.kind(), sentence(what));
+        let head = format!("{}  {:<12} {}", record.time, what.kind(), what.sentence());
         line(&mut page, "", &head);
         let Some(ruling) = what.ruling() else { continue };
         let rule = ruling.rule.as_deref().or(ruling.policy.as_deref());
@@ -73,85 +73,5 @@ fn closing(records: &[AuditRecord], allowed: usize) -> String {
     match refused {
         0 => format!("nothing was refused or cut; {allowed} decisions allowed what was asked\n"),
         _ => format!("{refused} refused or cut, {allowed} allowed\n"),
-    }
-}
-
-/// What happened, in a few words.
-pub fn sentence(what: &What) -> String {
-    match what {
-        What::Start(start) => format!("supervisord {} began, {:?}", start.version, start.mode),
-        What::Stop => "supervisord was told to end".to_owned(),
-        What::Submission(submission) => {
-            let program = submission.program.as_deref().unwrap_or("it");
-            ruled(&submission.ruling, &format!("to run {program}"))
-        }
-        What::Outcome(ended) => {
-            let outcome = serde_json::to_value(&ended.outcome).unwrap_or_default();
-            let words = outcome.as_object().map(|fields| {
-                fields.values().map(|value| value.to_string().replace('"', "")).collect::<Vec<_>>()
-            });
-            words.unwrap_or_default().join(" ")
-        }
-        What::Limit(hit) => match hit.refused {
-            Some(refused) => format!("{} of {}: {refused} refused or cut", hit.limit, hit.value),
-            None => format!("{} of {} reached", hit.limit, hit.value),
-        },
-        What::Syscall(call) => {
-            let profile = call.profile.as_deref().unwrap_or("unknown");
-            ruled(&call.ruling, &format!("a system call (profile {profile})"))
-        }
-        What::Cancellation(act) | What::Administration(act) => {
-            let object = act.object.as_deref().map(|object| format!(" {object}"));
-            let by = act.by.map_or_else(|| "SIGHUP".to_owned(), |uid| format!("uid {uid}"));
-            format!("{}{} by {by}", act.act, object.unwrap_or_default())
-        }
-        What::Recovery(recovery) => match &recovery.cause {
-            Some(cause) => format!("{}: {cause}", recovery.act),
-            None => recovery.act.clone(),
-        },
-        What::Egress(traffic) | What::Dns(traffic) => ruled(&traffic.ruling, &request(traffic)),
-        What::Credential(used) => {
-            ruled(&used.ruling, &format!("{} of credential {}", used.act, used.credential))
-        }
-        What::Budget(out) => format!(
-            "{} of {}: {} asked, {} of {} left",
-            out.meter, out.account, out.asked, out.left, out.limit
-        ),
-        What::Approval(answer) => {
-            let by = answer.by.map(|uid| format!(" by uid {uid}")).unwrap_or_default();
-            let asked =
-                format!("{} {}", answer.method.as_deref().unwrap_or("connect"), answer.host);
-            format!("{}{by}", ruled(&answer.ruling, &format!("{} ({asked})", answer.approval)))
-        }
-        What::Checkpoint(checkpoint) if checkpoint.closing => "signed; the daemon ends".to_owned(),
-        What::Checkpoint(checkpoint) => format!("{} records signed", checkpoint.records),
-        What::Repair(repair) => format!("{} torn bytes moved to {}", repair.bytes, repair.kept),
-        What::Removal(removal) => {
-            format!("{} removed, up to record {}", removal.file, removal.last)
-        }
-        What::Suppression(minute) => {
-            let codes = minute.codes.iter().map(|(code, count)| format!("{count} {code}"));
-            let codes = codes.collect::<Vec<_>>().join(", ");
-            format!("{} more submissions refused since {}: {codes}", minute.refused, minute.since)
-        }
-        What::Suspension(time) => {
-            format!("no room for records since {}; {} refused", time.since, time.refused)
-        }
-    }
-}
-
-fn ruled(ruling: &Ruling, what: &str) -> String {
-    match ruling.verdict {
-        Verdict::Allow => format!("allowed {what}"),
-        Verdict::Deny => format!("refused {what}: {}", ruling.reason),
-        Verdict::Ask => format!("asked for {what}: {}", ruling.reason),
-    }
-}
-
-fn request(traffic: &Traffic) -> String {
-    let Traffic { host, port, protocol, .. } = traffic;
-    match (&traffic.method, &traffic.path) {
-        (Some(method), Some(path)) => format!("{method} {protocol}://{host}:{port}{path}"),
-        _ => format!("{protocol} {host}:{port}"),
     }
 }

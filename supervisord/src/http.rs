@@ -15,6 +15,7 @@ mod download;
 mod head;
 mod interpreters;
 mod json;
+mod mcp;
 mod operations;
 mod parameters;
 mod pausing;

@@ -87,7 +87,7 @@ struct Parts {
 pub fn run(path: &Path) -> Result<(), Failure> {
     supervisor_sys::close_on_exec_from(3)?;
     let mut sockets = systemd::sockets()?;
-    journal::begin("info")?;
+    journal::begin("info,rmcp=error")?;
     #[cfg(debug_assertions)]
     crate::fault::arm()?;
     confine::keep_memory_out_of_dumps();
@@ -133,7 +133,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let listener = UnixListener::from(supervisor_sys::take_inherited(listener.parse()?)?);
     // It was started with us, so it is of our version.
     let launcher = (supervisor_sys::take_inherited(launcher.parse()?)?, VERSION);
-    journal::begin("warn")?;
+    journal::begin("warn,rmcp=error")?;
     confine::keep_memory_out_of_dumps();
     let uid: u32 = uid.parse()?;
     let traffic = traffic::of_the_host(&[])?;

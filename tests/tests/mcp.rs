@@ -19,16 +19,7 @@ use supervisor_tests::{
 };
 
 /// Under which a program may ask for what it is refused.
-const ASKS: &str = r#"
-name = "asks"
-extends = "default"
-
-[[egress]]
-name = "one-host"
-hosts = ["allowed.example.com"]
-protocols = ["http"]
-ports = [80]
-"#;
+const ASKS: &str = include_str!("mcp/asks.toml");
 
 fn world() -> World {
     let policies = [
@@ -210,9 +201,12 @@ fn a_client_that_goes_takes_with_it_what_it_waited_for() {
 fn lines_that_are_no_requests_end_nothing() {
     let world = world();
     let mut spoken = Spoken::start(&world, &Account::of(&world, AGENT));
-    spoken.write("{");
+    for no_json in ["{", &"x".repeat(17 << 20), "\u{1}"] {
+        spoken.write(no_json);
+        let answer = spoken.read();
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&Value::Null, &json!(-32700)));
+    }
     spoken.write("[1, 2]");
-    spoken.write(&"x".repeat(17 << 20));
     let answer = spoken.call("run", json!({"argv": ["echo", "still here"]}));
     assert_eq!(answer["structuredContent"]["stdout"]["text"], "still here\n", "{answer}");
     let answer = spoken.ask("no/such/method", json!({}));

@@ -82,17 +82,6 @@ impl Client {
         self.json(Call { patience, ..get(format!("tell about cell {number}"), target) }).await
     }
 
-    /// One cell as it stands.
-    pub async fn cell_now(
-        &self,
-        session: SessionId,
-        id: ExecutionId,
-        number: u64,
-    ) -> Result<Cell, Failure> {
-        let target = format!("{}/cells/{number}", place(session, id));
-        self.json(get(format!("tell about cell {number}"), target)).await
-    }
-
     /// The last cells.
     pub async fn cells(&self, session: SessionId, id: ExecutionId) -> Result<CellList, Failure> {
         let target = format!("{}/cells", place(session, id));

@@ -1,12 +1,10 @@
-//! Bytes a piece at a time: of output, of artifacts, of files, and files that are written from memory.
+//! Bytes a piece at a time: of output and of artifacts.
 
-use hyper::Method;
-use supervisor_api::{ExecutionId, FileEntry, SessionId};
+use supervisor_api::ExecutionId;
 
-use super::sessions::{LONG, file};
 use super::{Client, get};
 use crate::cli::Selection;
-use crate::connection::{Answer, Call, Payload};
+use crate::connection::{Answer, Call};
 use crate::failure::Failure;
 use crate::{paths, terminal};
 
@@ -36,36 +34,14 @@ impl Client {
         self.piece(call, offset, most).await
     }
 
-    /// Bytes of a file from an offset, so many at the most.
-    pub async fn file_piece(
-        &self,
-        id: SessionId,
-        path: &str,
-        offset: u64,
-        most: u64,
-    ) -> Result<Vec<u8>, Failure> {
-        let call = get(format!("read {}", terminal::name(path)), file(id, path));
-        self.piece(call, offset, most).await
-    }
-
-    /// Writes a file of these bytes.
-    pub async fn write_file(
-        &self,
-        id: SessionId,
-        path: &str,
-        executable: bool,
-        bytes: Vec<u8>,
-    ) -> Result<FileEntry, Failure> {
-        let target = format!("{}?executable={executable}", file(id, path));
-        let call = get(format!("write {}", terminal::name(path)), target);
-        let body = Payload::Bytes(bytes);
-        self.json(Call { method: Method::PUT, body, patience: LONG, ..call }).await
-    }
-
     async fn piece(&self, call: Call, offset: u64, most: u64) -> Result<Vec<u8>, Failure> {
         let last = offset.saturating_add(most).saturating_sub(1);
-        let answer = self.send(Call { range: Some((offset, last)), ..call }).await?;
-        take(answer, most).await
+        self.bytes(Call { range: Some((offset, last)), ..call }, most).await
+    }
+
+    /// The beginning of an answer.
+    pub(crate) async fn bytes(&self, call: Call, most: u64) -> Result<Vec<u8>, Failure> {
+        take(self.send(call).await?, most).await
     }
 }
 

@@ -7,7 +7,6 @@ use supervisor_api::{ControlStatus, Execution, Outcome, Traffic, Verdict, What};
 use crate::summary;
 use crate::table::status_name;
 use crate::units::{show_size, show_time};
-use crate::why::sentence;
 
 use super::gathered::{Gathered, OUTPUT_SHOWN, RECORDS_MAX};
 use super::markup::Markup;
@@ -157,7 +156,7 @@ fn denials(page: &mut Markup, one: &Gathered) {
             continue;
         }
         page.raw("<article>");
-        page.classed("p", "bad", &sentence(what));
+        page.classed("p", "bad", &what.sentence());
         page.raw("<dl>\n");
         for (name, words) in [
             ("when", Some(&record.time)),

@@ -72,12 +72,26 @@ pub fn hosts(options: &HostsOptions, global: &GlobalOptions) -> Result<(), Failu
 /// where there is nothing to ask.
 pub fn of_builtin(policy: Option<&str>) -> Result<Option<String>, Failure> {
     let Some(policy) = policy else { return Ok(None) };
-    let builtin = PolicySet::builtin()
-        .map_err(|error| Failure::Negative(format!("can't use the built-in policies: {error}")))?;
+    let builtin = builtin()?;
     let rules = builtin.resolve(policy).map(|found| found.egress().rules()).unwrap_or_default();
-    let named: BTreeSet<Client> = rules.iter().filter_map(Rule::client).collect();
+    Ok(of_rules(rules.iter()))
+}
+
+/// The same for all built-in policies, where any of them may be asked for.
+pub fn of_builtins() -> Result<Option<String>, Failure> {
+    let builtin = builtin()?;
+    Ok(of_rules(builtin.iter().flat_map(|policy| policy.egress().rules())))
+}
+
+fn builtin() -> Result<PolicySet, Failure> {
+    PolicySet::builtin()
+        .map_err(|error| Failure::Negative(format!("can't use the built-in policies: {error}")))
+}
+
+fn of_rules<'a>(rules: impl Iterator<Item = &'a Rule>) -> Option<String> {
+    let named: BTreeSet<Client> = rules.filter_map(Rule::client).collect();
     if named.is_empty() {
-        return Ok(None);
+        return None;
     }
     let mut origins = ClientOrigins::default();
     for client in named {
@@ -85,7 +99,7 @@ pub fn of_builtin(policy: Option<&str>) -> Result<Option<String>, Failure> {
             origins.insert(client, protocol, destination);
         }
     }
-    Ok(Some(origins.show()))
+    Some(origins.show())
 }
 
 fn of(client: PackageClient) -> Client {

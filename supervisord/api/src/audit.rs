@@ -13,6 +13,7 @@ mod event;
 mod filter;
 mod plain;
 mod record;
+mod sentence;
 mod verify;
 
 pub(crate) use chain::signature_of;

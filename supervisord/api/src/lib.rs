@@ -30,6 +30,7 @@ mod reload;
 mod session;
 mod submit;
 mod top;
+mod words;
 
 pub use approval::{AnswerRequest, Approval, ApprovalList, ApprovalState, RequestAsked};
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
@@ -79,6 +80,7 @@ pub use session::{
 };
 pub use submit::{ArtifactRequest, InputFile, Language, SubmitRequest};
 pub use top::{Pressure, Stall, Top, TopEgress, TopLine};
+pub use words::{percent_encoded, show_size, show_time};
 
 /// Media type of error answers (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

@@ -1,5 +1,5 @@
 //! From a request to the operation it asks for. The routes are made of the table of operations, so
-//! there is none that the OpenAPI document doesn't have.
+//! there is none that the OpenAPI document doesn't have, but for `/mcp`, which leads to the same ones.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{Extension, RawPathParams, State};
 use axum::http::{HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, Router, delete, get, post, put};
+use axum::routing::{MethodRouter, Router, any, delete, get, post, put};
 use hyper::body::Incoming;
 use supervisor_api::{ApiError, ErrorCode, Method, Operation, openapi_document};
 use tokio::sync::Semaphore;
@@ -19,6 +19,7 @@ use super::body;
 use super::bounds::{ADMIN_BODIES, BODIES, BODIES_PER_UID, Bounds, READERS};
 use super::calls::{self, Call};
 use super::interpreters;
+use super::mcp::Agents;
 use super::operations::Operations;
 use super::parameters::Rules;
 use super::pool::Pool;
@@ -41,7 +42,11 @@ pub struct Front<O> {
 
 /// Answers requests.
 #[derive(Clone)]
-pub struct Routes(Router);
+pub struct Routes {
+    router: Router,
+    /// Where agents ask for operations by the Model Context Protocol.
+    agents: Option<Agents>,
+}
 
 impl Routes {
     /// The routes to these operations, as far as the table has them.
@@ -64,7 +69,24 @@ impl Routes {
             }
         }
         let router = router.fallback(unknown_path).method_not_allowed_fallback(unknown_method);
-        Self(router.with_state(Arc::new(front)))
+        Self { router: router.with_state(Arc::new(front)), agents: None }
+    }
+
+    /// The same, and `/mcp`.
+    pub fn with_mcp(self, bounds: Bounds) -> Self {
+        let agents = Agents::new(self.router.clone(), bounds);
+        let shared = agents.clone();
+        let answer = async move |Extension(caller): Extension<Caller>, request: Request<Body>| {
+            shared.answer(caller, request).await
+        };
+        Self { router: self.router.route("/mcp", any(answer)), agents: Some(agents) }
+    }
+
+    /// The server ends, and who goes away from now on does not want to.
+    pub fn close(&self) {
+        if let Some(agents) = &self.agents {
+            agents.close();
+        }
     }
 
     /// Answers one request of this caller.
@@ -72,7 +94,7 @@ impl Routes {
         let mut request = request.map(Body::new);
         let sent_body = body::has_body(request.headers());
         request.extensions_mut().insert(caller);
-        let mut router = self.0.clone();
+        let mut router = self.router.clone();
         let Ok(mut response) = Service::call(&mut router, request).await;
         if sent_body && !response.status().is_success() {
             // Part of the body may still be under way, and it is no request.

@@ -53,7 +53,7 @@ impl Server {
     ) -> Self {
         let per_uid = CONNECTIONS_PER_UID as u64;
         Self {
-            routes: Routes::new(operations, bounds, OPERATIONS.iter()),
+            routes: Routes::new(operations, bounds, OPERATIONS.iter()).with_mcp(bounds),
             roles,
             bounds,
             connections: Pool::new(CONNECTIONS as u64, per_uid, ADMIN_CONNECTIONS as u64),
@@ -81,6 +81,7 @@ impl Server {
                 }
             }
         }
+        self.routes.close();
         drop(acceptor);
         let rest = async { while open.join_next().await.is_some() {} };
         if timeout(self.bounds.grace, rest).await.is_err() {

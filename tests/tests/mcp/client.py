@@ -1,5 +1,6 @@
 """Drives supervisorctl mcp with the protocol's own Python SDK, which holds every structured result against the
-schema that the tool announced. Arguments: supervisorctl, the daemon's socket, how to begin (auto, legacy)."""
+schema that the tool announced. Arguments: supervisorctl, the daemon's socket, how to begin (auto, legacy), and the
+URL of a listener if it is to come by HTTP."""
 
 import asyncio
 import base64
@@ -9,8 +10,8 @@ import sys
 
 from mcp import Client, MCPError, StdioServerParameters
 
-PROGRAM, SOCKET, MODE = sys.argv[1:]
-SERVER = StdioServerParameters(command=PROGRAM, args=["--socket", SOCKET, "mcp"])
+PROGRAM, SOCKET, MODE, *URL = sys.argv[1:]
+SERVER = URL[0] if URL else StdioServerParameters(command=PROGRAM, args=["--socket", SOCKET, "mcp"])
 
 
 def ctl(*words):

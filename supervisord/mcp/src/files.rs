@@ -6,11 +6,11 @@ use supervisor_api::{FileEntry, FileKind, MoveFile};
 
 use crate::failure::Failure;
 
-use super::arguments::{ListFiles, MoveTo, ReadFile, RemoveFile, WriteFile};
-use super::results::{Files, Piece};
-use super::server::Server;
-use super::tools::{Reply, Told};
-use super::{excerpt, runs};
+use crate::arguments::{ListFiles, MoveTo, ReadFile, RemoveFile, WriteFile};
+use crate::results::{Files, Piece};
+use crate::server::Server;
+use crate::tools::{Reply, Told};
+use crate::{excerpt, runs};
 
 /// Entries of one answer.
 const ENTRIES_MAX: u16 = 1000;

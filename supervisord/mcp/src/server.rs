@@ -1,5 +1,7 @@
 //! What a client of the protocol asks for, and who does it.
 
+use std::sync::Arc;
+
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, ErrorData, GetTaskParams,
     GetTaskResult, Implementation, ListResourceTemplatesResult, ListResourcesResult,
@@ -10,9 +12,10 @@ use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 
 use crate::client::Client;
+use crate::door::Door;
 
-use super::attended::Attended;
-use super::{long_runs, resources, tools};
+use crate::attended::Attended;
+use crate::{long_runs, resources, tools};
 
 /// What a model should know before it uses any of this.
 const INSTRUCTIONS: &str = "Runs code that nobody trusts in sandboxes of this host. `run` is for one program; for \
@@ -30,8 +33,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server in front of this daemon.
-    pub fn new(client: Client) -> Self {
+    /// A server in front of what is behind this door.
+    pub fn new(door: Arc<dyn Door>) -> Self {
+        let client = Client::new(door);
         let attended = Attended::new(client.clone());
         Self { client, attended }
     }

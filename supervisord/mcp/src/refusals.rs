@@ -7,13 +7,12 @@ use supervisor_api::{AuditRecord, ExecutionId, Verdict};
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::why::sentence;
 
-use super::arguments::OneExecution;
-use super::results::{Refusal, WhyResult};
-use super::runs::refusal_words;
-use super::server::Server;
-use super::tools::{Reply, Told};
+use crate::arguments::OneExecution;
+use crate::results::{Refusal, WhyResult};
+use crate::runs::refusal_words;
+use crate::server::Server;
+use crate::tools::{Reply, Told};
 
 /// Refusals of one answer.
 const REFUSALS_MAX: usize = 200;
@@ -69,7 +68,7 @@ fn refusal(record: &AuditRecord) -> Refusal {
     Refusal {
         time: record.time.clone(),
         kind: what.kind().to_owned(),
-        what: sentence(what),
+        what: what.sentence(),
         reason: ruling.map(|ruling| ruling.reason.clone()),
         rule: ruling.and_then(|ruling| ruling.rule.clone().or_else(|| ruling.policy.clone())),
         cause: ruling.and_then(|ruling| ruling.cause.clone()),

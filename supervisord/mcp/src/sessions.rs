@@ -6,10 +6,10 @@ use supervisor_api::{CreateSession, Session, UniqueMap};
 
 use crate::failure::Failure;
 
-use super::arguments::{NewSession, Nothing, OneSession};
-use super::results::Sessions;
-use super::server::Server;
-use super::tools::{Reply, Told};
+use crate::arguments::{NewSession, Nothing, OneSession};
+use crate::results::Sessions;
+use crate::server::Server;
+use crate::tools::{Reply, Told};
 
 /// `create_session`.
 pub async fn create(
@@ -36,7 +36,7 @@ pub async fn list(
     _: Nothing,
     _: &RequestContext<RoleServer>,
 ) -> Result<Reply<Sessions>, Failure> {
-    let sessions = server.client.sessions(false).await?.sessions;
+    let sessions = server.client.sessions().await?.sessions;
     let lines = sessions.iter().map(|each| format!("{}, closed at {}\n", each.id, each.expires_at));
     let words = match sessions.is_empty() {
         true => "no sessions are open".to_owned(),

@@ -4,13 +4,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::model::ContentBlock;
-use supervisor_api::{ExecutionId, StreamSummary};
+use supervisor_api::{ExecutionId, Stream, StreamSummary};
 
-use crate::cli::Selection;
 use crate::client::Client;
 use crate::failure::Failure;
 
-use super::results::{Excerpt, Gap, Piece};
+use crate::results::{Excerpt, Gap, Piece};
 
 /// Bytes of the beginning of a stream that come with an answer.
 pub const HEAD: u64 = 24 << 10;
@@ -35,7 +34,7 @@ const PICTURES: [(&[u8], &str); 3] =
 pub async fn of_stream(
     client: &Client,
     id: ExecutionId,
-    selection: Selection,
+    selection: Stream,
     kept: StreamSummary,
 ) -> Result<Excerpt, Failure> {
     of_part(client, id, selection, Gap { from: 0, to: kept.kept }, kept.cut).await
@@ -45,7 +44,7 @@ pub async fn of_stream(
 pub async fn of_part(
     client: &Client,
     id: ExecutionId,
-    selection: Selection,
+    selection: Stream,
     part: Gap,
     cut: u64,
 ) -> Result<Excerpt, Failure> {

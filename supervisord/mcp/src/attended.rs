@@ -2,23 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::model::ProgressNotificationParam;
 use rmcp::service::RequestContext;
-use supervisor_api::{CellState, ExecutionId, SessionId};
-use tokio::io::{AsyncRead, ReadBuf, Stdin};
+use supervisor_api::{CellState, ExecutionId, SessionId, show_time};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::units::show_time;
 
 /// Time between two words on how it goes.
 const TICK: Duration = Duration::from_secs(1);
@@ -46,22 +41,15 @@ pub struct Attended {
     gone: Arc<AtomicBool>,
 }
 
-/// What the client says, until it goes.
-#[derive(Debug)]
-pub struct Input {
-    stdin: Stdin,
-    gone: Arc<AtomicBool>,
-}
-
 impl Attended {
     /// Nothing yet.
     pub fn new(client: Client) -> Self {
         Self { client, works: Arc::default(), gone: Arc::default() }
     }
 
-    /// Standard input, at whose end the client has gone.
-    pub fn input(&self) -> Input {
-        Input { stdin: tokio::io::stdin(), gone: Arc::clone(&self.gone) }
+    /// The client has said its last word.
+    pub fn leave_alone(&self) {
+        self.gone.store(true, Ordering::Relaxed);
     }
 
     /// Whether nobody is left who could ask for something again.
@@ -81,7 +69,9 @@ impl Attended {
         let done = tokio::select! {
             ended = ended => ended,
             () = asked.ct.cancelled() => {
-                self.end(work).await;
+                if !self.client.is_closing() {
+                    self.end(work).await;
+                }
                 Err(Failure::Interrupted("the request was cancelled".to_owned()))
             }
             never = tell(limit, asked) => match never {},
@@ -114,7 +104,7 @@ impl Attended {
 
     /// Interrupts a cell once its turn has come: before that it would be another one that is interrupted.
     async fn interrupt(&self, session: SessionId, id: ExecutionId, number: u64) {
-        while let Ok(cell) = self.client.cell_now(session, id, number).await {
+        while let Ok(cell) = self.client.cell(session, id, number, 0).await {
             match cell.state {
                 CellState::Waiting => time::sleep(PAUSE).await,
                 CellState::Running => {
@@ -124,21 +114,6 @@ impl Attended {
                 CellState::Done => return,
             }
         }
-    }
-}
-
-impl AsyncRead for Input {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stdin).poll_read(context, buffer);
-        if matches!(read, Poll::Ready(_)) && buffer.filled().len() == before {
-            self.gone.store(true, Ordering::Relaxed);
-        }
-        read
     }
 }
 

@@ -13,13 +13,13 @@ use supervisor_api::{Execution, FileEntry, Interpreter, Session};
 
 use crate::failure::Failure;
 
-use super::arguments::{
+use crate::arguments::{
     ListFiles, MoveTo, NewCell, NewSession, Nothing, OneExecution, OneInterpreter, OneSession,
     ReadArtifact, ReadFile, ReadOutput, RemoveFile, Run, Status, WriteFile,
 };
-use super::results::{Artifacts, CellAnswer, Files, Piece, RunResult, Sessions, WhyResult};
-use super::server::Server;
-use super::{artifacts, cells, files, long_runs, refusals, runs, schema, sessions};
+use crate::results::{Artifacts, CellAnswer, Files, Piece, RunResult, Sessions, WhyResult};
+use crate::server::Server;
+use crate::{artifacts, cells, files, long_runs, refusals, runs, schema, sessions};
 
 /// What a tool says.
 pub enum Reply<R> {

@@ -6,14 +6,13 @@ use rmcp::model::{
     ErrorData, ListResourcesResult, ReadResourceResult, Resource, ResourceContents,
     ResourceTemplate,
 };
-use supervisor_api::{ErrorCode, ExecutionId, SessionId, State};
+use serde_json::json;
+use supervisor_api::{ErrorCode, ExecutionId, SessionId, Stream, percent_encoded};
 
-use crate::cli::Selection;
-use crate::client::{Client, Page};
+use crate::client::Client;
 use crate::failure::Failure;
-use crate::paths::percent_encoded;
 
-use super::{artifacts, long_runs};
+use crate::{artifacts, long_runs};
 
 /// Executions whose artifacts are on one page.
 const EXECUTIONS_A_PAGE: u16 = 20;
@@ -31,7 +30,7 @@ const TEXT: &str = "text/plain";
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Artifact(ExecutionId, String),
-    Output(ExecutionId, Selection),
+    Output(ExecutionId, Stream),
     Receipt(ExecutionId),
     File(SessionId, String),
 }
@@ -84,8 +83,8 @@ pub async fn list(
             ErrorData::invalid_params(format!("no page begins at {cursor:?}"), None)
         })?),
     };
-    let page = Page { limit: EXECUTIONS_A_PAGE, after, state: Some(State::Finished), all: false };
-    let found = client.list(page).await.map_err(|failure| long_runs::told(&failure))?;
+    let found = client.finished(EXECUTIONS_A_PAGE, after).await;
+    let found = found.map_err(|failure| long_runs::told(&failure))?;
     let mut resources = Vec::new();
     for execution in found.executions.iter().filter(|each| each.artifact_count > 0) {
         let kept = artifacts::kept(client, execution.id).await;
@@ -105,7 +104,10 @@ pub async fn list(
 
 /// The bytes behind an address.
 pub async fn read(client: &Client, uri: &str) -> Result<ReadResourceResult, ErrorData> {
-    let missing = || ErrorData::resource_not_found(format!("there is no resource {uri:?}"), None);
+    let missing = || {
+        let words = format!("there is no resource {uri:?}");
+        ErrorData::resource_not_found(words, Some(json!({"uri": uri})))
+    };
     let place = parsed(uri).ok_or_else(missing)?;
     let (bytes, media_type) = match fetch(client, &place).await {
         Ok(found) => found,
@@ -133,8 +135,8 @@ async fn fetch(client: &Client, place: &Place) -> Result<(Vec<u8>, String), Fail
         Place::Output(id, selection) => {
             let output = client.status(*id, 0).await?.output;
             let stream = match selection {
-                Selection::Stderr => output.stderr,
-                Selection::Stdout | Selection::Both => output.stdout,
+                Stream::Stderr => output.stderr,
+                Stream::Stdout => output.stdout,
             };
             bounded(stream.kept, "read_output")?;
             let bytes = client.output_piece(*id, *selection, 0, stream.kept).await?;
@@ -177,8 +179,8 @@ fn parsed(uri: &str) -> Option<Place> {
         ("executions", None) => {
             let id = id.parse().ok()?;
             match rest {
-                "stdout" => Some(Place::Output(id, Selection::Stdout)),
-                "stderr" => Some(Place::Output(id, Selection::Stderr)),
+                "stdout" => Some(Place::Output(id, Stream::Stdout)),
+                "stderr" => Some(Place::Output(id, Stream::Stderr)),
                 "receipt" => Some(Place::Receipt(id)),
                 _ => None,
             }

@@ -8,23 +8,20 @@ use rmcp::RoleServer;
 use rmcp::service::RequestContext;
 use supervisor_api::{
     ArtifactRequest, Content, ControlStatus, Execution, ExecutionId, InputFile, Limit,
-    LimitsRequest, Outcome, State, SubmitRequest, UniqueMap,
+    LimitsRequest, Outcome, State, Stream, SubmitRequest, UniqueMap, show_time,
 };
 use tokio::time;
 
 use crate::backoff::Backoff;
-use crate::cli::Selection;
 use crate::client::{Client, WAIT_MAX};
 use crate::failure::Failure;
-use crate::summary;
-use crate::units::show_time;
 
-use super::arguments::{NewFile, OneExecution, ReadOutput, Run, Status, StreamName};
-use super::attended::Work;
-use super::results::{Excerpt, Piece, Refusal, RunResult};
-use super::server::Server;
-use super::tools::{Reply, Told};
-use super::{artifacts, excerpt, refusals};
+use crate::arguments::{NewFile, OneExecution, ReadOutput, Run, Status, StreamName};
+use crate::attended::Work;
+use crate::results::{Excerpt, Piece, Refusal, RunResult};
+use crate::server::Server;
+use crate::tools::{Reply, Told};
+use crate::{artifacts, excerpt, refusals};
 
 /// How long a client that knows how to ask for what goes on is let wait for it first.
 const INLINE: Duration = Duration::from_secs(5);
@@ -43,7 +40,7 @@ pub async fn run(
 ) -> Result<Reply<RunResult>, Failure> {
     let detach = arguments.detach;
     let request = submission(arguments)?;
-    let execution = server.client.submit(&request, false).await?;
+    let execution = server.client.submit(&request).await?;
     if detach {
         return told(&server.client, &execution).await.map(Reply::Told);
     }
@@ -103,8 +100,8 @@ pub async fn read_output(
     let ReadOutput { execution: id, stream, offset, length } = arguments;
     let output = server.client.status(id, 0).await?.output;
     let (selection, kept) = match stream {
-        StreamName::Stdout => (Selection::Stdout, output.stdout.kept),
-        StreamName::Stderr => (Selection::Stderr, output.stderr.kept),
+        StreamName::Stdout => (Stream::Stdout, output.stdout.kept),
+        StreamName::Stderr => (Stream::Stderr, output.stderr.kept),
     };
     let bytes = match offset < kept {
         true => server.client.output_piece(id, selection, offset, excerpt::length(length)).await?,
@@ -120,6 +117,7 @@ async fn end_of(client: &Client, id: ExecutionId) -> Result<Execution, Failure> 
     loop {
         match client.status(id, WAIT_MAX).await {
             Ok(execution) if execution.state == State::Finished => return Ok(execution),
+            Ok(_) if client.is_closing() => return Err(Failure::closing(id)),
             Ok(_) => {
                 backoff.reset();
                 time::sleep(PAUSE).await;
@@ -193,8 +191,8 @@ pub fn content(
 /// An execution as a tool tells of it.
 pub async fn told(client: &Client, execution: &Execution) -> Result<Told<RunResult>, Failure> {
     let output = &execution.output;
-    let stdout = excerpt::of_stream(client, execution.id, Selection::Stdout, output.stdout).await?;
-    let stderr = excerpt::of_stream(client, execution.id, Selection::Stderr, output.stderr).await?;
+    let stdout = excerpt::of_stream(client, execution.id, Stream::Stdout, output.stdout).await?;
+    let stderr = excerpt::of_stream(client, execution.id, Stream::Stderr, output.stderr).await?;
     let finished = execution.state == State::Finished;
     let kept = match finished && (execution.artifact_count > 0 || execution.artifacts_truncated) {
         true => artifacts::kept(client, execution.id).await?,
@@ -224,7 +222,7 @@ pub async fn told(client: &Client, execution: &Execution) -> Result<Told<RunResu
 }
 
 fn summary(execution: &Execution) -> String {
-    let how = summary::outcome(execution);
+    let how = execution.in_words();
     match &execution.started_at {
         Some(_) => format!("{how} after {}", show_time(execution.usage.wall_ms)),
         None => how,

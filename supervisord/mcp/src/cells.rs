@@ -5,21 +5,20 @@ use rmcp::model::ContentBlock;
 use rmcp::service::RequestContext;
 use supervisor_api::{
     Cell, CellError, CellOutcome, CellOutput, CellState, CreateInterpreter, ExecutionId,
-    Interpreter, InterpreterState, Language, LimitsRequest, RunCell, SessionId, UniqueMap,
+    Interpreter, InterpreterState, Language, LimitsRequest, RunCell, SessionId, Stream, UniqueMap,
 };
 
 use crate::backoff::Backoff;
-use crate::cli::Selection;
-use crate::client::Client;
+use crate::client::{Client, WAIT_MAX};
 use crate::failure::Failure;
 
-use super::arguments::{NewCell, OneInterpreter};
-use super::attended::Work;
-use super::excerpt;
-use super::results::{CellAnswer, Excerpt, Gap};
-use super::runs::stream_words;
-use super::server::Server;
-use super::tools::{Reply, Told};
+use crate::arguments::{NewCell, OneInterpreter};
+use crate::attended::Work;
+use crate::excerpt;
+use crate::results::{CellAnswer, Excerpt, Gap};
+use crate::runs::stream_words;
+use crate::server::Server;
+use crate::tools::{Reply, Told};
 
 /// Pictures of one answer, and the most bytes of each in base64.
 const PICTURES_MAX: usize = 4;
@@ -49,8 +48,8 @@ pub async fn run(
     let work = Work::Cell(session, id, cell.number);
     let ended = end_of(client, session, id, cell.number);
     let cell = server.attended().during(work, Some(cell.wall_time), asked, ended).await?;
-    let stdout = excerpt(client, id, Selection::Stdout, &cell.stdout).await?;
-    let stderr = excerpt(client, id, Selection::Stderr, &cell.stderr).await?;
+    let stdout = excerpt(client, id, Stream::Stdout, &cell.stdout).await?;
+    let stderr = excerpt(client, id, Stream::Stderr, &cell.stderr).await?;
     let beside = pictures(&cell);
     let answer = CellAnswer {
         interpreter: id,
@@ -117,8 +116,9 @@ async fn end_of(
 ) -> Result<Cell, Failure> {
     let mut backoff = Backoff::default();
     loop {
-        match client.cell(session, id, number).await {
+        match client.cell(session, id, number, WAIT_MAX).await {
             Ok(cell) if cell.state == CellState::Done => return Ok(cell),
+            Ok(_) if client.is_closing() => return Err(Failure::closing(id)),
             Ok(_) => backoff.reset(),
             Err(failure) => backoff.wait(failure).await?,
         }
@@ -128,7 +128,7 @@ async fn end_of(
 async fn excerpt(
     client: &Client,
     id: ExecutionId,
-    selection: Selection,
+    selection: Stream,
     output: &CellOutput,
 ) -> Result<Excerpt, Failure> {
     let part = Gap { from: output.from, to: output.to };

@@ -9,9 +9,8 @@ use supervisor_api::{ErrorCode, Execution, ExecutionId, Outcome, State};
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::summary;
 
-use super::{runs, tools};
+use crate::{runs, tools};
 
 /// How long a client should wait before it asks again.
 const POLL_MS: u64 = 1000;
@@ -26,7 +25,7 @@ pub fn describe(execution: &Execution) -> Task {
     let changed = execution.finished_at.as_ref().or(execution.started_at.as_ref());
     let changed = changed.unwrap_or(&execution.created_at);
     Task::new(execution.id.to_string(), status, &execution.created_at, changed)
-        .with_status_message(summary::outcome(execution))
+        .with_status_message(execution.in_words())
         .with_poll_interval_ms(POLL_MS)
 }
 

@@ -8,11 +8,11 @@ use supervisor_api::{Artifact, ErrorCode, ExecutionId};
 use crate::client::Client;
 use crate::failure::Failure;
 
-use super::arguments::{OneExecution, ReadArtifact};
-use super::results::{Artifacts, KeptArtifact, Piece};
-use super::server::Server;
-use super::tools::{Reply, Told};
-use super::{excerpt, resources};
+use crate::arguments::{OneExecution, ReadArtifact};
+use crate::results::{Artifacts, KeptArtifact, Piece};
+use crate::server::Server;
+use crate::tools::{Reply, Told};
+use crate::{excerpt, resources};
 
 /// Artifacts of one answer.
 const ARTIFACTS_MAX: usize = 200;
