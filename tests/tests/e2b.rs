@@ -142,7 +142,8 @@ fn the_javascript_sdk_does_what_the_matrix_says() {
     let script = packages.join("client.mjs");
     std::fs::write(&script, include_str!("e2b/client.mjs")).expect("a file");
     let world = world();
-    let endpoint = Endpoint::start(&world, &Account::of(&world, AGENT), &[]);
+    let account = Account::of(&world, AGENT);
+    let endpoint = Endpoint::start(&world, &account, &[]);
     let mut node = endpoint.client("node");
     node.arg(&script);
     let seen = rows(node);
@@ -207,7 +208,8 @@ fn nobody_gets_in_without_the_key_the_token_and_the_name_of_loopback() {
 #[test]
 fn what_is_too_large_or_of_another_kind_is_refused_and_ends_nothing() {
     let world = world();
-    let endpoint = Endpoint::start(&world, &Account::of(&world, AGENT), &[]);
+    let account = Account::of(&world, AGENT);
+    let endpoint = Endpoint::start(&world, &account, &[]);
     let host = endpoint.url().strip_prefix("http://").unwrap().to_owned();
     let key = format!("X-API-Key: {}", endpoint.key());
     let make = format!("POST /v2/sandboxes HTTP/1.1\r\nHost: {host}\r\n{key}");
