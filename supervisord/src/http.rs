@@ -12,6 +12,8 @@ mod calls;
 mod changes;
 mod connection;
 mod download;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod head;
 mod interpreters;
 mod json;

@@ -18,6 +18,8 @@
 
 mod cells;
 mod conversation;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod line;
 mod operations;
 pub mod runner;

@@ -12,6 +12,8 @@ mod changes;
 mod collect;
 mod differences;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod glob;
 mod hazard;
 mod manifest;

@@ -4,6 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use crate::operation::IN_PARTS;
 use crate::{
     AnswerRequest, ApiError, ApprovalList, ArtifactList, AuditKey, AuditPage, BudgetList, CellList,
     ChangeSet, CreateInterpreter, CreateSession, CreateSnapshot, CredentialList, Doctor, Envelope,
@@ -94,15 +95,22 @@ fn describe(operation: &Operation) -> Value {
         Some(name) => json!({operation.media_type: {"schema": reference(name)}}),
         None => json!({operation.media_type: {}}),
     };
+    let mut responses = json!({
+        operation.success.to_string(): {"description": "Success.", "content": content},
+        "4XX": problem("The request was refused."),
+        "5XX": problem("The daemon could not do it."),
+    });
+    if operation.id == IN_PARTS
+        && let Value::Object(fields) = &mut responses
+    {
+        let part = json!({"description": "The part that was asked for.", "content": content});
+        fields.insert("206".to_owned(), part);
+    }
     let mut description = json!({
         "operationId": operation.id,
         "summary": operation.summary,
         "parameters": operation.parameters.iter().map(parameter).collect::<Vec<_>>(),
-        "responses": {
-            operation.success.to_string(): {"description": "Success.", "content": content},
-            "4XX": problem("The request was refused."),
-            "5XX": problem("The daemon could not do it."),
-        },
+        "responses": responses,
     });
     if let (Some(name), Value::Object(fields)) = (operation.request, &mut description) {
         let content = match name {

@@ -83,6 +83,9 @@ pub struct Operation {
 
 const JSON: &str = "application/json";
 
+/// The operation that also answers with a part of what it has.
+pub(crate) const IN_PARTS: &str = "artifact";
+
 /// Stands for a request body of bytes, which has no schema.
 pub const RAW_BODY: &str = "bytes";
 
@@ -251,7 +254,7 @@ pub const OPERATIONS: &[Operation] = &[
         id: "artifact",
         method: Method::Get,
         path: "/v1/executions/{id}/artifacts/{*path}",
-        summary: "The bytes of one artifact.",
+        summary: "The bytes of one artifact, or the part that a Range field asks for.",
         parameters: &[
             ID,
             Parameter {
@@ -263,7 +266,7 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         request: None,
         success: 200,
-        media_type: "application/octet-stream",
+        media_type: "*/*",
         response: None,
     },
     stream::INPUT,

@@ -13,6 +13,8 @@ pub mod credential;
 mod dns;
 mod event;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod http;
 mod limits;
 #[cfg(test)]

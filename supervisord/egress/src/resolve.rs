@@ -3,7 +3,7 @@
 
 mod cache;
 mod configuration;
-mod query;
+pub mod query;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

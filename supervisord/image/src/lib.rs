@@ -2,8 +2,8 @@
 //! directory that only root can enter, by the digest of what is in them; a launcher shows them to
 //! sandboxes read-only, and no program but root's command line writes there.
 //!
-//! Archives are hostile bytes. This crate's program, `supervisor-unpack`, reads them, in namespaces of its
-//! own, as nobody of the host, with one directory that it may write; what it says is believed no further
+//! Archives are hostile bytes. This crate's program, `supervisor-unpack`, reads them ([`unpack`]), in
+//! namespaces of its own, as nobody of the host, with one directory that it may write; what it says is believed no further
 //! than it can be seen: an image's id is the digest of the tree that was found afterwards.
 
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ mod pack;
 mod report;
 mod store;
 mod tree;
+pub mod unpack;
 mod unpacker;
 mod verify;
 

@@ -24,6 +24,8 @@
 #![forbid(unsafe_code)]
 
 mod copied;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod identity;
 mod image;
 mod input;

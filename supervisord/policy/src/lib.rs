@@ -16,6 +16,8 @@ pub mod egress;
 mod environment;
 mod example;
 mod floor;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod limit;
 mod name;
 mod place;

@@ -4,7 +4,7 @@
 //! response is bounded and read strictly, and nothing of it is repeated in errors.
 
 mod exchange;
-mod response;
+pub(crate) mod response;
 
 use std::fmt;
 use std::sync::Arc;

@@ -8,7 +8,7 @@
 //! - bodies whose chunks the client has signed itself (`STREAMING-AWS4-…`) are refused, because those
 //!   signatures are of another key.
 
-mod canonical;
+pub(crate) mod canonical;
 
 use std::fmt::Write;
 

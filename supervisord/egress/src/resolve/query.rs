@@ -145,7 +145,7 @@ async fn over_tcp(
 }
 
 /// The message, if it is the answer to this question.
-fn usable(bytes: &[u8], id: u16, question: &Query) -> Option<Message> {
+pub fn usable(bytes: &[u8], id: u16, question: &Query) -> Option<Message> {
     let message = Message::from_vec(bytes).ok()?;
     let [asked] = message.queries.as_slice() else { return None };
     let ours = message.metadata.id == id
@@ -158,7 +158,7 @@ fn usable(bytes: &[u8], id: u16, question: &Query) -> Option<Message> {
 
 /// The addresses at the end of the question's chain of aliases; records of other names are nothing
 /// that was asked for.
-fn read(message: &Message, question: &Query) -> Response {
+pub fn read(message: &Message, question: &Query) -> Response {
     let mut name = question.name.clone();
     let mut valid_for = RESOLVED_FOR.1;
     let mut addresses = Vec::new();

@@ -84,7 +84,8 @@ fn handshake_message(bytes: &[u8]) -> Result<Option<Vec<u8>>, NotAHello> {
                 return Err(NotAHello("it is too long"));
             }
             if let Some(body) = front.take(length) {
-                return match front.0.is_empty() {
+                // Of a record that isn't whole more is to come, which then follows.
+                return match front.0.is_empty() && whole.is_some() {
                     true => Ok(Some(body.to_vec())),
                     false => Err(NotAHello("something follows it in its record")),
                 };

@@ -1,12 +1,12 @@
 //! One entry of a layer, applied to what the layers before it have made (OCI image specification,
 //! "Applying changesets"). Whiteouts take away what earlier layers have, wherever in the layer they stand.
 
-use supervisor_image::MAX_PATH;
+use crate::MAX_PATH;
 
-use crate::entries::{Entry, What};
-use crate::merged::{Content, Kind, Node, Tree};
-use crate::names::components;
-use crate::refusal::{Refusal, shown};
+use crate::unpack::entries::{Entry, What};
+use crate::unpack::merged::{Content, Kind, Node, Tree};
+use crate::unpack::names::components;
+use crate::unpack::refusal::{Refusal, shown};
 
 /// What makes the name of a whiteout.
 const WHITEOUT: &[u8] = b".wh.";
@@ -78,7 +78,7 @@ fn root(tree: &mut Tree, entry: &Entry) -> Result<(), Refusal> {
     if entry.what != What::Directory {
         return Err(Refusal::new("the root of the image is no directory"));
     }
-    set(tree, crate::merged::ROOT, entry);
+    set(tree, crate::unpack::merged::ROOT, entry);
     Ok(())
 }
 

@@ -6,12 +6,12 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
-use supervisor_image::{Bounds, MAX_JSON};
+use crate::{Bounds, MAX_JSON};
 use tar::{Archive as Tar, EntryType};
 
-use crate::compression::{Compression, Counted};
-use crate::names::components;
-use crate::refusal::{Refusal, shown};
+use crate::unpack::compression::{Compression, Counted};
+use crate::unpack::names::components;
+use crate::unpack::refusal::{Refusal, shown};
 
 /// Members of an archive of layers at the most: blobs, and three for each layer in the oldest kind.
 const MAX_MEMBERS: usize = 4096;

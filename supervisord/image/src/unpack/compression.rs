@@ -7,7 +7,7 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use sha2::{Digest, Sha256};
 
-use crate::refusal::Refusal;
+use crate::unpack::refusal::Refusal;
 
 /// Bytes read at once.
 const CHUNK: usize = 128 << 10;

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::Config;
 use serde::Deserialize;
-use supervisor_image::Config;
 
-use crate::refusal::Refusal;
+use crate::unpack::refusal::Refusal;
 
 /// A reference to a blob.
 #[derive(Debug, Clone, Deserialize)]
@@ -116,7 +116,7 @@ pub fn digest(text: &str) -> Result<&str, Refusal> {
     if digits.len() == 64 && digits.bytes().all(hexadecimal) {
         return Ok(digits);
     }
-    let shown = crate::refusal::shown(text.as_bytes());
+    let shown = crate::unpack::refusal::shown(text.as_bytes());
     Err(Refusal::new(format!("the digest {shown} is no sha256: and 64 digits")))
 }
 

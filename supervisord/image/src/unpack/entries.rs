@@ -3,10 +3,10 @@
 
 use std::io::Read;
 
-use supervisor_image::{IDS, MAX_FIELDS};
+use crate::{IDS, MAX_FIELDS};
 use tar::{Archive, EntryType, PaxExtensions};
 
-use crate::refusal::{Refusal, shown};
+use crate::unpack::refusal::{Refusal, shown};
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 
-use crate::apply::Place;
-use crate::entries::{Entry, What};
-use crate::merged::{Content, Id, Kind, Node, ROOT, Tree};
-use crate::names::components;
-use crate::refusal::{Refusal, shown};
+use crate::unpack::apply::Place;
+use crate::unpack::entries::{Entry, What};
+use crate::unpack::merged::{Content, Id, Kind, Node, ROOT, Tree};
+use crate::unpack::names::components;
+use crate::unpack::refusal::{Refusal, shown};
 
 /// Directories over which something is mounted, or which programs expect.
 const PLACES: [(&str, u16); 8] = [

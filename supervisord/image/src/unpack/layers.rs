@@ -6,17 +6,17 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-use supervisor_image::{Bounds, Dropped, Unpacked, Wanted};
+use crate::{Bounds, Dropped, Unpacked, Wanted};
 
-use crate::apply::{Place, apply};
-use crate::archive::Archive;
-use crate::compression::{Compression, Counted, Padded};
-use crate::entries::{self, Entry, What};
-use crate::finish::{self, Kept};
-use crate::merged::Tree;
-use crate::refusal::{Refusal, shown};
-use crate::registry::{self, Image, Layer};
-use crate::write::Writer;
+use crate::unpack::apply::{Place, apply};
+use crate::unpack::archive::Archive;
+use crate::unpack::compression::{Compression, Counted, Padded};
+use crate::unpack::entries::{self, Entry, What};
+use crate::unpack::finish::{self, Kept};
+use crate::unpack::merged::Tree;
+use crate::unpack::refusal::{Refusal, shown};
+use crate::unpack::registry::{self, Image, Layer};
+use crate::unpack::write::Writer;
 
 /// How many of what was left out are named; the others are counted.
 const MAX_NAMED: usize = 200;
@@ -65,9 +65,11 @@ pub fn unpack(
 }
 
 /// What the layers make together.
-struct Merged {
-    tree: Tree,
-    kept: Kept,
+pub struct Merged {
+    /// All of it.
+    pub tree: Tree,
+    /// What is needed to finish it.
+    pub kept: Kept,
     counts: BTreeMap<String, u64>,
     dropped: Vec<Dropped>,
     /// The digests of the layers, decompressed.
@@ -83,7 +85,8 @@ impl Merged {
     }
 }
 
-fn merge(archive: &Archive, image: &Image, bounds: &Bounds) -> Result<Merged, Refusal> {
+/// Reads the layers of an image, and makes the tree of them in memory.
+pub fn merge(archive: &Archive, image: &Image, bounds: &Bounds) -> Result<Merged, Refusal> {
     let mut merged = Merged {
         tree: Tree::new(),
         kept: Kept::default(),

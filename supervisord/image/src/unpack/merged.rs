@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use supervisor_image::MAX_DEPTH;
+use crate::MAX_DEPTH;
 
-use crate::refusal::{Refusal, shown};
+use crate::unpack::refusal::{Refusal, shown};
 
 /// A node's number.
 pub type Id = usize;

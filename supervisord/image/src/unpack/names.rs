@@ -1,8 +1,8 @@
 //! Names of entries: paths beneath the image's root, whatever they begin with, and never above it.
 
-use supervisor_image::{MAX_NAME, MAX_PATH};
+use crate::{MAX_NAME, MAX_PATH};
 
-use crate::refusal::{Refusal, shown};
+use crate::unpack::refusal::{Refusal, shown};
 
 /// The names of directories on the way, and of what is there. Empty for the root itself.
 pub fn components(name: &[u8]) -> Result<Vec<&[u8]>, Refusal> {

@@ -1,14 +1,14 @@
 //! Which layers make up the image, and what they must be, for each kind of archive. Every document and every
 //! layer with a digest is held against it before it is read.
 
+use crate::{Bounds, Config};
 use sha2::{Digest, Sha256};
-use supervisor_image::{Bounds, Config};
 
-use crate::archive::{Archive, Range};
-use crate::documents::{
+use crate::unpack::archive::{Archive, Range};
+use crate::unpack::documents::{
     Descriptor, ImageConfig, Index, Manifest, Platform, Saved, digest, here, parse,
 };
-use crate::refusal::{Refusal, shown};
+use crate::unpack::refusal::{Refusal, shown};
 
 /// Indexes in indexes.
 const MAX_INDEXES: usize = 4;

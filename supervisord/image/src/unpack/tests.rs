@@ -5,11 +5,11 @@ use std::io::Read;
 use proptest::prelude::*;
 use tar::{Builder, EntryType, Header};
 
-use crate::apply::{Place, apply};
-use crate::entries;
-use crate::finish::{self, Kept};
-use crate::merged::{Kind, ROOT, Tree};
-use crate::refusal::Refusal;
+use crate::unpack::apply::{Place, apply};
+use crate::unpack::entries;
+use crate::unpack::finish::{self, Kept};
+use crate::unpack::merged::{Kind, ROOT, Tree};
+use crate::unpack::refusal::Refusal;
 
 /// An archive of entries whose names and links are written as they are, which a good tool refuses to.
 #[derive(Default)]
@@ -269,7 +269,7 @@ fn every_root_has_its_places_and_says_what_holds_inside() {
     let text = |name: &str| {
         let etc = tree.child(ROOT, b"etc").unwrap().node;
         match &tree.get(tree.child(etc, name.as_bytes()).unwrap().node).unwrap().kind {
-            Kind::File(crate::merged::Content::Bytes(bytes)) => {
+            Kind::File(crate::unpack::merged::Content::Bytes(bytes)) => {
                 String::from_utf8(bytes.clone()).unwrap()
             }
             other => panic!("{other:?}"),

@@ -10,15 +10,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::MAX_PATH;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, mkdirat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat};
-use supervisor_image::MAX_PATH;
 
-use crate::finish::reader;
-use crate::merged::{Content, Id, Kind, Node, ROOT, Tree};
-use crate::refusal::{Refusal, shown};
+use crate::unpack::finish::reader;
+use crate::unpack::merged::{Content, Id, Kind, Node, ROOT, Tree};
+use crate::unpack::refusal::{Refusal, shown};
 
 /// A writer of one tree.
 pub struct Writer<'a> {
