@@ -16,7 +16,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use serde_json::Value;
 use supervisor_api::{Outcome, SubmitRequest};
 use supervisor_tests::{
-    AGENT, DAEMON, Ended, OTHER_AGENT, Selection, Settings, Upstream, World, python, until_true,
+    AGENT, DAEMON, Ended, OTHER_AGENT, Selection, Settings, Upstream, World, bash, python,
+    until_true,
 };
 
 const SECRET: &str = "sk-5f2a-never-in-the-sandbox-91c7";
@@ -225,4 +226,36 @@ fn ten_thousand_connections_of_one_sandbox_are_its_own_trouble() {
     let ((median, most), calm) = (milliseconds(&during), milliseconds(&before));
     println!("{} requests of a neighbour: {median} ms, {most} ms; before {calm:?}", during.len());
     assert!(median < 1_000 && most < 5_000, "{during:?}");
+}
+
+/// NT-21. A server that answers with frames without end is left, and costs nobody else anything.
+#[test]
+fn a_server_that_floods_its_client_with_frames_of_http_2_is_left() {
+    let kinds = ["ping", "settings", "reset", "push", "empty", "trailers", "continuation"];
+    let names: Vec<_> = kinds.iter().map(|kind| format!("{kind}.example.com")).collect();
+    let mut upstream = Upstream::open(&[&format!("127.0.0.2 {}", names.join(" "))]);
+    upstream.serve("/usr/bin/python3", include_str!("hostile_traffic/flooding.py"), &[]);
+    let policy = "name = \"floods\"\nextends = \"default\"\n[[egress]]\nname = \"all\"\n\
+                  hosts = [\"*.example.com\"]\naddresses = [\"127.0.0.2/32\"]\nmethods = [\"GET\"]\n";
+    let world = World::with(upstream.settings(&[("floods", policy)]));
+    let each = names.iter().map(|name| {
+        format!(
+            "curl -sS -m 60 -o /dev/null -w '{name} %{{http_code}}\\n' --http2 https://{name}/\n"
+        )
+    });
+    let request =
+        SubmitRequest { policy: Some("floods".to_owned()), ..bash(&each.collect::<String>()) };
+    let ended = world.agent(AGENT).run(&request);
+    println!("{}{}", ended.stdout, ended.stderr);
+    for name in &names {
+        let cut = [502, 0].map(|status| ended.stdout.contains(&format!("{name} {status:03}\n")));
+        // What had begun to answer is cut; the others are told that it can't be.
+        assert!(cut.contains(&true), "{name}: {}", ended.stdout);
+    }
+    let flooded = || fs::read_to_string(upstream.place("flooded")).unwrap_or_default();
+    until_true("all of them are left", || flooded().lines().count() == kinds.len());
+    for line in flooded().lines() {
+        let (name, sent) = line.split_once(' ').unwrap();
+        assert!(kinds.contains(&name) && sent.parse::<u64>().unwrap() < 32 << 20, "{line}");
+    }
 }
