@@ -9,6 +9,7 @@ mod frames;
 mod framing;
 mod head;
 mod intent;
+mod interim;
 mod otherwise;
 mod outgoing;
 mod response;

@@ -34,6 +34,10 @@ pub const EMPTY_FRAMES_A_SECOND: u64 = 10;
 /// See [`EMPTY_FRAMES`].
 pub const EMPTY_FRAMES_FOR_ONE: u64 = 4;
 
+/// Interim responses to one request: servers make one or two, and a slow one says every 20 seconds that it
+/// is at work. At it: 502. Of HTTP/2 they count as [`EMPTY_FRAMES`].
+pub const MAX_INTERIM: u32 = 64;
+
 /// Bytes of trailers of one body; they are metadata, not a second body. At it: the body is cut.
 pub const MAX_TRAILERS: usize = 8 * 1024;
 

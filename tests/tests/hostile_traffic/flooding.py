@@ -18,6 +18,7 @@ FLOODS = {
     "push": (b"", frame(5, 4, 1, struct.pack("!I", 2) + b"\x82")),
     "empty": (ANSWER, frame(0, 0, 1)),
     "trailers": (ANSWER, ANSWER),
+    "early": (b"", frame(1, 4, 1, b"\x08\x03103")),  # HEADERS: 103, Early Hints
     "continuation": (frame(1, 0, 1, b"\x88"), frame(9, 0, 1, b"\0\1a\x7f\0" + b"b" * 127)),
 }
 MOST = 64 << 20
@@ -27,11 +28,13 @@ def serve(plain):
     sent = 0
     try:
         stream = context.wrap_socket(plain, server_side=True)
-        stream.sendall(frame(4, 0, 0))
+        begin, flood = b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"
+        if stream.selected_alpn_protocol() == "h2":
+            stream.sendall(frame(4, 0, 0))
+            begin, flood = FLOODS[names[stream]]
         got = b""
-        while len(got) < 100:  # the preface, its settings and a request
+        while len(got) < 100:  # the preface, its settings and a request; or a request
             got += stream.recv(65536)
-        begin, flood = FLOODS[names[stream]]
         stream.sendall(begin)
         while sent < MOST:
             stream.sendall(flood * 1000)
@@ -51,7 +54,7 @@ def named(stream, name, _):
 
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain("leaf.pem", "leaf.key")
-context.set_alpn_protocols(["h2"])
+context.set_alpn_protocols(["h2", "http/1.1"])
 context.sni_callback = named
 listener = socket.create_server(("127.0.0.2", 443))
 print("ready", flush=True)

@@ -37,6 +37,7 @@ pub struct Frames {
     leaving: Follower,
     /// Frames of the peer that carried nothing.
     empty: u64,
+    peer: Peer,
     /// Frames of either that were a request, an answer, or a part of a body.
     full: u64,
     since: Instant,
@@ -69,7 +70,7 @@ impl Frames {
             Peer::Server => (0, PREFACE),
         };
         let (arriving, leaving) = (Follower::new(arriving), Follower::new(leaving));
-        Self { arriving, leaving, empty: 0, full: 0, since: Instant::now() }
+        Self { arriving, leaving, empty: 0, peer, full: 0, since: Instant::now() }
     }
 
     /// Bytes of the peer's.
@@ -78,10 +79,12 @@ impl Frames {
     ///
     /// [`Violation::Flood`] when it has sent too many frames that carry nothing.
     pub fn arrive(&mut self, bytes: &[u8]) -> Result<(), Violation> {
-        let (empty, full) = (&mut self.empty, &mut self.full);
-        self.arriving.follow(bytes, |frame| match frame.carries_something() {
-            true => *full += 1,
-            false => *empty += 1,
+        let (empty, full, peer) = (&mut self.empty, &mut self.full, self.peer);
+        self.arriving.follow(bytes, |frame| match frame {
+            // Interim responses look like answers, and only the request was worth something.
+            Frame { kind: HEADERS, .. } if peer == Peer::Server => *empty += 1,
+            frame if frame.carries_something() => *full += 1,
+            _ => *empty += 1,
         });
         let free = EMPTY_FRAMES + self.full.saturating_mul(EMPTY_FRAMES_FOR_ONE);
         // The clock is asked only where it can make a difference.
@@ -210,6 +213,20 @@ mod tests {
         let mut frames = Frames::new(Peer::Server);
         assert_eq!(frames.arrive(&frame(DATA, END_STREAM, b"").repeat(3000)), Ok(()));
         assert!(frames.arrive(&frame(DATA, 0, b"").repeat(60_000)).is_err());
+    }
+
+    #[test]
+    fn answers_are_worth_something_by_their_requests_alone() {
+        let mut frames = Frames::new(Peer::Server);
+        assert_eq!(frames.leave(&of_client(&[])), None);
+        for _ in 0..5000 {
+            assert_eq!(frames.leave(&frame(HEADERS, 5, b"request")), None);
+            assert_eq!(frames.arrive(&frame(HEADERS, 4, b"103").repeat(2)), Ok(()));
+            assert_eq!(frames.arrive(&frame(HEADERS, 5, b"200")), Ok(()));
+        }
+        let mut frames = Frames::new(Peer::Server);
+        assert_eq!(frames.leave(&of_client(&[frame(HEADERS, 5, b"request")])), None);
+        assert_eq!(frames.arrive(&frame(HEADERS, 4, b"103").repeat(3000)), Err(Violation::Flood));
     }
 
     #[test]

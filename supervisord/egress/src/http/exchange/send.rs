@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::super::body::{self, Exchange, Fault, Sending};
 use super::super::fields;
+use super::super::interim::Interim;
 use super::super::outgoing::Outgoing;
 use super::super::violation::Violation;
 use super::Conversation;
@@ -152,8 +153,13 @@ impl Conversation {
             let mut lease =
                 self.session.upstreams.lease(&self.session, &permitted.permit, key, fresh).await?;
             let patience = self.session.shared.limits.first_byte;
+            let interim = Interim::of(&mut request);
             let sent = tokio::select! {
                 sent = lease.send(request) => sent,
+                () = interim.too_many() => {
+                    let what = "it says without end that its answer will come";
+                    return Err(UpstreamError::Ambiguous(what).into());
+                }
                 () = silence(&permitted.meter, patience) => {
                     return Err(UpstreamError::FirstByte.into());
                 }
