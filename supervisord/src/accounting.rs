@@ -1,6 +1,6 @@
 //! What a sandbox uses, as its cgroup tells it; where there is none, as /proc tells it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,6 +20,9 @@ const MAX_FILE: usize = 4096;
 /// Processes that are looked at for one reading. A sandbox has `pids_max` of them at the most; this
 /// bounds the walk where that limit is weaker.
 const MAX_PROCESSES: usize = 4096;
+
+/// How often the memory of a sandbox that was parked is looked at for one reading, of which the least counts.
+const LOOKS: u32 = 3;
 
 /// What the cgroup of a sandbox counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,9 +61,9 @@ pub fn now(meter: &Meter) -> Now {
     let mut now = Now { cpu: counted, memory, pids, pressure: pressure(cgroup) };
     if counted.is_none() || memory.is_none() || pids.is_none() {
         let processes = processes(cgroup, meter.process.as_ref());
-        let sum = |of: fn(u32) -> Option<u64>| processes.iter().filter_map(|pid| of(*pid)).sum();
-        now.cpu = counted.or_else(|| Some(sum(cpu_of)));
-        now.memory = memory.or_else(|| Some(sum(memory_of)));
+        let cpu = || processes.iter().filter_map(|pid| cpu_of(*pid)).sum();
+        now.cpu = counted.or_else(|| Some(cpu()));
+        now.memory = memory.or_else(|| Some(memory_of(&processes, meter.was_parked)));
         now.pids = pids.or(Some(processes.len() as u64));
     }
     now.cpu = now.cpu.map(|cpu| cpu.saturating_sub(meter.spent));
@@ -126,7 +129,58 @@ pub fn cpu(sandbox: &Sandbox) -> Option<u64> {
 /// and what they share. A page that two processes have counts twice, so this errs towards the limit.
 pub fn memory(sandbox: &Sandbox) -> u64 {
     let (cgroup, process) = (sandbox.get(Descriptor::Cgroup), sandbox.get(Descriptor::Process));
-    processes(cgroup, process).iter().filter_map(|pid| memory_of(*pid)).sum()
+    memory_of(&processes(cgroup, process), sandbox.was_parked)
+}
+
+fn memory_of(processes: &HashSet<u32>, was_parked: bool) -> u64 {
+    // Two of them may be seen before and after something was mapped, and not be known for a pair.
+    let looks = if was_parked { LOOKS } else { 1 };
+    (0..looks).map(|_| look(processes, was_parked)).min().unwrap_or_default()
+}
+
+fn look(processes: &HashSet<u32>, was_parked: bool) -> u64 {
+    let texts =
+        processes.iter().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/status")).ok());
+    add_up(texts.filter_map(|text| Shown::read(&text)), was_parked)
+}
+
+/// What a process shows of its memory.
+struct Shown {
+    /// What belongs to no file of a disk, in bytes.
+    own: u64,
+    /// Sizes that two processes in one address space have alike, and that seldom change.
+    layout: [u64; 5],
+}
+
+impl Shown {
+    /// proc(5), status: sizes in KiB.
+    fn read(text: &str) -> Option<Self> {
+        let value = |name| {
+            let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+            rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        };
+        let own = (value("RssAnon:")? + value("RssShmem:")?) * 1024;
+        let layout = ["VmSize:", "VmData:", "VmStk:", "VmExe:", "VmLib:"];
+        Some(Self { own, layout: layout.map(|name| value(name).unwrap_or_default()) })
+    }
+}
+
+/// The sum of them. In a sandbox that was parked, one process more is in the interpreter's address space and has
+/// no memory of its own: there, two that show the same count once, of all such pairs the largest alone. Both are
+/// read one after the other, so what they show may differ a little. A payload that takes that process over can
+/// have one more address space for it that is laid out alike.
+fn add_up(processes: impl Iterator<Item = Shown>, was_parked: bool) -> u64 {
+    let (mut sum, mut twice) = (0_u64, 0);
+    let mut seen: HashMap<[u64; 5], u64> = HashMap::new();
+    for Shown { own, layout } in processes {
+        sum = sum.saturating_add(own);
+        if let Some(other) = seen.insert(layout, own)
+            && own.abs_diff(other) <= own.max(other) / 8
+        {
+            twice = own.min(other).max(twice);
+        }
+    }
+    if was_parked { sum.saturating_sub(twice) } else { sum }
 }
 
 fn processes(cgroup: Option<&OwnedFd>, process: Option<&OwnedFd>) -> HashSet<u32> {
@@ -152,16 +206,6 @@ fn children(pid: u32) -> Vec<u32> {
             text.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>()
         })
         .collect()
-}
-
-/// proc(5), status: RssAnon and RssShmem, in KiB.
-fn memory_of(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let value = |name| {
-        let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
-        rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-    };
-    Some((value("RssAnon:")? + value("RssShmem:")?) * 1024)
 }
 
 /// proc(5), stat: after the name in parentheses, the 12th to 15th fields are user and system time
@@ -198,6 +242,7 @@ fn read(cgroup: &OwnedFd, file: &str) -> io::Result<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test that panics is a test that fails")]
 mod tests {
     use super::*;
 
@@ -208,5 +253,26 @@ mod tests {
         assert_eq!(stall(text), Some(Stall { some: 1.25, full: Some(0.5) }));
         assert_eq!(stall("some avg10=0.00 total=5\n"), Some(Stall { some: 0.0, full: None }));
         assert_eq!(stall(""), None);
+    }
+
+    #[test]
+    fn memory_that_two_processes_of_a_parked_sandbox_show_counts_once() {
+        let shown = |size: u64, own: u64| {
+            let text = format!(
+                "Name:\tpython3\nVmSize:\t{size} kB\nVmData:\t7 kB\nVmStk:\t1 kB\nVmExe:\t1 kB\n\
+                 VmLib:\t1 kB\nRssAnon:\t{own} kB\nRssShmem:\t0 kB\n"
+            );
+            Shown::read(&text).expect("all of its lines")
+        };
+        let of = |sizes: &[(u64, u64)], was_parked| {
+            add_up(sizes.iter().map(|(size, own)| shown(*size, *own)), was_parked) / 1024
+        };
+        let interpreter_and_init = [(900, 80), (900, 80), (20, 1)];
+        assert_eq!(of(&interpreter_and_init, true), 81);
+        assert_eq!(of(&interpreter_and_init, false), 161);
+        assert_eq!(of(&[(900, 80), (900, 79)], true), 80, "one was read a little later");
+        assert_eq!(of(&[(900, 80), (900, 20)], true), 100, "what differs is two");
+        assert_eq!(of(&[(900, 80), (901, 80)], true), 160, "what is laid out otherwise is two");
+        assert_eq!(of(&[(900, 80), (900, 80), (50, 8), (50, 8)], true), 96, "one pair and no more");
     }
 }

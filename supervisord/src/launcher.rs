@@ -65,6 +65,8 @@ pub struct Sandbox {
     pub applied: Applied,
     /// CPU time in microseconds that it had used before its execution began: while it was parked.
     pub spent: u64,
+    /// Whether it is parked, or was before its execution.
+    pub was_parked: bool,
     fds: [Option<OwnedFd>; Descriptor::PLACES],
 }
 
@@ -81,7 +83,7 @@ impl Sandbox {
 
     /// Sorts what came along by its place.
     fn new(applied: Applied, fds: Vec<OwnedFd>) -> io::Result<Self> {
-        let mut sandbox = Self { applied, spent: 0, fds: Default::default() };
+        let mut sandbox = Self { applied, spent: 0, was_parked: false, fds: Default::default() };
         let mut fds = fds.into_iter();
         let wanted = Descriptor::ALL.iter().filter(|each| applied.descriptors & each.bit() != 0);
         for place in wanted {

@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::AsFd;
 use supervisor_api::{
-    ApiError, AuditFilter, Execution, ExecutionId, Outcome, State, Subject, What,
+    ApiError, AuditFilter, Execution, ExecutionId, Outcome, StartKind, State, Subject, What,
 };
 use supervisor_launch::Descriptor;
 use supervisor_launch::seccomp::Profile;
@@ -48,7 +48,9 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();
     for stranger in living.difference(&known) {
         let adopted = inner.launcher.adopt(*stranger).await;
+        let recorded = inner.store.get(ExecutionId::from_bits(*stranger)).await?;
         let cause = match adopted {
+            _ if recorded.is_some() => "its end was told, and it was about to be removed",
             Ok(sandbox) if !has_started(&sandbox) => {
                 "no payload had started in it: it was parked, or being made"
             }
@@ -145,6 +147,8 @@ async fn take_over(
     }
     let mut sandbox = inner.launcher.adopt(id.bits()).await?;
     sandbox.spent = spent;
+    let start = live.execution.borrow().start;
+    sandbox.was_parked = could_be_parked && start != Some(StartKind::Cold);
     let globs = GlobSelection::new(&globs).map_err(|problem| problem.message)?;
     let before = if !has_started(&sandbox) {
         Err("the daemon was killed before the payload started")

@@ -30,6 +30,8 @@ pub struct Meter {
     pub process: Option<OwnedFd>,
     /// CPU time that is not its execution's.
     pub spent: u64,
+    /// Whether it was parked ahead.
+    pub was_parked: bool,
 }
 
 impl Meter {
@@ -41,6 +43,7 @@ impl Meter {
             cgroup: copy(Descriptor::Cgroup),
             process: copy(Descriptor::Process),
             spent: sandbox.spent,
+            was_parked: sandbox.was_parked,
         }
     }
 }

@@ -75,7 +75,8 @@ pub async fn park(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<Parked, Unparked> {
     let id = supervisor_sys::random_bits().map_err(Unparked::Descriptor)?;
-    let made = inner.launcher.prepare(recipe.prepare(id)).await.map_err(Unparked::Launch)?;
+    let mut made = inner.launcher.prepare(recipe.prepare(id)).await.map_err(Unparked::Launch)?;
+    made.was_parked = true;
     let begun = tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => Err(Unparked::Stopped),

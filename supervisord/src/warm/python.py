@@ -32,7 +32,7 @@ def park(modules):
     holder = None
     if native:
         ending.append(make_leave())
-        holder = hold_memory(pipe, kept) if memory_is_counted() else None
+        holder = hold_memory(pipe, kept)
     exercise()
     gc.collect()
     gc.freeze()  # what was imported, and `kept`, is looked through by no later collection
@@ -159,18 +159,6 @@ def make_leave():
 
 def size_of(name):
     return len(getattr(sys.modules[name], "__dict__", ()))
-
-
-def memory_is_counted():
-    """Whether a cgroup counts memory; where processes are added up instead, there is no memfd_create(2) either.
-
-    There, a second process with the same memory would count twice.
-    """
-    try:
-        os.close(os.memfd_create("-"))
-    except OSError:
-        return False
-    return True
 
 
 def hold_memory(pipe, kept):
