@@ -274,7 +274,7 @@ fn a_listener_lets_in_nobody_without_its_token_and_binds_to_loopback_alone() {
 }
 
 #[test]
-fn the_python_sdk_uses_all_of_it_over_http_in_both_revisions() {
+fn the_python_sdk_runs_and_cancels_over_http_in_both_revisions() {
     let packages = python_packages(env!("CARGO_TARGET_TMPDIR"), include_str!("mcp/python.txt"));
     for mode in ["auto", "legacy"] {
         let policies = [
@@ -302,6 +302,10 @@ fn the_official_conformance_suite_passes_for_all_that_applies() {
     let suite = suite.join("node_modules/@modelcontextprotocol/conformance/dist/index.js");
     let world = World::open();
     let account = Account::of(&world, AGENT);
+    // Something to be listed and read.
+    let mut request = argv(&["sh", "-c", "echo kept > a.txt"]);
+    request.artifacts.globs = vec!["a.txt".to_owned()];
+    world.agent(AGENT).run(&request).expect_exit(0);
     let listener = Listener::start(&world, Some(&account));
     for (revision, expected) in [
         (CURRENT, include_str!("mcp/conformance/2026-07-28.yml")),

@@ -189,7 +189,9 @@ async def main():
         assert client.protocol_version == {"auto": "2026-07-28", "legacy": "2025-11-25"}[MODE]
         tools = (await client.list_tools()).tools
         assert all(tool.output_schema and tool.description and tool.annotations for tool in tools), tools
-        for story in (programs, output, refusals, sessions, cancellation):
+        # What HTTP makes no difference to is told once.
+        stories = (programs, cancellation) if URL else (programs, output, refusals, sessions, cancellation)
+        for story in stories:
             await story(client)
             print(story.__name__, flush=True)
 
