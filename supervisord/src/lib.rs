@@ -1,4 +1,9 @@
 //! The supervisor daemon: front ends, sessions, the driver of executions, store.
+//!
+//! It takes all hostile bytes (callers', payloads', upstreams', archives') and defends records, outputs,
+//! credentials and one caller's executions against another. It has no privilege to lose: what it asks of the launcher
+//! is held against root's floor there, and what it can open is its own state and the workspaces that it was
+//! handed. Taken over, it reads and makes up what it keeps, and no more.
 
 #![forbid(unsafe_code)]
 

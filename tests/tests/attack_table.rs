@@ -213,3 +213,18 @@ fn every_mutation_is_run_by_some_test_program() {
         assert!(starts.iter().any(|start| file.starts_with(start)), "nothing runs those of {file}");
     }
 }
+
+#[test]
+fn every_layer_that_can_be_left_out_is_left_out_somewhere() {
+    let tried: BTreeSet<String> = mutations()
+        .iter()
+        .flat_map(|each| each.without.split(',').map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let own = file!();
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.ends_with(own)) {
+        let names = text.split("without(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        for name in names {
+            assert!(tried.contains(name), "{path} can leave out {name}, and nothing does");
+        }
+    }
+}

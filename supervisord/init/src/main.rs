@@ -2,6 +2,11 @@
 //! of itself in fresh user and pid namespaces ([`seed`]). The copy finishes the confinement from inside
 //! in the steps of [`finish`], makes the payload's process, gives up everything, and then only reaps,
 //! reports and ends. When it ends, the kernel ends all that is left.
+//!
+//! It defends the host and every other sandbox against the payload, which it shares a pid namespace with. It
+//! believes its launcher, reads nothing that a payload wrote, and has the payload's process parse the daemon's
+//! message with the payload's own rights. Taken over, it can lie about the end of its one execution, to a
+//! daemon that doesn't trust it, and do what two dozen calls without a capability do.
 
 #![forbid(unsafe_code)]
 

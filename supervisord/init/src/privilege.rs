@@ -34,9 +34,7 @@ pub fn become_init(setup: &Setup) -> Result<(), Failed> {
 /// asked: then nobody holds the other end of the setup pipe any more. No change of ids comes after
 /// this, which would take the wish back (prctl(2), PR_SET_PDEATHSIG).
 pub fn die_with_launcher(inherited: &Inherited) -> Result<(), Failed> {
-    if !without("die-with-launcher") {
-        at(Step::DieWithLauncher, set_pdeathsig(Signal::SIGKILL))?;
-    }
+    at(Step::DieWithLauncher, set_pdeathsig(Signal::SIGKILL))?;
     let mut fds = [PollFd::new(inherited.setup.as_fd(), PollFlags::empty())];
     let hung_up = at(Step::DieWithLauncher, poll(&mut fds, PollTimeout::ZERO))? > 0;
     ensure(Step::DieWithLauncher, !hung_up)

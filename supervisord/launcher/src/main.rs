@@ -1,6 +1,11 @@
 //! The privileged half of the supervisor. It makes and ends sandboxes on request of the daemon and
 //! does nothing else: no network, no threads, no parser beyond fixed-layout messages. It takes
 //! nothing that the daemon says on trust; the ceilings on its own command line bound every request.
+//!
+//! It defends the host, and nothing stands behind it. Its peers are a daemon that may have been taken over, by
+//! messages of a fixed layout, and root, by the command line. Of a sandbox it reads nothing: it waits for it
+//! and kills it. File systems that payloads write to are the kernel's to parse, and nobody else ever had their
+//! images. Not its promise: that it ends a process which the kernel can't end, or holds where root does not.
 
 #![forbid(unsafe_code)]
 
