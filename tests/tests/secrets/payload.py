@@ -45,7 +45,7 @@ with open(BEFORE, "wb") as seen:
         for line in maps:
             place, rights, *_ = line.split()
             first, last = (int(each, 16) for each in place.split("-"))
-            if rights.startswith("rw") and last - first < 1 << 23 and seen.tell() < 48 << 20:
+            if rights.startswith("rw") and last - first < 1 << 23 and seen.tell() < 16 << 20:
                 memory.seek(first)
                 try:
                     seen.write(memory.read(last - first))
