@@ -27,6 +27,8 @@ with open(BEFORE, "wb") as seen:
     def keep(path):
         try:
             with open(path, "rb") as file:
+                if seen.tell() > 32 << 20:
+                    raise SystemExit("there is more to read than expected: " + path)
                 seen.write(path.encode() + b"\n" + file.read(1 << 22) + b"\n")
         except OSError:
             pass
@@ -45,7 +47,7 @@ with open(BEFORE, "wb") as seen:
         for line in maps:
             place, rights, *_ = line.split()
             first, last = (int(each, 16) for each in place.split("-"))
-            if rights.startswith("rw") and last - first < 1 << 23 and seen.tell() < 16 << 20:
+            if rights.startswith("rw") and last - first < 1 << 23 and seen.tell() < 40 << 20:
                 memory.seek(first)
                 try:
                     seen.write(memory.read(last - first))

@@ -71,6 +71,7 @@ def broker():
     def serve():
         while True:
             with listener.accept()[0] as peer:
+                peer.recv(4096)  # what it is asked
                 peer.sendall(json.dumps({"token": secrets["broker"]}).encode() + b"\n")
 
     threading.Thread(target=serve, daemon=True).start()
