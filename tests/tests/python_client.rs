@@ -15,7 +15,7 @@ use supervisor_tests::{Settings, World, python_packages};
 use tempfile::TempDir;
 
 /// The files of the client.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 15] = [
     ("pyproject.toml", include_str!("../../supervisorctl/python/pyproject.toml")),
     ("build_wheel.py", include_str!("../../supervisorctl/python/build_wheel.py")),
     ("make_blocking.py", include_str!("../../supervisorctl/python/make_blocking.py")),
@@ -32,6 +32,14 @@ const FILES: [(&str, &str); 13] = [
     ("supervisord/py.typed", include_str!("../../supervisorctl/python/supervisord/py.typed")),
     ("examples/reflect.py", include_str!("../../supervisorctl/python/examples/reflect.py")),
     ("examples/notebook.py", include_str!("../../supervisorctl/python/examples/notebook.py")),
+    (
+        "examples/smolagents_executor.py",
+        include_str!("../../supervisorctl/python/examples/smolagents_executor.py"),
+    ),
+    (
+        "examples/deepagents_backend.py",
+        include_str!("../../supervisorctl/python/examples/deepagents_backend.py"),
+    ),
 ];
 
 /// What the types are checked with.
@@ -142,6 +150,31 @@ fn the_examples_run() {
     let said = run("examples/reflect.py");
     assert!(said.contains("attempt 3: exited 0\nanswer: 3.0\n"), "{said}");
     assert_eq!(run("examples/notebook.py"), "8 40\n");
+}
+
+#[test]
+fn agents_of_two_frameworks_work_in_a_sandbox() {
+    let laid = Laid::out();
+    let python = laid.installed();
+    let world = world();
+    let run = |name: &str, pins: &str| {
+        let mut example = Command::new(&python);
+        example.arg(laid.path().join(name)).env("SUPERVISORD_SOCKET", world.socket());
+        says(example.env("PYTHONPATH", python_packages(env!("CARGO_TARGET_TMPDIR"), pins)))
+    };
+    let said = run("examples/smolagents_executor.py", include_str!("python_client/smolagents.txt"));
+    assert_eq!(said, "steps that failed: 1 answer: 18.0\n");
+    let said = run("examples/deepagents_backend.py", include_str!("python_client/deepagents.txt"));
+    for expected in [
+        "write_file: Updated file /workspace/mean.py",
+        "edit_file: Successfully replaced 2 instance(s)",
+        "grep: /workspace/mean.py",
+        "'/workspace/data.txt'",
+        "execute: 3.0\ncurl: (6)",
+        "Command failed with exit code 6",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
 }
 
 #[test]
