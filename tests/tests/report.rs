@@ -7,6 +7,8 @@
     reason = "a test that panics is a test that fails"
 )]
 
+use std::process::Command;
+
 use serde_json::json;
 use supervisor_api::{ArtifactRequest, Session, SubmitRequest};
 use supervisor_tests::{AGENT, Account, Settings, World, argv, python};
@@ -80,6 +82,10 @@ fn the_page_about_a_hostile_execution_shows_all_of_it_and_obeys_none_of_it() {
     ] {
         assert!(page.contains(shown), "{shown:?} is missing in\n{page}");
     }
+    let mut look = Command::new("/usr/bin/python3");
+    look.args(["-c", include_str!("report/look.py")]).arg(user.path(&format!("report-{id}.html")));
+    let looked = look.output().expect("it starts");
+    assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stderr));
     // What stands there is not written over.
     let again = user.run(&["--socket", &socket, "report", &id]);
     assert!(again.code != Some(0) && again.stderr.contains("--force"), "{again:?}");
