@@ -40,7 +40,8 @@ with open(BEFORE, "wb") as seen:
     for top, below, names in os.walk("/"):
         below[:] = [each for each in below if os.path.join(top, each) not in ("/usr", "/proc", "/sys", "/dev")]
         for name in names:
-            if os.path.join(top, name) != BEFORE:
+            # The host's programs are in /usr, and links to them all over /etc.
+            if os.path.realpath(os.path.join(top, name)).partition("/usr/")[0] and name != "seen":
                 keep(os.path.join(top, name))
     # What this process has, whatever it is.
     with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
