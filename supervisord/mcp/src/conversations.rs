@@ -80,7 +80,7 @@ impl Conversations {
     /// Ends one, and cancels what is under way in it.
     pub fn end(&self, owner: u32, name: &str) -> bool {
         let mut all = self.lock();
-        if !all.get(name).is_some_and(|each| each.owner == owner) {
+        if all.get(name).is_none_or(|each| each.owner != owner) {
             return false;
         }
         let requests = all.remove(name).map(|each| each.requests);
