@@ -22,6 +22,9 @@ pub mod config;
 pub mod confine;
 pub mod controls;
 pub mod credentials;
+#[cfg(test)]
+#[path = "../../tests/fuzz/mutations.rs"]
+mod damaged_seeds;
 pub mod dbus;
 pub mod driver;
 pub mod events;

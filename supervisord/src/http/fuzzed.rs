@@ -14,10 +14,6 @@ use super::parameters::{Encoded, Rules};
 use super::range::Extent;
 use super::{head, json};
 
-#[cfg(test)]
-#[path = "../../../tests/fuzz/mutations.rs"]
-mod mutations;
-
 /// A JSON body, for every request that has one. What is read is written as something that reads as the same, and
 /// is JSON to others too; what isn't is refused in few words.
 pub fn bodies(bytes: &[u8]) {
@@ -107,11 +103,12 @@ pub fn heads(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damaged_seeds;
 
     #[test]
     fn no_request_is_read_as_what_it_is_not() {
-        mutations::hold("api_bodies", 2_000, bodies);
-        mutations::hold("api_queries", 1_000, queries);
-        mutations::hold("api_heads", 5_000, heads);
+        damaged_seeds::hold("api_bodies", 2_000, bodies);
+        damaged_seeds::hold("api_queries", 1_000, queries);
+        damaged_seeds::hold("api_heads", 5_000, heads);
     }
 }

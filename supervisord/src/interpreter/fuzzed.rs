@@ -3,10 +3,6 @@
 
 use super::line::{Lines, Said};
 
-#[cfg(test)]
-#[path = "../../../tests/fuzz/mutations.rs"]
-mod mutations;
-
 /// The bytes of a channel. Its lines are the same however they arrive; what a line says is a word, or none.
 pub fn channel(bytes: &[u8]) {
     let (size, bytes) = bytes.split_first().map_or((1, bytes), |(size, rest)| (*size, rest));
@@ -37,9 +33,10 @@ fn lines(bytes: &[u8], size: usize) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damaged_seeds;
 
     #[test]
     fn no_bytes_of_a_channel_are_words_that_were_not_said() {
-        mutations::hold("cell_channel", 5_000, channel);
+        damaged_seeds::hold("cell_channel", 5_000, channel);
     }
 }

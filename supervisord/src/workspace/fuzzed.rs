@@ -13,10 +13,6 @@ use super::path::{
     MAX_COMPONENT_BYTES, MAX_DEPTH, MAX_PATH_BYTES, WorkingDirectory, WorkspacePath,
 };
 
-#[cfg(test)]
-#[path = "../../../tests/fuzz/mutations.rs"]
-mod mutations;
-
 const BOUNDS: UnpackBounds = UnpackBounds { entries: 200, bytes: 1 << 20 };
 
 /// Paths of files and artifacts, working directories and globs. What is accepted is made of plain names, and
@@ -152,10 +148,11 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damaged_seeds;
 
     #[test]
     fn no_name_or_archive_leads_out_of_a_workspace() {
-        mutations::hold("workspace_names", 10_000, names);
-        mutations::hold("workspace_archives", 500, archives);
+        damaged_seeds::hold("workspace_names", 10_000, names);
+        damaged_seeds::hold("workspace_archives", 500, archives);
     }
 }
