@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use supervisor_api::{
-    ApiError, ErrorCode, Execution, ExecutionId, ExecutionList, LimitsRequest, Outcome, Session,
-    State, SubmitRequest,
+    ApiError, Cell, CellOutcome, CellState, ErrorCode, Execution, ExecutionId, ExecutionList,
+    Interpreter, LimitsRequest, Outcome, Session, State, SubmitRequest,
 };
 use supervisor_tests::{
     AGENT, Client, OTHER_AGENT, Selection, World, assert_described, attack, bash, is_enforced,
@@ -229,4 +229,52 @@ fn what_waits_for_its_turn_is_not_paused() {
     assert_eq!(ask(&agent, waits, "pause").expect_err("it waits").code, ErrorCode::Conflict);
     ask(&agent, first, "pause").expect("it runs");
     assert_eq!(agent.status(waits, 0).expect("ours").state, State::Queued, "the place is kept");
+}
+
+/// Posts and gives what comes back.
+fn post<T: serde::de::DeserializeOwned>(client: &Client, target: &str, body: &str) -> T {
+    let reply = client.call("POST", target, Some(body.as_bytes())).expect("the daemon answers");
+    assert!(reply.status < 300, "{target}: {:?}", reply.problem());
+    serde_json::from_slice(&reply.body).expect("as described")
+}
+
+/// Lets time pass, of which the daemon knows nothing.
+fn pass(client: &Client, seconds: u64) {
+    client.run(&bash(&format!("sleep {seconds}"))).expect_exit(0);
+}
+
+#[test]
+fn the_time_of_an_interpreter_and_of_its_cells_stands_still_while_it_is_paused() {
+    let mut world = World::with(supervisor_tests::Settings::default());
+    let agent = world.agent(AGENT);
+    let session = post::<Session>(&agent, "/v1/sessions", "{}").id;
+    let all = format!("/v1/sessions/{session}/interpreters");
+    let body = r#"{"language": "python", "idle_timeout": 6}"#;
+    let id = post::<Interpreter>(&agent, &all, body).id;
+    let cells = format!("{all}/{id}/cells");
+    let run = |source: &str| {
+        let body = serde_json::json!({"source": source, "wall_time": 5000}).to_string();
+        post::<Cell>(&agent, &cells, &body).number
+    };
+    let cell = |number: u64, wait: u64| {
+        let reply = agent.call("GET", &format!("{cells}/{number}?wait={wait}"), None);
+        let cell: Cell = serde_json::from_slice(&reply.expect("an answer").body).expect("a cell");
+        cell
+    };
+    assert_eq!(cell(run("x = 1"), 60).outcome, Some(CellOutcome::Ok));
+    until_true("it is recorded", || ask(&agent, id, "pause").is_ok());
+    pass(&agent, 8);
+    ask(&agent, id, "resume").expect("it is paused");
+    let slow = run("import time; time.sleep(2); x");
+    until_true("its turn has come", || cell(slow, 0).state == CellState::Running);
+    ask(&agent, id, "pause").expect("it runs");
+    pass(&agent, 7);
+    world.daemon().kill();
+    world.start_daemon();
+    assert_eq!(agent.status(id, 0).expect("ours").state, State::Paused);
+    assert_eq!(cell(slow, 0).state, CellState::Running);
+    ask(&agent, id, "resume").expect("it is paused");
+    let slow = cell(slow, 60);
+    assert_eq!(slow.outcome, Some(CellOutcome::Ok), "{slow:?}");
+    assert!(slow.took_us.is_some_and(|took| took < 5_000_000), "{slow:?}");
 }

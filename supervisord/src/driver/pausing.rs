@@ -101,6 +101,34 @@ impl Clock {
 /// A clock that a driver shares with what it is asked.
 pub type SharedClock = Mutex<Clock>;
 
+/// Returns once a payload has run for so long by its clock, which stands still while it is paused.
+pub async fn has_run(clock: &SharedClock, live: &Live, ran: Duration) {
+    let mut changes = live.execution.subscribe();
+    loop {
+        let end = {
+            let clock = lock(clock);
+            match (clock.rests(), clock.ran() >= ran) {
+                (true, _) => None,
+                (false, true) => return,
+                (false, false) => Some(clock.at(ran)),
+            }
+        };
+        let up = async {
+            match end {
+                Some(end) => sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = up => {}
+            // Who pauses it and who lets it go on turn the clock before they tell.
+            changed = changes.changed() => if changed.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
 /// What somebody wants of a payload that runs.
 #[derive(Debug, Clone, Copy)]
 pub enum Wish {
@@ -223,6 +251,7 @@ async fn pause(
         if let Err(error) = inner.store.update(&paused).await {
             thaw(sandbox);
             lock(clock).turn(false);
+            live.change(|_| {}); // whoever looked at the clock meanwhile looks again
             return Err(from_store(&error));
         }
         live.change(|execution| *execution = paused);

@@ -207,7 +207,7 @@ pub(super) async fn attend(
     let together = async { tokio::join!(life, give).0 };
     let conversation = async {
         match &live.interpreter {
-            Some(interpreter) => converse(interpreter, live, channel).await,
+            Some(interpreter) => converse(interpreter, (live, &clock), channel).await,
             None => std::future::pending().await,
         }
     };

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 
+use serde::{Deserialize, Serialize};
 use supervisor_api::{ApiError, Cell, CellOutcome, CellState, ErrorCode, OutputSummary};
 
 use crate::clock;
@@ -27,25 +28,46 @@ pub struct Cells {
     kept: VecDeque<Cell>,
     /// The last number that was given.
     pub last: u64,
+    /// For how many milliseconds the execution had been paused when the last turn came.
+    pub rested: u64,
     file: File,
     /// How long the file is.
     length: u64,
 }
 
+/// A line of the file.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    rested: u64,
+    #[serde(flatten)]
+    cell: Cell,
+}
+
+/// The same, to be written.
+#[derive(Serialize)]
+struct Written<'a> {
+    rested: u64,
+    #[serde(flatten)]
+    cell: &'a Cell,
+}
+
 impl Cells {
     /// Those that a file holds. A last line that was cut off is a change that nobody heard of.
     pub fn read(mut file: File) -> io::Result<Self> {
-        let mut cells = Self { kept: VecDeque::new(), last: 0, file: file.try_clone()?, length: 0 };
+        let kept = VecDeque::new();
+        let mut cells = Self { kept, last: 0, rested: 0, file: file.try_clone()?, length: 0 };
         let mut reader = BufReader::new((&mut file).take(2 * MAX_FILE));
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line)? > 0 {
             let whole = line.strip_suffix(b"\n");
-            let Some(cell) = whole.and_then(|line| serde_json::from_slice::<Cell>(line).ok())
+            let Some(read) = whole.and_then(|line| serde_json::from_slice::<Line>(line).ok())
             else {
                 break;
             };
             cells.length += line.len() as u64;
-            cells.place(cell);
+            cells.rested = read.rested;
+            cells.place(read.cell);
             line.clear();
         }
         cells.file.set_len(cells.length)?; // it is open for appending
@@ -70,6 +92,12 @@ impl Cells {
         let number = cell.number;
         self.place(cell);
         Ok(number)
+    }
+
+    /// A cell's turn has come.
+    pub fn begin(&mut self, begun: Cell, rested: u64) {
+        self.rested = rested;
+        self.change(begun.number, |cell| *cell = begun);
     }
 
     /// Changes a cell; what it is then is on record, or the journal says why not.
@@ -160,7 +188,7 @@ impl Cells {
     }
 
     fn append(&mut self, cell: &Cell) -> io::Result<()> {
-        let mut line = serde_json::to_vec(cell)?;
+        let mut line = serde_json::to_vec(&Written { rested: self.rested, cell })?;
         line.push(b'\n');
         if let Err(error) = self.file.write_all(&line) {
             self.file.set_len(self.length)?; // no half of a line among whole ones

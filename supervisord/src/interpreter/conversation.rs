@@ -17,13 +17,14 @@ use supervisor_api::{
 use supervisor_sys::random_bits;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::line::{Broken, Done, Lines, Said, Status};
 use super::runner;
 use super::set::Interpreter;
 use crate::capture::Capture;
 use crate::clock;
+use crate::driver::pausing::{SharedClock, has_run, lock};
 use crate::live::Live;
 
 /// How long a cell may go on after it was interrupted, before its interpreter is ended.
@@ -46,13 +47,15 @@ const PIECE: usize = 64 << 10;
 /// Speaks with an interpreter until it has to end; says why, and leaves the rest to whoever attends it.
 pub async fn converse(
     interpreter: &Interpreter,
-    live: &Live,
+    (live, clock): (&Live, &SharedClock),
     channel: Option<OwnedFd>,
 ) -> Infallible {
     let end = match channel.map(open) {
         Some(Ok(socket)) => {
             let mut conversation = Conversation {
                 interpreter,
+                live,
+                clock,
                 capture: &live.capture,
                 socket,
                 lines: Lines::default(),
@@ -107,6 +110,9 @@ enum Cause {
 
 struct Conversation<'a> {
     interpreter: &'a Interpreter,
+    live: &'a Live,
+    /// By which all of its time is measured: it stands still while the interpreter is paused.
+    clock: &'a SharedClock,
     capture: &'a Capture,
     socket: UnixStream,
     lines: Lines,
@@ -119,7 +125,7 @@ impl Conversation<'_> {
             match self.interpreter.next() {
                 Some(cell) if cell.number <= taken => {
                     let before = self.capture.summary();
-                    self.attend(&cell, ran(&cell), before).await?;
+                    self.attend(&cell, self.ran(&cell), before).await?;
                 }
                 Some(cell) => {
                     taken = cell.number;
@@ -139,12 +145,16 @@ impl Conversation<'_> {
         let left = self
             .interpreter
             .next()
-            .map(|cell| Duration::from_millis(cell.wall_time).saturating_sub(ran(&cell)));
+            .map(|cell| Duration::from_millis(cell.wall_time).saturating_sub(self.ran(&cell)));
         let left = left.unwrap_or_default();
-        let deadline = Instant::now() + left + GRACE + RESUME;
+        let up = has_run(self.clock, self.live, self.now() + left + GRACE + RESUME);
+        tokio::pin!(up);
         loop {
-            let line = timeout_at(deadline, self.line()).await;
-            let line = line.map_err(|_| Broken("it does not answer"))??;
+            let line = tokio::select! {
+                biased;
+                line = self.line() => line?,
+                () = &mut up => return Err(Broken("it does not answer").into()),
+            };
             match Said::read(&line) {
                 Ok(Said::State { nonce: theirs, last }) if theirs == nonce => return Ok(last),
                 _ => {}
@@ -155,10 +165,11 @@ impl Conversation<'_> {
     /// Waits for a cell.
     async fn idle(&mut self) -> Result<(), Stop> {
         let patience = Duration::from_secs(self.interpreter.kept.idle_timeout);
-        let (interpreter, deadline) = (self.interpreter, Instant::now() + patience);
+        let up = has_run(self.clock, self.live, self.now() + patience);
+        let interpreter = self.interpreter;
         tokio::select! {
             () = interpreter.asked.notified() => Ok(()),
-            () = sleep_until(deadline) => Err(Stop::Because(InterpreterEnd::Idle)),
+            () = up => Err(Stop::Because(InterpreterEnd::Idle)),
             line = self.line() => match Said::read(&line?)? {
                 Said::Done(_) => Ok(()), // once more, for a daemon that came back
                 Said::State { .. } => Err(Broken("an answer to no question").into()),
@@ -180,7 +191,7 @@ impl Conversation<'_> {
         begun.state = CellState::Running;
         begun.started_at = Some(clock::now());
         (begun.stdout, begun.stderr) = (begin(before.stdout), begin(before.stderr));
-        self.interpreter.change(begun.number, |cell| *cell = begun.clone());
+        self.interpreter.begin(begun.clone(), self.rested());
         self.say(&word).await?;
         self.attend(&begun, Duration::ZERO, before).await
     }
@@ -192,8 +203,7 @@ impl Conversation<'_> {
         ran: Duration,
         before: OutputSummary,
     ) -> Result<(), Stop> {
-        let now = Instant::now();
-        let began = now.checked_sub(ran).unwrap_or(now);
+        let began = self.now().saturating_sub(ran);
         let (mut deadline, mut cause) = (began + Duration::from_millis(cell.wall_time), None);
         let from = cell.stdout.from + before.stdout.cut + cell.stderr.from + before.stderr.cut;
         let most = from.saturating_add(cell.output_bytes);
@@ -202,7 +212,7 @@ impl Conversation<'_> {
             if interpreter.take_interrupt(cell.number) {
                 self.interrupt(cell.number).await?;
             }
-            let too_much = capture.exceeds(most);
+            let (too_much, up) = (capture.exceeds(most), has_run(self.clock, self.live, deadline));
             tokio::select! {
                 biased;
                 line = self.line() => match Said::read(&line?)? {
@@ -211,11 +221,11 @@ impl Conversation<'_> {
                     _ => return Err(Broken("an answer to no question").into()),
                 },
                 () = interpreter.asked.notified() => {}
-                () = sleep_until(deadline) => {
+                () = up => {
                     let end = match cause {
                         None => {
                             cause = Some(Cause::Time);
-                            deadline = Instant::now() + GRACE;
+                            deadline = self.now() + GRACE;
                             self.interrupt(cell.number).await?;
                             continue;
                         }
@@ -227,7 +237,7 @@ impl Conversation<'_> {
                 }
                 () = too_much, if cause.is_none() => {
                     cause = Some(Cause::Output);
-                    deadline = Instant::now() + GRACE;
+                    deadline = self.now() + GRACE;
                     self.interrupt(cell.number).await?;
                 }
             }
@@ -244,9 +254,9 @@ impl Conversation<'_> {
         cell: &Cell,
         done: Done,
         cut_short: Option<CellOutcome>,
-        (began, before, most): (Instant, OutputSummary, u64),
+        (began, before, most): (Duration, OutputSummary, u64),
     ) {
-        let took = began.elapsed();
+        let took = self.now().saturating_sub(began);
         match timeout(CATCH_UP, self.capture.catch_up()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -288,11 +298,33 @@ impl Conversation<'_> {
     /// Words are smaller than what waits for an end that doesn't read; one that reads none is waited for no
     /// longer than a cell that was interrupted.
     async fn say(&mut self, word: &[u8]) -> Result<(), Stop> {
-        match timeout(GRACE + RESUME, self.socket.write_all(word)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => self.closed().await,
-            Err(_elapsed) => Err(Broken("it does not listen").into()),
+        let up = has_run(self.clock, self.live, self.now() + GRACE + RESUME);
+        let said = tokio::select! {
+            biased;
+            said = self.socket.write_all(word) => said,
+            () = up => return Err(Broken("it does not listen").into()),
+        };
+        match said {
+            Ok(()) => Ok(()),
+            Err(_) => self.closed().await,
         }
+    }
+
+    /// How long the interpreter has run.
+    fn now(&self) -> Duration {
+        lock(self.clock).ran()
+    }
+
+    /// How long it was paused, in milliseconds.
+    fn rested(&self) -> u64 {
+        u64::try_from(lock(self.clock).rested().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How long a cell has run whose turn came under an earlier daemon.
+    fn ran(&self, cell: &Cell) -> Duration {
+        let since = cell.started_at.as_deref().and_then(clock::since).unwrap_or_default();
+        let rested = self.rested().saturating_sub(self.interpreter.rested_before());
+        since.saturating_sub(Duration::from_millis(rested))
     }
 
     /// The next line. Nothing is lost when the future is dropped.
@@ -319,9 +351,4 @@ impl Conversation<'_> {
         sleep(LAST_WORDS).await;
         Err(Broken("its end of the channel is closed").into())
     }
-}
-
-/// How long ago a cell's turn came.
-fn ran(cell: &Cell) -> Duration {
-    cell.started_at.as_deref().and_then(clock::since).unwrap_or_default()
 }

@@ -199,6 +199,17 @@ impl Interpreter {
         self.tell();
     }
 
+    /// A cell's turn has come, when the execution had been paused for so many milliseconds in all.
+    pub fn begin(&self, cell: Cell, rested: u64) {
+        self.locked().cells.begin(cell, rested);
+        self.tell();
+    }
+
+    /// For how many milliseconds the execution had been paused when the last cell's turn came.
+    pub fn rested_before(&self) -> u64 {
+        self.locked().cells.rested
+    }
+
     /// It has ended; what had not ended in it is lost.
     pub fn end(&self, places: &Places, outcome: &Outcome, written: &OutputSummary) {
         let end = (*self.ends.borrow()).unwrap_or(match outcome {
