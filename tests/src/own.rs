@@ -146,6 +146,7 @@ impl Own {
     /// Fails unless nothing of any execution is on the host.
     #[track_caller]
     pub(crate) fn expect_nothing_left(&self) {
+        self.unpark();
         if let Some(baseline) = &self.baseline {
             baseline.assert_back(self.daemon.pid(), self.launcher.pid(), &self.launchers);
         }
@@ -166,11 +167,7 @@ impl Own {
         assert!(self.daemon.runs(), "the daemon ended: {}", self.daemon.words());
         let root = Client::new(self.socket(), None);
         let all = root.cancel_all(|_| true);
-        if self.settings.tables.contains("[warm]") {
-            // Nothing is parked under settings that are no more.
-            let reloaded = root.call("POST", "/v1/reload", None).expect("the daemon answers");
-            assert!(reloaded.status < 300, "{}", String::from_utf8_lossy(&reloaded.body));
-        }
+        self.unpark();
         let kept: BTreeSet<_> = all.iter().map(ToString::to_string).collect();
         if let Some(baseline) = self.baseline.take() {
             baseline.assert_back(self.daemon.pid(), self.launcher.pid(), &self.launchers);
@@ -181,6 +178,16 @@ impl Own {
         let directories = names(&self.state().join("executions"));
         let strange: Vec<_> = directories.difference(&kept).collect();
         assert!(strange.is_empty(), "files without a record: {strange:?}");
+    }
+
+    /// Has nothing parked any more: it never is under settings that are no more.
+    #[track_caller]
+    fn unpark(&self) {
+        if self.settings.tables.contains("[warm]") {
+            let root = Client::new(self.socket(), None);
+            let reloaded = root.call("POST", "/v1/reload", None).expect("the daemon answers");
+            assert!(reloaded.status < 300, "{}", String::from_utf8_lossy(&reloaded.body));
+        }
     }
 
     #[track_caller]

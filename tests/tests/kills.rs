@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use supervisor_api::SubmitRequest;
-use supervisor_tests::{AGENT, Client, Told, World, bash, program};
+use supervisor_tests::{AGENT, Client, Settings, Told, World, bash, program};
 
 use crate::story::{Kind, Story};
 use crate::truth::names_in;
@@ -84,7 +84,9 @@ struct Stage {
 
 impl Stage {
     fn open() -> Self {
-        let world = World::open();
+        // The daemon may die with sandboxes parked, and over one that is claimed.
+        let tables = "[warm]\nparked = 2\n".to_owned();
+        let world = World::with(Settings { tables, ..Settings::default() });
         let workspaces = names_in(&world.path().join("workspaces"));
         Self { world, workspaces }
     }

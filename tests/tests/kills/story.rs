@@ -9,7 +9,7 @@ use supervisor_api::{
     ArtifactRequest, ChangesMode, Content, Execution, ExecutionId, InputFile, LimitsRequest,
     Outcome, Session, SessionId, State, Stream, SubmitRequest,
 };
-use supervisor_tests::{Client, Follow, Selection, bash};
+use supervisor_tests::{Client, Follow, Selection, bash, python};
 
 /// Bytes of standard input: more than a pipe holds.
 const INPUT: usize = 200_000;
@@ -20,6 +20,8 @@ pub const KEPT: usize = 65_536;
 /// Executions of every kind: what they are asked to do, and how each has to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Has a sandbox parked for those like it.
+    First,
     /// Says lines on both streams for a while.
     Talker,
     /// Runs into its wall time.
@@ -32,6 +34,8 @@ pub enum Kind {
     Within,
     /// Says more than is kept.
     Flood,
+    /// Is like the first, and takes the sandbox that is parked for it if there is one by now.
+    Second,
 }
 
 /// An execution whose id was told.
@@ -65,12 +69,21 @@ pub struct Story {
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Talker, Self::Timed, Self::Cancelled, Self::Maker, Self::Within, Self::Flood];
+    const ALL: [Self; 8] = [
+        Self::First,
+        Self::Talker,
+        Self::Timed,
+        Self::Cancelled,
+        Self::Maker,
+        Self::Within,
+        Self::Flood,
+        Self::Second,
+    ];
 
     pub fn request(self, session: Option<SessionId>) -> SubmitRequest {
         let limits = LimitsRequest::default();
         match self {
+            Kind::First | Kind::Second => python("print('same')\nraise SystemExit(8)"),
             Kind::Talker => bash(
                 "for i in $(seq 30); do echo out $i; echo err $i >&2; sleep 0.01; done; exit 4",
             ),
@@ -107,6 +120,7 @@ impl Kind {
     /// How it ends, whatever happens to the daemon.
     pub fn outcome(self) -> Outcome {
         match self {
+            Kind::First | Kind::Second => Outcome::Exited { code: 8 },
             Kind::Talker => Outcome::Exited { code: 4 },
             Kind::Timed => Outcome::TimedOut,
             Kind::Cancelled => Outcome::Cancelled,
@@ -120,6 +134,7 @@ impl Kind {
     pub fn output(self) -> (String, String) {
         let lines = |word| (1..=30).map(|number| format!("{word} {number}\n")).collect();
         match self {
+            Kind::First | Kind::Second => ("same\n".to_owned(), String::new()),
             Kind::Talker => (lines("out"), lines("err")),
             Kind::Timed | Kind::Cancelled => ("up\n".to_owned(), String::new()),
             Kind::Maker => ("fed\nword".to_owned(), String::new()),
