@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use crate::audit;
 use crate::capture::Capture;
 use crate::clock;
-use crate::driver::{self, Before, Clock, End, Wishes, kept};
+use crate::driver::{self, Before, Clock, End, Wishes, kept, pausing};
 use crate::fault::{self, Point};
 use crate::interpreter::Interpreter;
 use crate::launcher::{Sandbox, pid_of};
@@ -34,6 +34,7 @@ use crate::session;
 use crate::store::MAX_FINISHED_PER_OWNER;
 use crate::supervisor::Inner;
 use crate::traffic::Way;
+use crate::watch::thaw;
 use crate::workspace::GlobSelection;
 
 /// Why something could not be taken over.
@@ -51,7 +52,7 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
         let recorded = inner.store.get(ExecutionId::from_bits(*stranger)).await?;
         let cause = match adopted {
             _ if recorded.is_some() => "its end was told, and it was about to be removed",
-            Ok(sandbox) if !has_started(&sandbox) => {
+            Ok(sandbox) if seen(&sandbox) != Seen::Started => {
                 "no payload had started in it: it was parked, or being made"
             }
             _ => "nothing is known of it",
@@ -150,7 +151,7 @@ async fn take_over(
     let start = live.execution.borrow().start;
     sandbox.was_parked = could_be_parked && start != Some(StartKind::Cold);
     let globs = GlobSelection::new(&globs).map_err(|problem| problem.message)?;
-    let before = if !has_started(&sandbox) {
+    let before = if seen_frozen(&sandbox).await != Seen::Started {
         Err("the daemon was killed before the payload started")
     } else if inner.places.owes_input(id)? {
         // What it makes of a part could not be told from what it would make of the whole.
@@ -279,15 +280,44 @@ fn clock_of(execution: &Execution, age: Duration) -> Clock {
     Clock::resting(Duration::from_millis(usage.wall_ms), rested, since)
 }
 
+/// What is to be seen of a payload's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Its program was executed.
+    Started,
+    /// It was not, and can't be if the sandbox is frozen.
+    Unstarted,
+    /// It was not, but may be at any moment.
+    Unsure,
+}
+
+/// Whether a payload has started, once and for all: what has its start in the pipe may begin at any moment,
+/// so what seems not to have is frozen before it is looked at again.
+async fn seen_frozen(sandbox: &Sandbox) -> Seen {
+    if seen(sandbox) == Seen::Started {
+        return Seen::Started;
+    }
+    let frozen = pausing::freeze(sandbox).await.is_ok();
+    match seen(sandbox) {
+        Seen::Started => {
+            thaw(sandbox);
+            Seen::Started
+        }
+        Seen::Unstarted if frozen => Seen::Unstarted,
+        Seen::Unstarted | Seen::Unsure => Seen::Unsure,
+    }
+}
+
 /// Whether the payload's program was executed: its stub holds the only reading end of the start pipe,
 /// and exec closes it. A pipe that nobody can read is in error (poll(2), POLLERR).
-fn has_started(sandbox: &Sandbox) -> bool {
-    let Some(start) = sandbox.get(Descriptor::Start) else { return false };
+fn seen(sandbox: &Sandbox) -> Seen {
+    let Some(start) = sandbox.get(Descriptor::Start) else { return Seen::Unsure };
     let mut fds = [PollFd::new(start.as_fd(), PollFlags::empty())];
     let looked = poll(&mut fds, PollTimeout::ZERO);
     let [start] = &fds;
-    looked != Err(Errno::EINTR)
-        && start.revents().is_some_and(|seen| seen.contains(PollFlags::POLLERR))
+    let gone = looked != Err(Errno::EINTR)
+        && start.revents().is_some_and(|seen| seen.contains(PollFlags::POLLERR));
+    if gone { Seen::Started } else { Seen::Unstarted }
 }
 
 /// How long it has run, by the kernel's record of when init started. Where that is not to be seen, as

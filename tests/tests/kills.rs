@@ -2,7 +2,8 @@
 //! chance picks, and whatever a caller was told before is so after.
 //!
 //! The points are in debug builds only (`supervisord --fault-points`). `SUPERVISOR_KILLS=N` makes N runs of
-//! chance instead of a few, and has each point reached up to four times before the daemon dies.
+//! chance instead of a few, and has each point reached up to four times before the daemon dies;
+//! `SUPERVISOR_SIEGE=SECONDS` has the daemon killed under load for so long.
 
 #![allow(
     clippy::expect_used,
@@ -11,13 +12,16 @@
     reason = "a test fails by a panic, and so does what it stands on"
 )]
 
+#[path = "kills/siege.rs"]
+mod siege;
 #[path = "kills/story.rs"]
 mod story;
 #[path = "kills/truth.rs"]
 mod truth;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -26,6 +30,7 @@ use nix::unistd::Pid;
 use supervisor_api::SubmitRequest;
 use supervisor_tests::{AGENT, Client, Settings, Told, World, bash, program};
 
+use crate::siege::{Caller, Chance};
 use crate::story::{Kind, Story};
 use crate::truth::names_in;
 
@@ -34,6 +39,10 @@ const WORLDS: usize = 3;
 
 /// Runs of chance where nobody says how many.
 const FEW: u32 = 4;
+
+/// Seconds of a siege where nobody says how many, and how many submit meanwhile.
+const SHORT_SIEGE: u64 = 6;
+const SIEGE_CALLERS: u32 = 6;
 
 /// How long a daemon may take to be back, on the median of all restarts.
 const BACK: Duration = Duration::from_secs(2);
@@ -212,18 +221,60 @@ fn a_sandbox_that_nobody_was_told_of_is_destroyed() {
     panic!("every launch took longer than the daemon waits before it records");
 }
 
+/// FT-01. Under a load of which most waits for its turn, again and again, and one account of all of it at the
+/// end: one outcome each, nothing added twice, files and records alike, nothing left, the log whole.
+#[test]
+fn all_that_was_told_adds_up_after_a_siege() {
+    let asked = std::env::var("SUPERVISOR_SIEGE").ok();
+    let seconds: u64 = asked.map_or(SHORT_SIEGE, |asked| asked.parse().expect("seconds"));
+    let seed = u64::from(SystemTime::UNIX_EPOCH.elapsed().expect("a clock").subsec_nanos());
+    eprintln!("the seed is {seed}");
+    let mut chance = Chance(seed | 1);
+    let tables = "[warm]\nparked = 2\n".to_owned();
+    let mut world = World::with(Settings { running: 4, tables, ..Settings::default() });
+    let workspaces = names_in(&world.path().join("workspaces"));
+    let mut callers: Vec<Caller> =
+        (0..SIEGE_CALLERS).map(|each| Caller::new(world.agent(AGENT + each))).collect();
+    let (is_over, numbers) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut back = Vec::new();
+    thread::scope(|scope| {
+        for caller in &mut callers {
+            scope.spawn(|| caller.go_on(&is_over, &numbers));
+        }
+        let end = Instant::now() + Duration::from_secs(seconds);
+        while Instant::now() < end {
+            thread::sleep(Duration::from_millis(100 + chance.below(2400))); // the moment is what is tried
+            world.daemon().kill();
+            let begin = Instant::now();
+            world.start_daemon();
+            back.push(begin.elapsed());
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let mut ends = BTreeMap::new();
+    let lost: usize = callers.into_iter().map(|caller| caller.account(&mut ends)).sum();
+    truth::expect_accounts(&world, &ends, &workspaces);
+    back.sort();
+    let (median, worst) = (back[back.len() / 2], back[back.len() - 1]);
+    eprintln!(
+        "{} executions over {} kills, {lost} lost while they were being started; back after {median:?} on the \
+         median, {worst:?} at worst",
+        ends.len(),
+        back.len(),
+    );
+    assert!(median < BACK, "a daemon was back after {median:?} on the median: {back:?}");
+}
+
 /// FT-01. At moments that chance picks, three callers at a time.
 #[test]
 fn whatever_was_told_is_so_after_a_death_at_any_moment() {
     let seed = SystemTime::UNIX_EPOCH.elapsed().expect("a clock").subsec_nanos();
     eprintln!("the seed is {seed}");
-    let mut state = u64::from(seed) | 1;
+    let mut chance = Chance(u64::from(seed) | 1);
     let mut stage = Stage::open();
     let agents = [AGENT, AGENT + 10, AGENT + 11].map(|uid| stage.world.agent(uid));
     for _ in 0..asked().unwrap_or(FEW) {
-        // Knuth's generator: its low bits are poor, the high ones will do.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let moment = Duration::from_millis((state >> 33) % 2000);
+        let moment = Duration::from_millis(chance.below(2000));
         let pid = Pid::from_raw(i32::try_from(stage.world.daemon().pid()).expect("a pid"));
         let stories = thread::scope(|scope| {
             let tellers =

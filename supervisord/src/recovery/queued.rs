@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use supervisor_api::{
     ApiError, ErrorCode, Execution, ImageReference, Outcome, State, SubmitRequest,
 };
-use supervisor_launch::{Descriptor, Image};
+use supervisor_launch::Image;
 use supervisor_policy::{Resolved, RootAccess};
 use tokio::task::spawn_blocking;
 
-use super::{Failure, has_started, logged, resurrect};
+use super::{Failure, Seen, logged, resurrect, seen, seen_frozen};
 use crate::audit;
-use crate::driver::{self, pausing};
+use crate::driver;
 use crate::fault::{self, Point};
 use crate::images;
 use crate::interpreter::Interpreter;
@@ -24,7 +24,6 @@ use crate::session::Record as Session;
 use crate::supervisor::submission::require;
 use crate::supervisor::{Inner, internal, policy, storage};
 use crate::traffic::{Way, Whose};
-use crate::watch::thaw;
 
 /// The step that fails where an execution can't be put in line again.
 const STEP: &str = "queue_again";
@@ -39,17 +38,9 @@ pub(super) async fn unstarted(
     let Some(waiting) = inner.store.waiting(execution.id).await? else { return Ok(None) };
     if lives {
         let sandbox = inner.launcher.adopt(execution.id.bits()).await?;
-        // Without the pipe it is not to be seen; and what has its start in the pipe may begin at any moment,
-        // unless it is frozen.
-        if sandbox.get(Descriptor::Start).is_none() || has_started(&sandbox) {
+        let seen = if waiting.begun { seen_frozen(&sandbox).await } else { seen(&sandbox) };
+        if seen != Seen::Unstarted {
             return Ok(None);
-        }
-        if waiting.begun {
-            let frozen = pausing::freeze(&sandbox).await;
-            if frozen.is_err() || has_started(&sandbox) {
-                thaw(&sandbox);
-                return Ok(None);
-            }
         }
         inner.launcher.destroy(execution.id.bits()).await?;
         return Ok(Some(waiting.submission));
