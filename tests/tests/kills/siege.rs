@@ -33,8 +33,6 @@ enum Deed {
     Cancelled,
 }
 
-const DEEDS: [Deed; 5] = [Deed::Says, Deed::Makes, Deed::Adds, Deed::Parked, Deed::Cancelled];
-
 /// An execution whose id was told.
 struct Told {
     deed: Deed,
@@ -60,6 +58,16 @@ impl Chance {
 }
 
 impl Deed {
+    fn of(number: u64) -> Self {
+        match number % 5 {
+            0 => Self::Says,
+            1 => Self::Makes,
+            2 => Self::Adds,
+            3 => Self::Parked,
+            _ => Self::Cancelled,
+        }
+    }
+
     fn request(self, number: u64, session: SessionId) -> SubmitRequest {
         match self {
             Self::Says => bash(&format!("echo {number}; sleep 0.{}; echo {number}", number % 4)),
@@ -102,7 +110,7 @@ impl Caller {
     }
 
     fn submit(&mut self, number: u64) -> io::Result<()> {
-        let deed = DEEDS[number as usize % DEEDS.len()];
+        let deed = Deed::of(number);
         let request = deed.request(number, self.session);
         let body = serde_json::to_string(&request)?;
         let execution: Execution = ask(&self.client, "POST", "/v1/executions", &body)?;
