@@ -1,7 +1,7 @@
 //! The tree that the layers make together, in memory. Links in it are words: what an entry is written
 //! through is looked up here, where nothing leads out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::MAX_DEPTH;
 
@@ -59,7 +59,11 @@ pub enum Content {
 
 /// The tree.
 #[derive(Debug)]
-pub struct Tree(Vec<Node>);
+pub struct Tree {
+    nodes: Vec<Node>,
+    /// Directories and the layer by which each was cleared last: in it nothing is older.
+    cleared: HashMap<Id, u32>,
+}
 
 impl Node {
     /// A directory as tools make those that an archive leaves out.
@@ -83,22 +87,22 @@ impl Node {
 impl Tree {
     /// An empty root.
     pub fn new() -> Self {
-        Self(vec![Node::directory(0o755)])
+        Self { nodes: vec![Node::directory(0o755)], cleared: HashMap::new() }
     }
 
     /// A node.
     pub fn get(&self, id: Id) -> Option<&Node> {
-        self.0.get(id)
+        self.nodes.get(id)
     }
 
     /// A node, to change.
     pub fn get_mut(&mut self, id: Id) -> Option<&mut Node> {
-        self.0.get_mut(id)
+        self.nodes.get_mut(id)
     }
 
     /// What a directory holds; nothing where it is none.
     pub fn children(&self, id: Id) -> Option<&BTreeMap<Box<[u8]>, Name>> {
-        match &self.0.get(id)?.kind {
+        match &self.nodes.get(id)?.kind {
             Kind::Directory(children) => Some(children),
             _ => None,
         }
@@ -106,7 +110,7 @@ impl Tree {
 
     /// The same, to change.
     pub fn children_mut(&mut self, id: Id) -> Option<&mut BTreeMap<Box<[u8]>, Name>> {
-        match &mut self.0.get_mut(id)?.kind {
+        match &mut self.nodes.get_mut(id)?.kind {
             Kind::Directory(children) => Some(children),
             _ => None,
         }
@@ -119,13 +123,13 @@ impl Tree {
 
     /// Nodes that were ever made.
     pub fn made(&self) -> u64 {
-        self.0.len() as u64
+        self.nodes.len() as u64
     }
 
     /// A node that has no name yet.
     pub fn add(&mut self, node: Node) -> Id {
-        self.0.push(node);
-        self.0.len() - 1
+        self.nodes.push(node);
+        self.nodes.len() - 1
     }
 
     /// Gives a node a name, in the place of what has it.
@@ -186,10 +190,14 @@ impl Tree {
     }
 
     /// Takes from a directory what layers before this one have put there. Whether anything of this layer
-    /// is left in it.
+    /// is left in it. Each directory is gone through once for a layer, however often the layer says so.
     pub fn clear(&mut self, directory: Id, layer: u32) -> bool {
         let Some(children) = self.children(directory) else { return false };
+        if self.cleared.get(&directory) == Some(&layer) {
+            return !children.is_empty();
+        }
         let children: Vec<_> = children.iter().map(|(name, at)| (name.clone(), *at)).collect();
+        self.cleared.insert(directory, layer);
         let mut left = false;
         for (name, at) in children {
             let beneath = self.clear(at.node, layer);

@@ -8,7 +8,7 @@ use tar::{Builder, EntryType, Header};
 use crate::unpack::apply::{Place, apply};
 use crate::unpack::entries;
 use crate::unpack::finish::{self, Kept};
-use crate::unpack::merged::{Kind, ROOT, Tree};
+use crate::unpack::merged::{Kind, Node, ROOT, Tree};
 use crate::unpack::refusal::Refusal;
 
 /// An archive of entries whose names and links are written as they are, which a good tool refuses to.
@@ -336,4 +336,23 @@ proptest! {
         bytes.splice(0..0, tape[..cut].iter().copied());
         add(&mut Tree::new(), 0, &bytes).ok();
     }
+}
+
+/// A layer that says so after each of its files, whose time would grow with the square of them.
+#[test]
+fn a_directory_that_is_made_opaque_again_and_again_is_gone_through_once() {
+    const FILES: u32 = 30_000;
+    let mut tree = Tree::new();
+    let directory = tree.add(Node::directory(0o755));
+    tree.name(ROOT, b"d", directory, 1);
+    let file = tree.add(Node::written(b"x"));
+    tree.name(directory, b"old", file, 1);
+    for number in 0..FILES {
+        tree.name(directory, number.to_string().as_bytes(), file, 2);
+        assert!(tree.clear(directory, 2) && tree.clear(ROOT, 2));
+    }
+    let kept = tree.children(directory).map(|children| children.len());
+    assert_eq!(kept, Some(FILES as usize));
+    assert!(!tree.clear(directory, 3));
+    assert_eq!(tree.children(directory).map(|children| children.len()), Some(0));
 }
