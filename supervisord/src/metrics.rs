@@ -9,6 +9,7 @@
 //! | `supervisord_output_bytes_total` | `stream`, `fate` | bytes of finished executions' output, `kept` or `cut` |
 //! | `supervisord_running` | | executions that have their turn |
 //! | `supervisord_waiting` | | executions that wait for one |
+//! | `supervisord_change_sets_total` | `act` | change sets that were `recorded`, `held` back, `applied` or `discarded` |
 //! | `supervisord_starts_total` | `start` | payloads that were started, `warm` or `cold` |
 //! | `supervisord_parked` | | sandboxes that are parked ahead |
 //! | `supervisord_parked_bytes` | | bytes of memory that these hold |
@@ -38,7 +39,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use supervisor_api::{ErrorCode, Execution, StartKind};
+use supervisor_api::{ChangesMode, ErrorCode, Execution, StartKind};
 use supervisor_egress::Usage;
 
 /// Policies that are told apart; those that come after are `other`. A host has a handful.
@@ -66,6 +67,11 @@ struct Policy {
 struct Ended {
     policy: String,
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChangeSets {
+    act: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -113,6 +119,7 @@ pub struct Metrics {
     running: Gauge,
     waiting: Gauge,
     starts: Family<Found, Counter>,
+    change_sets: Family<ChangeSets, Counter>,
     parked: Gauge,
     parked_bytes: Gauge,
     queue: Histogram,
@@ -138,6 +145,7 @@ impl Default for Metrics {
             running: Gauge::default(),
             waiting: Gauge::default(),
             starts: Family::default(),
+            change_sets: Family::default(),
             parked: Gauge::default(),
             parked_bytes: Gauge::default(),
             queue: times(),
@@ -196,6 +204,12 @@ impl Metrics {
         let outcome = execution.outcome.as_ref().map_or(OTHER, |outcome| outcome.name());
         let policy = self.policy(&execution.policy.name);
         self.executions.get_or_create(&Ended { policy, outcome }).inc();
+        if let Some(changes) = &execution.changes {
+            self.change_set(match changes.mode {
+                ChangesMode::Record => "recorded",
+                ChangesMode::Hold => "held",
+            });
+        }
         for (stream, summary) in
             [("stdout", execution.output.stdout), ("stderr", execution.output.stderr)]
         {
@@ -203,6 +217,11 @@ impl Metrics {
                 self.output.get_or_create(&Bytes { stream, fate }).inc_by(bytes);
             }
         }
+    }
+
+    /// A change set was `recorded`, `held`, `applied` or `discarded`.
+    pub fn change_set(&self, act: &'static str) {
+        self.change_sets.get_or_create(&ChangeSets { act }).inc();
     }
 
     /// All of it as text; `running` and `waiting` are how many there are just now, `parked` how many
@@ -267,6 +286,7 @@ impl Metrics {
         own.register("egress_requests", "Requests out of sandboxes", self.requests.clone());
         own.register("egress_bytes", "Bytes to and from upstreams", self.traffic.clone());
         own.register("starts", "Payloads started", self.starts.clone());
+        own.register("change_sets", "What became of changes", self.change_sets.clone());
         own.register("parked", "Sandboxes parked ahead", self.parked.clone());
         own.register("parked_bytes", "Memory of these", self.parked_bytes.clone());
         own.register("queue_seconds", "From submission to turn", self.queue.clone());
@@ -304,6 +324,7 @@ mod tests {
         metrics.call("bus", "submit", Some(ErrorCode::Busy));
         metrics.submission(Err(ErrorCode::PolicyDenied));
         metrics.turn(Duration::from_millis(2));
+        metrics.change_set("applied");
         metrics.start(StartKind::Warm, Duration::from_millis(20));
         metrics.stored("insert", Duration::from_millis(1));
         let traffic = Usage { connections: 2, requests: 5, refused: 6, bytes_out: 7, bytes_in: 8 };
@@ -315,6 +336,7 @@ mod tests {
             "supervisord_running 3",
             "supervisord_waiting 4",
             r#"supervisord_starts_total{start="warm"} 1"#,
+            r#"supervisord_change_sets_total{act="applied"} 1"#,
             "supervisord_parked 5",
             "supervisord_parked_bytes 6",
             "supervisord_start_seconds_count 1",

@@ -41,6 +41,7 @@ impl Supervisor {
         }
         self.note_changes(caller, &execution, "apply_changes")?;
         self.apply_held(id, found.changes.clone()).await?;
+        self.inner.metrics.change_set("applied");
         tracing::info!(execution_id = %id, session_id = %execution.session, "changes were applied");
         self.change_set(&execution, Some(found))
     }
@@ -56,6 +57,7 @@ impl Supervisor {
             ChangesState::Held | ChangesState::Applying => {
                 self.note_changes(caller, &execution, "discard_changes")?;
                 self.discard_held(id).await?;
+                self.inner.metrics.change_set("discarded");
                 tracing::info!(execution_id = %id, session_id = %execution.session, "changes were discarded");
             }
             ChangesState::Discarded => {} // asked once more
