@@ -144,6 +144,11 @@ for found in schema.get_all_operations():
         if known and name not in LAST:
             explore(operation, mode, {"path_parameters": known})
 
+# What the daemon keeps for sessions goes with them.
+while opened := session.get(URL + "/v1/sessions", timeout=60).json()["sessions"]:
+    for each in opened:
+        session.delete(f"{URL}/v1/sessions/{each['id']}", timeout=60).raise_for_status()
+
 for name, counts in statuses.items():
     print(name, json.dumps(dict(sorted(counts.items()))))
 for name, wrong in failures.items():
