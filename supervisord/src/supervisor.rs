@@ -376,9 +376,13 @@ impl Supervisor {
     /// A caller's own execution that has not finished; an administrator's are everybody's.
     fn own_live(&self, caller: &Caller, id: ExecutionId) -> Option<Arc<Live>> {
         let live = self.inner.live.get(id)?;
-        let owner = live.execution.borrow().owner_uid;
-        (caller.role == Role::Admin || caller.uid == owner || without("owner-check"))
-            .then_some(live)
+        let (owner, state) = {
+            let execution = live.execution.borrow();
+            (execution.owner_uid, execution.state)
+        };
+        // Its end may be told, and in the store, while its sandbox is still being removed.
+        let is_theirs = caller.role == Role::Admin || caller.uid == owner || without("owner-check");
+        (is_theirs && state != State::Finished).then_some(live)
     }
 
     async fn recorded(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {

@@ -263,11 +263,14 @@ fn an_empty_pool_and_a_dead_interpreter_are_a_cold_start() {
     first.expect_exit(0);
     assert_eq!(start_of(&first), StartKind::Cold);
     until_parked(&agent, &request, 1);
+    let inits = inits(launcher);
     for pid in interpreters(launcher) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::SIGKILL)
             .ok();
     }
-    until_true("it has ended", || interpreters(launcher).is_empty());
+    until_true("it has ended", || {
+        inits.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+    });
     let ended = agent.run(&request);
     ended.expect_exit(0);
     assert_eq!(ended.stdout, "1\n");
@@ -275,11 +278,16 @@ fn an_empty_pool_and_a_dead_interpreter_are_a_cold_start() {
 
 /// Interpreters in sandboxes of this launcher.
 fn interpreters(launcher: u32) -> Vec<u32> {
-    let mut inits = children(launcher);
-    inits.retain(|pid| owner_uid(*pid).is_some_and(is_sandbox_id));
-    let mut found: Vec<u32> = inits.into_iter().flat_map(children).collect();
+    let mut found: Vec<u32> = inits(launcher).into_iter().flat_map(children).collect();
     found.retain(|pid| command_line(*pid).starts_with(b"python3"));
     found
+}
+
+/// The inits of this launcher's sandboxes.
+fn inits(launcher: u32) -> Vec<u32> {
+    let mut inits = children(launcher);
+    inits.retain(|pid| owner_uid(*pid).is_some_and(is_sandbox_id));
+    inits
 }
 
 #[test]
