@@ -9,6 +9,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use supervisor_api::{Outcome, SubmitRequest};
 use supervisor_tests::{AGENT, DAEMON, Selection, Settings, Upstream, World, bash};
@@ -179,6 +180,7 @@ fn a_killed_daemon_s_successor_serves_the_way_out_of_what_still_runs() {
     let agent = world.agent(AGENT);
     let id = agent.start(&under_api(&format!(
         "for round in $(seq 100); do
+           echo \"begun $(date +%s%N)\"
            for bare in '' '{BARE}'; do
              code=$($bare curl -sS -o answer -w '%{{http_code}}' -H \"Authorization: Bearer $API_KEY\" \
                https://api.example.com/v1/a)
@@ -195,10 +197,17 @@ fn a_killed_daemon_s_successor_serves_the_way_out_of_what_still_runs() {
         follow.until_it_says("round");
         world.daemon().kill();
         world.start_daemon();
+        let back = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         offset = agent.output(id, Selection::Stdout, 0).expect("kept").len() as u64;
         let mut follow = agent.follow(id, Selection::Stdout, offset).expect("followed");
-        follow.until_it_says("round"); // may have been torn
-        let whole = format!("\n{}", follow.until_it_says("round"));
+        // What was said before may be read only now, and a round may have been torn.
+        let whole = loop {
+            let round = format!("\n{}", follow.until_it_says("round"));
+            let begun = round.split_once("begun ").and_then(|(_, rest)| rest.lines().next());
+            if begun.is_some_and(|begun| begun.parse::<u128>().unwrap() > back) {
+                break round;
+            }
+        };
         for success in
             ["\n200 GET /v1/a key=True\n", "\nbare 200 GET /v1/a key=True\n", "\nprivate 403\n"]
         {

@@ -10,7 +10,6 @@ What would act otherwise on an interpreter that is started only then starts one:
 workspace stands in for a module that was imported here, or where the user's own site directory appears.
 """
 
-import _weakref
 import atexit
 import gc
 import os
@@ -25,18 +24,14 @@ def park(modules):
     packages = {name.partition(".")[0] for name in ahead}
     kept = []
     kept.append(kept)
-    native = not {"_ctypes", "_socket"} & set(missing)
-    ending = []
-    atexit.register(end, ahead, kept, ending)
+    atexit.register(let_go, ahead, kept)
     pipe = find_pipe()
-    holder = None
-    if native:
-        ending.append(make_leave())
-        holder = hold_memory(pipe, kept)
+    native = not {"_ctypes", "_socket"} & set(missing)
+    holder = hold_memory(pipe, kept) if native else None
     exercise()
     gc.collect()
     gc.freeze()  # what was imported, and `kept`, is looked through by no later collection
-    ending.append(_weakref.ref(renew_main()))
+    renew_main()
     os.write(1, b"parked " + " ".join(missing).encode() + b"\n")
     directory, arguments, environment = read_start(pipe)
     os.close(pipe)
@@ -91,24 +86,10 @@ def renew_main():
     main = type(sys)("__main__")
     vars(main).update(vars(sys.modules["__main__"]))
     sys.modules["__main__"] = main
-    return main
-
-
-def end(ahead, kept, ending):
-    """The last thing to be called at exit."""
-    let_go(ahead, kept)
-    try:
-        *leave, main = ending
-        if leave and has_come_to_its_end(main()) and has_left_nothing_that_acts():
-            sys.stdout.flush()
-            sys.stderr.flush()
-            leave[0](0)
-    except BaseException:
-        pass  # it is the interpreter's to end, and to say what is wrong
 
 
 def let_go(ahead, kept):
-    """Takes what was imported here out of the interpreter's sight.
+    """The last thing to be called at exit: takes what was imported here out of the interpreter's sight.
 
     Otherwise it would take all of that apart, object by object, before the process ends; that takes longer
     than most programs. Modules to which a program has added something are left to it. What the program
@@ -117,44 +98,6 @@ def let_go(ahead, kept):
     for name, size in ahead.items():
         if name in sys.modules and size_of(name) == size:
             kept.append(sys.modules.pop(name))
-
-
-def has_come_to_its_end(main):
-    """Whether the program has run to the end of its file, so that its status is 0, and nothing of it goes on.
-
-    The interpreter takes these two names out of it there, and not where a program is left by an exit. A program
-    that has taken both out itself, and nothing else, chooses to be told so too. An exception that nobody took is
-    left where debuggers look for it.
-    """
-    names = vars(main)
-    ran = "__file__" not in names and "__cached__" not in names and "__loader__" in names
-    failed = any(hasattr(sys, "last_" + name) for name in ("exc", "type", "value", "traceback"))
-    watched = gc.get_debug() or sys.gettrace() or sys.getprofile()
-    return ran and not failed and not watched and len(sys._current_frames()) == 1
-
-
-def has_left_nothing_that_acts(most=10_000):
-    left = gc.get_objects()  # no frozen ones
-    return len(left) < most and not any(map(acts_in_the_end, left))
-
-
-INERT = {"builtins", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "__main__"}
-
-
-def acts_in_the_end(thing):
-    """Whether something could be seen to go: a finalizer, a file that holds bytes back, a module's own type."""
-    if type(thing) is _weakref.ref:
-        return thing.__callback__ is not None
-    kind = type(thing)
-    return hasattr(kind, "__del__") or not all(each.__module__ in INERT for each in kind.__mro__)
-
-
-def make_leave():
-    """exit(3): what the interpreter calls once it has taken everything apart. It keeps the lock of the threads."""
-    import _ctypes
-
-    function = type("function", (_ctypes.CFuncPtr,), {"_flags_": 0x1 | 0x4, "_restype_": None})
-    return function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "exit"))
 
 
 def size_of(name):
