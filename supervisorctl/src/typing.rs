@@ -23,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long the first key that detaches waits for the second.
 const HOLD: Duration = Duration::from_millis(500);
 
+/// How long our terminal stays as it is for a payload that takes no more keys: most of them are at their end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The keys that detach, one after the other: Ctrl-P and Ctrl-Q.
 const DETACH: [u8; 2] = [0x10, 0x11];
 
@@ -62,12 +65,20 @@ impl Typing<'_> {
         work: impl Future<Output = Result<Execution, Failure>>,
     ) -> Result<Execution, Failure> {
         tokio::pin!(work);
+        let mut raw = None;
         let end = tokio::select! {
             done = &mut work => return done,
-            end = self.pass_on() => end?,
+            end = self.pass_on(&mut raw) => end?,
         };
         match end {
-            End::Over => work.await,
+            End::Over => {
+                // What it says last is shown as the rest was.
+                if let Ok(done) = time::timeout(LAST_WORDS, &mut work).await {
+                    return done;
+                }
+                drop(raw); // it goes on and takes no keys, so they are ours again
+                work.await
+            }
             End::Detached => {
                 let id = self.id;
                 Err(Failure::Detached(format!("detached; {id} goes on: supervisorctl attach {id}")))
@@ -75,9 +86,10 @@ impl Typing<'_> {
         }
     }
 
-    async fn pass_on(&self) -> Result<End, Failure> {
+    /// Passes on what is typed; our terminal stays as raw as it was made for that.
+    async fn pass_on(&self, raw: &mut Option<RawTerminal>) -> Result<End, Failure> {
         let Some(mut offset) = self.begin().await? else { return Ok(End::Over) };
-        let _raw = self.terminal.then(RawTerminal::enter).transpose()?;
+        *raw = self.terminal.then(RawTerminal::enter).transpose()?;
         let resized = signal(SignalKind::window_change());
         let mut resized = resized.map_err(Failure::local("cannot take signals"))?;
         let (mut stdin, mut buffer) = (tokio::io::stdin(), vec![0; PIECE]);
