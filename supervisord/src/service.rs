@@ -261,10 +261,15 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let counts = serve_metrics(&supervisor, metrics, stopped.clone())?;
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
     systemd::ready("serving, generation 1");
+    let mut waiting = std::pin::pin!(wait(until, &supervisor));
+    let mut failure = None;
     let ended = tokio::select! {
-        ended = wait(until, &supervisor) => ended,
+        ended = &mut waiting => ended,
         never = systemd::signs_of_life() => match never {},
-        () = supervisor.inner().launcher.gone() => Err(launcher_is_gone(&supervisor).await),
+        () = supervisor.inner().launcher.gone() => {
+            failure = Some(launcher_is_gone(&supervisor).await);
+            Ok(())
+        }
     };
     systemd::stopping();
     stop.send_replace(true);
@@ -279,7 +284,13 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     audit.note(What::Stop.about_nobody());
     audit.close().await;
     closed?;
-    ended
+    let Some(failure) = failure else { return ended };
+    tokio::select! {
+        biased;
+        // Whoever stops both at once has stopped us, too, if the launcher heard it first.
+        ended = &mut waiting => ended,
+        () = std::future::ready(()) => Err(failure),
+    }
 }
 
 /// Serves the metrics, and nothing else, on a socket of their own, where there is one.
