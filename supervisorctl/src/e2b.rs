@@ -3,6 +3,7 @@
 //! execution in it, a code context an interpreter. What it can't do it refuses with a sentence.
 
 mod answer;
+mod body;
 mod cells;
 mod connect;
 mod contexts;

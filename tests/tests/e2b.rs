@@ -282,6 +282,38 @@ fn what_is_too_large_or_of_another_kind_is_refused_and_ends_nothing() {
 }
 
 #[test]
+fn a_refusal_leaves_the_connection_to_the_next_request_though_its_body_comes_late() {
+    let world = world();
+    let account = Account::of(&world, AGENT);
+    let endpoint = Endpoint::start(&world, &account, &[]);
+    let host = endpoint.url().strip_prefix("http://").unwrap().to_owned();
+    let mut stream = BufReader::new(TcpStream::connect(&host).unwrap());
+    stream.get_ref().set_nodelay(true).unwrap();
+    // Refused by its head alone, and the end of its body is another packet: the connection has to outlive all of them.
+    for _ in 0..50 {
+        let head =
+            format!("POST /files HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        stream.get_mut().write_all(format!("{head}2\r\n{{}}\r\n").as_bytes()).unwrap();
+        stream.get_mut().write_all(b"0\r\n\r\n").unwrap();
+        let (head, mut body) = (head_of(&mut stream), Vec::new());
+        assert!(head.starts_with("HTTP/1.1 400 ") && !head.contains("connection: close"), "{head}");
+        let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
+        let length: u64 = length.and_then(|length| length.parse().ok()).expect("its length");
+        stream.by_ref().take(length).read_to_end(&mut body).unwrap();
+    }
+}
+
+/// The head of an answer.
+#[track_caller]
+fn head_of(stream: &mut impl BufRead) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(stream.read_line(&mut head).unwrap(), 0, "the connection ended: {head:?}");
+    }
+    head
+}
+
+#[test]
 fn an_endpoint_that_comes_back_with_its_key_has_its_sandboxes_commands_and_variables() {
     let packages = python_packages(env!("CARGO_TARGET_TMPDIR"), include_str!("e2b/python.txt"));
     let mut world = world();

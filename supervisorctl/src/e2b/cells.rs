@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use super::body::Body;
 use serde::Deserialize;
 use serde_json::Value;
 use supervisor_api::{
@@ -46,7 +46,7 @@ struct Place<'a> {
 pub async fn execute(
     endpoint: &Arc<Endpoint>,
     session: Session,
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     let asked: Code = read_json(body).await?;
     let contexts = endpoint.with(session.id, |kept| Arc::clone(&kept.contexts));

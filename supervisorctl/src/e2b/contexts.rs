@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use super::body::Body;
 use hyper::{Method, StatusCode};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
@@ -83,7 +83,7 @@ pub async fn answer(
     session: &Session,
     method: &Method,
     rest: &[&str],
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     let contexts = endpoint.with(session.id, |kept| Arc::clone(&kept.contexts));
     match (method.as_str(), rest) {

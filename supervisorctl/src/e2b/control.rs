@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use super::body::Body;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use jiff::Timestamp;
@@ -73,7 +73,7 @@ pub async fn answer(
     endpoint: &Arc<Endpoint>,
     parts: &Parts,
     segments: &[&str],
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     let segments = match segments {
         ["v2", rest @ ..] => rest,

@@ -1,6 +1,6 @@
 //! Files: read and written, whole.
 
-use hyper::body::Incoming;
+use super::body::Body;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
@@ -21,7 +21,7 @@ pub async fn answer(
     endpoint: &Endpoint,
     session: &Session,
     parts: &Parts,
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     let path = query(&parts.uri).remove("path");
     match parts.method {
@@ -70,7 +70,7 @@ async fn write(
     session: &Session,
     parts: &Parts,
     path: Option<String>,
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     let headers = &parts.headers;
     if headers.keys().any(|name| name.as_str().starts_with("x-metadata-")) {

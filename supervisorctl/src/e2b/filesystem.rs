@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::body::Body;
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use supervisor_api::{FileEntry, FileKind, MakeDirectory, MoveFile, Session};
@@ -40,7 +40,7 @@ pub async fn answer(
     endpoint: &Endpoint,
     session: &Session,
     call: &str,
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     let told = match call {
         "Stat" => {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
 use supervisor_api::{ExecutionId, Session};
@@ -98,7 +98,7 @@ pub async fn close(
 pub async fn stream(
     endpoint: &Endpoint,
     session: &Session,
-    mut body: Incoming,
+    mut body: Body,
 ) -> Result<Reply, Refusal> {
     let mut messages = Messages::default();
     let mut command: Option<Arc<Command>> = None;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::body::Body;
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use supervisor_api::{Execution, Session, SessionId, State, TerminalSize};
@@ -64,7 +64,7 @@ pub async fn answer(
     endpoint: &Arc<Endpoint>,
     session: &Session,
     call: &str,
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     match call {
         "List" => {

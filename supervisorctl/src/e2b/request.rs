@@ -6,7 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
+
+use super::body::Body;
 use hyper::{HeaderMap, Uri, header};
 use serde::de::DeserializeOwned;
 use tokio::time;
@@ -31,7 +33,7 @@ pub fn query(uri: &Uri) -> BTreeMap<String, String> {
 }
 
 /// The whole body.
-pub async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
+pub async fn whole(body: Body) -> Result<Bytes, Refusal> {
     let read = Limited::new(body, connect::MESSAGE_MAX).collect();
     let late = |_| Refusal::invalid(format!("the body did not come within {PATIENCE:?}"));
     let read = time::timeout(PATIENCE, read).await.map_err(late)?;
@@ -47,12 +49,12 @@ pub async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
 }
 
 /// The whole body as JSON.
-pub async fn json<T: DeserializeOwned>(body: Incoming) -> Result<T, Refusal> {
+pub async fn json<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
     connect::read(&whole(body).await?)
 }
 
 /// The only message of a stream.
-pub async fn only_message<T: DeserializeOwned>(body: Incoming) -> Result<T, Refusal> {
+pub async fn only_message<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
     let mut messages = connect::Messages::default();
     messages.push(&whole(body).await?);
     messages.next()?.ok_or_else(|| Refusal::invalid("the message is cut off"))

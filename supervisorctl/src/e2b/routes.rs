@@ -8,6 +8,7 @@ use hyper::{HeaderMap, Method, Request, StatusCode, header};
 use supervisor_api::Session;
 
 use super::answer::{Dialect, Kind, Refusal, Reply, empty};
+use super::body::Body;
 use super::endpoint::Endpoint;
 use super::request::{check_type, check_user, field, query};
 use super::{
@@ -20,15 +21,16 @@ const TOKENS: [&str; 2] = ["x-access-token", "e2b-traffic-access-token"];
 /// Answers a request.
 pub async fn answer(endpoint: Arc<Endpoint>, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
+    let (body, rest) = Body::of(body);
     let dialect = dialect(&parts);
     let answered = match check_origin(&endpoint, &parts) {
         Ok(()) => route(endpoint, parts, body).await,
         Err(refusal) => Err(refusal),
     };
-    answered.unwrap_or_else(|refusal| refusal.reply(dialect))
+    rest.settle(answered.unwrap_or_else(|refusal| refusal.reply(dialect))).await
 }
 
-async fn route(endpoint: Arc<Endpoint>, parts: Parts, body: Incoming) -> Result<Reply, Refusal> {
+async fn route(endpoint: Arc<Endpoint>, parts: Parts, body: Body) -> Result<Reply, Refusal> {
     let path = parts.uri.path().to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match segments.as_slice() {
@@ -66,7 +68,7 @@ async fn called(
     session: Session,
     (service, call): (&str, &str),
     parts: &Parts,
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     if parts.method != Method::POST {
         return Err(Refusal::unimplemented("calls are made by POST"));

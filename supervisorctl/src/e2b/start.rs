@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
-use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use supervisor_api::{
@@ -63,7 +63,7 @@ pub async fn start(
     endpoint: &Arc<Endpoint>,
     session: Session,
     headers: &HeaderMap,
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     let asked: Start = only_message(body).await?;
     let mut env = endpoint.variables(&session)?;
@@ -98,7 +98,7 @@ pub async fn connect(
     endpoint: &Arc<Endpoint>,
     session: Session,
     headers: &HeaderMap,
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     let asked: Connect = only_message(body).await?;
     let command = processes::find(endpoint, &session, asked.process).await?;

@@ -6,7 +6,9 @@ use std::io::{self, Seek as _, SeekFrom, Write};
 
 use flate2::write::GzDecoder;
 use http_body_util::{BodyDataStream, BodyExt as _};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
+
+use super::body::Body;
 use multer::Multipart;
 use tokio::time;
 
@@ -19,7 +21,7 @@ const FILE_MAX: u64 = 4 << 30;
 /// Where files come from.
 pub enum Source {
     /// The body is the file; once it is read there is nothing.
-    Body(Option<Incoming>),
+    Body(Option<Body>),
     /// The parts of a form are the files.
     Form(Box<Multipart<'static>>),
 }
@@ -31,7 +33,7 @@ pub struct Spooled {
 
 impl Source {
     /// The source that a media type says.
-    pub fn of(media_type: &str, body: Incoming) -> Result<Self, Refusal> {
+    pub fn of(media_type: &str, body: Body) -> Result<Self, Refusal> {
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         if essence.eq_ignore_ascii_case("application/octet-stream") {
             return Ok(Self::Body(Some(body)));

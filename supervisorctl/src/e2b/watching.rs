@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use super::body::Body;
 use hyper::{HeaderMap, StatusCode};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
@@ -74,7 +74,7 @@ pub async fn stream(
     endpoint: &Arc<Endpoint>,
     session: &Session,
     headers: &HeaderMap,
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     let asked: Watch = only_message(body).await?;
     let asked_keepalive =
@@ -113,7 +113,7 @@ pub async fn answer(
     endpoint: &Arc<Endpoint>,
     session: &Session,
     call: &str,
-    body: Incoming,
+    body: Body,
 ) -> Result<Reply, Refusal> {
     let told = match call {
         "CreateWatcher" => {

@@ -183,6 +183,8 @@ fn refusal(status: StatusCode, words: &str) -> Response<Answer> {
     let body = Full::<Bytes>::from(format!("{words}\n")).map_err(|never| match never {}).boxed();
     let mut response = Response::new(body);
     *response.status_mut() = status;
+    // Part of the message may still be under way, and it is no request.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     if status == StatusCode::UNAUTHORIZED {
         let bearer = HeaderValue::from_static("Bearer");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
