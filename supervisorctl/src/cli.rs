@@ -236,6 +236,9 @@ pub struct StatusOptions {
     /// Wait for the end, for so long at the most (units s, m, h; none means seconds)
     #[arg(long, value_name = "TIME", value_parser = units::seconds)]
     pub wait: Option<u64>,
+    /// Show what it used over time instead
+    #[arg(long)]
+    pub samples: bool,
 }
 
 /// Options of `list`.

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use supervisor_api::{
     AnswerRequest, Approval, ApprovalId, ApprovalList, ArtifactList, AuditFilter, AuditKey,
     AuditPage, Budget, BudgetList, Credential, CredentialList, Doctor, Envelope, Execution,
-    ExecutionId, ExecutionList, PolicyList, Reloaded, State, SubmitRequest, Top,
+    ExecutionId, ExecutionList, PolicyList, Reloaded, SampleList, State, SubmitRequest, Top,
 };
 
 use crate::cli::Selection;
@@ -159,6 +159,12 @@ impl Client {
     pub async fn decisions(&self, id: ExecutionId, after: u64) -> Result<AuditPage, Failure> {
         let target = format!("/v1/executions/{id}/decisions?after={after}");
         self.json(get(format!("tell what was decided about {id}"), target)).await
+    }
+
+    /// What an execution has used over time.
+    pub async fn samples(&self, id: ExecutionId) -> Result<SampleList, Failure> {
+        let target = format!("/v1/executions/{id}/samples");
+        self.json(get(format!("tell what {id} used over time"), target)).await
     }
 
     /// The signed statement about a finished execution.

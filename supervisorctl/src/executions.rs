@@ -11,7 +11,7 @@ use crate::cli::{GlobalOptions, IdOption, ListOptions, StatusOptions, SubmitOpti
 use crate::client::{Client, Page, WAIT_MAX};
 use crate::failure::Failure;
 use crate::table::{cell, table_of, text};
-use crate::{console, submission, summary};
+use crate::{console, samples, submission, summary};
 
 /// Pause between two questions when the daemon answers before the time is up, such as before it
 /// restarts.
@@ -53,6 +53,10 @@ pub async fn status(
         }
         time::sleep(PAUSE).await;
     };
+    if options.samples {
+        let list = retrying(async || client.samples(options.id).await).await?;
+        return samples::show(&list, global);
+    }
     show(&execution, global)
 }
 

@@ -39,6 +39,7 @@ mod receipt;
 mod reload;
 mod report;
 mod run;
+mod samples;
 mod save;
 mod sessions;
 mod standalone;

@@ -3,6 +3,7 @@
 
 mod gathered;
 mod markup;
+mod over_time;
 mod plots;
 mod sections;
 

@@ -52,13 +52,48 @@ pub struct Now {
     pub pressure: Pressure,
 }
 
-/// Reads what is in use, from the cgroup's own counters where their controllers are there.
+/// Bytes that a sandbox has moved from and to disks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Disk {
+    /// Read from them.
+    pub read: u64,
+    /// Written to them.
+    pub written: u64,
+}
+
+/// Reads what is in use, and what it stands still for.
 pub fn now(meter: &Meter) -> Now {
+    Now { pressure: pressure(meter.cgroup.as_ref()), ..in_use(meter) }
+}
+
+/// What was moved from and to disks, where the controller counts it.
+pub fn disk(meter: &Meter) -> Option<Disk> {
+    Some(add_disks(&read(meter.cgroup.as_ref()?, "io.stat").ok()?))
+}
+
+/// cgroup-v2.rst: a line for each disk, `8:0 rbytes=… wbytes=… …`. What goes through a loop device (major 7) goes to
+/// the disk beneath it as well, and is counted there.
+fn add_disks(text: &str) -> Disk {
+    let disks = text.lines().filter(|line| !line.starts_with("7:"));
+    disks.fold(Disk::default(), |sum, line| {
+        let value = |name| -> u64 {
+            let number = line.split(' ').find_map(|word| word.strip_prefix(name));
+            number.and_then(|number| number.parse().ok()).unwrap_or_default()
+        };
+        Disk {
+            read: sum.read.saturating_add(value("rbytes=")),
+            written: sum.written.saturating_add(value("wbytes=")),
+        }
+    })
+}
+
+/// Reads what is in use, from the cgroup's own counters where their controllers are there.
+pub fn in_use(meter: &Meter) -> Now {
     let cgroup = meter.cgroup.as_ref();
     let number = |file| -> Option<u64> { read(cgroup?, file).ok()?.trim().parse().ok() };
     let counted = cgroup.and_then(|cgroup| keyed(cgroup, "cpu.stat", "usage_usec"));
     let (memory, pids) = (number("memory.current"), number("pids.current"));
-    let mut now = Now { cpu: counted, memory, pids, pressure: pressure(cgroup) };
+    let mut now = Now { cpu: counted, memory, pids, pressure: Pressure::default() };
     if counted.is_none() || memory.is_none() || pids.is_none() {
         let processes = processes(cgroup, meter.process.as_ref());
         let cpu = || processes.iter().filter_map(|pid| cpu_of(*pid)).sum();
@@ -253,6 +288,15 @@ mod tests {
         assert_eq!(stall(text), Some(Stall { some: 1.25, full: Some(0.5) }));
         assert_eq!(stall("some avg10=0.00 total=5\n"), Some(Stall { some: 0.0, full: None }));
         assert_eq!(stall(""), None);
+    }
+
+    #[test]
+    fn what_goes_through_a_loop_device_is_counted_at_the_disk_beneath_it() {
+        let text = "7:1 rbytes=100 wbytes=200 rios=1 wios=2 dbytes=0 dios=0\n\
+                    8:0 rbytes=1000 wbytes=2000 rios=1 wios=2 dbytes=0 dios=0\n\
+                    253:7 rbytes=1 wbytes=2 rios=1 wios=2 dbytes=0 dios=0\n70:1\n";
+        assert_eq!(add_disks(text), Disk { read: 1001, written: 2002 });
+        assert_eq!(add_disks(""), Disk::default());
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod peer;
 mod pool;
 mod range;
 mod routes;
+mod samples;
 mod server;
 mod sessions;
 mod streaming;

@@ -57,6 +57,7 @@ pub mod recovery;
 pub mod refusals;
 pub mod reload;
 pub mod reports;
+pub mod samples;
 pub mod service;
 pub mod session;
 pub mod settings;

@@ -14,6 +14,7 @@ use crate::capture::Capture;
 use crate::driver::Wishes;
 use crate::input::Input;
 use crate::interpreter::Interpreter;
+use crate::samples::Series;
 use crate::session::Use;
 use crate::top::Meter;
 
@@ -50,6 +51,8 @@ pub struct Live {
     pub waits: AtomicBool,
     /// What tells what it uses, while it has a sandbox.
     pub meter: Mutex<Option<Arc<Meter>>>,
+    /// What it has used over time.
+    pub samples: Mutex<Series>,
 }
 
 impl Live {

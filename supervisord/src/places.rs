@@ -39,6 +39,10 @@ const MAX_WAY_FILE: u64 = 4096;
 /// Bytes of a note of an end at the most: 10,000 artifacts with long paths.
 const MAX_NOTE: u64 = 64 << 20;
 
+/// Name of the file with what it used over time, and its bytes at the most.
+const SAMPLES: &str = "samples";
+const MAX_SAMPLES_FILE: u64 = 64 << 10;
+
 /// Name of the file with what an interpreter was made with, and of the one with its cells.
 const INTERPRETER: &str = "interpreter";
 const CELLS: &str = "cells";
@@ -159,6 +163,19 @@ impl Places {
         match self.open_place(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             place => read(place?.as_fd(), INTERPRETER, MAX_INTERPRETER_FILE),
+        }
+    }
+
+    /// Keeps what an execution used over time, in place of what was kept before.
+    pub fn keep_samples(&self, id: ExecutionId, samples: &[u8]) -> io::Result<()> {
+        self.put(id, SAMPLES, samples)
+    }
+
+    /// What an execution used over time. Blocks.
+    pub fn samples(&self, id: ExecutionId) -> io::Result<Option<Vec<u8>>> {
+        match self.open_place(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            place => read(place?.as_fd(), SAMPLES, MAX_SAMPLES_FILE),
         }
     }
 

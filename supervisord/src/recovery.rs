@@ -257,6 +257,7 @@ fn resurrect(
         terminal: watch::Sender::new(None),
         cancelled: watch::Sender::new(false),
         wishes: Wishes::default(),
+        samples: Mutex::default(),
         session,
         held,
         interpreter,

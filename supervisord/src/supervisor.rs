@@ -7,6 +7,7 @@ mod pausing;
 mod policies;
 mod receipts;
 mod results;
+mod samples;
 pub(crate) mod submission;
 
 use std::io;

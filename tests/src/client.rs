@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use supervisor_api::{
     ApiError, ArtifactList, AuditPage, Doctor, Execution, ExecutionId, ExecutionList, InputState,
-    Outcome, State, SubmitRequest, TerminalSize,
+    Outcome, SampleList, State, SubmitRequest, TerminalSize,
 };
 
 use crate::attempts::Attempts;
@@ -228,6 +228,12 @@ impl Client {
     pub fn close_input(&self, id: ExecutionId) -> Result<InputState, ApiError> {
         let reply = self.call("POST", &format!("/v1/executions/{id}/stdin/close"), None);
         typed("close_input", &reply.expect("the daemon answers"))
+    }
+
+    /// What an execution has used over time.
+    #[track_caller]
+    pub fn samples(&self, id: ExecutionId) -> Result<SampleList, ApiError> {
+        typed("samples", &self.get(&format!("/v1/executions/{id}/samples")))
     }
 
     /// The artifacts of an execution.

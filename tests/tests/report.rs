@@ -11,11 +11,11 @@ use std::process::Command;
 
 use serde_json::json;
 use supervisor_api::{ArtifactRequest, Session, SubmitRequest};
-use supervisor_tests::{AGENT, Account, Settings, World, argv, python};
+use supervisor_tests::{AGENT, Account, Settings, World, argv, python, until_true};
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
 
-/// A picture of one red dot, and one that is a script in an SVG's clothes.
+/// A picture of one red dot, and one that is a script in an SVG's clothes. It computes until its input ends.
 const PAYLOAD: &str = r#"
 import base64, subprocess, sys
 print('</pre><script>alert(3)</script>\x1b[2J')
@@ -24,6 +24,11 @@ open('dot.png', 'wb').write(base64.b64decode(png))
 open('a.svg', 'w').write('<svg xmlns="http://www.w3.org/2000/svg"><script>alert(4)</script></svg>')
 open('"><b onclick=x>.txt', 'w').write('text')
 subprocess.run(['curl', '-s', 'http://denied.example.com/path'])
+import threading
+ended = threading.Thread(target=sys.stdin.read)
+ended.start()
+while ended.is_alive():
+    sum(range(100_000))
 "#;
 
 /// Under which a program may ask for what it is refused.
@@ -55,10 +60,17 @@ fn the_page_about_a_hostile_execution_shows_all_of_it_and_obeys_none_of_it() {
         artifacts: ArtifactRequest { globs: vec!["*".to_owned()] },
         policy: Some("asks".to_owned()),
         args: vec![HOSTILE.to_owned()],
+        stdin_open: true,
         ..python(PAYLOAD)
     };
-    let ended = world.agent(AGENT).run(&request);
-    let id = ended.execution.id.to_string();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&request);
+    until_true("there is something over time to show", || {
+        agent.samples(id).expect("it is ours").samples.len() > 4
+    });
+    agent.close_input(id).expect("it is ours");
+    agent.ended(id).expect_exit(0);
+    let id = id.to_string();
     let user = Account::of(&world, AGENT);
     let socket = world.socket().display().to_string();
     let told = user.run(&["--socket", &socket, "--json", "report", &id]);
@@ -75,6 +87,10 @@ fn the_page_about_a_hostile_execution_shows_all_of_it_and_obeys_none_of_it() {
         "denied.example.com",
         "to allow it",
         "landlock_files",
+        "aria-label=\"CPU, at most ",
+        "aria-label=\"Memory, at most ",
+        "aria-label=\"Processes, at most ",
+        "<summary>These numbers</summary>",
         "class=\"deny\"",
         "application/vnd.in-toto+json",
         "default-src &#39;none&#39;",

@@ -25,7 +25,7 @@ from .errors import (
     TooLarge,
     Unreachable,
 )
-from .types import Artifact, Cell, CellError, Chunk, Execution, FileEntry, Limits, Progress, Refusal, Result
+from .types import Artifact, Cell, CellError, Chunk, Execution, FileEntry, Limits, Progress, Refusal, Result, Sample
 
 __all__ = [
     "Artifact",
@@ -50,6 +50,7 @@ __all__ = [
     "Refusal",
     "Refused",
     "Result",
+    "Sample",
     "Session",
     "SupervisorError",
     "TooLarge",

@@ -23,6 +23,7 @@ from .types import (
     Progress,
     Refusal,
     Result,
+    Sample,
     content,
     written,
 )
@@ -271,6 +272,11 @@ class Client:
             if "next" not in page:
                 return refusals
             after = page["next"]
+
+    def samples(self, execution: str) -> list[Sample]:
+        """What it has used over time: 240 at the most, in the order of time."""
+        found = self._json("GET", f"/v1/executions/{execution}/samples")
+        return [Sample(**raw) for raw in found["samples"]]
 
     def receipt(self, execution: str) -> Json:
         """The signed statement about a finished execution."""

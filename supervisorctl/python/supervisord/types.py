@@ -85,6 +85,18 @@ class Artifact:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sample:
+    """What an execution had used, and used, when it had run for so long; None is what the host does not tell."""
+
+    at_ms: int
+    cpu_us: int | None = None
+    memory: int | None = None
+    pids: int | None = None
+    read: int | None = None
+    written: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Refusal:
     """Something that was refused to a program, or cut."""
 

@@ -1,7 +1,8 @@
 //! What a report is made of, as far as one page goes.
 
 use supervisor_api::{
-    Artifact, AuditRecord, Envelope, ErrorCode, Execution, RefusedArtifact, SessionId, State,
+    Artifact, AuditRecord, Envelope, ErrorCode, Execution, RefusedArtifact, SampleList, SessionId,
+    State,
 };
 
 use crate::cli::Selection;
@@ -32,6 +33,8 @@ const PICTURES: [&str; 5] = ["image/png", "image/jpeg", "image/gif", "image/webp
 pub struct Gathered {
     /// Its record.
     pub execution: Execution,
+    /// What it used over time.
+    pub samples: SampleList,
     /// The beginnings of its streams.
     pub stdout: Vec<u8>,
     /// Of standard error as well.
@@ -54,6 +57,7 @@ impl Gathered {
         let id = execution.id;
         let stdout = client.output_piece(id, Selection::Stdout, 0, OUTPUT_SHOWN).await?;
         let stderr = client.output_piece(id, Selection::Stderr, 0, OUTPUT_SHOWN).await?;
+        let samples = client.samples(id).await?;
         let (mut records, mut after, mut more_records) = (Vec::new(), 0, false);
         loop {
             let page = client.decisions(id, after).await?;
@@ -69,6 +73,7 @@ impl Gathered {
         }
         let mut one = Self {
             execution,
+            samples,
             stdout,
             stderr,
             artifacts: Vec::new(),

@@ -8,7 +8,7 @@ use crate::units::{show_size, show_time};
 use super::markup::Markup;
 
 /// Width of a plot, in its own units.
-const WIDTH: f64 = 720.0;
+pub const WIDTH: f64 = 720.0;
 
 /// Width of the names beside the bars, and of the numbers.
 const NAMES: f64 = 130.0;
@@ -96,7 +96,8 @@ pub fn traffic(page: &mut Markup, records: &[AuditRecord]) {
     page.close("svg");
 }
 
-fn begin(page: &mut Markup, height: f64, title: &'static str) {
+/// Begins a plot, which says in words what it shows.
+pub fn begin(page: &mut Markup, height: f64, title: &str) {
     let frame = format!("0 0 {} {}", place(WIDTH), place(height));
     page.tag("svg", &[("viewBox", &frame), ("role", "img"), ("aria-label", title)]);
 }
@@ -116,18 +117,21 @@ fn bar(page: &mut Markup, top: f64, width: f64, class: &'static str) {
     page.close("rect");
 }
 
-fn label(page: &mut Markup, x: f64, y: f64, words: &str) {
+/// Words that begin at a place.
+pub fn label(page: &mut Markup, x: f64, y: f64, words: &str) {
     page.tag("text", &[("x", &place(x)), ("y", &place(y))]);
     page.text(words);
     page.close("text");
 }
 
-fn place(number: f64) -> String {
+/// A place as markup has it.
+pub fn place(number: f64) -> String {
     format!("{number:.1}")
 }
 
+/// A number as a length.
 #[expect(clippy::cast_precision_loss, reason = "a plot is not exact")]
-fn float(number: u64) -> f64 {
+pub fn float(number: u64) -> f64 {
     number as f64
 }
 

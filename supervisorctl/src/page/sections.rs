@@ -10,7 +10,7 @@ use crate::units::{show_size, show_time};
 
 use super::gathered::{Gathered, OUTPUT_SHOWN, RECORDS_MAX};
 use super::markup::Markup;
-use super::plots;
+use super::{over_time, plots};
 
 /// Rows of a table of requests, and refusals that are told one by one.
 const ROWS_MAX: usize = 500;
@@ -42,8 +42,9 @@ pub fn execution(page: &mut Markup, one: &Gathered, headed: bool) {
     }
     result(page, execution);
     page.words("h3", "Resources");
-    page.words("p", "Totals and peaks against the limits in force; nothing is sampled over time.");
+    page.words("p", "Totals and peaks against the limits in force.");
     plots::usage(page, execution);
+    over_time::usage(page, execution, &one.samples);
     output(page, one);
     artifacts(page, one);
     denials(page, one);

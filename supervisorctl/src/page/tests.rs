@@ -31,7 +31,13 @@ fn page(words: &str, media_type: &str) -> String {
         "controls": [{"control": words, "status": "weaker", "by": words, "reason": words, "remedy": words}],
     });
     let artifact = json!({"path": words, "size": 4, "sha256": words, "media_type": media_type});
+    let samples = json!({"interval_ms": 250, "samples": [
+        {"at_ms": 250, "cpu_us": 200_000, "memory": 1 << 20, "pids": 2, "read": 0, "written": 4096},
+        {"at_ms": 500, "cpu_us": 300_000, "memory": 3 << 20, "pids": 1, "read": 512, "written": 8192},
+        {"at_ms": 600, "cpu_us": 300_000},
+    ]});
     let one = Gathered {
+        samples: serde_json::from_value(samples).expect("samples"),
         execution: serde_json::from_value(execution).expect("an execution"),
         stdout: words.as_bytes().to_vec(),
         stderr: words.as_bytes().to_vec(),
@@ -100,6 +106,20 @@ proptest! {
         prop_assert_eq!(skeleton(&hostile), skeleton(&page("x", "image/svg+xml")));
         let obeyed = ['\0', '\x1b', '\u{202e}'];
         prop_assert!(!hostile.contains(obeyed));
+    }
+}
+
+#[test]
+fn what_was_used_over_time_is_drawn_and_told() {
+    let page = page("x", "image/png");
+    for told in [
+        "aria-label=\"CPU, at most 0.80 cores of 10.00 cores, over ",
+        "aria-label=\"Memory, at most 3.0 MiB of ",
+        "aria-label=\"Processes, at most 2 of 1000, over ",
+        "<path d=\"M300.0 24.0 L600.0 64.0 L720.0 104.0\" class=\"line\">",
+        "written (dashes) 16.0 KiB/s",
+    ] {
+        assert!(page.contains(told), "{told} is missing in\n{page}");
     }
 }
 

@@ -27,6 +27,7 @@ mod output;
 mod policy;
 mod receipt;
 mod reload;
+mod sample;
 mod session;
 mod submit;
 mod top;
@@ -75,6 +76,7 @@ pub use receipt::{
     Inputs, PREDICATE_TYPE, Predicate, ReceiptSubject, STATEMENT_TYPE, STDERR, STDOUT, Statement,
 };
 pub use reload::Reloaded;
+pub use sample::{Sample, SampleList};
 pub use session::{
     CreateSession, CreateSnapshot, ExtendSession, Session, SessionList, SessionState, SessionUsage,
 };

@@ -10,8 +10,8 @@ use crate::{
     ChangeSet, CreateInterpreter, CreateSession, CreateSnapshot, CredentialList, Doctor, Envelope,
     Event, Execution, ExecutionList, ExtendSession, FileChange, FileEntry, FileList,
     InterpreterList, MakeDirectory, MoveFile, OPERATIONS, Operation, OutputChunk, PROBLEM_JSON,
-    Parameter, Place, PolicyList, RAW_BODY, Reloaded, RunCell, Session, SessionList, State,
-    SubmitRequest, Top, UnpackReport, Verdict,
+    Parameter, Place, PolicyList, RAW_BODY, Reloaded, RunCell, SampleList, Session, SessionList,
+    State, SubmitRequest, Top, UnpackReport, Verdict,
 };
 use crate::{InputState, TerminalSize};
 
@@ -49,7 +49,7 @@ fn schemas() -> Value {
 }
 
 /// The types from which every other one is reached.
-const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 38] = [
+const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 39] = [
     SchemaGenerator::subschema_for::<SubmitRequest>,
     SchemaGenerator::subschema_for::<Execution>,
     SchemaGenerator::subschema_for::<ExecutionList>,
@@ -65,6 +65,7 @@ const ROOTS: [fn(&mut SchemaGenerator) -> Schema; 38] = [
     SchemaGenerator::subschema_for::<Verdict>,
     SchemaGenerator::subschema_for::<Doctor>,
     SchemaGenerator::subschema_for::<Top>,
+    SchemaGenerator::subschema_for::<SampleList>,
     SchemaGenerator::subschema_for::<Reloaded>,
     SchemaGenerator::subschema_for::<CredentialList>,
     SchemaGenerator::subschema_for::<PolicyList>,

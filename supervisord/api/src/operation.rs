@@ -307,6 +307,17 @@ pub const OPERATIONS: &[Operation] = &[
     workspace::SNAPSHOT,
     workspace::SNAPSHOTS,
     Operation {
+        id: "samples",
+        method: Method::Get,
+        path: "/v1/executions/{id}/samples",
+        summary: "What an execution has used over time: CPU time, memory, processes and disks, in 240 samples at the most.",
+        parameters: &[ID],
+        request: None,
+        success: 200,
+        media_type: JSON,
+        response: Some("SampleList"),
+    },
+    Operation {
         id: "receipt",
         method: Method::Get,
         path: "/v1/executions/{id}/receipt",

@@ -32,6 +32,7 @@ use crate::live::Live;
 use crate::outcome;
 use crate::plan::Plan;
 use crate::reports::feed;
+use crate::samples;
 use crate::supervisor::Inner;
 use crate::top::Meter;
 use crate::workspace::{self, CollectLimits, GlobSelection};
@@ -232,8 +233,9 @@ pub(super) async fn attend(
     // Whoever has a sandbox parked is in a hurry.
     let hurries = live.execution.borrow().start == Some(StartKind::Warm);
     let early = sync_first_output(inner, live);
+    let look = samples::look(inner, live, &clock);
     let observed = {
-        tokio::pin!(together, pump, note, feed, early, conversation);
+        tokio::pin!(together, pump, note, feed, early, conversation, look);
         let (mut output_is_open, mut noted, mut fed, mut hurries) = (true, false, false, hurries);
         let observed = loop {
             tokio::select! {
@@ -244,6 +246,7 @@ pub(super) async fn attend(
                 () = &mut feed, if !fed => fed = true,
                 () = &mut early, if hurries => hurries = false,
                 never = &mut conversation => match never {},
+                never = &mut look => match never {},
             }
         };
         fault::reach(Point::EndSeen);
@@ -278,6 +281,7 @@ pub(super) async fn attend(
         memory_reclaimed: reclaimed,
         ..usage(&sandbox, &limits, wall, &observed)
     };
+    samples::end(&inner.places, live, wall, used.cpu_ms);
     let artifacts = collect(inner, live, &sandbox, globs).await;
     let changes = changes::look_after(inner, live, &sandbox).await;
     let (applied, landlock) = (sandbox.applied, observed.landlock);

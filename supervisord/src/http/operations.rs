@@ -19,6 +19,7 @@ use supervisor_api::{InputState, TerminalSize};
 
 use super::changes::Changes;
 use super::pausing::Pausing;
+use super::samples::Samples;
 use super::workspaces::Workspaces;
 use crate::session::Packing;
 use crate::supervisor::{Caller, ListQuery, OutputQuery};
@@ -53,7 +54,7 @@ pub trait Follow: Send + 'static {
 }
 
 /// The operations of the interface. Each checks what the caller may do.
-pub trait Operations: Changes + Pausing + Workspaces {
+pub trait Operations: Changes + Pausing + Samples + Workspaces {
     /// Reads output.
     type Output: Chunks;
     /// Takes a file.

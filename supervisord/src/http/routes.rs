@@ -23,7 +23,7 @@ use super::mcp::Agents;
 use super::operations::Operations;
 use super::parameters::Rules;
 use super::pool::Pool;
-use super::{changes, pausing, sessions, streams, workspaces};
+use super::{changes, pausing, samples, sessions, streams, workspaces};
 use crate::supervisor::Caller;
 
 /// What all requests share.
@@ -115,6 +115,7 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "resume" => route(operation, pausing::resume),
         "pause_session" => route(operation, pausing::pause_session),
         "resume_session" => route(operation, pausing::resume_session),
+        "samples" => route(operation, samples::samples),
         "receipt" => route(operation, calls::receipt),
         "artifacts" => route(operation, calls::artifacts),
         "artifact" => route(operation, calls::artifact),

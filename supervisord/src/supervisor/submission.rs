@@ -232,6 +232,7 @@ impl Supervisor {
             terminal: watch::Sender::new(None),
             cancelled: watch::Sender::new(false),
             wishes: Wishes::default(),
+            samples: Mutex::default(),
             session,
             held: copy.and_then(HeldCopy::keep),
             interpreter,

@@ -9,6 +9,7 @@ mod landlock;
 mod limits;
 mod mutations;
 mod output;
+mod samples;
 mod sessions;
 mod top_and_metrics;
 mod unix_sockets;

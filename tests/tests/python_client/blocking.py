@@ -65,7 +65,11 @@ except KeyboardInterrupt:
     pass
 assert client.executions(limit=1)[0].outcome == {"type": "cancelled"}
 running = client.start(argv=["sleep", "600"])
+while not client.samples(running.id):
+    pass
 assert client.cancel(running.id).outcome == {"type": "cancelled"}
+
+assert client.samples(running.id)[-1].cpu_us is not None
 
 # Sessions, files, cells.
 with client.session(time_to_live=600) as session:

@@ -6,6 +6,7 @@ mod pausing;
 mod samples;
 pub mod sessions;
 mod shown;
+mod usage;
 mod workspaces;
 
 use std::fs::File;
