@@ -3,6 +3,7 @@
 mod audit;
 mod changes;
 mod e2b;
+mod egress;
 mod image;
 mod interpreter;
 mod limits;
@@ -21,11 +22,14 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde::de::DeserializeOwned;
-use supervisor_api::{ApprovalId, ExecutionId, State};
+use supervisor_api::{ExecutionId, State};
 
 pub use self::audit::{AuditCommand, KeyOptions, QueryOptions, VerifyOptions};
 pub use self::changes::ChangesOptions;
 pub use self::e2b::E2bOptions;
+pub use self::egress::{
+    ApprovalsCommand, BudgetsCommand, BudgetsOptions, CredentialName, CredentialsCommand,
+};
 pub use self::image::{ImageCommand, ImageImportOptions, OneImage, SomeImages};
 pub use self::interpreter::{CellOptions, InterpreterCommand};
 pub use self::mcp::McpOptions;
@@ -45,9 +49,6 @@ use crate::{exit, units};
 
 /// Executions a page may hold; the interface's own bound.
 const PAGE_MAX: i64 = 200;
-
-/// How often an approved request may be made; the interface's own bound.
-const APPROVALS_MAX: i64 = 1000;
 
 /// The states as the interface spells them, in the order of an execution's life.
 const STATES: [&str; 6] = ["queued", "launching", "running", "paused", "collecting", "finished"];
@@ -294,24 +295,6 @@ pub enum ArtifactsCommand {
     Get(GetOptions),
 }
 
-/// What to do with credentials.
-#[derive(Debug, Subcommand)]
-pub enum CredentialsCommand {
-    /// List all credentials: names, kinds and states, never values
-    List,
-    /// Read the value of one anew, also if it was revoked; requests use it from then on
-    Rotate(CredentialName),
-    /// Refuse all requests that need it, from the next one on, until it is rotated
-    Revoke(CredentialName),
-}
-
-/// A credential.
-#[derive(Debug, Args)]
-pub struct CredentialName {
-    /// Name of the credential
-    pub name: String,
-}
-
 /// Options of `artifacts get`.
 #[derive(Debug, Args)]
 pub struct GetOptions {
@@ -326,62 +309,6 @@ pub struct GetOptions {
     /// Overwrite existing files
     #[arg(long)]
     pub force: bool,
-}
-
-/// Options of `budgets`.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct BudgetsOptions {
-    /// Everybody's, and those of credentials (administrators only)
-    #[arg(long)]
-    pub all: bool,
-    /// What else to do.
-    #[command(subcommand)]
-    pub command: Option<BudgetsCommand>,
-}
-
-/// What to do with budgets.
-#[derive(Debug, Subcommand)]
-pub enum BudgetsCommand {
-    /// Let one begin anew, before its time (administrators only)
-    Reset {
-        /// Account as `budgets --all` shows it, such as uid:1000
-        account: String,
-    },
-}
-
-/// What to do with requests that wait for a person.
-#[derive(Debug, Subcommand)]
-pub enum ApprovalsCommand {
-    /// List them, and what was answered, of executions that have not finished
-    List(FollowOption),
-    /// Show one, with the exact request
-    Show {
-        /// Id of the question
-        id: ApprovalId,
-    },
-    /// Let the request be made (administrators and operators)
-    Approve {
-        /// Id of the question
-        id: ApprovalId,
-        /// How often the same request may be made
-        #[arg(long, value_name = "NUMBER", default_value_t = 1,
-              value_parser = clap::value_parser!(u32).range(1..=APPROVALS_MAX))]
-        times: u32,
-    },
-    /// Refuse the request, or take back an approval that is not spent (administrators and operators)
-    Deny {
-        /// Id of the question
-        id: ApprovalId,
-    },
-}
-
-/// Options of `approvals list`.
-#[derive(Debug, Args)]
-pub struct FollowOption {
-    /// Go on with every change, until interrupted
-    #[arg(short, long)]
-    pub follow: bool,
 }
 
 /// Options of `top`.

@@ -10,10 +10,19 @@
     reason = "a test fails by a panic"
 )]
 
+#[path = "model/points.rs"]
+mod points;
+#[path = "model/recovery.rs"]
+mod recovery;
+#[path = "model/rules.rs"]
+mod rules;
+
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::process::Command;
 
 use supervisor_tests::program;
+
+use self::points::{ELSEWHERE, MODELLED};
 
 /// Things that befall one execution at the most. Three are a fault, one while it is being recovered from,
 /// and one while that is.
@@ -163,35 +172,6 @@ struct World {
 
 /// What happened between two states: a fault point of the daemon's, or an event outside it.
 type Event = &'static str;
-
-/// Points of an execution's life that the model has.
-const MODELLED: [&str; 25] = [
-    "SubmissionAccepted",
-    "SubmissionAudited",
-    "SubmissionRecorded",
-    "UntoldRecorded",
-    "TurnTaken",
-    "SandboxMade",
-    "FilesWritten",
-    "BeginRecorded",
-    "PayloadStarted",
-    "ReasonKept",
-    "SandboxKilled",
-    "EndSeen",
-    "OutputDrained",
-    "ArtifactsKept",
-    "EndKept",
-    "SandboxRemoved",
-    "EndWritten",
-    "EndAudited",
-    "EndRecorded",
-    "EndForgotten",
-    "EndTold",
-    "ExecutionAdopted",
-    "ExecutionWrittenOff",
-    "ExecutionQueuedAgain",
-    "EndResumed",
-];
 
 impl World {
     const fn new((untold, waits): (bool, bool), without: Option<Defence>) -> Self {
@@ -412,123 +392,6 @@ impl World {
         }
         all
     }
-
-    /// What a daemon does that starts anew.
-    fn recover(self) -> Vec<(Event, Self)> {
-        match self.record {
-            // Nobody was told: nothing is to be left of it.
-            Record::None if !self.has(Defence::EndStrangers) => {
-                vec![("nothing", Self { step: Step::Done, ..self })]
-            }
-            Record::None => {
-                let world = Self { sandbox: Sandbox::None, artifacts: false, ..self };
-                let step = Step::Done;
-                vec![("StrangersDestroyed", Self { step, reason: false, kept: None, ..world })]
-            }
-            Record::Closed(end) => {
-                let world = Self { sandbox: Sandbox::None, kept: None, reason: false, ..self };
-                let told = Told::Ended(end);
-                vec![("FilesSwept", Self { step: Step::Done, told, ..world })]
-            }
-            Record::Open => vec![self.take_over()],
-        }
-    }
-
-    fn take_over(self) -> (Event, Self) {
-        if let Some(end) = self.kept {
-            return ("EndResumed", Self { step: Step::EndKept(end), ..self });
-        }
-        match self.sandbox {
-            Sandbox::Running | Sandbox::Over(_) => {
-                ("ExecutionAdopted", Self { step: Step::Started, ..self })
-            }
-            Sandbox::Parked | Sandbox::Fed | Sandbox::Frozen if self.whole => {
-                let freezes = self.has(Defence::Freeze);
-                let sandbox = if freezes { Sandbox::Frozen } else { self.sandbox };
-                ("it has not begun", Self { step: Step::LiningUp, sandbox, ..self })
-            }
-            Sandbox::None if self.whole && !self.begun && !self.audited.contains(&true) => {
-                ("it has not begun", Self { step: Step::LiningUp, ..self })
-            }
-            Sandbox::None | Sandbox::Parked | Sandbox::Fed | Sandbox::Frozen => {
-                // What the log says already is what it was.
-                let logged = [End::Exited, End::Cancelled, End::Killed, End::Lost];
-                let logged = logged.into_iter().find(|end| self.audited[*end as usize]);
-                let sandbox = Sandbox::None; // destroyed before it is said
-                let logged = logged.filter(|_| self.has(Defence::LookIntoLog));
-                let step = Step::Collected(logged.unwrap_or(End::Lost));
-                ("ExecutionWrittenOff", Self { step, sandbox, artifacts: false, ..self })
-            }
-        }
-    }
-
-    /// What has to be so in every state.
-    fn check_always(&self) -> Result<(), &'static str> {
-        let ends = self.audited.iter().filter(|each| **each).count();
-        if ends > 1 {
-            return Err("the log has two ends");
-        }
-        if self.record != Record::None && !self.submitted {
-            return Err("it is recorded and was not audited");
-        }
-        if self.sandbox == Sandbox::Running && !self.submitted {
-            return Err("it runs and was not audited");
-        }
-        if self.starts > 1 {
-            return Err("its payload ran twice");
-        }
-        match (self.told, self.record) {
-            (Told::Accepted | Told::Ended(_), Record::None) => {
-                Err("its caller knows of it and there is no record")
-            }
-            (Told::Ended(told), Record::Closed(end)) if told != end => {
-                Err("its caller was told another end than is recorded")
-            }
-            (Told::Ended(_), Record::Open) => Err("its end was told before it was recorded"),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether its caller was told of it when it had no turn.
-    fn told_while_waiting(&self) -> bool {
-        self.waits && !self.untold
-    }
-
-    /// What has to be so when nothing is left to do.
-    fn check_at_rest(&self) -> Result<(), &'static str> {
-        if self.sandbox != Sandbox::None {
-            return Err("its sandbox is left");
-        }
-        if self.kept.is_some() || self.reason {
-            return Err("notes are left");
-        }
-        let end = match self.record {
-            Record::None if self.artifacts => return Err("it has artifacts and no record"),
-            Record::None => return Ok(()),
-            Record::Open => return Err("it has no end"),
-            Record::Closed(end) => end,
-        };
-        // The log and the store are on disk one after the other, and the power can fail between.
-        if !self.audited[end as usize] && !self.had_power_loss {
-            return Err("the log has not the end that is recorded");
-        }
-        if self.whole {
-            return Err("its submission is kept for nothing");
-        }
-        let was_lost = self.had_power_loss || self.lost_launcher;
-        match (end, self.truth) {
-            (End::Lost, _) if self.told_while_waiting() && self.starts == 0 && !was_lost => {
-                Err("it waited for its turn and is lost")
-            }
-            (End::Lost, Some(_)) if !was_lost => Err("an end that was there to be seen is lost"),
-            (End::Exited, None | Some(End::Cancelled)) => {
-                Err("it is said to have exited and did not")
-            }
-            (End::Killed, _) => Err("why it was ended is forgotten"),
-            (End::Cancelled, _) if !self.wanted => Err("nobody wanted it ended"),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// The way to a state, for people to read.
@@ -585,50 +448,6 @@ fn without_any_one_of_its_defences_it_would_not() {
         eprintln!("without {defence:?}, {problem}\n");
     }
 }
-
-/// Points of other things: one execution's life does not depend on where among them it is.
-const ELSEWHERE: [&str; 40] = [
-    "ChangesCommitted",
-    "ChangesStaged",
-    "ChangesSettled",
-    "ApplyingNoted",
-    "ChangePlaced",
-    "WorkspaceSeen",
-    "ChangesKept",
-    "PlaceMade",
-    "InputOwed",
-    "InputGiven",
-    "StartRecorded",
-    "OutputMade",
-    "OutputKept",
-    "OutputCut",
-    "OrderWritten",
-    "ArtifactsBegun",
-    "ArtifactKept",
-    "OutputSynced",
-    "StoreApplied",
-    "StoreCommitted",
-    "StoreCounted",
-    "AuditSealed",
-    "AuditWritten",
-    "AuditSynced",
-    "CheckpointWritten",
-    "HeadWritten",
-    "WorkspaceMade",
-    "SessionRecorded",
-    "SessionExtended",
-    "SessionUnused",
-    "WorkspaceRemoved",
-    "SessionForgotten",
-    "UploadBegun",
-    "UploadWritten",
-    "UploadFinished",
-    "EntryUnpacked",
-    "ArchiveUnpacked",
-    "SessionsRecovered",
-    "StrangersDestroyed",
-    "FilesSwept",
-];
 
 #[test]
 fn every_point_of_the_daemon_is_in_the_model_or_known_not_to_be() {

@@ -1,10 +1,11 @@
 //! The one thread that writes the log.
 
+mod rotation;
+
 use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use supervisor_api::{AuditEvent, Chain, Checkpoint, Head, HeadState, Removal, Suspension, What};
+use supervisor_api::{AuditEvent, Chain, Checkpoint, Head, HeadState, Suspension, What};
 
 use super::backlog::Waiting;
 use super::directory::{Directory, LogFile};
@@ -380,51 +381,6 @@ impl Writer {
         Ok(())
     }
 
-    fn rotate_or_say(&mut self) {
-        if let Err(error) = self.rotate() {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "the audit log goes on in a file that is full");
-        }
-    }
-
-    /// Goes on in a new file, and removes the oldest if there are too many bytes.
-    fn rotate(&mut self) -> Result<(), AuditError> {
-        let path = self.file.path.clone();
-        let failed = |doing| AuditError::at(doing, &path);
-        self.checkpoint(false).map_err(failed("sign"))?;
-        let (file, handle) = self.directory.create(self.chain.next)?;
-        self.handle.set_len(self.end).map_err(failed("end"))?; // gives back what was set aside
-        (self.file, self.handle) = (file, handle);
-        (self.end, self.reserved) = (0, 0);
-        self.set_aside();
-        self.remove_oldest()
-    }
-
-    fn remove_oldest(&mut self) -> Result<(), AuditError> {
-        loop {
-            let files = self.directory.files()?;
-            let [oldest, second, ..] = files.as_slice() else { return Ok(()) };
-            let sizes = files.iter().map(|file| file.path.metadata().map_or(0, |it| it.len()));
-            if sizes.sum::<u64>() + self.settings.file_bytes <= self.settings.total_bytes
-                || *second == self.file
-            {
-                return Ok(());
-            }
-            let failed = |doing| AuditError::at(doing, &oldest.path);
-            let chain = last_of(&oldest.path).map_err(failed("read"))?;
-            let removal = Removal {
-                file: oldest.name(),
-                first: oldest.first,
-                last: chain.next.saturating_sub(1),
-                last_hash: chain.last.to_string(),
-            };
-            let event = What::Removal(removal).about_nobody();
-            self.append([(clock::timestamp(), &event)].into_iter()).map_err(failed("record"))?;
-            self.checkpoint(false).map_err(failed("sign"))?;
-            self.directory.remove(oldest)?;
-        }
-    }
-
     /// Has room for the records of what runs. Without it no new work is let in.
     fn set_aside(&mut self) {
         if self.reserved >= self.end + RESERVE / 2 {
@@ -485,21 +441,5 @@ impl Writer {
 fn tell(reply: Reply, result: Result<(), Unaudited>) {
     if reply.send(result).is_err() {
         tracing::debug!("nobody waits for a record any more");
-    }
-}
-
-/// The end of the chain in a file that is no longer written, whose last line ends it.
-fn last_of(path: &PathBuf) -> io::Result<Chain> {
-    /// More than any record takes.
-    const END: u64 = 1 << 20;
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut bytes = vec![0; usize::try_from(length.min(END)).unwrap_or_default()];
-    file.read_exact_at(&mut bytes, length.saturating_sub(END))?;
-    let line = bytes.strip_suffix(b"\n").and_then(|rest| rest.rsplit(|byte| *byte == b'\n').next());
-    let mut chain = Chain::unknown();
-    match line.and_then(|line| chain.follow(line)) {
-        Some(_) => Ok(chain),
-        None => Err(io::Error::new(io::ErrorKind::InvalidData, "its last record is not whole")),
     }
 }
