@@ -61,7 +61,7 @@ pub(crate) fn cgroups(pid: u32) -> String {
 
 /// Its open descriptors, as far as they are what a leak would be. Namespaces are left out: the
 /// launcher keeps one for every range of ids that it has ever used.
-pub(crate) fn descriptors(pid: u32) -> Vec<String> {
+pub fn descriptors(pid: u32) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| fs::read_link(entry.path()).ok())

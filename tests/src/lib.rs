@@ -47,7 +47,8 @@ pub use contract::{assert_described, is_enforced};
 pub use follow::{Follow, Selection};
 pub use http::{Connection, Reply};
 pub use inspect::{
-    children, command_line, namespace, owner_uid, process_ids, resident_bytes, status_field,
+    children, command_line, descriptors, namespace, owner_uid, process_ids, resident_bytes,
+    status_field,
 };
 pub use mutations::{Mutation, check as check_mutations, mutations};
 pub use packages::{node_packages, python_packages};
