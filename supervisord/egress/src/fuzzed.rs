@@ -2,6 +2,7 @@
 //! (tests/fuzz), and of ordinary tests.
 
 mod credentials;
+mod http;
 mod names;
 mod tls;
 
@@ -10,6 +11,7 @@ mod tls;
 mod mutations;
 
 pub use credentials::{signatures, streams, tokens};
+pub use http::{fields, frames, heads, intents};
 pub use names::{queries, responses};
 pub use tls::hellos;
 
@@ -47,6 +49,22 @@ mod tests {
     #[test]
     fn no_hello_names_another_server_than_the_one_behind_reads() {
         mutations::hold("client_hellos", 5_000, hellos);
+    }
+
+    #[test]
+    fn no_request_is_read_in_two_ways() {
+        mutations::hold("http_heads", 5_000, heads);
+    }
+
+    #[test]
+    fn no_request_names_two_places_or_goes_on_with_what_was_for_one_hop() {
+        mutations::hold("http_intents", 5_000, intents);
+        mutations::hold("http_fields", 5_000, fields);
+    }
+
+    #[test]
+    fn no_frames_are_counted_in_two_ways() {
+        mutations::hold("http_frames", 5_000, frames);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 
 mod body;
 mod exchange;
-mod fields;
+pub mod fields;
 mod framed;
-mod frames;
-mod framing;
-mod head;
-mod intent;
+pub mod frames;
+pub mod framing;
+pub mod head;
+pub mod intent;
 mod interim;
 mod otherwise;
 mod outgoing;

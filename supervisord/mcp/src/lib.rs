@@ -17,6 +17,8 @@ mod excerpt;
 mod failure;
 mod files;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod long_runs;
 mod refusals;
 mod resources;
