@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use supervisor_api::TerminalSize;
 
 use crate::failure::Failure;
@@ -19,19 +19,30 @@ const PLAIN: &str =
 #[derive(Debug)]
 pub struct RawTerminal {
     before: Termios,
+    /// Whether keys were a payload's.
+    had_keys: bool,
 }
 
 impl RawTerminal {
+    /// Has what is shown go through as it is: a payload's terminal has made it ready for one. Keys stay ours.
+    pub fn show() -> Result<Self, Failure> {
+        Self::change(false, |raw| raw.output_modes.remove(OutputModes::OPOST))
+    }
+
     /// Has every key passed on as it is, Ctrl-C among them.
     pub fn enter() -> Result<Self, Failure> {
+        Self::change(true, Termios::make_raw)
+    }
+
+    fn change(had_keys: bool, how: impl FnOnce(&mut Termios)) -> Result<Self, Failure> {
         let failed = |error: rustix::io::Errno| {
             Failure::local("cannot take over the terminal")(io::Error::from(error))
         };
         let before = tcgetattr(io::stdin()).map_err(failed)?;
         let mut raw = before.clone();
-        raw.make_raw();
+        how(&mut raw);
         tcsetattr(io::stdin(), OptionalActions::Now, &raw).map_err(failed)?;
-        Ok(Self { before })
+        Ok(Self { before, had_keys })
     }
 }
 
@@ -40,7 +51,7 @@ impl Drop for RawTerminal {
         // A terminal that is gone needs nothing restored.
         tcsetattr(io::stdin(), OptionalActions::Now, &self.before).ok();
         let mut stdout = io::stdout();
-        if stdout.is_terminal() {
+        if self.had_keys && stdout.is_terminal() {
             stdout.write_all(PLAIN.as_bytes()).and_then(|()| stdout.flush()).ok();
         }
     }

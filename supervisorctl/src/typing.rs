@@ -65,6 +65,8 @@ impl Typing<'_> {
         work: impl Future<Output = Result<Execution, Failure>>,
     ) -> Result<Execution, Failure> {
         tokio::pin!(work);
+        // What it shows may come before it is asked for keys, and after it takes any.
+        let _shown = self.terminal.then(RawTerminal::show).transpose()?;
         let mut raw = None;
         let end = tokio::select! {
             done = &mut work => return done,
