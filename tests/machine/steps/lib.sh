@@ -54,11 +54,11 @@ is_not() {
 section() { echo "-- $1 ($SECONDS s)"; }
 # eventually NAME COMMAND...: it succeeds within half a minute.
 eventually() {
-    local name=$1 end=$((SECONDS + 30))
+    local name=$1 end=$((SECONDS + 180))
     shift
     until "$@" >/dev/null 2>&1; do
         if ((SECONDS >= end)); then
-            bad "$name" "not within 30 s: $*"
+            bad "$name" "not within 180 s: $*"
             return
         fi
         sleep 0.1
