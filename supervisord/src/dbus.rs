@@ -8,7 +8,8 @@
 //! ```text
 //! bus ──▶ connection (reconnects) ──▶ load (bounds) ──▶ call (who) ──▶ dispatch ──▶ manager, execution,
 //!                                                          sessions, approvals, stewardship,
-//!                                                          properties, objects
+//!                                                          properties, objects, and operations: all of the
+//!                                                          socket's (table), as whom (standing)
 //!     ◀── announce, news (signals, to subscribers alone) ◀── executions, sessions, questions, reloads
 //! ```
 
@@ -26,12 +27,16 @@ mod manager;
 mod names;
 mod news;
 mod objects;
+mod operations;
 mod options;
 mod polkit;
 mod properties;
 mod sessions;
+mod standing;
 mod stewardship;
 mod subscribers;
+mod table;
 mod values;
 
 pub use connection::{Address, serve};
+pub use table::DESCRIPTION as OPERATIONS_DESCRIPTION;

@@ -37,8 +37,10 @@ mod tests;
 mod wire;
 mod workspaces;
 
+pub use download::bytes_of;
 pub use json::{parse as parse_json, shorten};
 pub use operations::{Chunks, Follow, Operations, Receiver};
 pub use peer::{Peer, Roles};
 pub use pool::{Pool, Share};
+pub use routes::Routes;
 pub use server::Server;

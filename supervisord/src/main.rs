@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use supervisor_sys::Wiping;
-use supervisord::{service, standalone};
+use supervisord::{dbus, service, standalone};
 
 /// Secrets pass through buffers of libraries on their way out.
 #[global_allocator]
@@ -27,6 +27,10 @@ fn main() -> ExitCode {
         #[cfg(debug_assertions)]
         ["--fault-points"] => {
             supervisord::fault::NAMES.iter().for_each(|name| println!("{name}"));
+            return ExitCode::SUCCESS;
+        }
+        ["--describe-bus"] => {
+            print!("{}", *dbus::OPERATIONS_DESCRIPTION);
             return ExitCode::SUCCESS;
         }
         ["--config", path] => service::run(Path::new(path)),

@@ -329,6 +329,29 @@ fn a_waiting_question_is_told_and_answered_on_the_bus() {
 }
 
 #[test]
+fn nobody_answers_its_own_question_whatever_polkit_allows_it() {
+    let (bus, server) = (Bus::with_polkit(), upstream());
+    let secrets = tempfile::tempdir().unwrap();
+    let world = world(&bus, server, &secrets);
+    let asker = world.agent(BUS_ADMIN);
+    let mut own = Signals::of(&bus, BUS_ADMIN, "own");
+    let execution = asker.start(&fetching(server, &["/asked/one"]));
+    let told = own.until("ApprovalChanged", |body| body[1] == "waiting");
+    let id = told[0].as_str().unwrap();
+    let name = "org.supervisord.Supervisor1";
+    let operations = ["call", name, "/org/supervisord/Supervisor1", &format!("{name}.Operations")];
+    let refused = |words: &str| assert!(words.contains("its own question"), "{words}");
+    refused(&bus.refusal(BUS_ADMIN, "Approve", &["su", id, "1"]));
+    refused(&bus.refusal(BUS_ADMIN, "Deny", &["s", id]));
+    let answer = ["Answer", "ss", id, r#"{"approve":true}"#];
+    let output = bus.busctl(BUS_ADMIN, &[&operations[..], &answer].concat());
+    refused(&String::from_utf8_lossy(&output.stderr));
+    let shown = bus.call(BUS_ADMIN, "Approval", &["s", id]);
+    assert_eq!(shown[0]["State"]["data"], "waiting");
+    asker.cancel(execution).expect("it is its own");
+}
+
+#[test]
 fn a_rule_says_how_long_a_person_has_and_the_end_of_it_is_told() {
     let (bus, server) = (Bus::with_polkit(), upstream());
     let secrets = tempfile::tempdir().unwrap();

@@ -95,14 +95,9 @@ async fn answer(
     id: &str,
     answer: AnswerRequest,
 ) -> Result<Message, Failure> {
-    let (id, own) = (id_in(id), call.own());
-    let approvals = &front.supervisor.inner().approvals;
-    // Polkit has no say in what is the caller's own: that is refused, whoever it is.
-    let caller = match approvals.answers(&own, id) || approvals.is_own(own.uid, id) {
-        true => own,
-        false => front.administrator(call, Action::Approve).await?,
-    };
-    let approval = approvals.answer(&caller, id, answer).await?;
+    let id = id_in(id);
+    let caller = front.answerer(call, id).await?;
+    let approval = front.supervisor.inner().approvals.answer(&caller, id, answer).await?;
     call.answer(&(properties(&approval),))
 }
 

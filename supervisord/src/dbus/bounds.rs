@@ -14,6 +14,10 @@ pub const MAX_CALL: usize = 4 << 20;
 /// message's, so a body of this size may take 25 MiB while it is read.
 pub const MAX_TYPED_CALL: usize = 256 << 10;
 
+/// Bytes of an answer at the most. A bus refuses a message of more than 32 MiB and then whoever sent it, with
+/// all of its callers; what is larger goes by descriptor.
+pub const MAX_ANSWER: usize = 8 << 20;
+
 /// Calls of one connection at once. Clients that wait for answers have one.
 pub const CALLS_PER_SENDER: usize = 16;
 

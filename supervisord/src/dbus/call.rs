@@ -3,20 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use supervisor_api::{ApiError, ErrorCode, ExecutionId, SessionId};
+use supervisor_api::{ApiError, ApprovalId, ErrorCode, ExecutionId, SessionId};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use zbus::Connection;
 use zbus::message::{Flags, Message};
 
 use crate::dbus::bounds::{
-    BUS_PATIENCE, CALLS, CALLS_PER_UID, FEEDS, FEEDS_PER_UID, READERS, ROOT_CALLS, ROOT_FEEDS,
+    BUS_PATIENCE, CALLS, CALLS_PER_UID, FEEDS, FEEDS_PER_UID, MAX_ANSWER, READERS, ROOT_CALLS,
+    ROOT_FEEDS,
 };
 use crate::dbus::failure::Failure;
 use crate::dbus::names::{BUS, BUS_PATH};
 use crate::dbus::polkit::{self, Action, Decision};
 use crate::dbus::subscribers::Subscribers;
-use crate::http::Pool;
+use crate::http::{Pool, Routes};
 use crate::supervisor::{Caller, Role, Supervisor};
 
 /// What all calls share.
@@ -33,6 +34,8 @@ pub struct Front {
     pub feeds: Arc<Pool>,
     /// Permits to read JSON.
     pub readers: Arc<Semaphore>,
+    /// The socket's way to the operations.
+    pub routes: Routes,
 }
 
 /// A call whose sender is known.
@@ -47,6 +50,7 @@ impl Front {
     /// A front end on this connection.
     pub fn new(supervisor: Supervisor, connection: Connection) -> Self {
         Self {
+            routes: Routes::within(Arc::new(supervisor.clone())),
             supervisor,
             connection,
             subscribers: Arc::default(),
@@ -114,6 +118,20 @@ impl Front {
         match self.supervisor.session_at_a_glance(&call.own(), id) {
             Ok(_) => call.own(),
             Err(_) => self.raised(call, action).await,
+        }
+    }
+
+    /// As whom the caller answers a question: polkit has no say in what is its own, which is refused,
+    /// whoever it is.
+    ///
+    /// # Errors
+    ///
+    /// When it is no operator, and polkit does not let it answer others' either.
+    pub async fn answerer(&self, call: &Call, id: ApprovalId) -> Result<Caller, Failure> {
+        let (own, approvals) = (call.own(), &self.supervisor.inner().approvals);
+        match approvals.answers(&own, id) || approvals.is_own(own.uid, id) {
+            true => Ok(own),
+            false => self.administrator(call, Action::Approve).await,
         }
     }
 
@@ -195,12 +213,17 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// When it would be larger than any message.
+    /// [`ErrorCode::TooLarge`] when it would be larger than a message should be.
     pub fn answer<T>(&self, values: &T) -> Result<Message, Failure>
     where
         T: serde::Serialize + zbus::DynamicType,
     {
-        Message::method_return(&self.message.header()).build(values).map_err(Failure::internal)
+        let answer = Message::method_return(&self.message.header()).build(values);
+        let answer = answer.map_err(Failure::internal)?;
+        match answer.data().len() <= MAX_ANSWER {
+            true => Ok(answer),
+            false => Err(Failure::too_large()),
+        }
     }
 
     /// Whether somebody may be asked for a password.

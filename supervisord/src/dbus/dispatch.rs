@@ -7,9 +7,10 @@ use crate::dbus::bounds::{MAX_CALL, MAX_TYPED_CALL};
 use crate::dbus::call::{Call, Front};
 use crate::dbus::failure::Failure;
 use crate::dbus::names::{
-    EXECUTION, INTROSPECTABLE, MANAGER, OBJECT_MANAGER, Object, PEER, PROPERTIES, SESSION,
+    EXECUTION, INTROSPECTABLE, MANAGER, OBJECT_MANAGER, OPERATIONS, Object, PEER, PROPERTIES,
+    SESSION,
 };
-use crate::dbus::{execution, manager, objects, properties, sessions};
+use crate::dbus::{execution, manager, objects, operations, properties, sessions, table};
 use crate::metrics::OTHER;
 use supervisor_api::{ApiError, ErrorCode};
 
@@ -20,7 +21,9 @@ use supervisor_api::{ApiError, ErrorCode};
 /// [`ErrorCode::TooLarge`].
 pub fn check_size(message: &Message) -> Result<(), Failure> {
     let header = message.header();
-    let is_json = header.member().is_some_and(|member| member.as_str() == "SubmitJson");
+    let member = header.member().map(|member| member.as_str()).unwrap_or_default();
+    let of_table = header.interface().is_some_and(|interface| interface.as_str() == OPERATIONS);
+    let is_json = if of_table { table::is_long(member) } else { member == "SubmitJson" };
     let most = if is_json { MAX_CALL } else { MAX_TYPED_CALL };
     if message.data().len() <= most {
         return Ok(());
@@ -48,6 +51,7 @@ pub async fn act(front: &Front, call: &Call) -> Result<Message, Failure> {
         (_, INTROSPECTABLE) => objects::introspect(front, call, object, member).await,
         (_, PROPERTIES) => properties::act(front, call, object, member).await,
         (Object::Manager, OBJECT_MANAGER) => objects::managed(front, call, member).await,
+        (Object::Manager, OPERATIONS) => operations::act(front, call, member).await,
         (Object::Manager, MANAGER) => manager::act(front, call, member).await,
         (Object::Execution(id), EXECUTION) => execution::act(front, call, id, member).await,
         (Object::Session(id), SESSION) => sessions::act(front, call, id, member).await,
@@ -58,7 +62,11 @@ pub async fn act(front: &Front, call: &Call) -> Result<Message, Failure> {
 /// The operation behind a call, by the name that the socket has for it.
 pub fn operation(message: &Message) -> &'static str {
     let header = message.header();
-    match header.member().map(|member| member.as_str()).unwrap_or_default() {
+    let member = header.member().map(|member| member.as_str()).unwrap_or_default();
+    if header.interface().is_some_and(|interface| interface.as_str() == OPERATIONS) {
+        return table::operation_of(member).map_or(OTHER, |operation| operation.id);
+    }
+    match member {
         "Submit" | "SubmitJson" => "submit",
         "Status" | "StatusJson" | "Get" | "GetAll" => "status",
         "List" | "ListJson" | "GetManagedObjects" => "list",

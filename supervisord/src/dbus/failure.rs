@@ -68,6 +68,19 @@ impl Failure {
         Self::Operation(error.with_hint("wait for the answers to earlier calls"))
     }
 
+    /// The arguments are not of these types.
+    pub fn signature(expected: &str) -> Self {
+        let words = format!("the signature of the arguments is not `{expected}`");
+        Self::Call("org.freedesktop.DBus.Error.InvalidArgs", words)
+    }
+
+    /// The answer is longer than a message should be.
+    pub fn too_large() -> Self {
+        let error = ApiError::new(ErrorCode::TooLarge, "the answer is too large for a message");
+        let hint = "org.supervisord.Supervisor1.Operations.ByDescriptor hands it out by descriptor";
+        Self::Operation(error.with_hint(hint))
+    }
+
     /// A fault of ours; the journal has the cause.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(%error, "a call over the bus failed");
@@ -122,7 +135,7 @@ fn clean(text: &str) -> String {
 }
 
 /// `not_found` as `NotFound`.
-fn camel(name: &str) -> String {
+pub fn camel(name: &str) -> String {
     let words = name.split('_').map(|word| {
         let mut letters = word.chars();
         let first = letters.next().map(|letter| letter.to_ascii_uppercase());

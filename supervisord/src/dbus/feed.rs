@@ -1,9 +1,12 @@
-//! Fills a pipe with output. The reader gets the other end and reads at its own pace; what it costs
+//! Fills a pipe with output, or with what the routes answer. The reader gets the other end and reads at its own pace; what it costs
 //! meanwhile is a chunk and two descriptors.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use axum::body::Body;
+use http_body_util::BodyExt;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::unix::pipe::{Sender, pipe};
 use tokio::time::timeout;
@@ -12,12 +15,39 @@ use crate::dbus::bounds::STALL;
 use crate::http::Share;
 use crate::supervisor::OutputReader;
 
+/// What comes piece by piece.
+pub trait Source: Send + 'static {
+    /// The next piece, or `None` at the end.
+    fn next(&mut self) -> impl Future<Output = io::Result<Option<Vec<u8>>>> + Send;
+}
+
+/// An answer of the routes.
+#[derive(Debug)]
+pub struct Pieces(pub Body);
+
+impl Source for OutputReader {
+    async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        Ok(OutputReader::next(self).await?.map(|chunk| chunk.data.0))
+    }
+}
+
+impl Source for Pieces {
+    async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        while let Some(frame) = self.0.frame().await {
+            if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
+                return Ok(Some(data.to_vec()));
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// Starts filling a pipe and gives its reading end. `share` is held until the pipe is done with.
 ///
 /// # Errors
 ///
 /// When there are no descriptors left.
-pub fn start(reader: OutputReader, share: Share) -> io::Result<OwnedFd> {
+pub fn start(reader: impl Source, share: Share) -> io::Result<OwnedFd> {
     let (sender, receiver) = pipe()?;
     let end = receiver.into_blocking_fd()?;
     tokio::spawn(async move {
@@ -30,7 +60,7 @@ pub fn start(reader: OutputReader, share: Share) -> io::Result<OwnedFd> {
 }
 
 /// Until the output ends, the reader is gone or it leaves a full pipe alone for too long.
-async fn fill(mut reader: OutputReader, mut sender: Sender) -> io::Result<()> {
+async fn fill(mut reader: impl Source, mut sender: Sender) -> io::Result<()> {
     loop {
         let chunk = tokio::select! {
             biased;
@@ -38,6 +68,6 @@ async fn fill(mut reader: OutputReader, mut sender: Sender) -> io::Result<()> {
             chunk = reader.next() => chunk?,
         };
         let Some(chunk) = chunk else { return Ok(()) };
-        timeout(STALL, sender.write_all(&chunk.data.0)).await??;
+        timeout(STALL, sender.write_all(&chunk)).await??;
     }
 }

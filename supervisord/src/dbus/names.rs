@@ -27,6 +27,9 @@ pub const EXECUTION: &str = "org.supervisord.Supervisor1.Execution";
 /// A session's interface.
 pub const SESSION: &str = "org.supervisord.Supervisor1.Session";
 
+/// The interface of operations, which the manager's object has.
+pub const OPERATIONS: &str = "org.supervisord.Supervisor1.Operations";
+
 /// The standard interfaces (D-Bus specification, "Standard Interfaces").
 pub const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// Descriptions.

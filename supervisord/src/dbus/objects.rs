@@ -10,8 +10,8 @@ use crate::dbus::bounds::{MAX_OBJECT_BYTES, MAX_OBJECTS};
 use crate::dbus::call::{Call, Front};
 use crate::dbus::failure::Failure;
 use crate::dbus::names::{EXECUTION, Object, SESSION, element_of, path_of, session_path_of};
-use crate::dbus::sessions;
 use crate::dbus::values::{self, Properties};
+use crate::dbus::{sessions, table};
 
 /// Our own interfaces, as they are installed.
 const MANAGER: &str = include_str!("../../../systemd/dbus/org.supervisord.Supervisor1.Manager.xml");
@@ -97,6 +97,7 @@ pub async fn introspect(
         Object::Manager => {
             text.push_str(OBJECT_MANAGER);
             text.push_str(interface(MANAGER));
+            text.push_str(interface(&table::DESCRIPTION));
             text.push_str(&node("execution"));
             text.push_str(&node("session"));
         }
@@ -171,7 +172,7 @@ fn weight(execution: &Execution) -> usize {
 }
 
 /// The interface in a file that describes one.
-fn interface(file: &'static str) -> &'static str {
+fn interface(file: &str) -> &str {
     let start = file.find(" <interface").unwrap_or_default();
     file.get(start..).and_then(|rest| rest.strip_suffix("</node>\n")).unwrap_or_default()
 }
@@ -186,8 +187,12 @@ mod tests {
 
     #[test]
     fn the_installed_descriptions_are_found_in_their_files() {
-        for (file, name) in [(MANAGER, "Manager"), (EXECUTIONS, "Execution"), (SESSIONS, "Session")]
-        {
+        for (file, name) in [
+            (MANAGER, "Manager"),
+            (table::DESCRIPTION.as_str(), "Operations"),
+            (EXECUTIONS, "Execution"),
+            (SESSIONS, "Session"),
+        ] {
             let text = interface(file);
             assert!(
                 text.starts_with(&format!(

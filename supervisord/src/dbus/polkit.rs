@@ -24,6 +24,8 @@ pub enum Action {
     CancelOthers,
     /// Extend and close others' sessions.
     ManageSessions,
+    /// Use others' sessions and executions: their files, their input, their cells.
+    UseOthers,
     /// Read configuration and policies anew.
     Reload,
     /// Look at credentials, rotate and revoke them.
@@ -41,6 +43,7 @@ impl Action {
             Self::SeeAll => "org.supervisord.Supervisor1.see-all",
             Self::CancelOthers => "org.supervisord.Supervisor1.cancel-others",
             Self::ManageSessions => "org.supervisord.Supervisor1.manage-sessions",
+            Self::UseOthers => "org.supervisord.Supervisor1.use-others",
             Self::Credentials => "org.supervisord.Supervisor1.credentials",
             Self::ResetBudgets => "org.supervisord.Supervisor1.reset-budgets",
             Self::Approve => "org.supervisord.Supervisor1.approve",

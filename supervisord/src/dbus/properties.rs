@@ -7,7 +7,8 @@ use zbus::message::Message;
 use crate::dbus::call::{Call, Front};
 use crate::dbus::failure::Failure;
 use crate::dbus::names::{
-    EXECUTION, INTROSPECTABLE, MANAGER, OBJECT_MANAGER, Object, PEER, PROPERTIES, SESSION,
+    EXECUTION, INTROSPECTABLE, MANAGER, OBJECT_MANAGER, OPERATIONS, Object, PEER, PROPERTIES,
+    SESSION,
 };
 use crate::dbus::polkit::Action;
 use crate::dbus::values::{self, Properties};
@@ -57,6 +58,7 @@ async fn of(
             sessions::of(front, call, id).await.map_err(|_| Failure::unknown_object())
         }
         // The specification's own interfaces are there and have no properties.
+        (Object::Manager, OPERATIONS) => Ok(Properties::new()),
         (_, PEER | PROPERTIES | INTROSPECTABLE | OBJECT_MANAGER | "") => Ok(Properties::new()),
         _ => Err(Failure::unknown_interface()),
     }

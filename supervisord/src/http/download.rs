@@ -89,6 +89,11 @@ pub fn file(path: &str, file: File) -> Result<Response<Body>, Problem> {
     Ok(response)
 }
 
+/// The first bytes of a file, as the body of a request.
+pub fn bytes_of(file: File, length: u64) -> Body {
+    unfold(Reading { file: Arc::new(file), offset: 0, left: length }, read)
+}
+
 /// The digest names the bytes, so it is a strong tag (RFC 9110 §8.8.3).
 fn entity_tag(artifact: &Artifact) -> Result<HeaderValue, Problem> {
     if artifact.sha256.len() != 64 || !artifact.sha256.bytes().all(|byte| byte.is_ascii_hexdigit())

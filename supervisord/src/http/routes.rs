@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, Router, any, delete, get, post, put};
 use hyper::body::Incoming;
-use supervisor_api::{ApiError, ErrorCode, Method, Operation, openapi_document};
+use supervisor_api::{ApiError, ErrorCode, Method, OPERATIONS, Operation, openapi_document};
 use tokio::sync::Semaphore;
 use tower::Service;
 
@@ -38,6 +38,8 @@ pub struct Front<O> {
     pub bounds: Bounds,
     /// The OpenAPI document.
     pub document: Bytes,
+    /// Whether requests are counted here, and not by whoever hands them in.
+    counts: bool,
 }
 
 /// Answers requests.
@@ -55,12 +57,28 @@ impl Routes {
         bounds: Bounds,
         table: impl Iterator<Item = &'static Operation>,
     ) -> Self {
+        Self::counted(operations, bounds, table, true)
+    }
+
+    /// Routes to all operations for another front end, which has requests made of what it is asked, and
+    /// counts them itself.
+    pub fn within<O: Operations>(operations: Arc<O>) -> Self {
+        Self::counted(operations, Bounds::default(), OPERATIONS.iter(), false)
+    }
+
+    fn counted<O: Operations>(
+        operations: Arc<O>,
+        bounds: Bounds,
+        table: impl Iterator<Item = &'static Operation>,
+        counts: bool,
+    ) -> Self {
         let front = Front {
             operations,
             bodies: Pool::new(BODIES, BODIES_PER_UID, ADMIN_BODIES),
             readers: Arc::new(Semaphore::new(READERS)),
             bounds,
             document: openapi_document(env!("CARGO_PKG_VERSION")).to_string().into(),
+            counts,
         };
         let mut router = Router::new();
         for operation in table {
@@ -87,6 +105,14 @@ impl Routes {
         if let Some(agents) = &self.agents {
             agents.close();
         }
+    }
+
+    /// Answers a request that another front end has made, which says as whom in [`Caller`] among its
+    /// extensions.
+    pub async fn ask(&self, request: Request<Body>) -> Response<Body> {
+        let mut router = self.router.clone();
+        let Ok(response) = Service::call(&mut router, request).await;
+        response
     }
 
     /// Answers one request of this caller.
@@ -200,7 +226,9 @@ where
             act(Call { front, caller, path, query, request }).await
         };
         let answered = answered.await;
-        shared.operations.note(id, answered.as_ref().err().map(|problem| problem.0.code));
+        if shared.counts {
+            shared.operations.note(id, answered.as_ref().err().map(|problem| problem.0.code));
+        }
         answered
     };
     match operation.method {
