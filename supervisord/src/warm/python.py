@@ -10,6 +10,7 @@ What would act otherwise on an interpreter that is started only then starts one:
 workspace stands in for a module that was imported here, or where the user's own site directory appears.
 """
 
+import _operator
 import atexit
 import gc
 import os
@@ -19,12 +20,13 @@ import sys
 def park(modules):
     leave_no_trace()
     before = set(sys.modules)
-    missing = import_quietly([*modules, "_ctypes", "_socket"])
-    ahead = {name: size_of(name) for name in set(sys.modules) - before}
-    packages = {name.partition(".")[0] for name in ahead}
-    kept = []
+    ahead, kept = [], []
     kept.append(kept)
-    atexit.register(let_go, ahead, kept)
+    atexit.register(let_go, ahead, kept, _operator.is_)
+    missing = import_quietly([*modules, "_ctypes", "_socket"])
+    packages = {name.partition(".")[0] for name in set(sys.modules) - before}
+    whole = {name for name, module in sys.modules.items() if type(module) is type(sys)} - ITS_OWN
+    ahead.extend(stand_in(name, name in before) for name in whole)
     pipe = find_pipe()
     native = not {"_ctypes", "_socket"} & set(missing)
     holder = hold_memory(pipe, kept) if native else None
@@ -88,20 +90,33 @@ def renew_main():
     sys.modules["__main__"] = main
 
 
-def let_go(ahead, kept):
-    """The last thing to be called at exit: takes what was imported here out of the interpreter's sight.
+# What the interpreter takes apart in ways of its own, and this file.
+ITS_OWN = {"__main__", "builtins", "sys", "usercustomize"}
 
-    Otherwise it would take all of that apart, object by object, before the process ends; that takes longer
-    than most programs. Modules to which a program has added something are left to it. What the program
-    itself has made is not kept from any collection.
+
+class Module:
+    """Stands for a module that is not to be taken apart, and has its names."""
+
+
+def stand_in(name, exact):
+    module, other = sys.modules[name], Module()
+    other.__dict__ = names = module.__dict__
+    return name, module, other, names, len(names), tuple(names.values()) if exact else ()
+
+
+def let_go(ahead, kept, same):
+    """The last thing to be called at exit: takes what was there before the program out of the interpreter's sight.
+
+    Otherwise it would take all of that apart, name by name, before the process ends; that takes longer than
+    most programs. Whoever imports it after this finds its names all the same. Modules to which a program has
+    added something are left to the interpreter, and of those that each program has, also those in which it has
+    replaced something. What the program itself has made is not kept from any collection.
     """
-    for name, size in ahead.items():
-        if name in sys.modules and size_of(name) == size:
-            kept.append(sys.modules.pop(name))
-
-
-def size_of(name):
-    return len(getattr(sys.modules[name], "__dict__", ()))
+    modules = sys.modules
+    for name, module, other, names, size, values in ahead:
+        if len(names) == size and modules.get(name) is module and all(map(same, names.values(), values)):
+            modules[name] = other
+    kept.append(ahead)
 
 
 def hold_memory(pipe, kept):

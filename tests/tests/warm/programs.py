@@ -235,3 +235,80 @@ print(len(left))
 #--- more than is looked through
 left = [[number] for number in range(50_000)]
 print(len(left))
+#--- imports at the very end
+class Late:
+    def __del__(self):
+        try:
+            import json
+            import os
+
+            print(json.dumps([1]), os.sep)
+        except ImportError as error:
+            print(error)
+
+
+late = Late()
+#--- a module of every program in which something is replaced
+import os
+
+
+class Environment(dict):
+    def __del__(self):
+        print("the environment has gone")
+
+
+os.environ = Environment(os.environ)
+#--- a module to which something is added
+import os
+
+
+class Added:
+    def __del__(self):
+        print("what was added has gone")
+
+
+os.added = Added()
+#--- a module of the program's own
+import sys
+import types
+
+
+class Inside:
+    def __del__(self):
+        print("what was inside has gone")
+
+
+own = types.ModuleType("own")
+own.inside = Inside()
+sys.modules["own"] = own
+#--- words at the end
+import atexit
+import logging
+import weakref
+
+logging.basicConfig(level=logging.INFO)
+atexit.register(logging.info, "late")
+
+
+class Finalized:
+    pass
+
+
+finalized = Finalized()
+weakref.finalize(finalized, print, "finalized")
+#--- modules anew
+import importlib
+import json
+import os
+
+importlib.reload(json)
+importlib.reload(os)
+print(json.dumps({"name": os.name}))
+#--- modules that are forgotten
+import sys
+
+sys.modules.pop("os")
+sys.modules.pop("io")
+import os
+
+print(os.name, open("data/in.txt").read())
