@@ -95,8 +95,20 @@ fn too_long() -> io::Error {
 }
 
 fn take_rights(control: &Control, filled: usize) -> Vec<OwnedFd> {
-    let Some(bytes) = control.0.get(..filled) else { return Vec::new() };
-    let (Some((length, rest)), true) = (bytes.split_first_chunk::<8>(), filled >= HEAD) else {
+    let numbers = control.0.get(..filled).map(rights).unwrap_or_default();
+    numbers
+        .into_iter()
+        .map(|number| {
+            // SAFETY: the kernel put these descriptors into our table for this message just now,
+            // and each number is taken once.
+            unsafe { OwnedFd::from_raw_fd(number) }
+        })
+        .collect()
+}
+
+/// The numbers in a control message, if it is one of descriptors.
+fn rights(bytes: &[u8]) -> Vec<libc::c_int> {
+    let (Some((length, rest)), true) = (bytes.split_first_chunk::<8>(), bytes.len() >= HEAD) else {
         return Vec::new();
     };
     let length = usize::from_ne_bytes(*length);
@@ -104,15 +116,9 @@ fn take_rights(control: &Control, filled: usize) -> Vec<OwnedFd> {
     if rest.get(..8) != Some(kind.as_slice()) {
         return Vec::new();
     }
-    let (numbers, _) = bytes.get(HEAD..length.min(filled)).unwrap_or_default().as_chunks::<4>();
-    numbers
-        .iter()
-        .map(|number| {
-            // SAFETY: the kernel put these descriptors into our table for this message just now,
-            // and each number is taken once.
-            unsafe { OwnedFd::from_raw_fd(libc::c_int::from_ne_bytes(*number)) }
-        })
-        .collect()
+    let held = bytes.get(HEAD..length.min(bytes.len())).unwrap_or_default();
+    let (numbers, _) = held.as_chunks::<4>();
+    numbers.iter().map(|number| libc::c_int::from_ne_bytes(*number)).collect()
 }
 
 /// Takes a connection off a listening socket's queue (accept4(2)).
@@ -173,6 +179,47 @@ pub fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
                 groups.resize(MAX_GROUPS, 0);
             }
             Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(numbers: &[libc::c_int]) -> (Control, usize) {
+        let mut control = Control([0; CONTROL]);
+        // SAFETY: `msghdr` is plain old data for which all zeroes is a value.
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        put_rights(&mut control, &mut header, numbers);
+        (control, header.msg_controllen as usize)
+    }
+
+    #[test]
+    fn what_is_put_into_a_control_message_is_what_is_taken_from_it() {
+        for count in 0..=MAX_DESCRIPTORS {
+            let numbers: Vec<libc::c_int> = (3..).take(count).collect();
+            let (control, length) = put(&numbers);
+            let mut taken = rights(control.0.get(..length).unwrap_or_default());
+            taken.truncate(count); // an odd number of them leaves room for one more, which the kernel cuts
+            assert_eq!(taken, numbers);
+        }
+    }
+
+    #[test]
+    fn no_bytes_of_a_control_message_are_taken_for_more_descriptors_than_it_has() {
+        let (control, length) = put(&[3, 4]);
+        let whole = control.0.get(..length).unwrap_or_default();
+        for cut in 0..=length {
+            let taken = rights(whole.get(..cut).unwrap_or_default());
+            assert!(taken.len() <= cut.saturating_sub(HEAD) / 4, "{cut}: {taken:?}");
+        }
+        for at in 0..HEAD {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut bytes = whole.to_vec();
+                bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = value);
+                assert!(rights(&bytes).len() <= 2, "{bytes:?}");
+            }
         }
     }
 }
