@@ -75,5 +75,5 @@ pub mod workspace;
 #[cfg(test)]
 #[test]
 fn without_a_check_of_paths_what_was_planted_meets_the_next_one() {
-    mutations::check(&["collect/", "files/"]);
+    mutations::check(&["collect/", "files/", "write/"]);
 }

@@ -21,6 +21,15 @@ mod input;
 mod interpreter;
 mod limits;
 mod map;
+#[cfg(test)]
+#[path = "../../../tests/src/mutations.rs"]
+#[allow(
+    clippy::expect_used,
+    clippy::panic,
+    dead_code,
+    reason = "a test of its own, which others share"
+)]
+mod mutations;
 mod openapi;
 mod operation;
 mod output;
@@ -31,6 +40,7 @@ mod sample;
 mod session;
 mod submit;
 mod top;
+mod without;
 mod words;
 
 pub use approval::{AnswerRequest, Approval, ApprovalList, ApprovalState, RequestAsked};
@@ -92,3 +102,9 @@ pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; char
 
 /// Media type of output with both streams: one [`OutputChunk`] a line.
 pub const NDJSON: &str = "application/x-ndjson";
+
+#[cfg(test)]
+#[test]
+fn without_a_check_a_hand_on_the_log_is_not_found_or_by_the_next_one() {
+    mutations::check(&["api/"]);
+}

@@ -5,4 +5,6 @@ pub mod alert;
 pub mod authority;
 pub mod client_hello;
 pub mod front;
+#[cfg(debug_assertions)]
+mod unverified;
 pub mod upstream;

@@ -127,4 +127,6 @@ fn enter(
 }
 
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod tests;

@@ -125,6 +125,21 @@ fn a_record_that_was_written_anew_with_a_right_hash_is_found() {
     assert_eq!(log.faults(&lines), [(Fault::Forged, 5, 5), (Fault::Replaced, 5, 6)]);
 }
 
+#[test]
+fn every_byte_of_a_log_counts() {
+    let log = Log::of(1);
+    let bytes = log.lines.concat();
+    for at in 0..bytes.len() {
+        // One bit of each, and the one that makes a letter another case.
+        for bit in [0x01, 0x20] {
+            let mut other = bytes.clone();
+            other[at] ^= bit;
+            let report = log.verify(&other);
+            assert!(!report.is_whole(), "byte {at} of {}", other.escape_ascii());
+        }
+    }
+}
+
 fn hash_of(line: &[u8]) -> String {
     serde_json::from_slice::<AuditRecord>(line).unwrap().hash
 }

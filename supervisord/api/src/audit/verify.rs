@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::chain::{Digest32, Head, Parts, PublicKey};
 use super::event::What;
 use super::record::AuditRecord;
+use crate::without::without;
 
 /// Findings that are kept; a log of other bytes altogether has one a line.
 const MAX_FINDINGS: usize = 1000;
@@ -116,7 +117,7 @@ impl Verifier {
             let next = self.expected.max(1);
             return self.find(Fault::Torn, next, next);
         };
-        match Parts::of(line).filter(Parts::is_whole) {
+        match Parts::of(line).filter(|parts| parts.is_whole() || without("record-hash")) {
             None => {
                 let suspect = self.expected.max(1) + self.broken;
                 self.find(Fault::Changed, suspect, suspect);
@@ -165,7 +166,10 @@ impl Verifier {
         if seq > self.expected + broken {
             let (file, number) = self.place.clone();
             self.missing.push((self.expected + broken, seq - 1, file, number));
-        } else if broken == 0 && self.last.is_some_and(|last| last != parts.prev) {
+        } else if broken == 0
+            && self.last.is_some_and(|last| last != parts.prev)
+            && !without("record-chain")
+        {
             self.find(Fault::Replaced, seq.saturating_sub(1), seq);
         }
         self.expected = seq + 1;
@@ -212,7 +216,8 @@ impl Verifier {
         let right = match (parts.kind == "checkpoint", parts.signature) {
             (false, None) => return,
             (true, Some(signature)) => {
-                self.keys.iter().any(|key| key.has_signed_checkpoint(&parts.hash, signature))
+                let signed = |key: &PublicKey| key.has_signed_checkpoint(&parts.hash, signature);
+                self.keys.iter().any(signed) || without("record-signature")
             }
             (true, None) | (false, Some(_)) => false,
         };
