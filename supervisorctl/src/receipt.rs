@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use supervisor_api::{
-    ARTIFACTS, AuditRecord, Decisions, DecisionsRoot, Digest32, Envelope, ExecutionId, STDERR,
-    STDOUT, Statement,
+    ARTIFACTS, AuditRecord, Decisions, DecisionsRoot, Digest32, Envelope, ExecutionId, FieldChange,
+    STDERR, STDOUT, Statement,
 };
 
 use crate::audit::{Log, each_line};
@@ -48,6 +48,7 @@ pub fn verify(options: &VerifyReceipt, global: &GlobalOptions) -> Result<u8, Fai
     let opened = envelope.open(&keys);
     // What an unsigned one says is looked at all the same, to tell what was changed in it.
     let statement = opened.as_ref().ok().cloned().or_else(|| envelope.look());
+    let changes = envelope.changes(&keys);
     let compared = match &statement {
         Some(statement) => compare(statement, options)?,
         None => Vec::new(),
@@ -56,11 +57,14 @@ pub fn verify(options: &VerifyReceipt, global: &GlobalOptions) -> Result<u8, Fai
     let valid = opened.is_ok() && !differs;
     if global.json {
         let problem = opened.as_ref().err().map(ToString::to_string);
-        let result = json!({"valid": valid, "problem": problem, "compared": compared, "statement": statement});
+        let result = json!({
+            "valid": valid, "problem": problem, "changed": changes, "compared": compared, "statement": statement,
+        });
         console::print_json(&result)?;
     } else {
         if let Err(problem) = &opened {
             console::print(&format!("the receipt is not to be believed: {problem}\n"))?;
+            console::print(&changed(changes.as_deref()))?;
         }
         compared.iter().filter(|each| each.receipt != each.found).try_for_each(tell)?;
         if let (Ok(statement), false) = (&opened, global.quiet) {
@@ -68,6 +72,20 @@ pub fn verify(options: &VerifyReceipt, global: &GlobalOptions) -> Result<u8, Fai
         }
     }
     Ok(if valid { exit::SUCCESS } else { exit::FAILED })
+}
+
+/// What was changed in it, a line each.
+fn changed(changes: Option<&[FieldChange]>) -> String {
+    let line = |change: &FieldChange| match change {
+        FieldChange::Changed(name) => format!("{} was changed\n", terminal::name(name)),
+        FieldChange::Missing(name) => format!("{} is missing\n", terminal::name(name)),
+        FieldChange::Added(name) => format!("{} was added\n", terminal::name(name)),
+    };
+    match changes {
+        None => "which of its fields was changed can't be told\n".to_owned(),
+        Some([]) => "every field of its statement says what was signed\n".to_owned(),
+        Some(changes) => changes.iter().map(line).collect(),
+    }
 }
 
 fn read(file: &Path) -> Result<Envelope, Failure> {

@@ -153,8 +153,12 @@ fn a_statement_that_was_changed_is_not_believed_and_the_change_is_found_where_it
     let whole = fs::read(kept.at("receipt.json")).expect("a receipt");
     type Change = fn(&mut Value);
     let changes: [(&str, Change, &str); 4] = [
-        ("outcome", |it| it["predicate"]["outcome"]["code"] = 1.into(), "not to be believed"),
-        ("owner", |it| it["predicate"]["owner_uid"] = 0.into(), "does not fit"),
+        (
+            "outcome",
+            |it| it["predicate"]["outcome"]["code"] = 1.into(),
+            "predicate.outcome.code was changed",
+        ),
+        ("owner", |it| it["predicate"]["owner_uid"] = 0.into(), "predicate.owner_uid was changed"),
         (
             "an artifact",
             |it| it["subject"][2]["digest"]["sha256"] = "00".repeat(32).into(),

@@ -82,8 +82,9 @@ pub use operation::{Method, OPERATIONS, Operation, Parameter, Place, RAW_BODY};
 pub use output::{OutputChunk, Stream};
 pub use policy::{Policy, PolicyList};
 pub use receipt::{
-    ARTIFACTS, BadEnvelope, Decisions, DecisionsRoot, Envelope, EnvelopeSignature, InputDigest,
-    Inputs, PREDICATE_TYPE, Predicate, ReceiptSubject, STATEMENT_TYPE, STDERR, STDOUT, Statement,
+    ARTIFACTS, BadEnvelope, Decisions, DecisionsRoot, Envelope, EnvelopeSignature, FieldChange,
+    InputDigest, Inputs, PREDICATE_TYPE, Predicate, ReceiptSubject, STATEMENT_TYPE, STDERR, STDOUT,
+    SignedFields, Statement,
 };
 pub use reload::Reloaded;
 pub use sample::{Sample, SampleList};

@@ -3,6 +3,7 @@
 
 mod decisions;
 mod envelope;
+mod fields;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::decisions::{Decisions, DecisionsRoot};
 pub use self::envelope::{BadEnvelope, Envelope, EnvelopeSignature};
+pub use self::fields::{FieldChange, SignedFields};
 use crate::{
     ControlReport, Digest32, Execution, ExecutionId, InputFile, Language, Limits, Outcome,
     OutputSummary, PolicyReference, SessionId, StartKind, UniqueMap, Usage,

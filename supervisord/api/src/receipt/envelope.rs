@@ -9,6 +9,7 @@ use ring::signature::Ed25519KeyPair;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::fields::{FieldChange, SignedFields};
 use super::{PREDICATE_TYPE, STATEMENT_TYPE, Statement};
 use crate::PublicKey;
 use crate::audit::signature_of;
@@ -26,6 +27,9 @@ pub struct Envelope {
     pub payload: String,
     /// One, the daemon's.
     pub signatures: Vec<EnvelopeSignature>,
+    /// Digests of the statement's fields, to name what was changed; none in receipts of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<SignedFields>,
 }
 
 /// A signature.
@@ -53,6 +57,8 @@ pub enum BadEnvelope {
     Signature,
     /// The payload is signed and no statement of ours.
     Statement,
+    /// The payload is signed and as it was; the digests of its fields are not.
+    Fields,
 }
 
 impl Envelope {
@@ -65,6 +71,7 @@ impl Envelope {
         key: &Ed25519KeyPair,
         public: &PublicKey,
     ) -> Result<Self, serde_json::Error> {
+        let fields = SignedFields::sign(&serde_json::to_value(statement)?, key);
         let payload = serde_json::to_vec(statement)?;
         let signature = signature_of(key, &authenticated(&payload));
         let signature =
@@ -73,6 +80,7 @@ impl Envelope {
             payload_type: PAYLOAD_TYPE.to_owned(),
             payload: STANDARD.encode(payload),
             signatures: vec![signature],
+            fields: Some(fields),
         })
     }
 
@@ -92,7 +100,20 @@ impl Envelope {
         if !key.has_signed(&authenticated(&payload), &bytes) {
             return Err(BadEnvelope::Signature);
         }
-        self.look().filter(is_ours).ok_or(BadEnvelope::Statement)
+        let statement = self.look().filter(is_ours).ok_or(BadEnvelope::Statement)?;
+        match self.changes(keys) {
+            None if self.fields.is_some() => Err(BadEnvelope::Fields),
+            Some(changes) if !changes.is_empty() => Err(BadEnvelope::Fields),
+            _ => Ok(statement),
+        }
+    }
+
+    /// Which fields of the statement are not as they were signed. `None` where nobody vouches for what they were,
+    /// or nothing of the statement can be read.
+    pub fn changes(&self, keys: &[PublicKey]) -> Option<Vec<FieldChange>> {
+        let fields = self.fields.as_ref().filter(|fields| fields.is_whole(keys))?;
+        let payload = STANDARD.decode(&self.payload).ok()?;
+        Some(fields.differences(&serde_json::from_slice(&payload).ok()?))
     }
 
     /// The statement whoever vouches for it, to say what is wrong with it.
@@ -122,6 +143,7 @@ impl fmt::Display for BadEnvelope {
             Self::Encoding => "its payload or its signature is not base64",
             Self::Signature => "its signature does not fit its payload: one of them was changed",
             Self::Statement => "its payload is no statement about an execution",
+            Self::Fields => "the digests of its fields were changed; its payload was not",
         })
     }
 }

@@ -1,5 +1,7 @@
 //! An envelope is whole, or it says what isn't.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -67,6 +69,88 @@ proptest! {
             prop_assert!(envelope.open(&[public]).is_err());
         }
     }
+}
+
+/// Every value of a statement that has no parts, by the name that the digests have for where it stands.
+fn leaves(
+    value: &Value,
+    pointer: &str,
+    name: &str,
+    depth: usize,
+    found: &mut Vec<(String, String)>,
+) {
+    let parts: Vec<(String, &Value)> = match value {
+        Value::Object(parts) => parts.iter().map(|(part, it)| (part.clone(), it)).collect(),
+        Value::Array(parts) => {
+            parts.iter().enumerate().map(|(n, it)| (n.to_string(), it)).collect()
+        }
+        _ => return found.push((pointer.to_owned(), name.to_owned())),
+    };
+    for (part, it) in parts {
+        let name = match depth {
+            0 => part.clone(),
+            1 | 2 if value.is_object() => format!("{name}.{part}"),
+            _ => name.to_owned(),
+        };
+        leaves(it, &format!("{pointer}/{part}"), &name, depth + 1, found);
+    }
+}
+
+#[test]
+fn a_change_of_one_byte_in_any_field_is_told_by_the_fields_name() {
+    let (pair, public) = key();
+    let envelope = Envelope::sign(&statement(), &pair, &public).unwrap();
+    assert_eq!(envelope.changes(&[public]), Some(Vec::new()));
+    let whole = serde_json::to_value(statement()).unwrap();
+    let mut found = Vec::new();
+    leaves(&whole, "", "", 0, &mut found);
+    assert!(found.len() > 30, "{found:?}");
+    for (pointer, name) in found {
+        let mut changed = whole.clone();
+        let value = changed.pointer_mut(&pointer).unwrap();
+        *value = match &*value {
+            Value::String(text) => json!(format!("{}x", &text[..text.len() - 1])),
+            Value::Number(number) => json!(number.as_u64().unwrap() ^ 1),
+            Value::Bool(is) => json!(!is),
+            other => panic!("{pointer}: {other}"),
+        };
+        let payload = STANDARD.encode(serde_json::to_vec(&changed).unwrap());
+        let altered = Envelope { payload, ..envelope.clone() };
+        assert_eq!(altered.open(&[public]), Err(BadEnvelope::Signature), "{pointer}");
+        let changes = altered.changes(&[public]).expect("they are vouched for");
+        let told = match name.as_str() {
+            "subject.name" if pointer.ends_with("/name") => {
+                vec![
+                    FieldChange::Missing("subject stdout".into()),
+                    FieldChange::Added("subject stdoux".into()),
+                ]
+            }
+            "subject.digest" => vec![FieldChange::Changed("subject stdout".into())],
+            name => vec![FieldChange::Changed(name.to_owned())],
+        };
+        assert_eq!(changes, told, "{pointer}");
+    }
+    assert_eq!(envelope.changes(&[key().1]), None, "another key vouches for nothing");
+}
+
+#[test]
+fn what_vouches_for_the_fields_is_not_to_be_changed_either() {
+    let (pair, public) = key();
+    let envelope = Envelope::sign(&statement(), &pair, &public).unwrap();
+    let fields = envelope.fields.clone().unwrap();
+    let mut digests = fields.digests.clone();
+    digests.insert("predicate.owner_uid".into(), "00".repeat(32));
+    let last = if fields.sig.ends_with('0') { '1' } else { '0' };
+    let sig = format!("{}{last}", &fields.sig[..fields.sig.len() - 1]);
+    for fields in
+        [SignedFields { digests, ..fields.clone() }, SignedFields { sig, ..fields.clone() }]
+    {
+        let altered = Envelope { fields: Some(fields), ..envelope.clone() };
+        assert_eq!(altered.open(&[public]), Err(BadEnvelope::Fields));
+    }
+    // Receipts of before had none.
+    let before = Envelope { fields: None, ..envelope };
+    assert_eq!(before.open(&[public]), Ok(statement()));
 }
 
 #[test]

@@ -169,7 +169,12 @@ impl Operations for Fake {
         self.find(caller, id)?;
         let signature = EnvelopeSignature { keyid: "ab".repeat(8), sig: "AA==".into() };
         let payload_type = "application/vnd.in-toto+json".into();
-        Ok(Envelope { payload_type, payload: "e30=".into(), signatures: vec![signature] })
+        Ok(Envelope {
+            payload_type,
+            payload: "e30=".into(),
+            signatures: vec![signature],
+            fields: None,
+        })
     }
 
     async fn artifact(
