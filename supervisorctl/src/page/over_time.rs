@@ -14,9 +14,6 @@ const TOP: f64 = 24.0;
 const BOTTOM: f64 = 104.0;
 const HEIGHT: f64 = 124.0;
 
-/// Room for the time of the last sample.
-const LAST: f64 = 90.0;
-
 /// One line of a plot: its class, and its numbers, one a sample.
 type Line = (&'static str, Vec<Option<u64>>);
 
@@ -71,19 +68,30 @@ fn plot(page: &mut Markup, samples: &[Sample], words: &str, lines: &[Line]) {
     page.tag("path", &[("d", &axis), ("class", "axis")]);
     page.close("path");
     for (class, numbers) in lines {
+        // What is known first holds from the start, and what is known last until the end.
         let mut shape = String::new();
+        let mut held = None;
         for (sample, number) in samples.iter().zip(numbers) {
             let Some(number) = number else { continue };
             let x = float(sample.at_ms) / float(last) * WIDTH;
-            let y = BOTTOM - float(*number) / most * (BOTTOM - TOP);
-            shape.push_str(if shape.is_empty() { "M" } else { " L" });
-            shape.push_str(&format!("{} {}", place(x), place(y)));
+            let y = place(BOTTOM - float(*number) / most * (BOTTOM - TOP));
+            if shape.is_empty() {
+                shape = format!("M0.0 {y}");
+            }
+            shape.push_str(&format!(" L{} {y}", place(x)));
+            held = Some(y).filter(|_| sample.at_ms < last);
+        }
+        if let Some(y) = held {
+            shape.push_str(&format!(" L{} {y}", place(WIDTH)));
         }
         page.tag("path", &[("d", &shape), ("class", class)]);
         page.close("path");
     }
     label(page, 0.0, HEIGHT - 4.0, "0");
-    label(page, WIDTH - LAST, HEIGHT - 4.0, &show_time(last));
+    let (x, y) = (place(WIDTH), place(HEIGHT - 4.0));
+    page.tag("text", &[("x", &x), ("y", &y), ("text-anchor", "end")]);
+    page.text(&show_time(last));
+    page.close("text");
     page.close("svg");
 }
 

@@ -116,7 +116,7 @@ fn what_was_used_over_time_is_drawn_and_told() {
         "aria-label=\"CPU, at most 0.80 cores of 10.00 cores, over ",
         "aria-label=\"Memory, at most 3.0 MiB of ",
         "aria-label=\"Processes, at most 2 of 1000, over ",
-        "<path d=\"M300.0 24.0 L600.0 64.0 L720.0 104.0\" class=\"line\">",
+        "<path d=\"M0.0 24.0 L300.0 24.0 L600.0 64.0 L720.0 104.0\" class=\"line\">",
         "written (dashes) 16.0 KiB/s",
     ] {
         assert!(page.contains(told), "{told} is missing in\n{page}");
