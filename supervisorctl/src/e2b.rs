@@ -15,6 +15,7 @@ mod files;
 mod filesystem;
 mod input;
 mod keys;
+mod metrics;
 mod paths;
 mod processes;
 mod request;

@@ -57,7 +57,7 @@ fn one_call_gives_the_result_says_what_held_it_and_leaves_nothing() {
         let seen: Value = serde_json::from_str(result["stdout"].as_str().expect("text"))
             .unwrap_or_else(|error| panic!("{error}: {result}"));
         let expected = json!({
-            "uid": 1000, "places": [], "interfaces": ["lo"], "capabilities": 0, "confined": "21",
+            "uid": 1000, "places": ["user"], "interfaces": ["lo"], "capabilities": 0, "confined": "21",
             "few processes": true, "shadow denied": true, "usr denied": true,
             "init denied": true, "namespaces denied": true,
         });

@@ -13,11 +13,15 @@ use supervisor_api::{CreateSession, ExtendSession, Session, SessionId, UniqueMap
 
 use super::answer::{Kind, Refusal, Reply, empty, json as answer_json};
 use super::endpoint::{Endpoint, IDEMPOTENCY, METADATA, TEMPLATE, VARIABLES};
+use super::metrics;
 use super::request::{field, json as read_json, query};
 
 /// The version of E2B's own daemon that this is like. Clients ask it for nothing that came later, such as
 /// metadata of files.
 const ENVD_VERSION: &str = "0.6.1";
+
+/// What clients make the name of a sandbox's port of: one that nobody can ever have (RFC 6761), instead of E2B's own.
+const DOMAIN: &str = "ports-are-not-served.invalid";
 
 /// Seconds that a sandbox lives if its client says nothing.
 const TIMEOUT: u64 = 300;
@@ -86,6 +90,10 @@ pub async fn answer(
             let session = endpoint.sandbox(named(id)?).await?;
             Ok(answer_json(StatusCode::OK, &detail(endpoint, &session)))
         }
+        ("GET", ["sandboxes", id, "metrics"]) => {
+            let session = endpoint.sandbox(named(id)?).await?;
+            metrics::answer(endpoint, &session, &parts.uri).await
+        }
         ("DELETE", ["sandboxes", id]) => kill(endpoint, named(id)?).await,
         ("POST", ["sandboxes", id, "timeout"]) => {
             let session = endpoint.sandbox(named(id)?).await?;
@@ -109,9 +117,7 @@ fn unknown(method: &Method, segments: &[&str]) -> String {
             "sandboxes are not copied with their memory; `supervisorctl session snapshot` and `fork` copy files"
         }
         ["sandboxes", _, "network"] => "what leaves a sandbox is its policy's to say",
-        ["sandboxes", _, "metrics" | "logs"] => {
-            "`supervisorctl top` shows what is used, and `output` what was said"
-        }
+        ["sandboxes", _, "logs"] => "`supervisorctl output` shows what was said",
         ["templates", ..] => "templates are policies and images of supervisord",
         ["secrets", ..] => "secrets are credentials of supervisord, which policies bind",
         ["volumes", ..] => "a sandbox has its own workspace and no volumes",
@@ -311,6 +317,7 @@ fn handle(endpoint: &Endpoint, session: &Session) -> Value {
         "templateID": session.labels.0.get(TEMPLATE),
         "sandboxID": session.id,
         "clientID": "supervisord",
+        "domain": DOMAIN,
         "envdVersion": ENVD_VERSION,
         "envdAccessToken": token,
         "trafficAccessToken": token,

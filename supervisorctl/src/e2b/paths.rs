@@ -5,6 +5,9 @@ use super::answer::Refusal;
 /// Where the workspace stands in a sandbox; it is the home of its user as well.
 pub const ROOT: &str = "/workspace";
 
+/// Where clients of E2B think that its user is at home; a link in a sandbox leads from there to the workspace.
+const HOME: &str = "/home/user";
+
 /// A path in the workspace, relative to it; `None` is the workspace itself.
 pub fn inside(text: &str) -> Result<Option<String>, Refusal> {
     let relative = match text {
@@ -49,8 +52,8 @@ pub fn name(path: &str) -> &str {
 }
 
 fn beneath(text: &str) -> Option<&str> {
-    let rest = text.strip_prefix(ROOT)?;
-    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    let rest = [ROOT, HOME].iter().find_map(|place| text.strip_prefix(place));
+    rest.filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn outside(text: &str) -> Refusal {
@@ -75,12 +78,22 @@ mod tests {
             ("/workspace/", None),
             ("", None),
             ("~", None),
+            ("/home/user/a", Some("a")),
+            ("/home/user", None),
         ] {
             assert_eq!(inside(text).expect(text).as_deref(), expected, "{text}");
         }
-        for text in
-            ["/", "/etc/passwd", "/workspaces/a", "..", "a/../..", "/workspace/../etc", "/tmp/a"]
-        {
+        for text in [
+            "/",
+            "/etc/passwd",
+            "/workspaces/a",
+            "..",
+            "a/../..",
+            "/workspace/../etc",
+            "/tmp/a",
+            "/home/users",
+            "/home/user/../a",
+        ] {
             assert!(inside(text).is_err(), "{text}");
         }
         assert!(entry("/workspace").is_err());

@@ -82,6 +82,8 @@ pub fn lay_out(target: &Path) -> io::Result<()> {
     }
     devices(&target.join("dev"))?;
     symlink("/tmp", target.join("var/tmp"))?;
+    // Where programs that were written for other sandboxes think that they are at home.
+    symlink("/workspace", target.join("home/user"))?;
     for (name, text) in WRITTEN {
         write_file(&target.join("etc").join(name), text.as_bytes())?;
     }

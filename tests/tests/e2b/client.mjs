@@ -108,7 +108,31 @@ await works('files.watch_dir', async () => {
   await handle.stop()
 })
 
-await refused('files outside /workspace', 'not in /workspace', () => sandbox.files.write('/home/user/a', 'b'))
+await works('/home/user', async () => {
+  assert.equal((await sandbox.files.write('/home/user/at/home', 'b')).path, '/workspace/at/home')
+  const ran = await sandbox.commands.run('cat /home/user/at/home; echo c > home', { cwd: '/home/user/at' })
+  assert.deepEqual([ran.stdout, await sandbox.files.read('at/home')], ['b', 'c\n'])
+})
+await refused('files outside /workspace', 'not in /workspace', () => sandbox.files.write('/home/other/a', 'b'))
+const served = await sandbox.commands.run('python3 -u -m http.server 8000 --bind 127.0.0.1', { background: true, timeoutMs: 0 })
+await until('it listens', () => served.stdout.includes('Serving'))
+await assert.rejects(sandbox.commands.run('curl -s http://127.0.0.1:8000/'),
+  (error) => error instanceof CommandExitError && error.exitCode === 7)
+seen['a server in one command, reached from another'] = 'no'
+assert(sandbox.getHost(8000).endsWith('.ports-are-not-served.invalid'))
+seen['get_host'] = 'no'
+await served.kill()
+await works('a server and its client in one command', async () => {
+  const both = 'python3 -m http.server 8000 --bind 127.0.0.1 2> log & until curl -sf http://127.0.0.1:8000/; do :; done; kill $!'
+  assert((await sandbox.commands.run(both, { timeoutMs: 120_000 })).stdout.includes('<html'))
+})
+await works('get_metrics', async () => {
+  const busy = await sandbox.commands.run('while :; do :; done', { background: true, timeoutMs: 0 })
+  await until('it was looked at', async () => (await sandbox.getMetrics()).some((each) => each.cpuUsedPct > 0))
+  const [used] = (await sandbox.getMetrics()).slice(-1)
+  assert(used.memUsed > 0 && used.memTotal >= used.memUsed && used.diskTotal > 0, JSON.stringify(used))
+  await busy.kill()
+})
 await refused('user other than `user`', 'no root', () => sandbox.commands.run('true', { user: 'root' }))
 
 await works(['run_code', 'results: text, html, png, svg, json', 'on_stdout of code', 'envs of code'], async () => {

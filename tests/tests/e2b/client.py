@@ -158,6 +158,24 @@ def commands(sandbox):
     with refused("user other than `user`", "no root", InvalidArgumentException):
         sandbox.commands.run("true", user="root")
     assert sandbox.commands.run("id -un", user="user").exit_code == 0
+    served = sandbox.commands.run("python3 -u -m http.server 8000 --bind 127.0.0.1", background=True, timeout=0)
+    assert "Serving" in next(iter(served))[0]
+    with refused("a server in one command, reached from another", "code 7", CommandExitException):
+        sandbox.commands.run("curl -s http://127.0.0.1:8000/")
+    assert sandbox.get_host(8000).endswith(".ports-are-not-served.invalid"), "a name that never leads anywhere"
+    SEEN["get_host"] = "no"
+    served.kill()
+    both = "python3 -m http.server 8000 --bind 127.0.0.1 2> log & until curl -sf http://127.0.0.1:8000/; do :; done; kill $!"
+    with works("a server and its client in one command"):
+        assert "<html" in sandbox.commands.run(both, timeout=120).stdout.lower()
+    with works("get_metrics"):
+        busy = sandbox.commands.run("while :; do :; done", background=True, timeout=0)
+        wait_until("it was looked at", lambda: any(each.cpu_used_pct > 0 for each in sandbox.get_metrics()))
+        used = sandbox.get_metrics()[-1]
+        assert used.mem_used > 0 and used.mem_total >= used.mem_used and used.cpu_count >= 1, used
+        assert used.disk_total > 0 and abs(used.timestamp.timestamp() - time.time()) < 300, used
+        assert sandbox.get_metrics(end=used.timestamp.replace(year=2000)) == []
+        busy.kill()
 
 
 def files(sandbox):
@@ -235,8 +253,12 @@ def files(sandbox):
         fs.write("watched/deep/third", "3")
         wait_until("deeper ones too", lambda: seen.extend(e.name for e in deep.get_new_events()) or "deep/third" in seen)
         deep.stop()
+    with works("/home/user"):
+        assert fs.write("/home/user/at/home", "b").path == "/workspace/at/home"
+        ran = sandbox.commands.run("cat /home/user/at/home; cd /home/user; echo c > at/home", cwd="/home/user/at")
+        assert (ran.stdout, fs.read("/home/user/at/home")) == ("b", "c\n"), ran
     with refused("files outside /workspace", "not in /workspace", InvalidArgumentException):
-        fs.write("/home/user/a", "b")
+        fs.write("/home/other/a", "b")
     with refused("metadata of files", "0.6.2", TemplateException):
         fs.write("a", "b", metadata={"c": "d"})
 
@@ -354,7 +376,6 @@ def refusals(sandbox):
         "fork": lambda: sandbox.fork(),
         "create_snapshot": lambda: sandbox.create_snapshot(),
         "update_network": lambda: sandbox.update_network({"deny_out": ["0.0.0.0/0"]}),
-        "get_metrics": lambda: sandbox.get_metrics(),
     }.items():
         with refused(row, "501", SandboxException):
             ask()
