@@ -324,7 +324,8 @@ mod tests {
 
     #[test]
     fn after_connect_everything_passes() {
-        let bytes = b"CONNECT up.test:443 HTTP/1.1\r\n\r\n\x16\x03\x01GET nothing\n\n";
+        let bytes =
+            b"CONNECT up.test:443 HTTP/1.1\r\nHost: up.test\r\n\r\n\x16\x03\x01GET nothing\n\n";
         let mut framing = Framing::new();
         assert_eq!(framing.clear(bytes), Ok(bytes.len()));
         assert!(framing.is_other());
@@ -347,7 +348,7 @@ mod tests {
                     }
                     bytes.extend_from_slice(b"0\r\n\r\n");
                 } else {
-                    let head = format!("PUT / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
+                    let head = format!("PUT / HTTP/1.1\r\nHost: up.test\r\nContent-Length: {}\r\n\r\n", body.len());
                     bytes.extend_from_slice(head.as_bytes());
                     bytes.extend_from_slice(body);
                 }

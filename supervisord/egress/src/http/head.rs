@@ -132,8 +132,11 @@ fn framing(
             hosts += 1;
         }
     }
-    if hosts > 1 {
-        return Err(Violation::Malformed("Host stands there twice"));
+    match hosts {
+        // RFC 9112 §3.2, of every method: what stands in the target is no substitute.
+        0 if is_1_1 => return Err(Violation::Malformed("the request has no Host field")),
+        0 | 1 => {}
+        _ => return Err(Violation::Malformed("Host stands there twice")),
     }
     let following = match (length, chunked) {
         (Some(_), true) => {
@@ -235,6 +238,16 @@ mod tests {
     }
 
     #[test]
+    fn a_request_names_its_host_unless_it_is_older_than_that() {
+        for line in ["GET /ok", "GET http://up.test/ok", "CONNECT up.test:443", "OPTIONS *"] {
+            let bare = check(format!("{line} HTTP/1.1\r\nX: y\r\n\r\n").as_bytes());
+            assert!(matches!(bare, Err(Violation::Malformed(_))), "{line}: {bare:?}");
+            let old = check(format!("{line} HTTP/1.0\r\n\r\n").as_bytes());
+            assert!(old.is_ok(), "{line}: {old:?}");
+        }
+    }
+
+    #[test]
     fn ordinary_requests_pass_with_what_follows_them() {
         assert_eq!(post(""), Ok(Following::Length(0)));
         assert_eq!(post("Content-Length: 007\r\n"), Ok(Following::Length(7)));
@@ -255,7 +268,7 @@ mod tests {
             let head = format!("GET {target} HTTP/1.1\r\nHost: up.test\r\n\r\n");
             assert!(check(head.as_bytes()).is_ok(), "{target:?}");
         }
-        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(MAX_TARGET));
+        let long = format!("GET /{} HTTP/1.1\r\nHost: up.test\r\n\r\n", "a".repeat(MAX_TARGET));
         assert_eq!(check(long.as_bytes()), Err(Violation::TargetTooLong));
     }
 

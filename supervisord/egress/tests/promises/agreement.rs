@@ -125,6 +125,18 @@ fn addresses_that_are_not_public_are_refused_however_they_are_written() {
     assert_eq!(world.seen.connections(), Vec::<String>::new());
 }
 
+/// RFC 9112 §3.2: of every request of HTTP/1.1, whatever its target says. Older ones have no Host.
+#[test]
+fn a_tunnel_is_asked_for_with_its_host_or_in_http_1_0() {
+    let world = World::new(PLAIN);
+    let answer = proxy(b"CONNECT up.test:443 HTTP/1.1\r\nUser-Agent: x\r\n\r\n");
+    assert_eq!(status(&answer), 400, "{answer}");
+    let answer = proxy(b"GET http://up.test/ HTTP/1.1\r\nUser-Agent: x\r\n\r\n");
+    assert_eq!(status(&answer), 400, "{answer}");
+    assert_eq!(world.seen.connections(), Vec::<String>::new());
+    assert_eq!(status(&proxy(b"CONNECT up.test:443 HTTP/1.0\r\n\r\n")), 200);
+}
+
 #[test]
 fn what_a_name_resolves_to_is_judged_and_exactly_that_is_dialled() {
     let rules = "[[egress]]\nname = \"all\"\nhosts = [\"**\"]\nprotocols = [\"http\", \"https\"]\naddresses = [\"203.0.113.0/24\"]\n";

@@ -47,7 +47,9 @@ fn an_idle_connection_ends_and_a_silent_tls_client_too() {
     let mut idle = connect("127.0.0.1:3128");
     assert_eq!(hear(&mut idle), "");
     let mut tunnel = connect("127.0.0.1:3128");
-    tunnel.write_all(b"CONNECT up.test:443 HTTP/1.1\r\n\r\n\x16\x03\x01\x02\0\x01").unwrap();
+    tunnel
+        .write_all(b"CONNECT up.test:443 HTTP/1.1\r\nHost: up.test\r\n\r\n\x16\x03\x01\x02\0\x01")
+        .unwrap();
     let answer = hear(&mut tunnel);
     assert_eq!(status(&answer), 200, "{answer}");
 }
@@ -74,7 +76,7 @@ fn a_session_has_so_many_connections_and_is_told_when_there_are_more() {
     let mut tunnels = Vec::new();
     within_ten_seconds(|| {
         let mut stream = connect("127.0.0.1:3128");
-        drop(stream.write_all(b"CONNECT up.test:443 HTTP/1.1\r\n\r\n"));
+        drop(stream.write_all(b"CONNECT up.test:443 HTTP/1.1\r\nHost: up.test\r\n\r\n"));
         if status(&crate::wire::head(&mut stream)) == 200 {
             tunnels.push(stream);
         }

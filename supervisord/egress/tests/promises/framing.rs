@@ -53,7 +53,7 @@ fn a_good_request_is_answered_before_the_bad_one_behind_it_is_refused() {
         "NO\r\n\r\n".to_owned(),
         "GET http://up.test/ HTTP/1.1\r\nHost: up.test\r\nContent-Length: 1, 2\r\n\r\n".to_owned(),
         format!(
-            "POST http://up.test/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n{SMUGGLED}"
+            "POST http://up.test/ HTTP/1.1\r\nHost: up.test\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n{SMUGGLED}"
         ),
     ] {
         let answer = proxy(format!("{good}{bad}").as_bytes());
