@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use supervisor_api::{
-    AuditFilter, AuditKey, AuditRecord, Chain, Head, PublicKey, Report, Verdict, Verifier,
+    AuditFilter, AuditKey, AuditRecord, Chain, Fault, Finding, Head, PublicKey, Report, Verdict,
+    Verifier,
 };
 
 use crate::cli::{GlobalOptions, KeyOptions, QueryOptions, VerifyOptions};
@@ -17,6 +18,9 @@ use crate::{console, exit, local, terminal};
 
 /// Where the installed service keeps its state.
 const STATE: &str = "/var/lib/supervisord";
+
+/// What says where the log ended at its last checkpoint.
+const HEAD: &str = "head";
 
 /// Bytes of a line at the most; the longest records are some kilobytes.
 const MAX_LINE: u64 = 1 << 20;
@@ -38,12 +42,25 @@ pub fn verify(options: &VerifyOptions, global: &GlobalOptions) -> Result<u8, Fai
     let log = Log::find(&options.files, options.state.as_deref())?;
     let trusted = !options.key.is_empty();
     let keys = if trusted { options.key.clone() } else { vec![log.key()?] };
-    let mut verifier = Verifier::new(keys.clone(), log.head()?);
+    // Files that were taken elsewhere may be without what lay beside them.
+    let (head, without) = match log.head()? {
+        None if !options.files.is_empty() => (None, None),
+        None => (None, Some(Fault::HeadMissing)),
+        Some(text) => match Head::parse(&text) {
+            Some(head) => (Some(head), None),
+            None => (None, Some(Fault::HeadDamaged)),
+        },
+    };
+    let mut verifier = Verifier::new(keys.clone(), head);
     for path in &log.files {
         let name = path.display().to_string();
         each_line(path, |number, line| verifier.line(&name, number, line))?;
     }
-    let report = verifier.finish();
+    let mut report = verifier.finish();
+    report.findings.extend(without.map(|fault| {
+        let file = log.beside.join(HEAD).display().to_string();
+        Finding { fault, file, line: 1, first: 0, last: 0 }
+    }));
     if global.json {
         let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
         let result = json!({"whole": report.is_whole(), "keys": keys, "report": report});
@@ -154,15 +171,13 @@ impl Log {
         text.trim_end().parse().map_err(bad)
     }
 
-    /// Where the log ended at its last checkpoint, if that lies beside it.
-    fn head(&self) -> Result<Option<Head>, Failure> {
-        let path = self.beside.join("head");
+    /// Where the log ended at its last checkpoint, as it is written, if that lies beside it.
+    fn head(&self) -> Result<Option<String>, Failure> {
+        let path = self.beside.join(HEAD);
         if !path.exists() {
             return Ok(None);
         }
-        let head = Head::parse(&local::text(&path, MAX_SMALL)?);
-        let damaged = || Failure::Negative(format!("{} is damaged", path.display()));
-        head.map(Some).ok_or_else(damaged)
+        local::text(&path, MAX_SMALL).map(Some)
     }
 }
 

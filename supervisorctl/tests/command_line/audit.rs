@@ -87,6 +87,71 @@ fn a_file_that_is_gone_and_one_that_is_cut_are_found() {
     assert_eq!(ended.stderr, "");
 }
 
+/// A deed, and what is told of it.
+type Deed = (&'static str, fn(&mut Vec<Vec<u8>>), &'static str);
+
+/// One file, its key and its head.
+#[test]
+fn whatever_is_done_to_a_log_by_hand_is_named() {
+    let changed = |lines: &mut Vec<Vec<u8>>| {
+        let text = String::from_utf8(lines[4].clone()).expect("text");
+        lines[4] = text.replace("cancel", "cancal").into_bytes();
+    };
+    let deeds: [Deed; 12] = [
+        ("changed", changed, ":5: record 5 is not what was written"),
+        ("dropped", |lines| drop(lines.remove(4)), ":5: record 5 is missing"),
+        ("the first dropped", |lines| drop(lines.remove(0)), ":1: record 1 is missing"),
+        ("exchanged", |lines| lines.swap(3, 4), ":5: record 4 stands behind one"),
+        (
+            "doubled",
+            |lines| lines.insert(5, lines[4].clone()),
+            ":6: record 5 stands there a second",
+        ),
+        (
+            "the last dropped",
+            |lines| drop(lines.pop()),
+            ":8: record 9 at the end of the log: missing",
+        ),
+        ("cut at a checkpoint", |lines| lines.truncate(6), "records 7 to 9 at the end"),
+        ("all dropped", Vec::clear, "head:1: records 1 to 9 at the end of the log: missing"),
+        ("torn", |lines| drop(lines[8].pop()), ":9: record 9 is torn"),
+        (
+            "added to",
+            |lines| lines.push(b"{}\n".to_vec()),
+            ":10: record 10 is not what was written",
+        ),
+        ("spaced", |lines| lines[4].insert(1, b' '), ":5: record 5 is not what was written"),
+        ("given a line", |lines| lines.insert(4, b"\n".to_vec()), ":5: record 5 is not what was"),
+    ];
+    for (what, deed, told) in deeds {
+        let (state, _) = log();
+        let place = |first: u64| state.path().join(format!("audit/audit-{first:020}.jsonl"));
+        let mut whole: Vec<Vec<u8>> = Vec::new();
+        for first in [1, 4, 7] {
+            let text = fs::read(place(first)).expect("there");
+            whole.extend(text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec));
+            fs::remove_file(place(first)).expect("removed");
+        }
+        deed(&mut whole);
+        fs::write(place(1), whole.concat()).expect("written");
+        let ended = ctl(&state, &["audit", "verify", "--state", "."]);
+        assert_eq!(ended.status, Some(1), "{what}: {}", ended.stderr);
+        assert!(ended.stdout.contains(told), "{what}: {}", ended.stdout);
+    }
+    let (state, _) = log();
+    let head = state.path().join("audit/head");
+    let verify = || ctl(&state, &["audit", "verify", "--json", "--state", "."]);
+    for (deed, told) in [("damaged", "head_damaged"), ("removed", "head_missing")] {
+        match deed {
+            "damaged" => fs::write(&head, "9").expect("written"),
+            _ => fs::remove_file(&head).expect("removed"),
+        }
+        let ended = verify();
+        assert_eq!(ended.status, Some(1), "{deed}: {}", ended.stderr);
+        assert_eq!(ended.json()["report"]["findings"][0]["fault"], told);
+    }
+}
+
 #[test]
 fn records_are_searched_for_without_a_daemon() {
     let (state, _) = log();

@@ -33,6 +33,10 @@ pub enum Fault {
     Torn,
     /// A signature is wrong, or by another key.
     Forged,
+    /// What says where the log ended is not beside it: nothing tells whether its end was cut off.
+    HeadMissing,
+    /// What says where the log ended can't be read.
+    HeadDamaged,
 }
 
 /// One thing that is wrong.
@@ -44,7 +48,7 @@ pub struct Finding {
     pub file: String,
     /// The line in it, from 1.
     pub line: u64,
-    /// The first record it is about.
+    /// The first record it is about; 0 where it is about none.
     pub first: u64,
     /// The last record it is about.
     pub last: u64,
@@ -133,7 +137,10 @@ impl Verifier {
             self.place = (file, line);
             self.find(Fault::Dropped, first, last);
         }
-        self.place.1 = 1;
+        let (end, line) = std::mem::replace(&mut self.place, (String::new(), 1));
+        // Where no line stands at all, it is the head that tells of some.
+        let end = if end.is_empty() { "head".to_owned() } else { end };
+        self.place.0.clone_from(&end);
         if let Some((seq, hash)) = self.before.filter(|(seq, _)| *seq > 0) {
             let told = |(last, its, at): &(u64, Digest32, u64)| {
                 *last == seq && *its == hash && *at <= self.report.signed
@@ -142,6 +149,7 @@ impl Verifier {
                 self.find(Fault::Dropped, 1, seq);
             }
         }
+        self.place = (end, line.max(1));
         if let Some(head) = self.head {
             if !head.is_signed(&self.keys) {
                 self.find(Fault::Forged, head.seq, head.seq);
@@ -249,6 +257,16 @@ impl Report {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { fault, file, line, first, last } = self;
+        match fault {
+            Fault::HeadMissing => {
+                return write!(
+                    f,
+                    "{file}: is missing: nothing tells whether the log's end was cut off"
+                );
+            }
+            Fault::HeadDamaged => return write!(f, "{file}: is not what was written"),
+            _ => {}
+        }
         let which = if first == last {
             format!("record {first}")
         } else {
@@ -264,6 +282,7 @@ impl fmt::Display for Finding {
             Fault::Truncated => "at the end of the log: missing",
             Fault::Torn => "is torn: its line has no end",
             Fault::Forged => "is not signed by the key that was given",
+            Fault::HeadMissing | Fault::HeadDamaged => "has no head",
         };
         write!(f, "{file}:{line}: {which} {what}")
     }
