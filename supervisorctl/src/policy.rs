@@ -19,7 +19,7 @@ use crate::cli::{
 };
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::policy::files::Unloaded;
+use crate::policy::files::{Sources, Unloaded};
 use crate::summary::line;
 use crate::table::{cell, table_of, text};
 use crate::{console, exit, terminal};
@@ -46,11 +46,13 @@ pub async fn policy(
 
 /// `policy check`; the exit status says whether the files are valid.
 fn check(options: &CheckOptions, global: &GlobalOptions) -> Result<u8, Failure> {
-    let loaded = files::read_all(&options.files).and_then(|sources| sources.load());
+    let loaded = files::read_all(&options.files)
+        .and_then(|sources| Ok((sources.lent.clone(), sources.load()?)));
     let (policies, warnings, diagnostics) = match loaded {
-        Ok(set) => {
-            let names: Vec<_> = set.iter().map(|policy| policy.name().to_owned()).collect();
-            (names, set.iter().flat_map(|policy| policy.warnings()).collect(), None)
+        Ok((lent, set)) => {
+            let own: Vec<_> = set.iter().filter(|policy| !lent.contains(policy.name())).collect();
+            let names: Vec<_> = own.iter().map(|policy| policy.name().to_owned()).collect();
+            (names, own.iter().flat_map(|policy| policy.warnings()).collect(), None)
         }
         Err(Unloaded::Diagnostics(diagnostics)) => (Vec::new(), Vec::new(), Some(diagnostics)),
         Err(Unloaded::Failure(failure)) => return Err(failure),
@@ -97,7 +99,10 @@ fn show(options: &ShowOptions, global: &GlobalOptions) -> Result<(), Failure> {
 /// `policy test`.
 fn test(options: &TestOptions, global: &GlobalOptions) -> Result<u8, Failure> {
     let tested = files::read_all(&options.files).and_then(|sources| {
-        Ok(PolicySet::test(sources.policies, sources.floor, &sources.clients)?)
+        let Sources { policies, floor, clients, lent } = sources;
+        let mut tested = PolicySet::test(policies, floor, &clients)?;
+        tested.retain(|example| !lent.contains(&example.policy));
+        Ok(tested)
     });
     let tested = match tested {
         Ok(tested) => tested,

@@ -46,8 +46,8 @@ pub struct Subject {
 /// Options of `policy check`.
 #[derive(Debug, Args)]
 pub struct CheckOptions {
-    /// Policy files or directories of them, checked together, so that one may extend another; a
-    /// floor.toml among them bounds the others in place of the built-in floor, a clients.toml (see
+    /// Policy files or directories of them, checked together, so that one may extend another; files by
+    /// themselves may extend built-in policies too; a floor.toml among them bounds the others in place of the built-in floor, a clients.toml (see
     /// `policy hosts`) says where package clients fetch from
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
@@ -73,7 +73,7 @@ pub struct ExplainOptions {
     /// The policy.
     #[command(flatten)]
     pub subject: Subject,
-    /// `GET https://host/path` (or http, wss, ws), `connect host:443`, `tcp host:22` or `dns host`
+    /// `GET https://host/path` (or http, wss, ws), `connect host:443`, `connect host:443 at 10.0.0.1`, `tcp host:22` or `dns host`
     pub request: String,
     /// Bytes of the request's body
     #[arg(long, value_name = "BYTES", default_value_t = 0)]

@@ -6,7 +6,7 @@ use supervisor_policy::egress::{Change, Decision, Difference, Verdict};
 
 use crate::cli::{DiffOptions, GlobalOptions, Subject};
 use crate::failure::Failure;
-use crate::policy::explain::{credentials, decision_to_json};
+use crate::policy::explain::{credentials, decision_to_json, treatment_name};
 use crate::policy::files;
 use crate::units::show_time;
 use crate::{console, exit, terminal};
@@ -66,7 +66,16 @@ fn to_json(change: &Change) -> Value {
         "count": change.count,
         "old": decision_to_json(&change.old),
         "new": decision_to_json(&change.new),
+        "tls": treatments(change).map(|(old, new)| json!({ "old": old, "new": new })),
     })
+}
+
+/// What becomes of TLS, where that is the difference.
+fn treatments(change: &Change) -> Option<(&'static str, &'static str)> {
+    let (old, new) = (&change.old, &change.new);
+    let (before, after) = (old.treatment()?, new.treatment()?);
+    (old.verdict() == new.verdict() && before != after)
+        .then(|| (treatment_name(before), treatment_name(after)))
 }
 
 fn describe(difference: &Difference, settings: &[String]) -> String {
@@ -85,7 +94,9 @@ fn describe(difference: &Difference, settings: &[String]) -> String {
     let others =
         |change: &&Change| same(change) && credentials(&change.new) != credentials(&change.old);
     section(&mut page, "Gets other credentials", difference.changes.iter().filter(others));
-    let waits = |change: &&Change| same(change) && !others(change);
+    let seen = |change: &&Change| !others(change) && treatments(change).is_some();
+    section(&mut page, "TLS is treated otherwise", difference.changes.iter().filter(seen));
+    let waits = |change: &&Change| same(change) && !others(change) && !seen(change);
     section(&mut page, "Waits otherwise for a person", difference.changes.iter().filter(waits));
     if !settings.is_empty() {
         page.push_str("Limits and settings:\n");
@@ -118,12 +129,14 @@ fn section<'a>(page: &mut String, title: &str, changes: impl Iterator<Item = &'a
         if more > 0 {
             page.push_str(&format!("  and {more} alike\n"));
         }
-        page.push_str(&format!("    before: {}\n", by(&change.old)));
-        page.push_str(&format!("    after:  {}\n", by(&change.new)));
+        let (before, after) = treatments(change).unzip();
+        page.push_str(&format!("    before: {}\n", by(&change.old, before)));
+        page.push_str(&format!("    after:  {}\n", by(&change.new, after)));
     }
 }
 
-fn by(decision: &Decision) -> String {
+/// Who says so, and what comes with it; what becomes of TLS where that is the difference.
+fn by(decision: &Decision, tls: Option<&str>) -> String {
     let rule = decision.rule().to_string();
     let with = match credentials(decision).as_slice() {
         [] => String::new(),
@@ -133,7 +146,9 @@ fn by(decision: &Decision) -> String {
         Some(wait) => format!(", who has {}", show_time(millis(wait))),
         None => String::new(),
     };
-    let text = format!("{} by {rule}: {}{with}{wait}", decision.verdict(), decision.reason());
+    let treatment = tls.map(|treatment| format!(", tls {treatment}")).unwrap_or_default();
+    let (verdict, reason) = (decision.verdict(), decision.reason());
+    let text = format!("{verdict} by {rule}: {reason}{with}{wait}{treatment}");
     terminal::name(&text).into_owned()
 }
 

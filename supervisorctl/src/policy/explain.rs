@@ -51,6 +51,7 @@ pub fn decision_to_json(decision: &Decision) -> Value {
         "cause": decision.refusal().map(|refusal| refusal.cause()),
         "remedy": decision.refusal().map(|refusal| refusal.remedy()),
         "credentials": credentials,
+        "patience_ms": decision.patience().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         "max_body": decision.prospect().and_then(|permit| permit.max_body()),
     })
 }
@@ -151,7 +152,8 @@ fn name(mismatch: Mismatch) -> &'static str {
     }
 }
 
-fn treatment_name(treatment: Treatment) -> &'static str {
+/// What is done with TLS, in a word of the policy.
+pub fn treatment_name(treatment: Treatment) -> &'static str {
     match treatment {
         Treatment::Pass => "pass",
         Treatment::Inspect => "inspect",

@@ -1,5 +1,6 @@
 //! The files that policies are read from, and what went wrong with them.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub struct Sources {
     pub floor: Floor,
     /// Where package clients fetch from.
     pub clients: ClientOrigins,
+    /// Names of built-in policies that were not named, and are there to be extended.
+    pub lent: BTreeSet<String>,
 }
 
 impl From<Failure> for Unloaded {
@@ -72,6 +75,21 @@ impl Unloaded {
 }
 
 impl Sources {
+    /// Adds the built-in policies but those of which there is a file.
+    fn lend(&mut self) {
+        let stem = |file: &str| Path::new(file).file_stem().map(OsStr::to_os_string);
+        let own: Vec<_> = self.policies.iter().filter_map(|(file, _)| stem(file)).collect();
+        for (file, text) in PolicySet::builtin_files() {
+            match stem(&file) {
+                Some(name) if !own.contains(&name) => {
+                    self.lent.insert(name.to_string_lossy().into_owned());
+                    self.policies.push((file, text));
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+
     /// Loads all of them.
     pub fn load(self) -> Result<PolicySet, Unloaded> {
         Ok(PolicySet::load_for_clients(self.policies, self.floor, &self.clients)?)
@@ -102,9 +120,7 @@ pub fn find(subject: &Subject) -> Result<Arc<Resolved>, Unloaded> {
     files.push(path.to_owned());
     let mut sources = read(&files)?;
     if subject.directory.is_none() {
-        let stem = |file: &str| Path::new(file).file_stem() == Some(OsStr::new(name));
-        let builtin = PolicySet::builtin_files().filter(|(file, _)| !stem(file));
-        sources.policies.extend(builtin);
+        sources.lend();
     }
     pick(&sources.load()?, name)
 }
@@ -118,19 +134,25 @@ fn pick(set: &PolicySet, name: &str) -> Result<Arc<Resolved>, Unloaded> {
     })
 }
 
-/// Reads what was named: files, and the policy files of directories.
+/// Reads what was named: files, and the policy files of directories. A directory or a floor makes it a set
+/// that has to be complete, as a daemon loads it; files by themselves may extend built-in policies.
 pub fn read_all(named: &[PathBuf]) -> Result<Sources, Unloaded> {
-    let mut files = Vec::new();
+    let (mut files, mut complete) = (Vec::new(), false);
     for path in named {
+        complete |= path.is_dir() || path.file_name() == Some(OsStr::new(FLOOR_FILE));
         if path.is_dir() { files.extend(files_in(path)?) } else { files.push(path.clone()) }
     }
-    read(&files)
+    let mut sources = read(&files)?;
+    if !complete {
+        sources.lend();
+    }
+    Ok(sources)
 }
 
 /// Reads files; a floor among them is the floor, and clients' answers are theirs.
 fn read(files: &[PathBuf]) -> Result<Sources, Unloaded> {
     let (floor, clients) = (Floor::builtin()?, ClientOrigins::default());
-    let mut sources = Sources { policies: Vec::new(), floor, clients };
+    let mut sources = Sources { policies: Vec::new(), floor, clients, lent: BTreeSet::new() };
     for path in files {
         let file = path.to_string_lossy().into_owned();
         let text = local::text(path, MAX_FILE_BYTES as u64)?;

@@ -139,7 +139,9 @@ fn read_all(logs: &[PathBuf], wanted: impl Fn(&Line) -> bool) -> Result<Records,
         };
         if lines > 0 && records.unreadable == lines {
             let shown = log.display();
-            return Err(Failure::Negative(format!("{shown} is not an audit log: no line is JSON")));
+            return Err(Failure::Negative(format!(
+                "{shown} is not an audit log: no line is a record"
+            )));
         }
     }
     Ok(records)

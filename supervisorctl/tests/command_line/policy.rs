@@ -53,6 +53,15 @@ fn files_are_checked_together_and_a_mistake_is_pointed_at() {
     let ended = ctl(&directory, &["policy", "check", "child.toml"]);
     assert_eq!(ended.status, Some(1));
     assert!(ended.stderr.contains("child.toml:2:"), "{}", ended.stderr);
+    fs::write(directory.path().join("rules.toml"), RULES).expect("written");
+    let ended = ctl(&directory, &["policy", "check", "rules.toml"]);
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(0), "rules: valid\n"), "built-in");
+    let ended = ctl(&directory, &["policy", "test", "rules.toml"]);
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.ends_with("\n1 examples, 0 failed\n"), "{}", ended.stdout);
+    let ended = ctl(&directory, &["policy", "check", "."]);
+    assert_eq!(ended.status, Some(1), "a directory is complete: {}", ended.stdout);
+    fs::remove_file(directory.path().join("rules.toml")).expect("removed");
     let found = ctl(&directory, &["policy", "check", "--json", "child.toml"]).json();
     assert_eq!((&found["valid"], &found["diagnostics"][0]["line"]), (&false.into(), &2.into()));
 }
@@ -112,6 +121,11 @@ fn a_decision_is_explained_and_its_exit_status_is_the_verdict() {
     let answer = ended.json();
     assert_eq!(answer["decision"]["reason"], "method_not_allowed");
     assert_eq!(answer["considered"][0]["other"], "method");
+    assert_eq!(explain("connect api.test:443 at 192.0.9.1").status, Some(0));
+    let ended = explain("connect api.test:443 at 10.0.0.1");
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    assert_eq!(ended.json()["decision"]["reason"], "address_not_allowed");
+    assert_eq!(explain("connect api.test:443 at home").status, Some(2));
     assert_eq!(explain("nonsense").status, Some(2));
     let ended = ctl(&directory, &["policy", "explain", "rules.toml", "dns \u{1b}[2J"]);
     assert_eq!(ended.status, Some(2));
@@ -150,6 +164,15 @@ fn a_difference_is_told_in_requests() {
     assert!(!ended.stdout.contains("Becomes denied"), "{}", ended.stdout);
     let ended = ctl(&directory, &["policy", "diff", "rules.toml", "none.toml"]);
     assert_eq!(ended.status, Some(2));
+    let whole = |tls| RULES.replace("methods = [\"GET\"]\npaths = [\"/v1/**\"]", tls);
+    for (name, tls) in [("seen.toml", "tls = \"inspect\""), ("unseen.toml", "tls = \"pass\"")] {
+        fs::write(directory.path().join(name), whole(tls)).expect("written");
+    }
+    let ended = ctl(&directory, &["policy", "diff", "seen.toml", "unseen.toml"]);
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    let told = "TLS is treated otherwise:\n  connect api.test:443\n";
+    assert!(ended.stdout.starts_with(told), "{}", ended.stdout);
+    assert!(ended.stdout.contains(", tls pass\n"), "{}", ended.stdout);
 }
 
 #[test]

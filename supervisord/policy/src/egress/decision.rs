@@ -12,7 +12,7 @@ use crate::egress::host::{Destination, HostName};
 use crate::egress::rule::{Protocol, RuleSource, Verdict};
 
 /// What is done with TLS of an allowed connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Treatment {
     /// Bytes are passed on unseen. TLS is passed by its server name.
     Pass,

@@ -2,10 +2,11 @@
 //! parts; one request of each part is put to both, and where the answers differ, it is an example.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::egress::Egress;
-use crate::egress::decision::Decision;
+use crate::egress::decision::{Decision, Treatment};
 use crate::egress::host::{Destination, Host, HostName};
 use crate::egress::path::PathPattern;
 use crate::egress::pattern::HostPattern;
@@ -49,22 +50,27 @@ pub struct Change {
     pub new: Decision,
 }
 
-/// What of a decision makes a difference: the last is how long a person has to answer.
-type Outcome = (Verdict, Vec<String>, Option<Duration>);
+/// What of a decision makes a difference: besides the verdict and the credentials, how long a person has
+/// to answer, and whether TLS is looked into.
+type Outcome = (Verdict, Vec<String>, Option<Duration>, Option<Treatment>);
 
 impl Egress {
     /// What changes from these rules to others.
     pub fn difference(&self, new: &Egress) -> Difference {
         let mut found = Difference { complete: true, ..Difference::default() };
-        let mut known: BTreeMap<(String, String, Outcome, Outcome), usize> = BTreeMap::new();
+        let mut known: BTreeMap<(String, String, Outcome, Outcome, bool), usize> = BTreeMap::new();
         for question in questions(self, new, &mut found.complete) {
             found.compared += 1;
             let (before, after) = (question.put_to(self), question.put_to(new));
             let (one, two) = (outcome(&before), outcome(&after));
-            if one == two {
+            // Whether a connection may be made at all is told by what may be asked for on it.
+            let is_told =
+                matches!(question, Question::Connect(_, Protocol::Https)) && one.0 != two.0;
+            if one == two || is_told {
                 continue;
             }
-            let key = (before.rule().to_string(), after.rule().to_string(), one, two);
+            let dials = matches!(question, Question::Dial(..));
+            let key = (before.rule().to_string(), after.rule().to_string(), one, two, dials);
             let at = *known.entry(key).or_insert(found.changes.len());
             match found.changes.get_mut(at) {
                 Some(change) => {
@@ -88,7 +94,7 @@ impl Egress {
 fn outcome(decision: &Decision) -> Outcome {
     let bindings = decision.prospect().map(|permit| permit.bindings()).unwrap_or_default();
     let names = bindings.iter().map(|binding| binding.credential().to_owned());
-    (decision.verdict(), names.collect(), decision.patience())
+    (decision.verdict(), names.collect(), decision.patience(), decision.treatment())
 }
 
 /// A question for each part of the space that the rules of both sides cut.
@@ -106,12 +112,18 @@ fn questions(old: &Egress, new: &Egress, complete: &mut bool) -> Vec<Question> {
                 places.extend(rule.protocols.iter().map(|protocol| (*port, *protocol)));
             }
         }
+        let addresses = addresses(&host, &rules);
         let requests = Parts::of(&rules, old, new, &host);
         for (port, protocol) in places {
             let destination = Destination { host: host.clone(), port };
+            let dial = |address| Question::Dial(destination.clone(), protocol, address);
+            questions.extend(addresses.iter().copied().map(dial));
             if protocol == Protocol::Tcp {
                 questions.push(Question::Connect(destination, protocol));
                 continue;
+            }
+            if protocol == Protocol::Https {
+                questions.push(Question::Connect(destination.clone(), protocol));
             }
             if questions.len().saturating_add(requests.count()) > MAX_QUESTIONS {
                 *complete = false;
@@ -156,6 +168,20 @@ fn hosts(old: &Egress, new: &Egress) -> BTreeSet<Host> {
         }
     }
     hosts
+}
+
+/// Addresses of a name that rules of it open: one of each part.
+fn addresses(host: &Host, rules: &[&Rule]) -> BTreeSet<IpAddr> {
+    if matches!(host, Host::Address(_)) {
+        return BTreeSet::new(); // its only one is itself
+    }
+    let networks = rules.iter().flat_map(|rule| &rule.addresses);
+    networks
+        .flat_map(|network| {
+            let after = witness::next_address(network.broadcast());
+            [network.network(), network.broadcast()].into_iter().chain(after)
+        })
+        .collect()
 }
 
 /// What requests to one host can differ in.
@@ -263,6 +289,29 @@ mod tests {
         let allowing = rule.replace("ask", "allow");
         let found = difference(&allowing, &allowing);
         assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn tls_that_is_looked_into_no_more_is_a_difference() {
+        let rule = "hosts = [\"a.test\"]\ntls = \"inspect\"\n";
+        let found = difference(rule, &rule.replace("inspect", "pass"));
+        assert_eq!(found, ["allow→allow connect a.test:443"]);
+    }
+
+    #[test]
+    fn addresses_that_become_open_are_a_difference() {
+        let rule = "hosts = [\"a.test\"]\nprotocols = [\"tcp\"]\nports = [22]\n";
+        let opens = |network: &str| format!("{rule}addresses = [\"{network}\"]\n");
+        let found = difference(rule, &opens("10.1.0.0/16"));
+        let told = ["10.1.0.0", "10.1.255.255"];
+        let told = told.map(|address| format!("deny→allow tcp a.test:22 at {address}"));
+        assert_eq!(found, told);
+        let found = difference(&opens("10.1.0.0/16"), &opens("10.1.0.0/17"));
+        assert_eq!(
+            found,
+            ["allow→deny tcp a.test:22 at 10.1.128.0", "allow→deny tcp a.test:22 at 10.1.255.255"]
+        );
+        assert_eq!(difference(&opens("10.1.0.0/16"), &opens("10.1.0.0/16")), Vec::<String>::new());
     }
 
     #[test]

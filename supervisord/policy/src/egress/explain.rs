@@ -44,7 +44,7 @@ impl Egress {
         let compare = |rule: &Rule| match question {
             Question::LookUp(_) if rule.names(&question.host()) => Ok(()),
             Question::LookUp(_) => Err(Mismatch::Host),
-            Question::Connect(destination, protocol) => {
+            Question::Connect(destination, protocol) | Question::Dial(destination, protocol, _) => {
                 compare_connection(rule, &destination.host, destination.port, *protocol)
             }
             Question::Request { target, .. } => {
@@ -76,6 +76,7 @@ impl Egress {
 
     fn explain_treatment(&self, question: &Question) -> Option<(Treatment, &'static str)> {
         let (Question::Connect(destination, Protocol::Https)
+        | Question::Dial(destination, Protocol::Https, _)
         | Question::Request { destination, protocol: Protocol::Https, .. }) = question
         else {
             return None;
@@ -85,7 +86,9 @@ impl Egress {
         let bound =
             self.bindings.iter().any(|binding| binding.reaches(destination, Protocol::Https));
         let why = match treatment {
-            Treatment::Pass => "a rule allows the host whatever is requested",
+            Treatment::Pass => {
+                "a rule allows the host whatever is requested; which host is asked for inside isn't seen"
+            }
             Treatment::Inspect if bound => "a credential goes to this host",
             Treatment::Inspect if summary.deny_some.is_some() => "a rule denies some requests",
             Treatment::Inspect if summary.ask.is_some() => "a rule asks about requests",

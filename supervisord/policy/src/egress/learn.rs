@@ -140,7 +140,7 @@ fn place(
             let destination = Destination { host: Host::Name(name.clone()), port: 443 };
             Ok((subject(&destination, Protocol::Https, false), None))
         }
-        Question::Connect(destination, protocol) => {
+        Question::Connect(destination, protocol) | Question::Dial(destination, protocol, _) => {
             Ok((subject(destination, *protocol, false), None))
         }
         Question::Request { destination, protocol, target, websocket, .. } => {

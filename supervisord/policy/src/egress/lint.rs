@@ -4,6 +4,8 @@
 use crate::diagnostic::Diagnostic;
 use crate::document::Origin;
 use crate::egress::Egress;
+use crate::egress::decision::Treatment;
+use crate::egress::host::{Destination, Host, HostName};
 use crate::egress::pattern::HostPattern;
 use crate::egress::rule::{Protocol, Rule, Tls, Verdict};
 
@@ -12,6 +14,35 @@ const MAX_COMPARED: usize = 1_000;
 
 /// Prefixes of IPv4 and IPv6 below which a network is more than one organisation's.
 const WIDE: [u8; 2] = [8, 16];
+
+/// Names below which hosts of many owners have the same servers. Which of them is meant stands inside TLS,
+/// where a program can name another one than in the server name (domain fronting).
+const SHARED_FRONTS: [&str; 24] = [
+    "akamaiedge.net",
+    "akamaized.net",
+    "amazonaws.com",
+    "appspot.com",
+    "azureedge.net",
+    "azurefd.net",
+    "b-cdn.net",
+    "blob.core.windows.net",
+    "cdn.cloudflare.net",
+    "cloudfront.net",
+    "cloudfunctions.net",
+    "edgekey.net",
+    "edgesuite.net",
+    "fastly.net",
+    "fastlylb.net",
+    "github.io",
+    "googleapis.com",
+    "herokuapp.com",
+    "netlify.app",
+    "pages.dev",
+    "r2.dev",
+    "run.app",
+    "vercel.app",
+    "workers.dev",
+];
 
 impl Egress {
     /// What is suspicious, each at its place.
@@ -71,6 +102,13 @@ impl Egress {
             let message = format!("plain TCP goes past what {} looks at", other.source);
             warn("protocols", message, "leave tcp out, or name another port");
         }
+        if let Some(pattern) = self.fronted(rule) {
+            let message = format!(
+                "{pattern} is behind a front that many hosts share, and TLS to it is passed on: a \
+                 program can ask for any of them there"
+            );
+            warn("hosts", message, "say `tls = \"inspect\"`, or allow only some methods or paths");
+        }
         if rule.tls == Tls::Pass {
             let needs = |other: &&Rule| {
                 !std::ptr::eq(*other, rule)
@@ -86,6 +124,34 @@ impl Egress {
             }
         }
         found
+    }
+
+    /// A host of the rule behind a shared front whose TLS nobody looks into.
+    fn fronted<'a>(&self, rule: &'a Rule) -> Option<&'a HostPattern> {
+        if rule.verdict == Verdict::Deny || !rule.protocols.contains(&Protocol::Https) {
+            return None;
+        }
+        rule.hosts.iter().find(|pattern| {
+            let name = match pattern {
+                HostPattern::Name(name) => Ok(name.clone()),
+                HostPattern::Child(parent) | HostPattern::Below(parent) => {
+                    HostName::parse(&format!("any.{parent}"))
+                }
+                HostPattern::Everything | HostPattern::Network(_) => return false,
+            };
+            let Ok(name) = name else { return false };
+            let below = |front: &str| {
+                let parent = name.as_str().strip_suffix(front);
+                parent.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            };
+            let host = Host::Name(name.clone());
+            SHARED_FRONTS.iter().any(|front| below(front))
+                && rule.ports.iter().any(|port| {
+                    let destination = Destination { host: host.clone(), port: *port };
+                    let decision = self.connect(&destination, Protocol::Https);
+                    decision.treatment() == Some(Treatment::Pass)
+                })
+        })
     }
 
     /// Rules that change nothing, because another one says as much or more about all that they match.
@@ -211,6 +277,28 @@ mod tests {
             "hosts = [\"a.test\"]\nprotocols = [\"tcp\"]\nports = [443]\n",
         ]);
         assert!(found.iter().any(|warning| warning.contains("goes past")), "{found:?}");
+    }
+
+    #[test]
+    fn tls_that_is_passed_to_a_front_of_many_is_pointed_at() {
+        for (rule, warned) in [
+            ("hosts = [\"d1.cloudfront.net\"]\n", true),
+            ("hosts = [\"*.azurefd.net\"]\ntls = \"pass\"\n", true),
+            ("hosts = [\"d1.cloudfront.net\"]\ntls = \"inspect\"\n", false),
+            ("hosts = [\"d1.cloudfront.net\"]\npaths = [\"/v1/**\"]\n", false),
+            ("hosts = [\"d1.cloudfront.net\"]\nprotocols = [\"http\"]\n", false),
+            ("hosts = [\"d1.cloudfront.net\"]\nverdict = \"deny\"\n", false),
+            ("hosts = [\"notcloudfront.net\", \"a.test\"]\ntls = \"pass\"\n", false),
+        ] {
+            let found = warnings(&[rule]);
+            let says = found.iter().any(|warning| warning.contains("behind a front"));
+            assert_eq!(says, warned, "{rule}: {found:?}");
+        }
+        let inspected = warnings(&[
+            "hosts = [\"d1.cloudfront.net\"]\n",
+            "hosts = [\"d1.cloudfront.net\"]\nverdict = \"deny\"\npaths = [\"/x\"]\n",
+        ]);
+        assert_eq!(inspected, Vec::<String>::new());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Requests as people write them down, in examples, on the command line and in records:
-//! `GET https://api.example.com/v1/items`, `connect host:443`, `tcp host:22`, `dns host`.
+//! `GET https://api.example.com/v1/items`, `connect host:443`, `tcp host:22`, `dns host`; and whether a
+//! connection may go to one of the addresses of its host: `connect host:443 at 10.0.0.1`.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::egress::Egress;
 use crate::egress::ask::Ask;
-use crate::egress::decision::Decision;
+use crate::egress::decision::{Decision, Outcome};
 use crate::egress::host::{Destination, Host, HostName, InvalidHost};
 use crate::egress::rule::Protocol;
 
@@ -16,6 +18,8 @@ pub enum Question {
     LookUp(HostName),
     /// May this connection be made?
     Connect(Destination, Protocol),
+    /// May it go to this address, if its host has that?
+    Dial(Destination, Protocol, IpAddr),
     /// May this request be forwarded?
     Request {
         /// Where it goes.
@@ -42,27 +46,38 @@ pub enum InvalidQuestion {
     Scheme,
     /// The host or the port isn't one.
     Host(InvalidHost),
+    /// What stands after `at` is no address.
+    Address,
 }
 
 impl Question {
     /// Reads a question. A request has no body, as far as the text says.
     ///
     /// # Errors
-    /// When it has none of the four shapes.
+    /// When it has none of the shapes.
     pub fn parse(text: &str) -> Result<Self, InvalidQuestion> {
         let (verb, object) = text.trim().split_once(' ').ok_or(InvalidQuestion::Shape)?;
         let object = object.trim_start();
-        let destination = |default| Destination::parse(object, default);
-        let question = match verb {
-            "dns" => HostName::parse(object).map(Self::LookUp),
-            "tcp" => destination(None).map(|found| Self::Connect(found, Protocol::Tcp)),
-            "connect" => {
-                let https = Protocol::Https;
-                destination(https.default_port()).map(|found| Self::Connect(found, https))
+        let protocol = match verb {
+            "dns" => {
+                return HostName::parse(object).map(Self::LookUp).map_err(InvalidQuestion::Host);
             }
+            "tcp" => Protocol::Tcp,
+            "http" => Protocol::Http,
+            "connect" => Protocol::Https,
             method => return Self::request(method, object),
         };
-        question.map_err(InvalidQuestion::Host)
+        let (place, address) = match object.split_once(" at ") {
+            Some((place, address)) => (place, Some(address.trim())),
+            None => (object, None),
+        };
+        let destination =
+            Destination::parse(place, protocol.default_port()).map_err(InvalidQuestion::Host)?;
+        match address.map(str::parse::<IpAddr>) {
+            None => Ok(Self::Connect(destination, protocol)),
+            Some(Ok(address)) => Ok(Self::Dial(destination, protocol, address)),
+            Some(Err(_)) => Err(InvalidQuestion::Address),
+        }
     }
 
     fn request(method: &str, url: &str) -> Result<Self, InvalidQuestion> {
@@ -87,9 +102,9 @@ impl Question {
     pub fn host(&self) -> Host {
         match self {
             Self::LookUp(name) => Host::Name(name.clone()),
-            Self::Connect(destination, _) | Self::Request { destination, .. } => {
-                destination.host.clone()
-            }
+            Self::Connect(destination, _)
+            | Self::Dial(destination, ..)
+            | Self::Request { destination, .. } => destination.host.clone(),
         }
     }
 
@@ -98,6 +113,13 @@ impl Question {
         match self {
             Self::LookUp(name) => egress.look_up(name),
             Self::Connect(destination, protocol) => egress.connect(destination, *protocol),
+            Self::Dial(destination, protocol, address) => {
+                let decision = egress.connect(destination, *protocol);
+                match decision.prospect().map(|permit| egress.address(permit, *address)) {
+                    Some(Err(refusal)) => Decision(Outcome::Deny(refusal)),
+                    Some(Ok(_)) | None => decision,
+                }
+            }
             Self::Request { destination, protocol, method, target, websocket, body } => {
                 let (protocol, websocket, body) = (*protocol, *websocket, *body);
                 egress.request(&Ask { destination, protocol, method, target, websocket, body })
@@ -121,9 +143,10 @@ impl InvalidQuestion {
         match self {
             InvalidQuestion::Shape | InvalidQuestion::Scheme => {
                 "write \"GET https://host/path\" (or http, wss, ws), \"connect host:443\", \
-                 \"tcp host:22\" or \"dns host\""
+                 \"tcp host:22\", \"http host:80\" or \"dns host\""
             }
             InvalidQuestion::Host(invalid) => invalid.hint(),
+            InvalidQuestion::Address => "write it like \"connect host:443 at 10.0.0.1\"",
         }
     }
 }
@@ -134,6 +157,7 @@ impl fmt::Display for InvalidQuestion {
             InvalidQuestion::Shape => f.write_str("this is not a request"),
             InvalidQuestion::Scheme => f.write_str("this URL has another scheme"),
             InvalidQuestion::Host(invalid) => invalid.fmt(f),
+            InvalidQuestion::Address => f.write_str("what stands after `at` is no address"),
         }
     }
 }
@@ -144,8 +168,10 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LookUp(name) => write!(f, "dns {name}"),
-            Self::Connect(destination, Protocol::Tcp) => write!(f, "tcp {destination}"),
-            Self::Connect(destination, _) => write!(f, "connect {destination}"),
+            Self::Connect(destination, protocol) => write!(f, "{} {destination}", verb(*protocol)),
+            Self::Dial(destination, protocol, address) => {
+                write!(f, "{} {destination} at {address}", verb(*protocol))
+            }
             Self::Request { destination, protocol, method, target, websocket, body } => {
                 let scheme = match (protocol, websocket) {
                     (Protocol::Http, true) => "ws",
@@ -166,5 +192,13 @@ impl fmt::Display for Question {
                 }
             }
         }
+    }
+}
+
+const fn verb(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Http => "http",
+        Protocol::Https => "connect",
     }
 }

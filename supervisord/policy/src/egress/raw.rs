@@ -41,7 +41,8 @@ pub(crate) struct RawRule {
     /// Patterns of paths: `*` is one segment or a part of one, `**` any number of segments.
     #[schemars(with = "Option<Vec<String>>")]
     pub paths: Option<Spanned<Vec<Spanned<String>>>>,
-    /// `auto` (the default), `inspect` or `pass`.
+    /// `auto` (the default), `inspect` or `pass`. What is passed is known by its server name only: where
+    /// many hosts share a front, a program can ask for any of them behind the one that is allowed.
     #[schemars(with = "Option<String>", extend("enum" = ["auto", "inspect", "pass"]))]
     pub tls: Option<Spanned<String>>,
     /// Bytes that a request's body may have, such as "1 MiB".
