@@ -134,12 +134,18 @@ fn pick(set: &PolicySet, name: &str) -> Result<Arc<Resolved>, Unloaded> {
     })
 }
 
-/// Reads what was named: files, and the policy files of directories. A directory or a floor makes it a set
-/// that has to be complete, as a daemon loads it; files by themselves may extend built-in policies.
+/// Reads what was named: files, and the policy files of directories. A directory, a floor or a file in place
+/// of a built-in policy makes it a set that has to be complete, as a daemon loads it; other files by
+/// themselves may extend built-in policies.
 pub fn read_all(named: &[PathBuf]) -> Result<Sources, Unloaded> {
+    let stem = |path: &Path| path.file_stem().map(OsStr::to_os_string);
+    let built_in: Vec<_> =
+        PolicySet::builtin_files().filter_map(|(file, _)| stem(Path::new(&file))).collect();
     let (mut files, mut complete) = (Vec::new(), false);
     for path in named {
-        complete |= path.is_dir() || path.file_name() == Some(OsStr::new(FLOOR_FILE));
+        complete |= path.is_dir()
+            || path.file_name() == Some(OsStr::new(FLOOR_FILE))
+            || stem(path).is_some_and(|name| built_in.contains(&name));
         if path.is_dir() { files.extend(files_in(path)?) } else { files.push(path.clone()) }
     }
     let mut sources = read(&files)?;

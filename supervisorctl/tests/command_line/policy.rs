@@ -164,9 +164,10 @@ fn a_difference_is_told_in_requests() {
     assert!(!ended.stdout.contains("Becomes denied"), "{}", ended.stdout);
     let ended = ctl(&directory, &["policy", "diff", "rules.toml", "none.toml"]);
     assert_eq!(ended.status, Some(2));
-    let whole = |tls| RULES.replace("methods = [\"GET\"]\npaths = [\"/v1/**\"]", tls);
-    for (name, tls) in [("seen.toml", "tls = \"inspect\""), ("unseen.toml", "tls = \"pass\"")] {
-        fs::write(directory.path().join(name), whole(tls)).expect("written");
+    for (name, tls) in [("seen", "tls = \"inspect\""), ("unseen", "tls = \"pass\"")] {
+        let text = RULES.replace("methods = [\"GET\"]\npaths = [\"/v1/**\"]", tls);
+        let text = text.replace("\"rules\"", &format!("\"{name}\""));
+        fs::write(directory.path().join(format!("{name}.toml")), text).expect("written");
     }
     let ended = ctl(&directory, &["policy", "diff", "seen.toml", "unseen.toml"]);
     assert_eq!(ended.status, Some(1), "{}", ended.stderr);
