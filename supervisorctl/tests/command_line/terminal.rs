@@ -10,16 +10,21 @@ use crate::fake::{Fake, ID, chunks};
 
 /// Runs the program with a terminal as both outputs; tells what arrived there.
 fn on_a_terminal(fake: &Fake, arguments: &[&str]) -> String {
+    shown(fake, arguments, false)
+}
+
+/// The same, with that terminal as the input too if it `types`.
+fn shown(fake: &Fake, arguments: &[&str], types: bool) -> String {
     let pair = openpty(None, None).expect("a terminal");
+    let stdin = types.then(|| pair.slave.try_clone().expect("a descriptor"));
     let stderr = pair.slave.try_clone().expect("a descriptor");
-    let mut child = fake
-        .command(arguments)
-        .env("TERM", "xterm")
-        .env_remove("NO_COLOR")
-        .stdout(pair.slave)
-        .stderr(stderr)
-        .spawn()
-        .expect("started");
+    let mut command = fake.command(arguments);
+    command.env("TERM", "xterm").env_remove("NO_COLOR").stdout(pair.slave).stderr(stderr);
+    if let Some(stdin) = stdin {
+        command.stdin(stdin);
+    }
+    let mut child = command.spawn().expect("started");
+    drop(command); // with its copies of the terminal
     let mut bytes = Vec::new();
     // Once nobody holds the other end, reading a terminal ends in an error.
     let ended = File::from(pair.master).read_to_end(&mut bytes).expect_err("EIO at the end");
@@ -49,6 +54,15 @@ fn a_payload_cannot_write_escape_sequences_to_the_operators_terminal() {
 fn an_operator_who_wants_the_bytes_gets_them() {
     let shown = on_a_terminal(&hostile(), &["run", "--quiet", "--raw", "true"]);
     assert!(shown.starts_with("\x1b]52;c;cm0gLXJm\x07"), "{shown:?}");
+}
+
+#[test]
+fn what_a_payload_s_terminal_shows_comes_as_it_is_though_no_key_was_ever_taken() {
+    let fake = Fake::with(|script| {
+        script.chunks = chunks(&[(Stream::Stdout, b"one\r\n"), (Stream::Stdout, b"two\r\n")]);
+    });
+    let shown = shown(&fake, &["run", "--quiet", "-it", "true"], true);
+    assert_eq!(shown.replace("\x1b", "ESC"), "one\r\ntwo\r\n");
 }
 
 #[test]

@@ -54,6 +54,7 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
         "list" => json_answer(200, &json!({"executions": [shared.present()]})),
         "status" => status(&shared, &query).await,
         "output" => output(&shared, &query),
+        "input" => problem(ApiError::new(ErrorCode::Conflict, "the execution has ended")),
         "cancel" => {
             shared.cancelled.send_replace(true);
             shared.script.lock().expect("whole").execution.outcome = Some(Outcome::Cancelled);
