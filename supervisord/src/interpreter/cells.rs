@@ -30,7 +30,8 @@ pub struct Cells {
     pub last: u64,
     /// For how many milliseconds the execution had been paused when the last turn came.
     pub rested: u64,
-    file: File,
+    /// Until they are [closed](Self::close).
+    file: Option<File>,
     /// How long the file is.
     length: u64,
 }
@@ -56,7 +57,7 @@ impl Cells {
     /// Those that a file holds. A last line that was cut off is a change that nobody heard of.
     pub fn read(mut file: File) -> io::Result<Self> {
         let kept = VecDeque::new();
-        let mut cells = Self { kept, last: 0, rested: 0, file: file.try_clone()?, length: 0 };
+        let mut cells = Self { kept, last: 0, rested: 0, file: None, length: 0 };
         let mut reader = BufReader::new((&mut file).take(2 * MAX_FILE));
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line)? > 0 {
@@ -70,7 +71,8 @@ impl Cells {
             cells.place(read.cell);
             line.clear();
         }
-        cells.file.set_len(cells.length)?; // it is open for appending
+        file.set_len(cells.length)?; // it is open for appending
+        cells.file = Some(file);
         Ok(cells)
     }
 
@@ -154,6 +156,11 @@ impl Cells {
         }
     }
 
+    /// Lets go of the file: nothing changes any more.
+    pub fn close(&mut self) {
+        self.file = None;
+    }
+
     fn place(&mut self, cell: Cell) {
         match self.kept.iter_mut().find(|known| known.number == cell.number) {
             Some(known) => *known = cell,
@@ -178,7 +185,7 @@ impl Cells {
     /// Not synced: a machine that stops takes the interpreter along.
     fn note(&mut self, cell: &Cell) -> io::Result<()> {
         if self.length > MAX_FILE {
-            self.file.set_len(0)?;
+            self.file()?.set_len(0)?;
             self.length = 0;
             for kept in self.kept.clone() {
                 self.append(&kept)?;
@@ -190,12 +197,16 @@ impl Cells {
     fn append(&mut self, cell: &Cell) -> io::Result<()> {
         let mut line = serde_json::to_vec(&Written { rested: self.rested, cell })?;
         line.push(b'\n');
-        if let Err(error) = self.file.write_all(&line) {
-            self.file.set_len(self.length)?; // no half of a line among whole ones
+        if let Err(error) = self.file()?.write_all(&line) {
+            self.file()?.set_len(self.length)?; // no half of a line among whole ones
             return Err(error);
         }
         self.length += line.len() as u64;
         Ok(())
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| io::Error::other("its file is closed"))
     }
 }
 
@@ -281,7 +292,7 @@ mod tests {
             end(&mut cells, number);
         }
         assert!(cells.all().map(size).sum::<usize>() <= MAX_BYTES);
-        assert!(cells.file.metadata().unwrap().len() <= MAX_FILE + (3 << 20));
+        assert!(cells.file().unwrap().metadata().unwrap().len() <= MAX_FILE + (3 << 20));
         for _ in 0..MAX_WAITING {
             cells.add(cell("waits")).unwrap();
         }

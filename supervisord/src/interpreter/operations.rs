@@ -11,12 +11,11 @@ use supervisor_api::{
 use tokio::time::timeout;
 
 use super::runner::Runner;
-use super::set::{Interpreter, Kept};
+use super::set::{IDLE_TIMEOUT, Interpreter, Kept};
 use crate::plan;
 use crate::supervisor::{Caller, OutputQuery, Supervisor, from_store, internal, policy};
 
-/// Seconds without a cell: half an hour, unless asked for; a day at the most.
-const IDLE_TIMEOUT: u64 = 1800;
+/// Seconds without a cell at the most: a day.
 const MAX_IDLE_TIMEOUT: u64 = 86_400;
 
 /// Bytes of each stream that come with a cell; the rest is read as output of the execution.

@@ -29,6 +29,9 @@ const MAX_SOURCE: usize = 1 << 20;
 /// Milliseconds that a cell may take where its caller doesn't say.
 const WALL_TIME: u64 = 60_000;
 
+/// Seconds without a cell after which an interpreter is ended, where nobody said how many: half an hour.
+pub const IDLE_TIMEOUT: u64 = 1800;
+
 /// What is kept of an interpreter besides its execution's record.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Kept {
@@ -94,7 +97,15 @@ impl Interpreter {
     /// The interpreter that an execution of before this daemon is, if it is one.
     pub fn reopen(places: &Places, execution: &Execution) -> io::Result<Option<Arc<Self>>> {
         let Some(kept) = places.interpreter(execution.id)? else { return Ok(None) };
-        let kept: Kept = serde_json::from_slice(&kept)?;
+        let kept = match (serde_json::from_slice(&kept), execution.language) {
+            (Ok(kept), _) => kept,
+            (Err(error), language) => {
+                // A host that lost its power can leave it empty. The record has all of it that matters then.
+                tracing::warn!(%error, execution_id = %execution.id, "what was kept of an interpreter can't be read");
+                let Some(language) = language else { return Ok(None) };
+                Kept { language, idle_timeout: IDLE_TIMEOUT, end: None }
+            }
+        };
         let mut reopened = Self::new(execution, kept, places.cells(execution.id)?)?;
         if let Some(interpreter) = Arc::get_mut(&mut reopened) {
             interpreter.taken_over = true;
@@ -223,6 +234,7 @@ impl Interpreter {
         }
         let mut inside = self.locked();
         inside.cells.lose(written);
+        inside.cells.close(); // nothing changes any more
         inside.ended = Some((end, outcome.clone()));
         drop(inside);
         self.tell();
