@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
+use rmcp::ServerHandler;
 use rmcp::model::ProtocolVersion;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
@@ -68,6 +69,16 @@ impl Front {
         owner: u32,
         request: Request<Bytes>,
     ) -> Response<Coming> {
+        self.serve(Server::new(door), owner, request).await
+    }
+
+    /// Has a server answer one message of this uid's.
+    pub async fn serve(
+        &self,
+        server: impl ServerHandler + Clone,
+        owner: u32,
+        request: Request<Bytes>,
+    ) -> Response<Coming> {
         let glance = match serde_json::from_slice::<Glance>(request.body()) {
             Ok(glance) => glance,
             Err(error) if request.method() == Method::POST && is_no_json(&error) => {
@@ -86,7 +97,7 @@ impl Front {
         let ends = request.method() == Method::DELETE;
         let begins = glance.method.as_deref() == Some("initialize") && conversation.is_none();
         let under_way = self.note(conversation.as_deref(), &glance);
-        let mut response = respond(door, request, under_way).await;
+        let mut response = respond(server, request, under_way).await;
         match conversation {
             // Whence it comes has been looked at by then, and that is all that the server knows of this method.
             Some(name) if ends && response.status() == StatusCode::METHOD_NOT_ALLOWED => {
@@ -118,7 +129,7 @@ impl Front {
 
 /// Has the message answered, until it is cancelled.
 async fn respond(
-    door: Arc<dyn Door>,
+    server: impl ServerHandler + Clone,
     request: Request<Bytes>,
     under_way: Option<UnderWay>,
 ) -> Response<Coming> {
@@ -132,7 +143,7 @@ async fn respond(
         .with_allowed_origins(ORIGINS)
         .enforce_origin_validation()
         .with_max_request_body_bytes(MESSAGE_MAX);
-    let server = move || Ok(Server::new(Arc::clone(&door)));
+    let server = move || Ok(server.clone());
     let sessions = Arc::new(NeverSessionManager::default());
     let service = StreamableHttpService::new(server, sessions, config);
     let answered = service.handle(request.map(Full::new));
