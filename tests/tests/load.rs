@@ -90,7 +90,7 @@ fn many_callers_get_one_right_outcome_each_and_leave_nothing() {
     let tables = "[warm]\nparked = 2\n".to_owned();
     let mut world = World::with(Settings { running: 16, tables, ..Settings::default() });
     world.expect_nothing_left();
-    let before = Size::of(&world);
+    let (before, seed) = (Size::of(&world), world.seed());
     let (begun, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let since = Instant::now();
     let (ends, samples) = thread::scope(|scope| {
@@ -121,7 +121,7 @@ fn many_callers_get_one_right_outcome_each_and_leave_nothing() {
                 world.start_daemon();
                 deaths += 1;
             }
-            let sample = Sample::of(&world, count, since.elapsed());
+            let sample = Sample::of(&world, seed, count, since.elapsed());
             if load.is_long && line.elapsed() >= LINE {
                 line = Instant::now();
                 eprintln!("{sample}");

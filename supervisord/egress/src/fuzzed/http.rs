@@ -60,7 +60,10 @@ pub fn heads(bytes: &[u8]) {
         if let Some(requests) = requests(front) {
             // What it refuses is no request to anybody.
             if let Ok(read) = read_behind(front) {
-                assert_eq!(read, requests, "{}", front.escape_ascii());
+                // After a request of HTTP/1.0 it reads no further, and never one that was not seen.
+                let is_old = front.windows(8).any(|word| word == b"HTTP/1.0");
+                let agrees = read == requests || is_old && read < requests;
+                assert!(agrees, "{read} of {requests}: {}", front.escape_ascii());
             }
         }
     }
