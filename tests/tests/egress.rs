@@ -200,12 +200,14 @@ fn a_killed_daemon_s_successor_serves_the_way_out_of_what_still_runs() {
         let back = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         offset = agent.output(id, Selection::Stdout, 0).expect("kept").len() as u64;
         let mut follow = agent.follow(id, Selection::Stdout, offset).expect("followed");
-        // What was said before may be read only now, and a round may have been torn.
+        // What was said before may be read only now, and of a round any part may come at once.
+        let mut said = String::new();
         let whole = loop {
-            let round = format!("\n{}", follow.until_it_says("round"));
-            let begun = round.split_once("begun ").and_then(|(_, rest)| rest.lines().next());
-            if begun.is_some_and(|begun| begun.parse::<u128>().unwrap() > back) {
-                break round;
+            said.push_str(&follow.until_it_says("round"));
+            let mut ended = said.split("begun ").skip(1).filter(|round| round.contains("\nround"));
+            let begun = |round: &str| round.lines().next().unwrap().parse::<u128>().unwrap();
+            if let Some(round) = ended.find(|round| begun(round) > back) {
+                break round.to_owned();
             }
         };
         for success in
