@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use supervisor_sys::Wiping;
-use supervisord::{dbus, service, standalone};
+use supervisord::service::{self, LauncherGone};
+use supervisord::{dbus, standalone};
 
 /// Secrets pass through buffers of libraries on their way out.
 #[global_allocator]
@@ -42,7 +43,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(error.as_ref());
-            ExitCode::FAILURE
+            match error.is::<LauncherGone>() {
+                true => ExitCode::from(LauncherGone::STATUS),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! serve until it is told to stop.
 
 use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -50,6 +51,24 @@ use crate::traffic::{self, Gauges};
 use crate::warm::Warm;
 
 type Failure = Box<dyn Error + Send + Sync>;
+
+/// The launcher has ended, by itself or because somebody stopped it. The unit starts the daemon again for it, and does
+/// not call it a failure of the daemon's: stopped together, either may be first.
+#[derive(Debug)]
+pub struct LauncherGone;
+
+impl LauncherGone {
+    /// The status that says so: EX_TEMPFAIL (sysexits.h).
+    pub const STATUS: u8 = 75;
+}
+
+impl fmt::Display for LauncherGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the launcher is gone")
+    }
+}
+
+impl Error for LauncherGone {}
 
 /// Threads for blocking work at the most: writing input files, collecting artifacts.
 const BLOCKING: usize = 16;
@@ -261,15 +280,10 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let counts = serve_metrics(&supervisor, metrics, stopped.clone())?;
     let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
     systemd::ready("serving, generation 1");
-    let mut waiting = std::pin::pin!(wait(until, &supervisor));
-    let mut failure = None;
     let ended = tokio::select! {
-        ended = &mut waiting => ended,
+        ended = wait(until, &supervisor) => ended,
         never = systemd::signs_of_life() => match never {},
-        () = supervisor.inner().launcher.gone() => {
-            failure = Some(launcher_is_gone(&supervisor).await);
-            Ok(())
-        }
+        () = supervisor.inner().launcher.gone() => Err(launcher_is_gone(&supervisor).await.into()),
     };
     systemd::stopping();
     stop.send_replace(true);
@@ -284,13 +298,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     audit.note(What::Stop.about_nobody());
     audit.close().await;
     closed?;
-    let Some(failure) = failure else { return ended };
-    tokio::select! {
-        biased;
-        // Whoever stops both at once has stopped us, too, if the launcher heard it first.
-        ended = &mut waiting => ended,
-        () = std::future::ready(()) => Err(failure),
-    }
+    ended
 }
 
 /// Serves the metrics, and nothing else, on a socket of their own, where there is one.
@@ -308,7 +316,7 @@ fn serve_metrics(
 
 /// Without a launcher there is nothing to do but to record what was lost with it, and to end: whoever
 /// started us starts both anew.
-async fn launcher_is_gone(supervisor: &Supervisor) -> Failure {
+async fn launcher_is_gone(supervisor: &Supervisor) -> LauncherGone {
     journal::launcher_gone();
     let recorded = async {
         let all = supervisor.inner().live.all().into_iter();
@@ -321,7 +329,7 @@ async fn launcher_is_gone(supervisor: &Supervisor) -> Failure {
     if timeout(LAST_RECORDS, recorded).await.is_err() {
         tracing::error!("some executions could not be recorded as lost; the next start does it");
     }
-    "the launcher is gone".into()
+    LauncherGone
 }
 
 /// systemd.service(5), `ExecReload=`, asks for this on SIGHUP: a word at the beginning and one at the end.
