@@ -2,12 +2,15 @@
 //! with something waiting gets a turn before any gets a second one, and a uid that is at a ceiling of
 //! its own keeps nobody waiting but itself.
 
-use std::collections::{HashMap, VecDeque};
+mod turns;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use supervisor_api::{ApiError, ErrorCode, ExecutionId};
 use tokio::sync::oneshot;
+
+use crate::admission::turns::{Turns, Waiting};
 
 /// How many executions there may be, and what one uid may have at once.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,10 @@ pub struct Bounds {
     pub workspace_bytes_per_uid: u64,
     /// Workspaces that are kept of one uid; 0 is none.
     pub kept_per_uid: usize,
+    /// Bytes of the submissions of what waits and runs, of all callers: the daemon has them in memory.
+    pub submission_bytes: u64,
+    /// The same, of one uid.
+    pub submission_bytes_per_uid: u64,
 }
 
 /// What an execution takes of its owner's ceilings while it runs.
@@ -35,6 +42,8 @@ pub struct Need {
     pub memory: u64,
     /// Its `workspace_bytes`; 0 if its workspace is one that is kept, which counts already.
     pub workspace: u64,
+    /// What of its submission the daemon has in memory, in bytes, from its place in line to its end.
+    pub submission: u64,
 }
 
 /// Decides whose turn it is.
@@ -42,30 +51,30 @@ pub struct Admission {
     state: Mutex<Turns>,
 }
 
-struct Turns {
-    bounds: Bounds,
-    running: usize,
-    waiting: usize,
-    callers: HashMap<u32, Line>,
-    /// Uids with something waiting, the next one first.
-    order: VecDeque<u32>,
+/// A place in line; an execution that goes away leaves it by dropping this.
+pub struct InLine {
+    admission: Arc<Admission>,
+    uid: u32,
+    /// None when the turn has come.
+    turn: Option<oneshot::Receiver<Turn>>,
 }
 
-#[derive(Default)]
-struct Line {
-    running: usize,
-    /// What those that run or are parked take.
-    taken: Need,
-    /// Workspaces that are kept, and their bytes.
-    kept: usize,
-    kept_bytes: u64,
-    waiting: VecDeque<Waiting>,
+impl InLine {
+    /// Its turn, when that comes.
+    pub async fn turn(mut self) -> Option<Turn> {
+        let turn = self.turn.as_mut()?.await.ok();
+        self.turn = None;
+        turn
+    }
 }
 
-struct Waiting {
-    id: ExecutionId,
-    need: Need,
-    turn: oneshot::Sender<Turn>,
+impl Drop for InLine {
+    fn drop(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.close(); // one that has come already is given back with the receiver
+            self.admission.leave_line(self.uid);
+        }
+    }
 }
 
 /// A place among those that run. It is given back when it is dropped.
@@ -116,14 +125,7 @@ impl Drop for KeptPlace {
 impl Admission {
     /// Nothing runs yet.
     pub fn new(bounds: Bounds) -> Arc<Self> {
-        let turns = Turns {
-            bounds,
-            running: 0,
-            waiting: 0,
-            callers: HashMap::new(),
-            order: VecDeque::new(),
-        };
-        Arc::new(Self { state: Mutex::new(turns) })
+        Arc::new(Self { state: Mutex::new(Turns::new(bounds)) })
     }
 
     /// Puts other bounds in force. What runs or waits beyond them stays; nothing comes on top.
@@ -142,22 +144,8 @@ impl Admission {
         uid: u32,
         id: ExecutionId,
         need: Need,
-    ) -> Result<oneshot::Receiver<Turn>, ApiError> {
-        let (turn, receiver) = oneshot::channel();
-        {
-            let mut turns = self.lock();
-            let (bounds, waiting) = (turns.bounds, turns.waiting);
-            bounds.check_alone(need)?;
-            let own = turns.callers.get(&uid).map_or(0, |line| line.waiting.len());
-            if own >= bounds.waiting_per_uid || waiting >= bounds.waiting {
-                let problem = format!("{own} executions of uid {uid} are waiting already");
-                return Err(ApiError::new(ErrorCode::Busy, problem)
-                    .with_hint("wait for some of them to finish"));
-            }
-            turns.line_up(uid, Waiting { id, need, turn });
-        }
-        self.hand_out();
-        Ok(receiver)
+    ) -> Result<InLine, ApiError> {
+        self.add(uid, id, need, Turns::check_room)
     }
 
     /// Puts an execution in line that waited already, however many wait now.
@@ -169,15 +157,34 @@ impl Admission {
         uid: u32,
         id: ExecutionId,
         need: Need,
-    ) -> Result<oneshot::Receiver<Turn>, ApiError> {
+    ) -> Result<InLine, ApiError> {
+        self.add(uid, id, need, |_, _, _| Ok(()))
+    }
+
+    fn add(
+        self: &Arc<Self>,
+        uid: u32,
+        id: ExecutionId,
+        need: Need,
+        check: fn(&Turns, u32, Need) -> Result<(), ApiError>,
+    ) -> Result<InLine, ApiError> {
         let (turn, receiver) = oneshot::channel();
         {
             let mut turns = self.lock();
             turns.bounds.check_alone(need)?;
+            check(&turns, uid, need)?;
             turns.line_up(uid, Waiting { id, need, turn });
         }
         self.hand_out();
-        Ok(receiver)
+        Ok(InLine { admission: self.clone(), uid, turn: Some(receiver) })
+    }
+
+    /// Takes out of a uid's line what nobody waits for any more.
+    fn leave_line(self: &Arc<Self>, uid: u32) {
+        let left = self.lock().leave_line(uid);
+        if left {
+            self.hand_out(); // whoever comes next may need less
+        }
     }
 
     /// How many turns there will be until an execution has had its own, if every one were of the same
@@ -304,14 +311,16 @@ impl Admission {
             if let Some(line) = turns.callers.get_mut(&uid) {
                 line.running = line.running.saturating_sub(1);
                 line.give(need);
+                line.submissions = line.submissions.saturating_sub(need.submission);
             }
+            turns.submissions = turns.submissions.saturating_sub(need.submission);
             turns.forget_if_idle(uid);
         }
         self.hand_out();
     }
 
-    /// Hands out turns as long as there is room for one. A receiver that has gone away gives its
-    /// turn back by dropping it, which must happen after the lock is released.
+    /// Hands out turns as long as there is room for one. One whose receiver goes away at this moment is given
+    /// back by being dropped, which must happen after the lock is released.
     fn hand_out(self: &Arc<Self>) {
         loop {
             let next = self.lock().next(); // the guard is gone with this line
@@ -323,106 +332,6 @@ impl Admission {
     /// A panic in a holder can't leave the numbers half-changed: nothing between two of them panics.
     fn lock(&self) -> MutexGuard<'_, Turns> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Bounds {
-    /// Whether one more fits beneath its owner's ceilings.
-    fn has_room(&self, line: &Line, need: Need) -> bool {
-        let memory = line.taken.memory.saturating_add(need.memory);
-        let workspace = line.taken.workspace.saturating_add(line.kept_bytes);
-        let workspace = workspace.saturating_add(need.workspace);
-        within(memory, self.memory_per_uid) && within(workspace, self.workspace_bytes_per_uid)
-    }
-
-    /// Refuses what has no room even where nothing else is.
-    fn check_alone(&self, need: Need) -> Result<(), ApiError> {
-        for (field, asked, most) in [
-            ("limits.memory_max", need.memory, self.memory_per_uid),
-            ("limits.workspace_bytes", need.workspace, self.workspace_bytes_per_uid),
-        ] {
-            if !within(asked, most) {
-                let problem = format!("{asked} is above the {most} that all of one uid may have");
-                return Err(ApiError::new(ErrorCode::PolicyDenied, problem)
-                    .with_field(field)
-                    .with_hint(format!("ask for {most} at the most, or have [bounds] raised")));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a sum is not above a ceiling, of which 0 is none.
-fn within(sum: u64, ceiling: u64) -> bool {
-    ceiling == 0 || sum <= ceiling
-}
-
-impl Line {
-    fn start(&mut self, need: Need) {
-        self.running += 1;
-        self.take(need);
-    }
-
-    fn take(&mut self, need: Need) {
-        self.taken.memory = self.taken.memory.saturating_add(need.memory);
-        self.taken.workspace = self.taken.workspace.saturating_add(need.workspace);
-    }
-
-    fn give(&mut self, need: Need) {
-        self.taken.memory = self.taken.memory.saturating_sub(need.memory);
-        self.taken.workspace = self.taken.workspace.saturating_sub(need.workspace);
-    }
-
-    fn keep(&mut self, bytes: u64) {
-        self.kept += 1;
-        self.kept_bytes = self.kept_bytes.saturating_add(bytes);
-    }
-}
-
-impl Turns {
-    fn line_up(&mut self, uid: u32, waiting: Waiting) {
-        let line = self.callers.entry(uid).or_default();
-        if line.waiting.is_empty() {
-            self.order.push_back(uid);
-        }
-        line.waiting.push_back(waiting);
-        self.waiting += 1;
-    }
-
-    fn next(&mut self) -> Option<(u32, Waiting)> {
-        let bounds = self.bounds;
-        if self.running >= bounds.running {
-            return None;
-        }
-        for _ in 0..self.order.len() {
-            let uid = self.order.pop_front()?;
-            let Some(line) = self.callers.get_mut(&uid) else { continue };
-            let Some(first) = line.waiting.front() else { continue };
-            // In its own line nobody overtakes: what needs much would never have its turn.
-            if line.running >= bounds.running_per_uid || !bounds.has_room(line, first.need) {
-                self.order.push_back(uid);
-                continue;
-            }
-            let Some(waiting) = line.waiting.pop_front() else { continue };
-            line.start(waiting.need);
-            self.running += 1;
-            self.waiting -= 1;
-            if !line.waiting.is_empty() {
-                self.order.push_back(uid);
-            }
-            return Some((uid, waiting));
-        }
-        None
-    }
-
-    fn forget_if_idle(&mut self, uid: u32) {
-        let nothing = Need::default();
-        let idle = |line: &Line| {
-            line.running == 0 && line.kept == 0 && line.waiting.is_empty() && line.taken == nothing
-        };
-        if self.callers.get(&uid).is_some_and(idle) {
-            self.callers.remove(&uid);
-        }
     }
 }
 

@@ -107,6 +107,10 @@ pub struct ConfiguredBounds {
     pub workspace_bytes_per_uid: u64,
     /// Sessions, of one uid; 0 is none.
     pub sessions_per_uid: usize,
+    /// Bytes of the submissions of what waits and runs, of all callers; 0 is no ceiling.
+    pub submission_bytes: u64,
+    /// The same, of one uid; 0 is no ceiling.
+    pub submission_bytes_per_uid: u64,
 }
 
 /// How many sandboxes may be parked ahead, each with an interpreter that waits for its program.
@@ -149,7 +153,8 @@ impl Default for ConfiguredBounds {
     /// A sandbox that does nothing costs about a megabyte, one that works a share of the cores:
     /// more at once than this only makes each slower on a machine of usual size. How much memory one
     /// uid may have depends on the machine, which its administrator knows; 64 GiB of workspaces is what
-    /// the built-in floor allows a single one.
+    /// the built-in floor allows a single one. Submissions are in the daemon's memory: a uid may have five of the
+    /// largest there.
     fn default() -> Self {
         Self {
             running: 64,
@@ -159,6 +164,8 @@ impl Default for ConfiguredBounds {
             memory_per_uid: 0,
             workspace_bytes_per_uid: 64 << 30,
             sessions_per_uid: 32,
+            submission_bytes: 512 << 20,
+            submission_bytes_per_uid: 128 << 20,
         }
     }
 }
@@ -204,6 +211,8 @@ impl From<&ConfiguredBounds> for Bounds {
             memory_per_uid: configured.memory_per_uid,
             workspace_bytes_per_uid: configured.workspace_bytes_per_uid,
             kept_per_uid: configured.sessions_per_uid,
+            submission_bytes: configured.submission_bytes,
+            submission_bytes_per_uid: configured.submission_bytes_per_uid,
         }
     }
 }

@@ -27,7 +27,7 @@ use supervisor_api::{Execution, Outcome, StartKind, State};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep};
 
-use crate::admission::Turn;
+use crate::admission::{InLine, Turn};
 use crate::audit::{self, Unaudited};
 use crate::budget::Account;
 use crate::clock;
@@ -80,7 +80,7 @@ type Recorded = oneshot::Sender<Result<(), Unrecorded>>;
 type Launched = Result<(Sandbox, Turn, Instant), Outcome>;
 
 /// Where an execution gets its turn, and the sandbox that was parked for it.
-type Place = (oneshot::Receiver<Turn>, Option<Parked>);
+type Place = (InLine, Option<Parked>);
 
 /// Drives a new execution from its submission to its end.
 pub async fn drive(
@@ -337,13 +337,10 @@ pub async fn write_off(inner: Arc<Inner>, live: Arc<Live>, outcome: Outcome) {
     inner.live.remove(live.id());
 }
 
-async fn wait_for_turn(
-    turn: oneshot::Receiver<Turn>,
-    mut cancelled: watch::Receiver<bool>,
-) -> Option<Turn> {
+async fn wait_for_turn(place: InLine, mut cancelled: watch::Receiver<bool>) -> Option<Turn> {
     tokio::select! {
         biased;
         _ = cancelled.wait_for(|cancelled| *cancelled) => None,
-        turn = turn => turn.ok(),
+        turn = place.turn() => turn,
     }
 }

@@ -179,11 +179,18 @@ impl Plan {
 
     /// What it takes of its owner's ceilings.
     pub fn need(&self) -> Need {
+        let need = Need { submission: self.bytes(), ..need(&self.limits) };
         match self.kept {
             // Its workspace counts as long as its session lives.
-            Some(_) => Need { workspace: 0, ..need(&self.limits) },
-            None => need(&self.limits),
+            Some(_) => Need { workspace: 0, ..need },
+            None => need,
         }
+    }
+
+    /// What it takes of memory, nearly.
+    fn bytes(&self) -> u64 {
+        let files = self.files.iter().map(|file| file.path.len() + file.content.0.len());
+        (files.sum::<usize>() + self.stdin.len() + self.start.len()) as u64
     }
 
     /// The launch request. Where the host has no workspaces on disk, it is for one in memory: in strict
@@ -215,9 +222,9 @@ impl Plan {
     }
 }
 
-/// What an execution with these limits takes of its owner's ceilings.
+/// What an execution with these limits, of which there is no plan, takes of its owner's ceilings.
 pub fn need(limits: &Limits) -> Need {
-    Need { memory: limits.memory_max, workspace: limits.workspace_bytes }
+    Need { memory: limits.memory_max, workspace: limits.workspace_bytes, submission: 0 }
 }
 
 /// The part of the limits that the launcher and init apply.

@@ -70,8 +70,8 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
         waiting.extend(take_over(inner, execution, &living).await?);
     }
     // When all that runs has its place again, in the order in which they came.
-    for (execution, submission) in waiting {
-        queued::line_up(inner, execution, &submission).await?;
+    for execution in waiting {
+        queued::line_up(inner, execution).await?;
     }
     sweep(inner).await
 }
@@ -105,17 +105,17 @@ async fn sweep(inner: &Arc<Inner>) -> Result<(), Failure> {
     retire(inner).await
 }
 
-/// Gives back what has yet to be started, with its submission.
+/// Gives back what has yet to be started.
 async fn take_over(
     inner: &Arc<Inner>,
     execution: Execution,
     living: &HashSet<u128>,
-) -> Result<Option<(Execution, String)>, Failure> {
+) -> Result<Option<Execution>, Failure> {
     let id = execution.id;
     let lives = living.contains(&id.bits());
     let is_over = kept::end(&inner.places, id).is_some();
-    if !is_over && let Some(submission) = queued::unstarted(inner, &execution, lives).await? {
-        return Ok(Some((execution, submission)));
+    if !is_over && queued::unstarted(inner, &execution, lives).await? {
+        return Ok(Some(execution));
     }
     let globs = inner.places.globs(id).unwrap_or_default();
     let (started_at, created_at) = (execution.started_at.clone(), execution.created_at.clone());

@@ -46,6 +46,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
 use crate::systemd;
+use crate::threads::Threads;
 use crate::top::Readings;
 use crate::traffic::{self, Gauges};
 use crate::warm::Warm;
@@ -253,7 +254,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         warm: Warm::default(),
         sessions: SessionSet::default(),
         interpreters: InterpreterSet::default(),
-        archives: session::Archives::default(),
+        threads: Threads::default(),
         places,
         writing,
         settings,

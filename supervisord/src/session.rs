@@ -9,7 +9,6 @@
 //! The workspace is made before the record and removed before it, so after a crash a workspace without a
 //! record is one that nobody was told of, and a record without a workspace one whose removal had begun.
 
-mod archives;
 mod changes;
 mod expiry;
 mod files;
@@ -23,7 +22,6 @@ mod transfer;
 mod watching;
 mod writing;
 
-pub use archives::Archives;
 pub use changes::{SessionChange, SessionChanges};
 pub use expiry::watch;
 pub use held::HeldCopy;

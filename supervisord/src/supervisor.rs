@@ -40,9 +40,10 @@ use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::recovery;
 use crate::refusals::Refusals;
-use crate::session::{Archives, SessionSet, Writing};
+use crate::session::{SessionSet, Writing};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
+use crate::threads::Threads;
 use crate::top::Readings;
 use crate::traffic::Gauges;
 use crate::warm::Warm;
@@ -137,8 +138,8 @@ pub struct Inner {
     pub sessions: SessionSet,
     /// Executions that take cells.
     pub interpreters: InterpreterSet,
-    /// What is being packed and unpacked.
-    pub archives: Archives,
+    /// What keeps threads for long.
+    pub threads: Threads,
     /// What may be asked for, by the configuration and the policies in force.
     pub settings: Settings,
     /// Who is an administrator.

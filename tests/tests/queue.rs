@@ -13,7 +13,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use supervisor_api::{
-    ArtifactRequest, Cell, CellOutcome, Content, ExecutionId, InputFile, Interpreter,
+    ArtifactRequest, Cell, CellOutcome, Content, ErrorCode, ExecutionId, InputFile, Interpreter,
     LimitsRequest, Outcome, Session, SessionId, State, SubmitRequest, What,
 };
 use supervisor_tests::{AGENT, Client, Settings, World, bash, python, until_true};
@@ -190,6 +190,40 @@ fn what_waits_outlives_the_launcher() {
     let ended = agent.ended(waiting);
     ended.expect_exit(0);
     assert_eq!(ended.stdout, "its turn\n");
+}
+
+/// The daemon has what waits in memory, so one uid may hand in so many bytes and no more; over a restart as well.
+#[test]
+fn what_waits_of_one_uid_is_bounded_in_bytes_and_what_is_cancelled_makes_room() {
+    const MIB: usize = 1 << 20;
+    let tables = format!("submission_bytes_per_uid = {}\n", 3 * MIB);
+    let mut world = World::with(Settings { tables, ..one_at_a_time() });
+    let (agent, other) = (world.agent(AGENT), world.agent(AGENT + 1));
+    let first = occupy(&agent);
+    let given = |bytes: usize| {
+        let content = Content(vec![b'x'; bytes]);
+        let file = InputFile { path: "words".to_owned(), content, executable: false };
+        SubmitRequest { files: vec![file], ..bash("wc -c <words") }
+    };
+    let refused = agent.submit(&given(4 * MIB)).expect_err("more than all of one uid may have");
+    assert_eq!((refused.code, refused.field.as_deref()), (ErrorCode::PolicyDenied, Some("files")));
+    let waiting = [(); 2].map(|()| agent.start(&given(MIB + 1)));
+    let refused = agent.submit(&given(MIB)).expect_err("there is no room");
+    assert_eq!(refused.code, ErrorCode::Busy);
+    assert!(refused.detail.contains("submitted with 2"), "{refused:?}");
+    assert!(refused.hint.is_some_and(|hint| hint.contains("session")));
+    let others = other.start(&given(2 * MIB));
+    agent.cancel(waiting[0]).expect("it is ours");
+    let third = agent.start(&given(MIB));
+    world.daemon().kill();
+    world.start_daemon();
+    assert_eq!(agent.submit(&given(MIB)).expect_err("there is no room").code, ErrorCode::Busy);
+    agent.cancel(first).expect("it is ours");
+    for (id, bytes) in [(waiting[1], MIB + 1), (third, MIB)] {
+        assert_eq!(agent.ended(id).stdout, format!("{bytes}\n"));
+    }
+    assert_eq!(other.ended(others).stdout, format!("{}\n", 2 * MIB));
+    agent.start(&given(2 * MIB)); // what has ended is forgotten
 }
 
 /// FT-01. A policy that is gone or allows less, and one that is as it was.

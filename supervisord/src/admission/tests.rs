@@ -1,3 +1,5 @@
+use std::collections::{HashMap, VecDeque};
+
 use super::*;
 
 const BOUNDS: Bounds = Bounds {
@@ -8,16 +10,20 @@ const BOUNDS: Bounds = Bounds {
     memory_per_uid: 0,
     workspace_bytes_per_uid: 0,
     kept_per_uid: 2,
+    submission_bytes: 0,
+    submission_bytes_per_uid: 0,
 };
 
-const NOTHING: Need = Need { memory: 0, workspace: 0 };
+const NOTHING: Need = Need { memory: 0, workspace: 0, submission: 0 };
 
 fn memory(memory: u64) -> Need {
     Need { memory, ..NOTHING }
 }
 
-fn turn(receiver: &mut oneshot::Receiver<Turn>) -> Option<Turn> {
-    receiver.try_recv().ok()
+fn turn(line: &mut InLine) -> Option<Turn> {
+    let turn = line.turn.as_mut()?.try_recv().ok();
+    line.turn.take_if(|_| turn.is_some());
+    turn
 }
 
 fn id(number: u128) -> ExecutionId {
@@ -25,7 +31,7 @@ fn id(number: u128) -> ExecutionId {
 }
 
 /// An execution that needs nothing lines up.
-fn line_up(admission: &Arc<Admission>, uid: u32) -> Result<oneshot::Receiver<Turn>, ApiError> {
+fn line_up(admission: &Arc<Admission>, uid: u32) -> Result<InLine, ApiError> {
     admission.line_up(uid, id(0), NOTHING)
 }
 
@@ -69,6 +75,68 @@ fn a_caller_that_went_away_does_not_keep_its_place() {
     drop(first);
     assert!(turn(&mut third).is_some());
     assert_eq!(admission.lock().running, 0);
+}
+
+#[test]
+fn what_is_cancelled_in_line_leaves_room_for_others_at_once() {
+    let bounds = Bounds { running: 1, running_per_uid: 1, waiting: 4, ..BOUNDS };
+    let admission = Admission::new(bounds);
+    let first = turn(&mut line_up(&admission, 1).unwrap());
+    let cancelled: Vec<_> = (0..4).map(|_| line_up(&admission, 1).unwrap()).collect();
+    assert!(line_up(&admission, 2).is_err(), "four wait");
+    drop(cancelled);
+    assert_eq!((admission.load(), admission.waiting_of(1)), ((1, 0), 0));
+    let mut ones: Vec<_> = (0..2).map(|n| admission.line_up(1, id(n), NOTHING).unwrap()).collect();
+    let mut other = line_up(&admission, 2).unwrap();
+    assert_eq!(
+        admission.position(1, id(1)),
+        Some(3),
+        "in line once, whatever was cancelled before"
+    );
+    drop(first);
+    let one = turn(&mut ones[0]);
+    assert!(one.is_some());
+    drop(one);
+    assert!(turn(&mut other).is_some());
+}
+
+#[test]
+fn whoever_stands_behind_one_that_needed_too_much_is_next_when_that_is_cancelled() {
+    let admission = Admission::new(Bounds { memory_per_uid: 100, ..BOUNDS });
+    let first = turn(&mut admission.line_up(1, id(1), memory(60)).unwrap());
+    let large = admission.line_up(1, id(2), memory(50)).unwrap();
+    let mut small = admission.line_up(1, id(3), memory(10)).unwrap();
+    assert!(turn(&mut small).is_none());
+    drop(large);
+    assert!(turn(&mut small).is_some());
+    drop(first);
+    assert!(admission.lock().callers.is_empty());
+}
+
+#[test]
+fn submissions_that_wait_and_run_have_a_bound_in_bytes() {
+    let bounds =
+        Bounds { submission_bytes_per_uid: 100, submission_bytes: 150, running: 1, ..BOUNDS };
+    let admission = Admission::new(bounds);
+    let bytes = |submission| Need { submission, ..NOTHING };
+    let refused = admission.line_up(1, id(1), bytes(101)).err().unwrap();
+    assert_eq!((refused.code, refused.field.as_deref()), (ErrorCode::PolicyDenied, Some("files")));
+    let mut first = admission.line_up(1, id(1), bytes(60)).unwrap();
+    let running = turn(&mut first);
+    assert!(running.is_some());
+    let busy = |uid, submission| {
+        let refused = admission.line_up(uid, id(2), bytes(submission)).err();
+        refused.is_some_and(|refused| refused.code == ErrorCode::Busy && refused.hint.is_some())
+    };
+    assert!(busy(1, 41), "what runs counts");
+    let waits = admission.line_up(1, id(2), bytes(40)).unwrap();
+    assert!(busy(1, 1) && busy(2, 51), "what waits counts, of everybody");
+    drop(waits);
+    let other = admission.line_up(2, id(3), bytes(90)).unwrap();
+    let again = admission.line_up_again(1, id(4), bytes(90)).unwrap(); // it was accepted before
+    drop((running, other, again));
+    let turns = admission.lock();
+    assert!(turns.callers.is_empty() && turns.submissions == 0 && turns.waiting == 0);
 }
 
 #[test]

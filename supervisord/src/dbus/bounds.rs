@@ -24,8 +24,17 @@ pub const CALLS_PER_SENDER: usize = 16;
 /// Bytes of calls of one connection at once: two of the largest.
 pub const BYTES_PER_SENDER: usize = 2 * MAX_CALL;
 
+/// Bytes of calls of everybody of which it is not known yet whose they are; the bus answers that at once.
+pub const BYTES_UNKNOWN: usize = 32 << 20;
+
 /// Bytes of calls of everybody at once.
-pub const BYTES: usize = 64 << 20;
+pub const BYTES: u64 = 64 << 20;
+
+/// Bytes of calls of one uid at once, on all of its connections.
+pub const BYTES_PER_UID: u64 = 16 << 20;
+
+/// Bytes of [`BYTES`] that only root gets.
+pub const ROOT_BYTES: u64 = 8 << 20;
 
 /// Calls of everybody at once.
 pub const CALLS: u64 = 512;

@@ -10,14 +10,15 @@ use zbus::Connection;
 use zbus::message::{Flags, Message};
 
 use crate::dbus::bounds::{
-    BUS_PATIENCE, CALLS, CALLS_PER_UID, FEEDS, FEEDS_PER_UID, MAX_ANSWER, READERS, ROOT_CALLS,
-    ROOT_FEEDS,
+    BUS_PATIENCE, BYTES, BYTES_PER_UID, CALLS, CALLS_PER_UID, FEEDS, FEEDS_PER_UID, MAX_ANSWER,
+    READERS, ROOT_BYTES, ROOT_CALLS, ROOT_FEEDS,
 };
 use crate::dbus::failure::Failure;
 use crate::dbus::names::{BUS, BUS_PATH};
 use crate::dbus::polkit::{self, Action, Decision};
 use crate::dbus::subscribers::Subscribers;
-use crate::http::{Pool, Routes};
+use crate::http::Routes;
+use crate::pool::{Pool, Share};
 use crate::supervisor::{Caller, Role, Supervisor};
 
 /// What all calls share.
@@ -30,6 +31,8 @@ pub struct Front {
     pub subscribers: Arc<Subscribers>,
     /// Calls by uid.
     pub calls: Arc<Pool>,
+    /// Bytes of calls by uid.
+    pub bytes: Arc<Pool>,
     /// Pipes by uid.
     pub feeds: Arc<Pool>,
     /// Permits to read JSON.
@@ -55,9 +58,16 @@ impl Front {
             connection,
             subscribers: Arc::default(),
             calls: Pool::new(CALLS, CALLS_PER_UID, ROOT_CALLS),
+            bytes: Pool::new(BYTES, BYTES_PER_UID, ROOT_BYTES),
             feeds: Pool::new(FEEDS, FEEDS_PER_UID, ROOT_FEEDS),
             readers: Arc::new(Semaphore::new(READERS)),
         }
+    }
+
+    /// What a call may take of what there is for all, or nothing if that would go past a bound.
+    pub fn admit(&self, call: &Call) -> Option<(Share, Share)> {
+        let (weight, bytes) = (call.weight(), call.message.data().len() as u64);
+        Some((self.calls.take(&weight, 1)?, self.bytes.take(&weight, bytes)?))
     }
 
     /// Asks the bus who has sent a message.

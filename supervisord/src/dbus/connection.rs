@@ -190,10 +190,16 @@ async fn receive(
     }
 }
 
-async fn answer(front: &Front, message: Message, sender: String, place: Place) -> zbus::Result<()> {
+async fn answer(
+    front: &Front,
+    message: Message,
+    sender: String,
+    mut place: Place,
+) -> zbus::Result<()> {
     let done = match front.identify(message.clone(), sender).await {
-        Ok(call) => match front.calls.take(&call.weight(), 1) {
+        Ok(call) => match front.admit(&call) {
             Some(share) => {
+                place.is_known();
                 let done = dispatch::act(front, &call).await;
                 let code = done.as_ref().err().map(Failure::code);
                 front.note(dispatch::operation(call.message()), code);

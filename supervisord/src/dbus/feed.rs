@@ -12,7 +12,7 @@ use tokio::net::unix::pipe::{Sender, pipe};
 use tokio::time::timeout;
 
 use crate::dbus::bounds::STALL;
-use crate::http::Share;
+use crate::pool::Share;
 use crate::supervisor::OutputReader;
 
 /// What comes piece by piece.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::dbus::bounds::{BYTES, BYTES_PER_SENDER, CALLS_PER_SENDER};
+use crate::dbus::bounds::{BYTES_PER_SENDER, BYTES_UNKNOWN, CALLS_PER_SENDER};
 
-/// The calls that are being answered.
+/// The calls that are being answered, and the bytes of those of which nobody knows yet whose they are.
 #[derive(Debug, Default)]
 pub struct Load(Mutex<Held>);
 
@@ -29,7 +29,7 @@ impl Load {
         let mut held = self.lock();
         let (calls, own) = held.senders.get(sender).copied().unwrap_or_default();
         let (sum, own) = (held.bytes.checked_add(bytes)?, own.checked_add(bytes)?);
-        if calls >= CALLS_PER_SENDER || own > BYTES_PER_SENDER || sum > BYTES {
+        if calls >= CALLS_PER_SENDER || own > BYTES_PER_SENDER || sum > BYTES_UNKNOWN {
             return None;
         }
         held.bytes = sum;
@@ -43,15 +43,24 @@ impl Load {
     }
 }
 
+impl Place {
+    /// It is known whose call it is, and its bytes are counted there.
+    pub fn is_known(&mut self) {
+        let mut held = self.load.lock();
+        let bytes = std::mem::take(&mut self.bytes);
+        held.bytes = held.bytes.saturating_sub(bytes);
+        if let Some((_, own)) = held.senders.get_mut(&self.sender) {
+            *own = own.saturating_sub(bytes);
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        self.is_known(); // or never will be
         let mut held = self.load.lock();
-        held.bytes = held.bytes.saturating_sub(self.bytes);
         match held.senders.get_mut(&self.sender) {
-            Some((calls, bytes)) if *calls > 1 => {
-                *calls -= 1;
-                *bytes = bytes.saturating_sub(self.bytes);
-            }
+            Some((calls, _)) if *calls > 1 => *calls -= 1,
             _ => drop(held.senders.remove(&self.sender)),
         }
     }
@@ -67,8 +76,12 @@ mod tests {
         let places: Vec<_> = (0..CALLS_PER_SENDER).map(|_| load.take(":1.1", 1)).collect();
         assert!(places.iter().all(Option::is_some) && load.take(":1.1", 1).is_none());
         assert!(load.take(":1.2", BYTES_PER_SENDER + 1).is_none());
-        let large = load.take(":1.2", BYTES_PER_SENDER);
+        let mut large = load.take(":1.2", BYTES_PER_SENDER);
         assert!(large.is_some() && load.take(":1.2", 1).is_none());
+        large.iter_mut().for_each(Place::is_known);
+        let second = load.take(":1.2", BYTES_PER_SENDER);
+        assert!(second.is_some(), "it counts among its uid's");
+        drop(second);
         drop((places, large));
         assert_eq!(load.lock().bytes, 0);
         assert!(load.lock().senders.is_empty());

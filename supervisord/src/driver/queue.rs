@@ -13,11 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use supervisor_api::{Execution, Outcome};
-use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::{forget_way, go_on, launch};
-use crate::admission::Turn;
+use crate::admission::InLine;
 use crate::fault::{self, Point};
 use crate::live::Live;
 use crate::plan::Plan;
@@ -68,12 +67,7 @@ pub(super) async fn begin(inner: &Inner, live: &Live) -> Result<(), Outcome> {
 }
 
 /// Drives an execution that waited under an earlier daemon, from its place in line to its end.
-pub async fn drive_again(
-    inner: Arc<Inner>,
-    live: Arc<Live>,
-    plan: Plan,
-    turn: oneshot::Receiver<Turn>,
-) {
+pub async fn drive_again(inner: Arc<Inner>, live: Arc<Live>, plan: Plan, turn: InLine) {
     let launched = launch(&inner, &live, &plan, (turn, None)).await;
     go_on(&inner, &live, &plan, launched).await;
     if plan.way.is_some() {

@@ -12,8 +12,8 @@ use supervisor_api::{ApiError, ErrorCode};
 use tokio::time::timeout;
 
 use super::bounds::{MAX_BODY, MAX_UPLOAD, SMALL_BODY};
-use super::pool::{Pool, Share};
 use super::{answer, head};
+use crate::pool::{Pool, Share};
 use crate::supervisor::Caller;
 
 /// A body in memory, and what is reserved for it.

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::body::Received;
 use super::bounds::{MAX_ECHO, MAX_VALUES};
-use super::pool::Share;
 use super::strict::{Progress, Strict};
+use crate::pool::Share;
 
 /// Reads a body; a large one away from the threads that serve connections, and with a permit of
 /// `readers`. What is reserved for the body is handed on to who holds the value.

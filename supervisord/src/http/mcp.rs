@@ -16,8 +16,8 @@ use tower::Service;
 
 use super::answer::{JSON, Problem};
 use super::bounds::{ADMIN_BODIES, BODIES, BODIES_PER_UID, Bounds, MAX_VALUES};
-use super::pool::Pool;
 use super::{body, download};
+use crate::pool::Pool;
 use crate::supervisor::Caller;
 
 /// Bytes of a problem document; ours have a few hundred.

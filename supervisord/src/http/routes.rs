@@ -22,8 +22,8 @@ use super::interpreters;
 use super::mcp::Agents;
 use super::operations::Operations;
 use super::parameters::Rules;
-use super::pool::Pool;
 use super::{changes, pausing, samples, sessions, streams, workspaces};
+use crate::pool::Pool;
 use crate::supervisor::Caller;
 
 /// What all requests share.

@@ -14,8 +14,8 @@ use super::bounds::{ADMIN_CONNECTIONS, Bounds, CONNECTIONS, CONNECTIONS_PER_UID,
 use super::connection::{converse, part};
 use super::operations::Operations;
 use super::peer::{Peer, Roles};
-use super::pool::Pool;
 use super::routes::Routes;
+use crate::pool::Pool;
 use supervisor_egress::Acceptor;
 
 /// Finds out who a connection's peer is.

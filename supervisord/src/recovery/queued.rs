@@ -28,37 +28,36 @@ use crate::traffic::{Way, Whose};
 /// The step that fails where an execution can't be put in line again.
 const STEP: &str = "queue_again";
 
-/// The submission of an execution that waited, if its payload has certainly not started. What there is of a
-/// sandbox for it is destroyed then: the daemon that asked for it is gone.
+/// Whether an execution waited and its payload has certainly not started. What there is of a sandbox for it is
+/// destroyed then: the daemon that asked for it is gone.
 pub(super) async fn unstarted(
     inner: &Arc<Inner>,
     execution: &Execution,
     lives: bool,
-) -> Result<Option<String>, Failure> {
-    let Some(waiting) = inner.store.waiting(execution.id).await? else { return Ok(None) };
+) -> Result<bool, Failure> {
+    let Some(waiting) = inner.store.waiting(execution.id).await? else { return Ok(false) };
     if lives {
         let sandbox = inner.launcher.adopt(execution.id.bits()).await?;
         let seen = if waiting.begun { seen_frozen(&sandbox).await } else { seen(&sandbox) };
         if seen != Seen::Unstarted {
-            return Ok(None);
+            return Ok(false);
         }
         inner.launcher.destroy(execution.id.bits()).await?;
-        return Ok(Some(waiting.submission));
+        return Ok(true);
     }
     let is_over = logged(inner, execution.id, execution.created_at.clone()).await.is_some();
-    Ok((!waiting.begun && !is_over).then_some(waiting.submission))
+    Ok(!waiting.begun && !is_over)
 }
 
-/// Puts an execution in line again. What can't be started any more ends with the reason.
-pub(super) async fn line_up(
-    inner: &Arc<Inner>,
-    execution: Execution,
-    submission: &str,
-) -> Result<(), Failure> {
+/// Puts an execution in line again. What can't be started any more ends with the reason. Submissions are read
+/// one at a time: together they may be more than there is memory for as JSON.
+pub(super) async fn line_up(inner: &Arc<Inner>, execution: Execution) -> Result<(), Failure> {
     let id = execution.id;
     let subject = audit::subject(&execution);
+    let waiting = inner.store.waiting(id).await?;
+    let submission = waiting.map(|waiting| waiting.submission).unwrap_or_default();
     let interpreter = Interpreter::reopen_unstarted(&inner.places, &execution)?;
-    let planned = plan_again(inner, &execution, submission, interpreter.is_some()).await;
+    let planned = plan_again(inner, &execution, &submission, interpreter.is_some()).await;
     let accepted = execution.policy.digest.clone();
     let lined_up = planned.and_then(|(plan, execution)| {
         let (owner, need) = (execution.owner_uid, plan.need());

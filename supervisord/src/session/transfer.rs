@@ -12,11 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
-use super::archives::{self, Archiving};
 use super::files::{checked, refuse};
 use super::set::{Kept, Use, being_closed};
 use super::writing::BeingWritten;
+use crate::pool::Share;
 use crate::supervisor::{Caller, Supervisor, internal};
+use crate::threads::too_many_archives;
 use crate::workspace::{self, Replacement, UnpackBounds};
 
 /// Pieces on their way between a connection and a thread: enough that neither waits for each.
@@ -133,10 +134,11 @@ impl Supervisor {
     pub(super) fn archive_permits(
         &self,
         guard: &Use,
-    ) -> Result<(OwnedSemaphorePermit, Archiving), ApiError> {
+    ) -> Result<(OwnedSemaphorePermit, Share), ApiError> {
         let session = guard.session();
-        let own = session.archives.clone().try_acquire_owned().map_err(|_| archives::busy())?;
-        Ok((own, self.inner().archives.one_more(session.record().owner_uid)?))
+        let own = session.archives.clone().try_acquire_owned();
+        let own = own.map_err(|_| too_many_archives())?;
+        Ok((own, self.inner().threads.archive(session.record().owner_uid)?))
     }
 }
 

@@ -102,6 +102,7 @@ impl Supervisor {
             until: execution.finished_at.and_then(|time| clock::shifted(&time, 60)),
             ..AuditFilter::default()
         };
+        let _search = self.inner.threads.search(caller).await?;
         self.inner.audit.search(filter, after, limit).await.map_err(internal)
     }
 
@@ -122,6 +123,7 @@ impl Supervisor {
             }
         };
         let filter = AuditFilter { uid, ..filter };
+        let _search = self.inner.threads.search(caller).await?;
         self.inner.audit.search(filter, after, limit).await.map_err(internal)
     }
 }

@@ -133,6 +133,6 @@ impl Recipe {
     /// What one takes of its owner's ceilings.
     pub fn need(&self) -> Need {
         let limits = &self.prepare.limits;
-        Need { memory: limits.memory_max, workspace: limits.workspace_bytes }
+        Need { memory: limits.memory_max, workspace: limits.workspace_bytes, submission: 0 }
     }
 }

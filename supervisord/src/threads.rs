@@ -1,0 +1,114 @@
+//! Work that keeps one of the daemon's sixteen threads for blocking work for long, shared out among uids: what
+//! writes output and reads files for everybody else needs the rest of them.
+
+use std::sync::Arc;
+
+use supervisor_api::{ApiError, ErrorCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::pool::{Pool, Share};
+use crate::supervisor::{Caller, Role, internal};
+
+/// Archives that are packed and unpacked at once. Each has its thread until its caller has sent or taken all
+/// of it.
+const ARCHIVES: u64 = 4;
+
+/// Archives of one uid: nobody can keep the others from all of them.
+const ARCHIVES_OF_ONE: u64 = 2;
+
+/// Searches of the audit log at once. Each looks at 32 MiB at the most; the others wait, in the order in which
+/// they came.
+const SEARCHES: usize = 4;
+
+/// Searches of one uid, those that wait among them: a caller waits for four of each other one at the most.
+const SEARCHES_OF_ONE: u64 = 4;
+
+/// What is under way.
+#[derive(Debug)]
+pub struct Threads {
+    archives: Arc<Pool>,
+    asked: Arc<Pool>,
+    searches: Arc<Semaphore>,
+}
+
+/// A search that may be made; dropping it lets the next one in.
+#[derive(Debug)]
+pub struct Search {
+    _share: Share,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        Self {
+            archives: Pool::new(ARCHIVES, ARCHIVES_OF_ONE, 0),
+            asked: Pool::new(u64::MAX, SEARCHES_OF_ONE, 0),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
+        }
+    }
+}
+
+impl Threads {
+    /// One more archive of a session of this uid, if there may be.
+    pub fn archive(&self, uid: u32) -> Result<Share, ApiError> {
+        let owner = Caller { uid, role: Role::Agent };
+        self.archives.take(&owner, 1).ok_or_else(too_many_archives)
+    }
+
+    /// One more search, when those before it have been made.
+    pub async fn search(&self, caller: &Caller) -> Result<Search, ApiError> {
+        let share = self.asked.take(caller, 1).ok_or_else(|| {
+            let problem = format!("{SEARCHES_OF_ONE} searches of uid {} are under way", caller.uid);
+            ApiError::new(ErrorCode::Busy, problem).with_hint("try again when one is done")
+        })?;
+        let permit = self.searches.clone().acquire_owned().await.map_err(internal)?;
+        Ok(Search { _share: share, _permit: permit })
+    }
+}
+
+/// The refusal of one archive too many.
+pub fn too_many_archives() -> ApiError {
+    ApiError::new(ErrorCode::Busy, "too many archives are being packed or unpacked")
+        .with_hint("one of a session at a time, and two of yours; try again when one is done")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[test]
+    fn one_uid_has_two_archives_and_all_have_four() {
+        let threads = Threads::default();
+        let first = threads.archive(1).unwrap();
+        let _second = threads.archive(1).unwrap();
+        assert_eq!(threads.archive(1).unwrap_err().code, ErrorCode::Busy);
+        let _others = [threads.archive(2).unwrap(), threads.archive(2).unwrap()];
+        assert_eq!(threads.archive(3).unwrap_err().code, ErrorCode::Busy);
+        drop(first);
+        assert!(threads.archive(3).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_uid_that_searches_without_end_is_refused_and_others_wait_for_four_of_its_searches() {
+        let threads = Threads::default();
+        let agent = |uid| Caller { uid, role: Role::Agent };
+        let mut first = Vec::new();
+        for _ in 0..SEARCHES {
+            first.push(threads.search(&agent(1)).await.unwrap());
+        }
+        let refused = threads.search(&agent(1)).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Busy);
+        let threads = Arc::new(threads);
+        let other = tokio::spawn({
+            let threads = threads.clone();
+            async move { threads.search(&agent(2)).await.map(drop) }
+        });
+        yield_now().await;
+        assert!(!other.is_finished(), "it waits for a thread");
+        drop(first.pop());
+        other.await.unwrap().unwrap();
+        assert!(threads.search(&agent(1)).await.is_ok());
+    }
+}
