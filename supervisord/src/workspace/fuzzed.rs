@@ -13,6 +13,11 @@ use super::path::{
     MAX_COMPONENT_BYTES, MAX_DEPTH, MAX_PATH_BYTES, WorkingDirectory, WorkspacePath,
 };
 
+#[path = "../../../tests/fuzz/checksums.rs"]
+mod checksums;
+
+use checksums::repaired;
+
 const BOUNDS: UnpackBounds = UnpackBounds { entries: 200, bytes: 1 << 20 };
 
 /// Paths of files and artifacts, working directories and globs. What is accepted is made of plain names, and
@@ -78,23 +83,6 @@ fn packed(root: &Path) -> Vec<u8> {
     let packed = fs::File::open(root)
         .and_then(|root| pack(root.as_fd(), None, &mut bytes).map_err(io::Error::other));
     assert!(packed.is_ok(), "{packed:?}");
-    bytes
-}
-
-/// The archive with right checksums: a damaged one would end the reading before anything is read.
-fn repaired(bytes: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    let mut at = 0;
-    while let Some(block) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<512>) {
-        let mut head = tar::Header::from_byte_slice(block).clone();
-        at += 512;
-        if block.iter().any(|byte| *byte != 0) {
-            head.set_cksum();
-            block.copy_from_slice(head.as_bytes());
-            let size = head.entry_size().ok().and_then(|size| usize::try_from(size).ok());
-            at = size.and_then(|size| at.checked_add(size.div_ceil(512) * 512)).unwrap_or(at);
-        }
-    }
     bytes
 }
 

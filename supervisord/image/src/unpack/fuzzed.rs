@@ -14,7 +14,10 @@ use super::layers::merge;
 use super::merged::{Kind, ROOT, Tree};
 use super::registry::find;
 use crate::{Bounds, IDS, MAX_DEPTH, MAX_NAME, MAX_PATH};
+use checksums::repaired;
 
+#[path = "../../../../tests/fuzz/checksums.rs"]
+mod checksums;
 #[cfg(test)]
 #[path = "../../../../tests/fuzz/mutations.rs"]
 mod mutations;
@@ -65,23 +68,6 @@ pub fn entries(bytes: &[u8]) {
     if finish::finish(&mut tree, &kept).is_ok() {
         check(&tree, ROOT, 0, 0);
     }
-}
-
-/// The archive with right checksums: a damaged one would end the reading before anything is read.
-fn repaired(bytes: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    let mut at = 0;
-    while let Some(block) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<512>) {
-        let mut head = tar::Header::from_byte_slice(block).clone();
-        at += 512;
-        if block.iter().any(|byte| *byte != 0) {
-            head.set_cksum();
-            block.copy_from_slice(head.as_bytes());
-            let size = head.entry_size().ok().and_then(|size| usize::try_from(size).ok());
-            at = size.and_then(|size| at.checked_add(size.div_ceil(512) * 512)).unwrap_or(at);
-        }
-    }
-    bytes
 }
 
 fn file(bytes: &[u8]) -> std::io::Result<File> {
