@@ -20,6 +20,7 @@ mod listen;
 mod mask;
 mod mounts;
 mod network;
+mod owner;
 mod payload;
 mod privilege;
 mod reap;

@@ -17,8 +17,8 @@ use supervisor_sys::{send, take_inherited};
 
 use crate::failure::{Failed, at};
 use crate::inherited::Inherited;
-use crate::listen;
 use crate::network::Network;
+use crate::{listen, owner};
 
 /// The process that copies are made of.
 pub struct Seed {
@@ -79,8 +79,8 @@ impl Seed {
         self.network.hand_over(); // whatever comes of the rest
         let sockets = wanted.listeners.as_ref().map(listen::make);
         let sockets = at(Step::Listen, sockets.transpose())?.unwrap_or_default();
-        let cloned = at(Step::Clone, clone_sibling(proof, cgroup.map(|fd| fd.as_fd())))?;
-        Ok((cloned, sockets))
+        let clone = || clone_sibling(proof, cgroup.map(|fd| fd.as_fd()));
+        Ok((at(Step::Clone, owner::as_owner(wanted.owner, clone))?, sockets))
     }
 
     fn answer(&self, answer: Copied, fds: &[OwnedFd]) -> io::Result<()> {

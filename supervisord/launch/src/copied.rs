@@ -18,11 +18,13 @@ pub struct Wanted {
     pub terminal: bool,
     /// Whether its root can be written: the image and what was written of it come after all these.
     pub root: bool,
+    /// The host id whose its user namespace is; the launcher's own where there is no other.
+    pub owner: Option<u32>,
 }
 
 impl Wanted {
     /// Length of a question in bytes.
-    pub const LENGTH: usize = 1 + 2 * MAX_PORTS + 3;
+    pub const LENGTH: usize = 1 + 2 * MAX_PORTS + 3 + 4;
 
     /// The question's bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -31,6 +33,7 @@ impl Wanted {
         writer.u8(self.channel.into());
         writer.u8(self.terminal.into());
         writer.u8(self.root.into());
+        writer.u32(self.owner.unwrap_or_default());
         writer.0
     }
 
@@ -41,8 +44,9 @@ impl Wanted {
         let channel = reader.bool()?;
         let terminal = reader.bool()?;
         let root = reader.bool()?;
+        let owner = Some(reader.u32()?).filter(|id| *id != 0); // which is the launcher's
         reader.end()?;
-        Ok(Self { listeners, channel, terminal, root })
+        Ok(Self { listeners, channel, terminal, root, owner })
     }
 }
 

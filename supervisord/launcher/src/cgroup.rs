@@ -221,11 +221,13 @@ impl Leaf {
         Ok(())
     }
 
-    /// Writes one of its files and reads it back.
+    /// Writes one of its files and reads it back. A test takes the one away by the file's name.
     pub fn set(&self, file: &str, value: &str) -> io::Result<()> {
-        write(self.writer(file)?, value.as_bytes())?;
+        if !without(file) {
+            write(self.writer(file)?, value.as_bytes())?;
+        }
         let held = self.read(file)?;
-        if held.trim() == value {
+        if held.trim() == value || without("limits-read-back") {
             return Ok(());
         }
         Err(io::Error::other(format!("{file} holds {held:?} after {value:?} was written")))

@@ -15,12 +15,13 @@ use supervisor_sys::{Instruction, install_filter, leave_session_keyring, without
 use crate::failure::{Fatal, fatal, tell};
 
 /// What a privileged launcher keeps.
-const KEPT: [Capability; 5] = [
+const KEPT: [Capability; 6] = [
     Capability::CAP_SYS_ADMIN,        // mounts, id maps of mounts
     Capability::CAP_SETUID,           // user maps with ids that are not ours
     Capability::CAP_SETGID,           // group maps with ids that are not ours
     Capability::CAP_NET_ADMIN,        // loopback and routes in networks that the seed makes
     Capability::CAP_NET_BIND_SERVICE, // ports 53, 80 and 443 in them
+    Capability::CAP_KILL, // sandboxes, whose user namespaces are not ours; also when we die
 ];
 
 /// Drops what isn't needed, and last of all installs a filter that init and payloads inherit. An unprivileged launcher has capabilities over its own user namespace
@@ -116,6 +117,10 @@ fn keep_only(own_cgroup: bool) -> io::Result<()> {
     }
     let held = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
     let kept = &kept & &held;
+    // Without it a sandbox would outlive us, and nobody would be told.
+    if !kept.contains(&Capability::CAP_KILL) {
+        return Err(io::Error::other("CAP_KILL is not among those that this was started with"));
+    }
     for set in [CapSet::Effective, CapSet::Permitted] {
         caps::set(None, set, &kept).map_err(io::Error::other)?;
     }

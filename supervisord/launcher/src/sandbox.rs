@@ -303,7 +303,9 @@ impl Sandboxes {
         let fds = fds.chain(mounts.root.into_iter().flatten().map(|fd| fd.as_fd())).chain(cgroup);
         let (terminal, root) = (mounts.terminals.is_some(), mounts.root.is_some());
         let Prepare { listeners, channel, .. } = *request;
-        let wanted = Wanted { listeners, channel, terminal, root };
+        let privileged = self.made_from.root.privileged();
+        let owner = sandbox.ids.as_ref().filter(|_| privileged).map(Range::init);
+        let wanted = Wanted { listeners, channel, terminal, root, owner };
         let (process, pid, sockets) = match self.seed.copy(wanted, &fds.collect::<Vec<_>>()) {
             Ok(copied) => copied?,
             Err(error) => {

@@ -100,6 +100,30 @@ fn no_two_sandboxes_share_a_host_id() {
     }
 }
 
+/// RS-31. Whose a user namespace is, is counted for by the kernel; looked at from the host.
+#[test]
+fn the_user_namespace_of_a_sandbox_is_its_own_ids() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let mut owners = HashSet::new();
+    for _ in 0..2 {
+        let id = agent.start(&bash("echo up; exec sleep 300"));
+        agent.wait_for_words(id, "up");
+        let init = world.processes_of(id)[0];
+        let uid = supervisor_tests::owner_uid(init).expect("it runs");
+        let source = format!(
+            "
+NS_GET_OWNER_UID = 0xb704
+owner = ctypes.c_uint()
+namespace = os.open('/proc/{init}/ns/user', os.O_RDONLY)
+attempt('ask', lambda: fcntl.ioctl(namespace, NS_GET_OWNER_UID, owner) or owner.value)
+"
+        );
+        assert_eq!(unconfined(&source).expect_allowed("ask"), uid.to_string());
+        assert!(owners.insert(uid), "{uid} has two");
+    }
+}
+
 /// NS-06.
 #[test]
 fn file_handles_and_a_change_of_root_lead_nowhere() {

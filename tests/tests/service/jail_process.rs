@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use supervisor_api::{Execution, LimitsRequest, Outcome, SubmitRequest, UniqueMap};
+use supervisor_api::{
+    Content, Execution, InputFile, LimitsRequest, Outcome, SubmitRequest, UniqueMap,
+};
 use supervisor_tests::{
     AGENT, World, argv, attack, bash, milliseconds, python, slowness, unconfined,
 };
@@ -42,6 +44,35 @@ os.kill(pid, signal.SIGKILL)
     attempts.expect_denied("child attach", &["EPERM"]);
     attempts.expect_denied("child seize", &["EPERM"]);
     attempts.expect_denied("child descriptor", &["EPERM"]);
+}
+
+/// PR-31. What a payload's process is before its program is executed is a copy of init: by its own link, and by a
+/// script that names the link as its interpreter, it can be executed once more. It is memory that nobody can change.
+#[test]
+fn no_program_of_ours_is_changed_through_a_link_to_itself() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let own = std::fs::read(supervisor_tests::program("supervisor-init")).expect("init is there");
+    for words in [&["/proc/self/exe"][..], &["/proc/self/exe", "0"], &["/proc/self/exe", "3"]] {
+        let ended = agent.run(&argv(words));
+        assert!(ended.stderr.contains("is started by supervisor-launcher"), "{ended:?}");
+        ended.expect_exit(1);
+    }
+    let content = Content(b"#!/proc/self/exe\n".to_vec());
+    let script = InputFile { path: "run".to_owned(), content, executable: true };
+    let script = SubmitRequest { files: vec![script], ..argv(&["./run"]) };
+    assert_ne!(agent.run(&script).execution.outcome, Some(Outcome::Exited { code: 0 }));
+    let source = "
+for path in ('/proc/self/exe', '/proc/1/exe', '/proc/thread-self/exe', f'/proc/{os.getppid()}/exe'):
+    for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_WRONLY | os.O_APPEND):
+        attempt(f'{path} {flags:#x}', lambda: os.open(path, flags))
+    attempt(f'{path} mode', lambda: os.chmod(path, 0o777))
+    attempt(f'{path} mark', lambda: os.setxattr(path, 'user.canary', b'x'))
+";
+    let attempts = agent.run(&attack(source)).attempts();
+    attempts.expect_all_denied(&["EROFS", "EACCES", "ENOENT", "ETXTBSY", "EPERM", "EOPNOTSUPP"]);
+    let now = std::fs::read(supervisor_tests::program("supervisor-init")).expect("init is there");
+    assert!(own == now, "init has changed");
 }
 
 /// PR-02.

@@ -217,9 +217,9 @@ fn the_daemon_and_the_launcher_are_confined_too() {
     {
         assert_eq!(field(launcher, name), value, "{name} of the launcher");
     }
-    // SYS_ADMIN, NET_ADMIN, NET_BIND_SERVICE for a sandbox's own sockets, SETUID, SETGID, and
-    // DAC_OVERRIDE for a cgroup that wasn't delegated.
-    let kept: u64 = 1 << 21 | 1 << 12 | 1 << 10 | 1 << 7 | 1 << 6 | 1 << 1;
+    // SYS_ADMIN, NET_ADMIN, NET_BIND_SERVICE for a sandbox's own sockets, SETUID, SETGID, KILL for
+    // sandboxes, and DAC_OVERRIDE for a cgroup that wasn't delegated.
+    let kept: u64 = 1 << 21 | 1 << 12 | 1 << 10 | 1 << 7 | 1 << 6 | 1 << 5 | 1 << 1;
     for name in ["CapEff", "CapPrm", "CapBnd"] {
         let held = u64::from_str_radix(&field(launcher, name), 16).expect("hexadecimal");
         assert_eq!(held & !kept, 0, "{name} of the launcher is {held:x}");

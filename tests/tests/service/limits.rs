@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use supervisor_api::{Limit, LimitsRequest, Outcome, SubmitRequest};
 use supervisor_tests::{
     AGENT, OTHER_AGENT, World, attack, bash, is_enforced, milliseconds, resident_bytes, slowness,
+    unconfined,
 };
 
 const MIB: u64 = 1 << 20;
@@ -276,4 +277,43 @@ print('MS', int((time.monotonic() - begin) * 1000))
     } else {
         assert!(line.reason.is_some() && line.remedy.is_some(), "{line:?}");
     }
+}
+
+/// RS-31. The kernel counts those who watch files for each user, and for the owner of each user's namespace in the one
+/// above. Were that root, one sandbox could have all that there are, its neighbours' and the host's services' too.
+#[test]
+fn watchers_of_files_end_at_their_number_and_leave_a_neighbours_and_the_hosts_alone() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let watch = "
+libc = ctypes.CDLL(None, use_errno=True)
+def watch():
+    made = libc.inotify_init1(0)
+    if made == -1:
+        raise OSError(ctypes.get_errno(), '')
+    return made
+";
+    let all = "
+held = []
+try:
+    while True:
+        held.append(watch())
+except OSError as problem:
+    print('WATCHERS', len(held), errno.errorcode[problem.errno], flush=True)
+signal.pause()
+";
+    let request = limited(attack(&format!("{watch}{all}")), |limits| limits.open_files = Some(512));
+    let id = agent.start(&request);
+    let text = agent.wait_for_words(id, "WATCHERS");
+    let one = format!("{watch}attempt('one', watch)");
+    let neighbour = world.agent(OTHER_AGENT).run(&attack(&one)).attempts();
+    let host = unconfined(&one);
+    agent.cancel(id).expect("it is ours");
+    neighbour.expect_allowed("one");
+    host.expect_allowed("one");
+    let most = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").expect("a limit");
+    let most: u64 = most.trim().parse().expect("a number");
+    let ended = agent.ended(id);
+    let made = ended.numbers("WATCHERS ")[0];
+    assert!(made <= most.min(512) && text.contains(" EMFILE"), "{text} with {most}");
 }

@@ -71,9 +71,10 @@ fn a_kept_workspace_outlives_launchers_that_are_killed_and_daemons_that_come_and
     for round in 0..6 {
         let root = launcher.grant(id);
         write(&root, &format!("round-{round}"), "kept");
-        let script = format!("sync; ls | wc -l; echo up >u{round}; sleep 300");
+        // All is written before it says so: it may be killed at once.
+        let script = format!("echo up >u{round}; sync; ls | wc -l; sleep 300");
         let mut payload = Payload::start(&launcher, kept(), &script);
-        assert_eq!(payload.line(), (round * 2 + 1).to_string());
+        assert_eq!(payload.line(), (round * 2 + 2).to_string());
         let execution = prepare(Workspace::Disk, 8 << 20, 100);
         let mut fresh = Payload::start(&launcher, execution, "echo up; sleep 300");
         assert_eq!(fresh.line(), "up");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -151,6 +151,24 @@ impl Launcher {
         let (length, fds) = receive(self.connection.as_fd(), &mut buffer).unwrap();
         buffer.truncate(length);
         (buffer, fds)
+    }
+
+    /// Says what is no request. The launcher says no more to whoever did; another daemon comes.
+    #[track_caller]
+    pub fn babble(&mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
+        send(self.connection.as_fd(), bytes, fds).unwrap();
+        let said = receive(self.connection.as_fd(), &mut [0; 64]);
+        let ended = match &said {
+            Ok((length, _)) => *length == 0,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        };
+        assert!(ended, "{bytes:?} was answered: {said:?}");
+        self.reconnect();
+    }
+
+    /// How many descriptors it has.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     /// Asks for something.

@@ -14,5 +14,6 @@ mod channel;
 mod kept;
 mod launcher;
 mod limits;
+mod order;
 mod payload;
 mod versions;
