@@ -54,17 +54,12 @@ pub use events::{
     start, subject,
 };
 
-use crate::audit::backlog::Waiting;
+use crate::audit::backlog::{Place, Queue, Waiting};
 use crate::audit::directory::Directory;
 use crate::audit::key::SigningKey;
 use crate::audit::room::Room;
 use crate::audit::writer::{Entry, Need, Writer};
 use crate::clock;
-
-/// Events that wait for the writer before what they are about is refused, each of about half a kilobyte.
-/// It takes thousands at once, so this many wait only when the disk stands still. What has happened waits
-/// however much there is: it is bounded by what was allowed.
-const QUEUE: usize = 16_384;
 
 /// What the configuration says about the log.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +77,7 @@ pub struct Settings {
 pub struct Audit {
     queue: Sender<Entry>,
     /// What waits and could have been refused.
-    waiting: Backlog,
+    waiting: Queue,
     writer: Thread,
     room: Arc<Room>,
     directory: PathBuf,
@@ -118,7 +113,7 @@ impl Audit {
             .spawn(move || writer.run(&entries))
             .map_err(AuditError::at("start a thread for", &path))?;
         let writer = writer.thread().clone();
-        let waiting = Backlog::new(QUEUE);
+        let waiting = Queue::default();
         Ok(Self { queue, waiting, writer, room, directory: path, key, head })
     }
 
@@ -155,16 +150,21 @@ impl Audit {
     /// When there is no room for it; what it is about is not to be done.
     pub fn record(&self, event: AuditEvent) -> Result<(), Unaudited> {
         self.admit()?;
-        self.send(event, Need::Nothing, [Some(self.place()?), None])
+        self.send(event, Need::Nothing, Some(self.place()?), None)
     }
 
-    /// The same for an event of a source that looks at its backlog before it makes more of them.
+    /// A source of events that looks at its backlog before it makes more of them.
+    pub fn source(&self) -> Backlog {
+        self.waiting.source()
+    }
+
+    /// The same for an event of such a source.
     ///
     /// # Errors
     /// As for [`Audit::record`].
     pub fn record_of(&self, backlog: &Backlog, event: AuditEvent) -> Result<(), Unaudited> {
         self.admit()?;
-        self.send(event, Need::Nothing, [Some(self.place()?), Some(backlog.one_more())])
+        self.send(event, Need::Nothing, Some(self.place()?), Some(backlog.one_more()))
     }
 
     /// Returns once there is room for what a source does next.
@@ -196,7 +196,7 @@ impl Audit {
         let (in_file, is_in_file) = oneshot::channel();
         let (on_disk, is_on_disk) = oneshot::channel();
         let need = Need::OnDisk { written: Some(in_file), on_disk };
-        self.send(event, need, [Some(self.place()?), None])?;
+        self.send(event, need, Some(self.place()?), None)?;
         is_in_file.await.unwrap_or(Err(Unaudited::Closed))?;
         written();
         is_on_disk.await.unwrap_or(Err(Unaudited::Closed))
@@ -204,14 +204,14 @@ impl Audit {
 
     /// Records an event that has happened, whatever the room: it is tried until it is in the file.
     pub fn note(&self, event: AuditEvent) {
-        if let Err(error) = self.send(event, Need::Nothing, [None, None]) {
+        if let Err(error) = self.send(event, Need::Nothing, None, None) {
             tracing::error!(%error, "an event could not be recorded");
         }
     }
 
-    /// The same for an event of a source that looks at its backlog before it makes more of them.
+    /// The same for an event of a source.
     pub fn note_of(&self, backlog: &Backlog, event: AuditEvent) {
-        if let Err(error) = self.send(event, Need::Nothing, [Some(backlog.one_more()), None]) {
+        if let Err(error) = self.send(event, Need::Nothing, None, Some(backlog.one_more())) {
             tracing::error!(%error, "an event could not be recorded");
         }
     }
@@ -251,24 +251,25 @@ impl Audit {
         need: fn(Reply) -> Need,
     ) -> Result<(), Unaudited> {
         let (reply, done) = oneshot::channel();
-        self.send(event, need(reply), [Some(self.place()?), None])?;
+        self.send(event, need(reply), Some(self.place()?), None)?;
         done.await.unwrap_or(Err(Unaudited::Closed))
     }
 
     /// A place among what waits.
-    fn place(&self) -> Result<Waiting, Unaudited> {
-        if self.waiting.is_full() { Err(Unaudited::Behind) } else { Ok(self.waiting.one_more()) }
+    fn place(&self) -> Result<Place, Unaudited> {
+        self.waiting.place().ok_or(Unaudited::Behind)
     }
 
     fn send(
         &self,
         event: AuditEvent,
         need: Need,
-        waiting: [Option<Waiting>; 2],
+        place: Option<Place>,
+        waiting: Option<Waiting>,
     ) -> Result<(), Unaudited> {
         let somebody_waits = !matches!(need, Need::Nothing);
-        let entry =
-            Entry::Event { time: clock::timestamp(), event: Box::new(event), need, waiting };
+        let (time, event) = (clock::timestamp(), Box::new(event));
+        let entry = Entry::Event { time, event, need, place, waiting };
         self.queue.send(entry).map_err(|_| Unaudited::Closed)?;
         if somebody_waits {
             self.writer.unpark();

@@ -9,7 +9,7 @@ use supervisor_api::{
 };
 use tempfile::TempDir;
 
-use super::{Audit, AuditError, Backlog, Settings};
+use super::{Audit, AuditError, Settings};
 
 fn event(number: u32) -> AuditEvent {
     let act = Administration { act: "cancel".into(), by: Some(number), object: None };
@@ -222,7 +222,7 @@ async fn a_record_takes_microseconds() {
 async fn sources_that_are_faster_than_the_disk_wait_and_nothing_of_theirs_is_refused() {
     let state = tempfile::tempdir().unwrap();
     let audit = open(&state);
-    let backlog = Backlog::default();
+    let backlog = audit.source();
     // Four times as many as the queue holds, by as many as can be in one place at once.
     let sources = (0..256).map(|source| {
         let (audit, backlog) = (audit.clone(), backlog.clone());

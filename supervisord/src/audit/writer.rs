@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use supervisor_api::{AuditEvent, Chain, Checkpoint, Head, HeadState, Suspension, What};
 
-use super::backlog::Waiting;
+use super::backlog::{Place, Waiting};
 use super::directory::{Directory, LogFile};
 use super::error::{AuditError, Unaudited};
 use super::journal::tell_journal;
@@ -68,8 +68,10 @@ pub enum Entry {
         event: Box<AuditEvent>,
         /// What its recorder waits for.
         need: Need,
-        /// Its places among what waits, given back when it is taken.
-        waiting: [Option<Waiting>; 2],
+        /// Its place in the queue, given back when it is taken.
+        place: Option<Place>,
+        /// The same among what its source has there.
+        waiting: Option<Waiting>,
     },
     /// The end.
     Close {
@@ -195,9 +197,9 @@ impl Writer {
             let mut batch = Vec::new();
             for entry in first.into_iter().chain(entries.try_iter()) {
                 match entry {
-                    Entry::Event { time, event, need, waiting } => {
+                    Entry::Event { time, event, need, place, waiting } => {
                         batch.push((time, event, need));
-                        drop(waiting);
+                        drop((place, waiting));
                     }
                     Entry::Close { reply } => closing = Some(reply),
                 }

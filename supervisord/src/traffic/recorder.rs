@@ -38,14 +38,8 @@ impl Recorder {
         unrecorded: watch::Sender<bool>,
     ) -> Self {
         let policy = policy.to_owned();
-        Self {
-            audit,
-            whose,
-            policy,
-            unrecorded,
-            backlog: Backlog::default(),
-            under_way: Mutex::default(),
-        }
+        let backlog = audit.source();
+        Self { audit, whose, policy, unrecorded, backlog, under_way: Mutex::default() }
     }
 
     fn decided(&self, decided: Decided) -> What {
