@@ -17,6 +17,11 @@ const CHECKPOINT: &[u8] = b"supervisord audit checkpoint 1\n";
 /// The same of a head.
 const HEAD: &[u8] = b"supervisord audit head 1\n";
 
+/// Bytes that most lines have room in.
+const USUAL_LINE: usize = 1024;
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// SHA-256 of something.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Digest32(pub [u8; 32]);
@@ -94,7 +99,7 @@ impl Digest32 {
 
 impl fmt::Display for Digest32 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(digits_as_text(&digits(&self.0)))
     }
 }
 
@@ -106,7 +111,7 @@ impl fmt::Debug for Digest32 {
 
 impl Serialize for Digest32 {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex(&self.0))
+        serializer.serialize_str(digits_as_text(&digits(&self.0)))
     }
 }
 
@@ -146,12 +151,14 @@ impl Chain {
         event: &AuditEvent,
         signature: impl FnOnce(&Digest32) -> Option<String>,
     ) -> Result<Sealed, serde_json::Error> {
-        let mut line = Vec::new();
+        let mut line = Vec::with_capacity(USUAL_LINE);
         let record = Unsealed { seq: self.next, time, event, prev: self.last };
         record.serialize(&mut Serializer::with_formatter(&mut line, Plain::default()))?;
         line.pop(); // the closing brace
         let hash = Digest32::of(&line);
-        line.extend_from_slice(format!(",\"hash\":\"{hash}\"").as_bytes());
+        for part in [b",\"hash\":\"".as_slice(), &digits(&hash.0), b"\""] {
+            line.extend_from_slice(part);
+        }
         if let Some(signature) = signature(&hash) {
             line.extend_from_slice(format!(",\"signature\":\"{signature}\"").as_bytes());
         }
@@ -335,9 +342,22 @@ fn head_message(seq: u64, hash: &Digest32) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS.get(usize::from(value)).copied().unwrap_or(b'0'));
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// The same of a digest, for every record has two.
+fn digits(digest: &[u8; 32]) -> [u8; 64] {
+    let mut digits = [b'0'; 64];
+    for (byte, pair) in digest.iter().zip(digits.as_chunks_mut::<2>().0) {
+        *pair = [byte >> 4, byte & 15]
+            .map(|value| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0'));
+    }
+    digits
+}
+
+fn digits_as_text(digits: &[u8; 64]) -> &str {
+    std::str::from_utf8(digits).unwrap_or_default()
 }
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {

@@ -58,6 +58,10 @@ impl Formatter for Plain {
         let end = fragment.floor_char_boundary(self.rest());
         self.written += fragment.len();
         let mut rest = fragment.get(..end).unwrap_or_default();
+        // Nearly all of them, and looked through many at a time.
+        if rest.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return writer.write_all(rest.as_bytes());
+        }
         while let Some(at) = rest.find(is_obeyed) {
             let (before, from) = rest.split_at(at);
             writer.write_all(before.as_bytes())?;
