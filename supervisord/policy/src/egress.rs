@@ -156,13 +156,13 @@ impl Egress {
     /// Whether to connect, and whether to look inside. Where it says [`Treatment::Inspect`], each
     /// request is still to be decided.
     pub fn connect(&self, destination: &Destination, protocol: Protocol) -> Decision {
-        let denial = Denial::of_connection(destination, protocol);
+        let denial = || Denial::of_connection(destination, protocol);
         let summary = self.summary(destination, protocol);
         if let Some(rule) = summary.deny {
-            return self.deny_by(rule, &denial);
+            return self.deny_by(rule, &denial());
         }
         let Some(first) = summary.allow.into_iter().chain(summary.ask).min() else {
-            return self.refuse(self.connection_miss(destination, protocol), &denial);
+            return self.refuse(self.connection_miss(destination, protocol), &denial());
         };
         let grant = Grant::Connect(destination.clone(), protocol);
         let treatment = match protocol {
@@ -175,7 +175,7 @@ impl Egress {
                 let permit = permit(grant, self.source(Some(rule)), treatment);
                 let ask_timeout = self.rule(rule).and_then(|rule| rule.ask_timeout);
                 let permit = Permit { ask_timeout, ..permit };
-                Decision(Outcome::Ask(permit, self.approval(rule, &denial)))
+                Decision(Outcome::Ask(permit, self.approval(rule, &denial())))
             }
             _ => {
                 let unseen = summary.allow_unseen.filter(|_| treatment == Treatment::Pass);
@@ -201,6 +201,16 @@ impl Egress {
             bucket.ask(&self.rules, ask, &segments, &mut found);
         }
         self.conclude(ask, &canonical, found)
+    }
+
+    /// Whether a rule that isn't about every host lets something be said to a destination. Others are only
+    /// resolved for a request that is permitted.
+    pub fn names(&self, destination: &Destination) -> bool {
+        let buckets = self.index.buckets(&destination.host);
+        let named = buckets.iter().skip(1).filter_map(|bucket| bucket.at(destination.port));
+        named
+            .into_iter()
+            .any(|bucket| Protocol::ALL.iter().any(|protocol| bucket.summary(*protocol).is_open()))
     }
 
     /// Whether an address may be dialled for a permit: the one that the destination names, or one
@@ -300,14 +310,14 @@ impl Egress {
     }
 
     fn conclude(&self, ask: &Ask<'_>, target: &Target<'_>, found: Found) -> Decision {
-        let denial = Denial::of_request(ask);
+        let denial = || Denial::of_request(ask);
         if let Some(rule) = found.deny {
-            return self.deny_by(rule, &denial);
+            return self.deny_by(rule, &denial());
         }
         let (rule, max_body) = match (found.ask, found.allow) {
             (Some(rule), _) => (rule, self.rule(rule).and_then(|rule| rule.max_body)),
             (None, Some(allowed)) => allowed,
-            (None, None) => return self.refuse(found.miss, &denial),
+            (None, None) => return self.refuse(found.miss, &denial()),
         };
         let bound = self.bindings.iter().filter(|binding| binding.matches(ask, &target.path));
         let permit = Permit {
@@ -320,7 +330,7 @@ impl Egress {
             bindings: bound.cloned().collect(),
         };
         Decision(match found.ask {
-            Some(rule) => Outcome::Ask(permit, self.approval(rule, &denial)),
+            Some(rule) => Outcome::Ask(permit, self.approval(rule, &denial())),
             None => Outcome::Allow(permit),
         })
     }

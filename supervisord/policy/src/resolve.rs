@@ -220,7 +220,7 @@ fn bound(
         requires.entry(*control).or_insert_with(|| origin.clone());
     }
     let budgets = bounded_budgets(policy.budgets, &floor.budgets);
-    let default = RuleSource { rule: None, origin: policy.name.origin.clone() };
+    let default = RuleSource::new(None, policy.name.origin.clone());
     let egress = Egress::new(
         rules,
         policy.bindings,

@@ -81,7 +81,7 @@ impl Checker {
         let verdict = self.word(&raw.verdict, "verdict", Verdict::ALL, Verdict::as_str);
         let tls = self.word(&raw.tls, "treatment of TLS", Tls::ALL, Tls::as_str);
         let origin = self.document().origin(raw.name.span());
-        let source = RuleSource { rule: Some(raw.name.get_ref().clone()), origin };
+        let source = RuleSource::new(Some(raw.name.get_ref().clone()), origin);
         let (hosts, from) = match raw.hosts.get_ref() {
             RawHosts::List(list) => (self.hosts(list), None),
             RawHosts::Client(client) => (Vec::new(), self.client(&client.from)),

@@ -134,7 +134,7 @@ impl Index {
         }
     }
 
-    /// The buckets of every pattern that means a host.
+    /// The buckets of every pattern that means a host, that of every host first.
     pub fn buckets<'a>(&'a self, host: &Host) -> Vec<&'a Bucket> {
         let mut found = vec![&self.everything];
         match host {

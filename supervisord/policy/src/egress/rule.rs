@@ -55,6 +55,8 @@ pub struct RuleSource {
     /// The rule's name; none where it is the policy as a whole, which denies what no rule allows.
     pub(crate) rule: Option<String>,
     pub(crate) origin: Origin,
+    /// All of it in words, which every decision is recorded with.
+    words: Box<str>,
 }
 
 /// A rule.
@@ -163,6 +165,14 @@ impl Tls {
 }
 
 impl RuleSource {
+    pub(crate) fn new(rule: Option<String>, origin: Origin) -> Self {
+        let words = match &rule {
+            Some(rule) => format!("egress rule {rule} of {} ({origin})", origin.holder()),
+            None => format!("the default of {} ({origin})", origin.holder()),
+        };
+        Self { rule, origin, words: words.into() }
+    }
+
     /// The rule's name; none where the policy as a whole decided, because no rule did.
     pub fn rule(&self) -> Option<&str> {
         self.rule.as_deref()
@@ -181,10 +191,7 @@ impl RuleSource {
 
 impl fmt::Display for RuleSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.rule {
-            Some(rule) => write!(f, "egress rule {rule} of {} ({})", self.holder(), self.origin),
-            None => write!(f, "the default of {} ({})", self.holder(), self.origin),
-        }
+        f.write_str(&self.words)
     }
 }
 
@@ -269,7 +276,7 @@ impl Rule {
             if number > 1 {
                 let name = format!("{}-{number}", self.name());
                 let origin = self.source.origin.clone();
-                rule.source = Arc::new(RuleSource { rule: Some(name), origin });
+                rule.source = Arc::new(RuleSource::new(Some(name), origin));
             }
             rule
         });

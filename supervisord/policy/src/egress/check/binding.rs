@@ -60,7 +60,7 @@ impl Checker {
             self.refuse(raw.hosts.span(), "this is about no host", "name a host");
         }
         let origin = self.document().origin(raw.name.span());
-        let source = RuleSource { rule: Some(raw.name.get_ref().clone()), origin };
+        let source = RuleSource::new(Some(raw.name.get_ref().clone()), origin);
         let ports = self.ports(&raw.ports);
         let placeholder = raw.placeholder.as_ref().and_then(|name| self.variable(name));
         let binding = Binding {
