@@ -125,7 +125,7 @@ pub struct ReplayOptions {
 /// Options of `policy learn`.
 #[derive(Debug, Args)]
 pub struct LearnOptions {
-    /// The policy of the quarantine, which the new one extends.
+    /// The policy that the new one extends. What it refuses is learnt.
     #[command(flatten)]
     pub subject: Subject,
     /// The audit log's files, or - for standard input: JSON lines of the kinds egress and dns

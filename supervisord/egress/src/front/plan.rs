@@ -92,12 +92,17 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Whether there is an address that may be dialled, before anybody is told that there is a way.
+    /// Whether there is an address that may be dialled, before anybody is told that there is a way. A name
+    /// that no rule has is resolved for a request that is allowed and not before: it may be made to carry
+    /// something to whoever answers for it.
     ///
     /// # Errors
     ///
     /// The refusal, or what is wrong with the upstream.
     pub async fn check_addresses(&self, session: &Session) -> Result<(), Refused> {
+        if !session.egress().names(&self.destination) {
+            return Ok(());
+        }
         let protocol = if self.https.is_some() { Protocol::Https } else { Protocol::Http };
         let decision = session.egress().connect(&self.destination, protocol);
         let permit = decision.permit_after_approval().map_err(Refused::from)?;

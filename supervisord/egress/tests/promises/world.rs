@@ -79,7 +79,7 @@ impl World {
                 }
             });
         });
-        is_ready.recv_timeout(Duration::from_secs(20)).unwrap();
+        is_ready.recv_timeout(Duration::from_secs(60)).unwrap();
         Self { events, seen, purse, directory, stop: Some(stop), host: Some(host) }
     }
 
@@ -97,7 +97,7 @@ impl World {
     pub fn curl(&self, arguments: &[&str]) -> Heard {
         let mut command = Command::new("curl");
         command.env_clear().arg("--cacert").arg(self.authority());
-        command.args(["-sS", "-i", "--max-time", "20"]).args(arguments);
+        command.args(["-sS", "-i", "--max-time", "120"]).args(arguments);
         Heard::of(command)
     }
 
