@@ -39,7 +39,7 @@ pub use notice::{Notice, Notices};
 pub use oauth::{
     Client, ClientAuthentication, Connection, Dial, Endpoint, Grant, InvalidEndpoint, Keep, OAuth,
 };
-pub use outbound::{Outbound, Unwelcome};
+pub use outbound::{Outbound, OutboundFrames, Unwelcome};
 pub use place::{Binding, InvalidPlace, Place, Template};
 pub use placeholder::{Placeholder, PlaceholderKey};
 pub use prepared::Prepared;

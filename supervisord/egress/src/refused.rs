@@ -74,6 +74,20 @@ impl Refused {
         )
     }
 
+    /// The refusal of TLS that is to be passed on by a name that may not be the one it is for.
+    pub fn hidden_name(destination: impl fmt::Display) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "http_request_denied",
+            "encrypted_client_hello",
+            format!(
+                "the TLS connection to {destination} has an encrypted hello (ECH), which may name \
+                 another host, and a rule passes it on by its name"
+            ),
+            "Turn ECH off in the program, or have the rule say tls = \"inspect\".",
+        )
+    }
+
     /// The refusal of what is no host, with its spelling.
     pub fn bad_destination(text: &str, why: impl fmt::Display, hint: &str) -> Self {
         let shown: String = text.chars().take(crate::limits::MAX_ECHO).collect();

@@ -14,6 +14,8 @@ pub use pipe::Pipes;
 pub use spliced::relay_spliced;
 use tokio::time::sleep;
 
+use crate::credential::CredentialRefusal;
+
 /// How a relay ended.
 #[derive(Debug)]
 pub enum Ended {
@@ -25,6 +27,8 @@ pub enum Ended {
     Overdrawn,
     /// The upstream sent a credential back.
     Reflected,
+    /// The payload sent what must not leave.
+    Leaking(Box<CredentialRefusal>),
     /// One side broke off.
     Broken,
 }

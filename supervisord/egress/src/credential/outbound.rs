@@ -1,5 +1,7 @@
 //! A request body that ends where a decoy or a strange placeholder would leave.
 
+mod frames;
+
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::placeholder::{Placeholder, Search};
 use super::refusal::{CredentialRefusal, RefusalCode};
 use super::watch::{Watch, Watcher};
+
+pub use frames::OutboundFrames;
 
 type Failure = Box<dyn Error + Send + Sync>;
 

@@ -12,7 +12,7 @@ use hyper::ext::ReasonPhrase;
 
 use super::name::CredentialName;
 use super::notice::{Notice, Notices};
-use super::outbound::{Outbound, Unwelcome};
+use super::outbound::{Outbound, OutboundFrames, Unwelcome};
 use super::refusal::{CredentialRefusal, RefusalCode};
 use super::watch::{Frames, Watch, Watched, seen_in, seen_in_fields};
 use crate::seam::Identity;
@@ -98,6 +98,22 @@ impl Prepared {
             notices.notice(&Notice::Refused { whose: whose.clone(), refusal: refusal.clone() });
             Box::<dyn Error + Send + Sync>::from(refusal.clone())
         })
+    }
+
+    /// Whether what leaves is searched for something that may have been compressed.
+    pub fn has_decoys(&self) -> bool {
+        !self.unwelcome.canaries.is_empty()
+    }
+
+    /// A look at what leaves on a connection that has become a WebSocket. Where it sees what must not leave,
+    /// the connection ends and [`Prepared::stream_refused`] says why.
+    pub fn outbound_stream(&self) -> OutboundFrames {
+        OutboundFrames::new(self.unwelcome.clone())
+    }
+
+    /// Records that something was to leave on an upgraded connection.
+    pub fn stream_refused(&self, refusal: CredentialRefusal) {
+        self.notices.notice(&Notice::Refused { whose: self.whose.clone(), refusal });
     }
 
     /// A watch over what comes from the upstream on a connection that has become a WebSocket. Where it sees

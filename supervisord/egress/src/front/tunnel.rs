@@ -41,35 +41,48 @@ pub async fn serve(
         Ok(speech) => speech,
         Err(error) => {
             tracing::debug!(%error, "a connection ended before it said anything");
-            return;
+            return give_up(&session, plan.https, "cut_off");
         }
     };
     let (destination, front) = (plan.destination, front.freeze());
     let refused = match (&speech, plan.https) {
-        (Speech::Tls(hello), Some(https)) => match agree(&destination, hello) {
-            Ok(()) => {
-                return match https {
-                    Https::Pass(passage) => {
-                        pass(&session, stream, front, passage, upstream).await;
-                    }
-                    Https::Inspect => {
-                        Box::pin(inspect(session, stream, front, destination, place)).await;
-                    }
-                };
+        (Speech::Tls(hello), Some(https)) => match (agree(&destination, hello), https) {
+            (Ok(()), Https::Inspect) => {
+                return Box::pin(inspect(session, stream, front, destination, place)).await;
             }
-            Err(refused) => refused,
+            (Ok(()), Https::Pass(passage)) if !hello.may_hide_another => {
+                return pass(&session, stream, front, passage, upstream).await;
+            }
+            (agreed, https) => {
+                let hidden = || Refused::hidden_name(&destination);
+                let refused = agreed.err().unwrap_or_else(hidden);
+                give_up(&session, Some(https), refused.code);
+                refused
+            }
         },
-        (Speech::Words, _) if plan.http => {
+        (Speech::Words, https) if plan.http => {
+            give_up(&session, https, "other_protocol");
             let stream = Rewound::new(front, stream);
             let http = serve_http1(session, stream, destination, Protocol::Http, place);
             return Box::pin(http).await;
         }
-        (Speech::Silence, _) => return,
-        _ => unexpected(&destination, &speech),
+        (Speech::Silence, https) => return give_up(&session, https, "idle"),
+        (_, https) => {
+            let refused = unexpected(&destination, &speech);
+            give_up(&session, https, refused.code);
+            refused
+        }
     };
     let subject = Subject::Connection { destination: Some(destination), protocol: None };
     session.refuse(session.number(), subject, &refused);
     refuse(stream, &speech, &refused, session.shared.limits.linger).await;
+}
+
+/// Records that TLS is not passed on although it was allowed, if it was.
+fn give_up(session: &Session, https: Option<Https>, how: &'static str) {
+    if let Some(Https::Pass(passage)) = https {
+        session.ended(passage.number, None, &passage.meter, how);
+    }
 }
 
 /// The server name has to be the one that the connection was opened to. Without one, the upstream is
@@ -111,7 +124,7 @@ async fn pass(
         Ended::Done => "done",
         Ended::Idle => "idle",
         Ended::Overdrawn => "budget_exhausted",
-        Ended::Reflected | Ended::Broken => "cut_off",
+        Ended::Reflected | Ended::Leaking(_) | Ended::Broken => "cut_off",
     };
     session.ended(passage.number, None, &meter, how);
     if !matches!(ended, Ended::Done) {

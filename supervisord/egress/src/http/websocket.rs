@@ -23,8 +23,8 @@ impl WebSocket {
         Self { client: hyper::upgrade::on(request) }
     }
 
-    /// Puts the wish into the request that goes out. Where it carries a credential nothing may be
-    /// compressed, or nobody could see whether the credential comes back.
+    /// Puts the wish into the request that goes out. Where something is looked for nothing may be
+    /// compressed, or nobody could see whether a credential comes back or a decoy leaves.
     pub fn ask(&self, fields: &mut HeaderMap, watched: bool) {
         fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -62,9 +62,9 @@ impl WebSocket {
                 }
             };
             let (client, upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-            let watcher = prepared.stream();
+            let (out, back) = (prepared.outbound_stream(), prepared.stream());
             let meter = exchange.meter.clone();
-            let how = match relay_copied(client, upstream, &meter, watcher, patience).await {
+            let how = match relay_copied(client, upstream, &meter, (out, back), patience).await {
                 Ended::Done => "done",
                 Ended::Idle => "idle",
                 Ended::Overdrawn => "budget_exhausted",
@@ -72,6 +72,11 @@ impl WebSocket {
                 Ended::Reflected => {
                     tracing::warn!(refusal = %prepared.stream_reflected(), "a WebSocket was cut");
                     "credential_reflected"
+                }
+                Ended::Leaking(refusal) => {
+                    let code = refusal.code.as_str();
+                    prepared.stream_refused(*refusal);
+                    code
                 }
             };
             exchange.end(how);

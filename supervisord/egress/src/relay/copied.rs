@@ -4,11 +4,11 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Ended, Meter, idle};
-use crate::credential::Frames;
+use crate::credential::{CredentialRefusal, Frames, OutboundFrames};
 use crate::limits::UPGRADED_BUFFER;
 
 /// Why one direction stopped.
@@ -16,6 +16,7 @@ enum Stop {
     Broken(io::Error),
     Overdrawn,
     Reflected,
+    Leaking(Box<CredentialRefusal>),
 }
 
 impl From<io::Error> for Stop {
@@ -25,21 +26,29 @@ impl From<io::Error> for Stop {
 }
 
 /// Relays until both sides are done, one breaks, or nothing happens for `patience`. What comes from
-/// the upstream passes the watcher.
+/// the payload and what comes from the upstream is looked through.
 pub async fn relay_copied(
     client: impl AsyncRead + AsyncWrite,
     upstream: impl AsyncRead + AsyncWrite,
     meter: &Meter,
-    watcher: Frames,
+    (mut going, mut coming): (OutboundFrames, Frames),
     patience: Duration,
 ) -> Ended {
     let (client_reads, client_writes) = tokio::io::split(client);
     let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
-    let out = pump(client_reads, upstream_writes, None, |bytes| {
-        meter.send(bytes).map_err(|_| Stop::Overdrawn)
+    let out = pump(client_reads, upstream_writes, |bytes| {
+        going.look(&bytes).map_err(|refusal| Stop::Leaking(Box::new(refusal)))?;
+        meter.send(bytes.len()).map_err(|_| Stop::Overdrawn)?;
+        Ok(bytes)
     });
-    let back = pump(upstream_reads, client_writes, Some(watcher), |bytes| {
-        meter.receive(bytes).map_err(|_| Stop::Overdrawn)
+    let back = pump(upstream_reads, client_writes, |bytes| {
+        let read = bytes.len();
+        let passed = match read {
+            0 => coming.finish(),
+            _ => coming.pass(bytes).map_err(|_| Stop::Reflected)?,
+        };
+        meter.receive(read).map_err(|_| Stop::Overdrawn)?;
+        Ok(passed)
     });
     let both = async { tokio::try_join!(out, back) };
     tokio::select! {
@@ -47,6 +56,7 @@ pub async fn relay_copied(
             Ok(_) => Ended::Done,
             Err(Stop::Overdrawn) => Ended::Overdrawn,
             Err(Stop::Reflected) => Ended::Reflected,
+            Err(Stop::Leaking(refusal)) => Ended::Leaking(refusal),
             Err(Stop::Broken(error)) => {
                 tracing::debug!(%error, "a relayed connection broke off");
                 Ended::Broken
@@ -56,22 +66,17 @@ pub async fn relay_copied(
     }
 }
 
+/// One direction. `pass` is given each piece that was read, and nothing at the end; what it gives goes on.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut watcher: Option<Frames>,
-    count: impl Fn(usize) -> Result<(), Stop>,
+    mut pass: impl FnMut(Bytes) -> Result<Bytes, Stop>,
 ) -> Result<(), Stop> {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(UPGRADED_BUFFER);
         let read = from.read_buf(&mut buffer).await?;
-        let mut bytes = match &mut watcher {
-            Some(watcher) if read == 0 => watcher.finish(),
-            Some(watcher) => watcher.pass(buffer.split().freeze()).map_err(|_| Stop::Reflected)?,
-            None => buffer.split().freeze(),
-        };
-        count(read)?;
+        let mut bytes = pass(buffer.split().freeze())?;
         to.write_all_buf(&mut bytes).await?;
         to.flush().await?;
         if read == 0 {

@@ -13,6 +13,9 @@ pub struct ClientHello {
     pub server_name: Option<String>,
     /// The protocols that the client offers, in its order.
     pub protocols: Vec<Vec<u8>>,
+    /// Whether there may be another hello in it that only the server can read (RFC 9849), with another
+    /// name. Clients put noise there as well, which nobody can tell from it.
+    pub may_hide_another: bool,
 }
 
 /// Bytes that are no ClientHello, and what is wrong with them.
@@ -27,6 +30,7 @@ const HANDSHAKE_RECORD: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_PROTOCOLS: u16 = 16;
+const EXTENSION_ENCRYPTED_HELLO: u16 = 0xfe0d;
 const NAME_TYPE_HOST: u8 = 0;
 /// RFC 8446 §5.1: a record's fragment has at most 2^14 bytes.
 const MAX_FRAGMENT: usize = 1 << 14;
@@ -135,6 +139,7 @@ fn parse(body: &[u8]) -> Result<ClientHello, NotAHello> {
                 return Err(NotAHello("it lists protocols twice"));
             }
             EXTENSION_PROTOCOLS => hello.protocols = protocols(content)?,
+            EXTENSION_ENCRYPTED_HELLO => hello.may_hide_another = true,
             _ => {}
         }
     }
@@ -266,10 +271,9 @@ mod tests {
         assert!(read(b"\x16\x02").is_err());
     }
 
-    #[test]
-    fn a_second_server_name_is_refused() {
+    /// A real client's message with one extension more.
+    fn extended(extension: &[u8]) -> Vec<u8> {
         let bytes = hello_of_a_real_client("a.test", &[]);
-        let extension = [0, 0, 0, 11, 0, 9, 0, 0, 6, b'b', b'.', b't', b'e', b's', b't'];
         let mut message = bytes[9..].to_vec();
         let session = usize::from(message[34]);
         let ciphers_at = 35 + session;
@@ -279,8 +283,22 @@ mod tests {
         let old = u16::from_be_bytes([message[extensions_at], message[extensions_at + 1]]);
         let new = (old + u16::try_from(extension.len()).unwrap()).to_be_bytes();
         message[extensions_at..extensions_at + 2].copy_from_slice(&new);
-        message.extend_from_slice(&extension);
-        assert_eq!(parse(&message), Err(NotAHello("it names the server twice")));
+        message.extend_from_slice(extension);
+        message
+    }
+
+    #[test]
+    fn a_second_server_name_is_refused() {
+        let extension = [0, 0, 0, 11, 0, 9, 0, 0, 6, b'b', b'.', b't', b'e', b's', b't'];
+        assert_eq!(parse(&extended(&extension)), Err(NotAHello("it names the server twice")));
+    }
+
+    #[test]
+    fn a_hello_that_may_hide_another_is_known() {
+        let hello = parse(&extended(&[0xfe, 0x0d, 0, 2, 1, 2])).unwrap();
+        assert_eq!(hello.server_name.as_deref(), Some("a.test"));
+        assert!(hello.may_hide_another);
+        assert!(!parse(&extended(&[0xfe, 0x0e, 0, 0])).unwrap().may_hide_another);
     }
 
     proptest! {

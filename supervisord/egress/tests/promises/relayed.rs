@@ -1,10 +1,11 @@
 //! Bytes that are passed on unseen.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 
 use supervisor_egress::Event;
 
-use crate::bounds::within_ten_seconds;
+use crate::bounds::within_a_minute;
 use crate::wire::{connect, head, status};
 use crate::world::World;
 
@@ -62,7 +63,7 @@ fn messages_of_every_size_come_back_whole_and_at_once() {
     tunnel.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(tunnel.read_to_end(&mut Vec::new()).unwrap(), 0);
     drop(tunnel);
-    within_ten_seconds(|| world.events.ends() == 1);
+    within_a_minute(|| world.events.ends() == 1);
     let ended = world.events.all().into_iter().find_map(|event| match event {
         Event::Ended(ended) => Some((ended.how, ended.sent, ended.received)),
         Event::Decided(_) | Event::Credential(_) => None,
@@ -86,6 +87,57 @@ fn tls_that_needs_no_look_inside_shows_the_upstream_s_own_certificate() {
         "https://up.test/big",
     ]);
     assert!(heard.out.ends_with("67108864"), "{heard:?}");
+}
+
+/// A real client's first message, with an extension that may hold another one (RFC 9849) or with none.
+fn hello(encrypted: bool) -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = "up.test".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).unwrap();
+    if encrypted {
+        let extension = [0xfe, 0x0d, 0, 4, 0, 0, 1, 0];
+        // Behind record, message, version and random stand session, ciphers, compressions, extensions.
+        let mut extensions = 9 + 34;
+        extensions += 1 + usize::from(bytes[extensions]);
+        extensions += 2 + usize::from(bytes[extensions]) * 256 + usize::from(bytes[extensions + 1]);
+        extensions += 1 + usize::from(bytes[extensions]);
+        for length in [3, 7, extensions] {
+            let longer = u16::from_be_bytes([bytes[length], bytes[length + 1]]) + 8;
+            bytes[length..length + 2].copy_from_slice(&longer.to_be_bytes());
+        }
+        bytes.extend(extension);
+    }
+    bytes
+}
+
+#[test]
+fn tls_whose_name_may_be_another_one_is_not_passed_on_by_its_name() {
+    let world = World::new(RULES);
+    let after = |encrypted| {
+        let mut stream = connect("127.0.0.1:3128");
+        stream.write_all(b"CONNECT up.test:443 HTTP/1.1\r\nHost: up.test:443\r\n\r\n").unwrap();
+        assert_eq!(status(&head(&mut stream)), 200);
+        stream.write_all(&hello(encrypted)).unwrap();
+        let mut first = [0; 7];
+        stream.read_exact(&mut first).unwrap();
+        first
+    };
+    assert_eq!(after(false)[0], 22, "the server's own hello");
+    assert!(!world.events.codes().contains(&"encrypted_client_hello"));
+    assert_eq!(after(true), [21, 3, 3, 0, 2, 2, 49], "access_denied");
+    assert!(world.events.codes().contains(&"encrypted_client_hello"));
+    // Where requests are seen, they say what they are for.
+    let inspected =
+        World::new(&RULES.replace("[\"http\", \"https\"]", "[\"https\"]\ntls = \"inspect\""));
+    assert_eq!(after(true)[0], 22, "the supervisor's hello");
+    assert!(!inspected.events.codes().contains(&"encrypted_client_hello"));
 }
 
 #[test]

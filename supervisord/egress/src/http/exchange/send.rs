@@ -55,7 +55,8 @@ impl Conversation {
         let mut prepared = prepared.inspect_err(|refusal| permitted.refuse(session, refusal))?;
         permitted.record_use(session, &prepared);
         if let Some(websocket) = &permitted.websocket {
-            websocket.ask(&mut head.headers, prepared.is_watched());
+            let looks = prepared.is_watched() || prepared.has_decoys();
+            websocket.ask(&mut head.headers, looks);
         }
         let mut renewed = false;
         loop {
