@@ -102,15 +102,19 @@ fn hello(encrypted: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     client.write_tls(&mut bytes).unwrap();
     if encrypted {
-        let extension = [0xfe, 0x0d, 0, 4, 0, 0, 1, 0];
+        // Of the outer hello: suite, configuration, key, and what only the server can read.
+        let extension =
+            [&[0xfe, 0x0d, 0, 58, 0, 0, 1, 0, 1, 7, 0, 32][..], &[9; 32], &[0, 16], &[8; 16]]
+                .concat();
+        let longer = u16::try_from(extension.len()).unwrap();
         // Behind record, message, version and random stand session, ciphers, compressions, extensions.
         let mut extensions = 9 + 34;
         extensions += 1 + usize::from(bytes[extensions]);
         extensions += 2 + usize::from(bytes[extensions]) * 256 + usize::from(bytes[extensions + 1]);
         extensions += 1 + usize::from(bytes[extensions]);
         for length in [3, 7, extensions] {
-            let longer = u16::from_be_bytes([bytes[length], bytes[length + 1]]) + 8;
-            bytes[length..length + 2].copy_from_slice(&longer.to_be_bytes());
+            let all = u16::from_be_bytes([bytes[length], bytes[length + 1]]) + longer;
+            bytes[length..length + 2].copy_from_slice(&all.to_be_bytes());
         }
         bytes.extend(extension);
     }

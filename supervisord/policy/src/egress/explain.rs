@@ -42,10 +42,11 @@ impl Egress {
     pub fn explain(&self, question: &Question) -> Explanation {
         let path = question.ask().and_then(|ask| self.compared_path(&ask));
         let compare = |rule: &Rule| match question {
-            Question::LookUp(_) if rule.names(&question.host()) => Ok(()),
+            Question::LookUp(_) if rule.names(&question.host()) => denies_later(rule),
             Question::LookUp(_) => Err(Mismatch::Host),
             Question::Connect(destination, protocol) | Question::Dial(destination, protocol, _) => {
                 compare_connection(rule, &destination.host, destination.port, *protocol)
+                    .and_then(|()| denies_later(rule))
             }
             Question::Request { target, .. } => {
                 let compared = path.as_deref().or(target.split('?').next()).unwrap_or_default();
@@ -109,6 +110,17 @@ impl Egress {
             found.take(number, rule, rule.compare(ask, canonical), ask);
         }
         found
+    }
+}
+
+/// A rule that denies some requests denies no connection for them, and no look-up.
+fn denies_later(rule: &Rule) -> Result<(), Mismatch> {
+    match rule.verdict {
+        Verdict::Deny if rule.paths.is_some() => Err(Mismatch::Path),
+        Verdict::Deny if rule.methods.is_some() => Err(Mismatch::Method),
+        Verdict::Deny if rule.websocket.is_some() => Err(Mismatch::WebSocket),
+        Verdict::Deny if rule.max_body.is_some() => Err(Mismatch::Body),
+        _ => Ok(()),
     }
 }
 
