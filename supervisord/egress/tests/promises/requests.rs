@@ -84,16 +84,25 @@ for n in (1, 70000):
     got = b""
     while len(got) < n + len(frame): got += s.recv(65536)
     print(len(got) - len(frame))
+s, head = open("up.test")
+word, key = b"svph_" + b"a" * 32, b"\x07\x80\x01\xff"
+masked = bytes(byte ^ key[place % 4] for place, byte in enumerate(word))
+s.sendall(bytes([0x81, 0x80 | len(word)]) + key + masked)
+try:
+    print("echo", len(s.recv(4096)))
+except OSError:
+    print("echo", 0)
 s, head = open("other.test")
 print(head.split(b"\r\n")[0].decode(), b"websocket_not_allowed" in s.recv(4096))
 "#;
     let authority = world.authority();
     let heard = world.run("python3", &["-c", program, &authority.display().to_string()]);
     let lines: Vec<&str> = heard.out.lines().collect();
-    assert_eq!(lines.len(), 4, "{heard:?}");
+    assert_eq!(lines.len(), 5, "{heard:?}");
     assert!(lines[0].starts_with("HTTP/1.1 101"), "{heard:?}");
     assert_eq!(&lines[1..3], ["1", "70000"], "{heard:?}");
-    assert!(lines[3].starts_with("HTTP/1.1 403") && lines[3].ends_with("True"), "{heard:?}");
+    assert_eq!(lines[3], "echo 0", "a placeholder has gone out: {heard:?}");
+    assert!(lines[4].starts_with("HTTP/1.1 403") && lines[4].ends_with("True"), "{heard:?}");
 }
 
 #[test]
