@@ -345,6 +345,13 @@ fn files_and_links_move_to_other_directories_and_directories_stay_in_theirs() {
     let refused = moves("a/deep", "b/deep", false).problem();
     assert!(refused.detail.contains("only those go to another directory"), "{refused:?}");
     assert_eq!(moves("a/deep", "a/shallow", false).status, 200);
+    // For a stranger's move nothing is noted either: there is nowhere to, and that is not what it hears of.
+    let (noted, away) = (world.state().join("writing"), world.state().join("writing.away"));
+    std::fs::rename(&noted, &away).expect("renamed");
+    let (target, body) = (format!("/v1/sessions/{session}/move"), r#"{"from":"a","to":"b"}"#);
+    let foreign = call(&world.agent(OTHER_AGENT), "POST", &target, Some(body)).problem();
+    std::fs::rename(&away, &noted).expect("renamed back");
+    assert_eq!(foreign.code, ErrorCode::NotFound);
     let look = "cat b/taken; stat -c %a b/taken; readlink b/link; find . -mindepth 1 ! -name main.sh | sort";
     let found = agent.run(&within(session, look));
     let all = "kept\n750\nfile\n./a\n./a/shallow\n./b\n./b/link\n./b/new\n./b/taken\n";

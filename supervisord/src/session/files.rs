@@ -91,8 +91,9 @@ impl Supervisor {
     ) -> Result<FileEntry, ApiError> {
         let from = checked(&request.from).map_err(|error| error.with_field("from"))?;
         let to = checked(&request.to).map_err(|error| error.with_field("to"))?;
+        let entered = self.enter_to_change(caller, id).await?; // before anything is noted about a session
         let written = self.inner().writing.begin(id).map_err(internal)?;
-        let moved = self.change_files(caller, id, move |root| {
+        let moved = blocking(entered, move |root| {
             let _written = written; // a copy may be made on the way
             workspace::rename(root, &from, &to, request.replace)?;
             workspace::look(root, &to)
