@@ -44,14 +44,33 @@ impl Pool {
             Role::Admin => self.size,
             Role::Agent => self.size.saturating_sub(self.admin_reserve),
         };
+        self.take_within(ceiling, caller.uid, amount)
+    }
+
+    /// Takes an amount in the name of a uid, whoever asks for it.
+    pub fn take_of(self: &Arc<Self>, uid: u32, amount: u64) -> Option<Share> {
+        self.take_within(self.size.saturating_sub(self.admin_reserve), uid, amount)
+    }
+
+    fn take_within(self: &Arc<Self>, ceiling: u64, uid: u32, amount: u64) -> Option<Share> {
         let mut taken = self.lock();
         let sum = taken.sum.checked_add(amount).filter(|sum| *sum <= ceiling)?;
-        let held = taken.by_uid.get(&caller.uid).copied().unwrap_or(0);
+        let held = taken.by_uid.get(&uid).copied().unwrap_or(0);
         let held = held.checked_add(amount).filter(|held| *held <= self.per_uid)?;
         taken.sum = sum;
-        taken.by_uid.insert(caller.uid, held);
+        taken.by_uid.insert(uid, held);
         drop(taken);
-        Some(Share { pool: self.clone(), uid: caller.uid, amount })
+        Some(Share { pool: self.clone(), uid, amount })
+    }
+
+    /// Counts an amount that is held already, however much that makes.
+    pub fn hold(self: &Arc<Self>, uid: u32, amount: u64) -> Share {
+        let mut taken = self.lock();
+        taken.sum = taken.sum.saturating_add(amount);
+        let held = taken.by_uid.entry(uid).or_default();
+        *held = held.saturating_add(amount);
+        drop(taken);
+        Share { pool: self.clone(), uid, amount }
     }
 
     #[cfg(test)]

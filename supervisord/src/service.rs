@@ -255,6 +255,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         sessions: SessionSet::default(),
         interpreters: InterpreterSet::default(),
         threads: Threads::default(),
+        watched: session::Watched::default(),
         places,
         writing,
         settings,

@@ -29,5 +29,5 @@ pub use record::Record;
 pub use recovery::recover;
 pub use set::{Kept, SessionSet, Use};
 pub use transfer::{Packing, Piece, Unpacking, Upload};
-pub use watching::{FileChanges, Watching};
+pub use watching::{FileChanges, Watched, Watching};
 pub use writing::Writing;

@@ -40,7 +40,7 @@ use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::recovery;
 use crate::refusals::Refusals;
-use crate::session::{SessionSet, Writing};
+use crate::session::{SessionSet, Watched, Writing};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::threads::Threads;
@@ -140,6 +140,8 @@ pub struct Inner {
     pub interpreters: InterpreterSet,
     /// What keeps threads for long.
     pub threads: Threads,
+    /// Workspaces that are watched.
+    pub watched: Watched,
     /// What may be asked for, by the configuration and the policies in force.
     pub settings: Settings,
     /// Who is an administrator.

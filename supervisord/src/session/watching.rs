@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::set::Use;
+use crate::pool::{Pool, Share};
 use crate::readiness::register;
 use crate::supervisor::{Caller, Supervisor, internal};
 use crate::workspace::{Change, Watcher};
@@ -30,6 +31,13 @@ const KEPT: usize = 4096;
 
 /// Bytes of their paths.
 const KEPT_BYTES: usize = 1 << 20;
+
+/// Workspaces that are watched at once: half of the inotify instances that a host gives one uid by default
+/// (fs.inotify.max_user_instances, 128), for the daemon has one uid for all its callers.
+const WATCHED: u64 = 64;
+
+/// Of one uid: it can't keep the others from all of them.
+const WATCHED_OF_ONE: u64 = 16;
 
 /// Followers of one session at once. Each holds a connection as well, which are bounded for each uid.
 const FOLLOWERS: usize = 16;
@@ -58,6 +66,27 @@ struct Log {
     next: u64,
 }
 
+/// The workspaces that are watched, by uid.
+#[derive(Debug)]
+pub struct Watched(Arc<Pool>);
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self(Pool::new(WATCHED, WATCHED_OF_ONE, 0))
+    }
+}
+
+impl Watched {
+    /// One more of this uid, if there may be; dropping it says that it is watched no more.
+    fn one_more(&self, uid: u32) -> Result<Share, ApiError> {
+        self.0.take_of(uid, 1).ok_or_else(|| {
+            ApiError::new(ErrorCode::Busy, "too many workspaces are watched").with_hint(format!(
+                "{WATCHED_OF_ONE} of one uid and {WATCHED} in all; one goes a minute after its last follower"
+            ))
+        })
+    }
+}
+
 /// Follows the changes in a workspace.
 pub struct FileChanges {
     watching: Arc<Watching>,
@@ -82,6 +111,7 @@ impl Supervisor {
         let (watching, beginning) = match there {
             Some(watching) => (watching, Vec::new()),
             None => {
+                let place = self.inner().watched.one_more(session.record().owner_uid)?;
                 let started =
                     spawn_blocking(move || Watcher::start(root)).await.map_err(internal)?;
                 let (watcher, changes) = started.map_err(|error| {
@@ -92,7 +122,7 @@ impl Supervisor {
                 })?;
                 let watching = Arc::new(Watching::new());
                 let events = register(watcher, Interest::READABLE).map_err(internal)?;
-                tokio::spawn(attend(watching.clone(), events, guard));
+                tokio::spawn(attend(watching.clone(), events, (guard, place)));
                 *slot = Some(watching.clone());
                 (watching, changes)
             }
@@ -112,7 +142,11 @@ impl Supervisor {
 }
 
 /// Takes in what happens until the session is closed or nobody has followed for a while.
-async fn attend(watching: Arc<Watching>, mut events: AsyncFd<Watcher>, guard: Use) {
+async fn attend(
+    watching: Arc<Watching>,
+    mut events: AsyncFd<Watcher>,
+    (guard, place): (Use, Share),
+) {
     let session = guard.session().clone();
     let mut lonely_since = Instant::now();
     loop {
@@ -157,7 +191,7 @@ async fn attend(watching: Arc<Watching>, mut events: AsyncFd<Watcher>, guard: Us
         sleep(PACE).await;
     }
     watching.goes_on.send_replace(false);
-    drop(guard);
+    drop((place, guard));
 }
 
 impl Watching {
@@ -257,6 +291,22 @@ mod tests {
 
     fn created(path: usize) -> Change {
         Change { kind: FileChangeKind::Created, path: path.to_string(), to: None }
+    }
+
+    #[test]
+    fn one_uid_has_sixteen_watched_workspaces_and_all_have_sixty_four() {
+        let watched = Watched::default();
+        let take = |uid| (0..WATCHED_OF_ONE).map(move |_| uid);
+        let mut held: Vec<Share> = take(1).map(|uid| watched.one_more(uid).unwrap()).collect();
+        assert_eq!(watched.one_more(1).unwrap_err().code, ErrorCode::Busy);
+        for uid in 2..=4 {
+            held.extend(take(uid).map(|uid| watched.one_more(uid).unwrap()));
+        }
+        assert_eq!(watched.one_more(5).unwrap_err().code, ErrorCode::Busy);
+        held.pop();
+        held.push(watched.one_more(5).unwrap());
+        drop(held);
+        assert_eq!(watched.0.in_use(), 0);
     }
 
     #[tokio::test]

@@ -4,6 +4,10 @@
 //! What is told is a hint and never acted upon: between an event and a look, a payload may have changed
 //! anything again.
 
+#[cfg(test)]
+mod tests;
+mod told;
+
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
@@ -15,8 +19,10 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use supervisor_api::FileChangeKind;
 
+pub use self::told::Change;
+use self::told::{ENOUGH, Told};
 use super::beneath;
-use super::path::WorkspacePath;
+use super::path::{InvalidPath, WorkspacePath};
 
 /// Directories of one workspace that are watched. The kernel bounds those of the daemon as a whole
 /// (fs.inotify.max_user_watches); each costs it about a kilobyte.
@@ -24,6 +30,9 @@ const MAX_DIRECTORIES: usize = 8192;
 
 /// Entries that are looked at to find the directories of a tree.
 const MAX_ENTRIES: usize = 200_000;
+
+/// Bytes of the watched directories' paths: 512 each. A payload that moves a directory about makes them longer.
+const MAX_PATHS: usize = MAX_DIRECTORIES * 512;
 
 /// What is asked of the kernel. Nobody is told who reads.
 const WANTED: AddWatchFlags = AddWatchFlags::IN_CREATE
@@ -34,18 +43,6 @@ const WANTED: AddWatchFlags = AddWatchFlags::IN_CREATE
     .union(AddWatchFlags::IN_ATTRIB)
     .union(AddWatchFlags::IN_ONLYDIR);
 
-/// A change. What was lost, or is not watched, is [`FileChangeKind::Lost`] with the directory's path, if there
-/// is one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// What became of it.
-    pub kind: FileChangeKind,
-    /// Its path.
-    pub path: String,
-    /// Where it went, of a move.
-    pub to: Option<String>,
-}
-
 /// Watches a workspace. All of it blocks on the file system, except waiting for events.
 #[derive(Debug)]
 pub struct Watcher {
@@ -53,6 +50,8 @@ pub struct Watcher {
     root: Arc<OwnedFd>,
     /// The path of each directory that is watched; the root's is empty.
     paths: HashMap<WatchDescriptor, String>,
+    /// Bytes of them.
+    path_bytes: usize,
 }
 
 impl Watcher {
@@ -62,41 +61,42 @@ impl Watcher {
     /// When the host gives out no more of what it takes.
     pub fn start(root: Arc<OwnedFd>) -> io::Result<(Self, Vec<Change>)> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        let mut watcher = Self { inotify, root, paths: HashMap::new() };
+        let mut watcher = Self { inotify, root, paths: HashMap::new(), path_bytes: 0 };
         let opened = beneath::open_root(watcher.root.as_fd())?;
         watcher.add(opened.as_fd(), "")?;
-        let mut changes = Vec::new();
-        watcher.look_into(&opened, "", false, &mut changes);
-        Ok((watcher, changes))
+        let mut told = Told::default();
+        watcher.look_into(&opened, "", false, &mut told);
+        Ok((watcher, told.changes))
     }
 
     /// What has happened since the last call.
     pub fn read(&mut self) -> io::Result<Vec<Change>> {
-        let mut changes = Vec::new();
+        let mut told = Told::default();
         loop {
             match self.inotify.read_events() {
-                Ok(events) => self.note(events, &mut changes),
+                Ok(events) => self.note(events, &mut told),
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            if changes.len() >= MAX_ENTRIES {
+            if told.bytes >= ENOUGH {
                 break; // the rest waits in the kernel, or is lost there, which it says
             }
         }
-        changes.dedup();
-        Ok(changes)
+        Ok(told.changes)
     }
 
-    fn note(&mut self, events: Vec<InotifyEvent>, changes: &mut Vec<Change>) {
+    fn note(&mut self, events: Vec<InotifyEvent>, told: &mut Told) {
         let mut events = events.into_iter().peekable();
         while let Some(event) = events.next() {
             if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                self.begin_anew(changes);
+                self.begin_anew(told);
                 continue;
             }
             if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                self.paths.remove(&event.wd);
+                if let Some(path) = self.paths.remove(&event.wd) {
+                    self.path_bytes -= path.len();
+                }
                 continue;
             }
             let Some(path) = self.path_of(&event) else { continue };
@@ -109,15 +109,15 @@ impl Watcher {
                 match arrival.and_then(|arrival| self.path_of(&arrival)) {
                     Some(to) => {
                         if is_directory {
-                            self.rename(&path, &to);
+                            self.rename(&path, &to, told);
                         }
-                        changes.push(Change { kind: FileChangeKind::Moved, path, to: Some(to) });
+                        told.push(Change { kind: FileChangeKind::Moved, path, to: Some(to) });
                     }
                     None => {
                         if is_directory {
                             self.forget(&path);
                         }
-                        changes.push(change(FileChangeKind::Removed, path));
+                        told.tell(FileChangeKind::Removed, path);
                     }
                 }
                 continue;
@@ -130,9 +130,9 @@ impl Watcher {
                 mask if mask.contains(AddWatchFlags::IN_MODIFY) => FileChangeKind::Modified,
                 _ => FileChangeKind::Attributes,
             };
-            changes.push(change(kind, path.clone()));
+            told.tell(kind, path.clone());
             if is_directory && kind == FileChangeKind::Created {
-                self.take_up(&path, changes);
+                self.take_up(&path, told);
             }
         }
     }
@@ -149,17 +149,17 @@ impl Watcher {
     }
 
     /// A directory has come: what it holds by now may have come before it was watched, and is told as new.
-    fn take_up(&mut self, path: &str, changes: &mut Vec<Change>) {
+    fn take_up(&mut self, path: &str, told: &mut Told) {
         let opened = beneath::open_directory(self.root.as_fd(), path);
         match opened.map(|opened| (self.add(opened.as_fd(), path), opened)) {
-            Ok((Ok(()), opened)) => self.look_into(&opened, path, true, changes),
+            Ok((Ok(()), opened)) => self.look_into(&opened, path, true, told),
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {} // gone again
-            Ok((Err(_), _)) | Err(_) => changes.push(change(FileChangeKind::Lost, path.to_owned())),
+            Ok((Err(_), _)) | Err(_) => told.tell(FileChangeKind::Lost, path.to_owned()),
         }
     }
 
     /// Watches the directories in one that is watched; with `tell`, tells of all that it holds.
-    fn look_into(&mut self, top: &OwnedFd, path: &str, tell: bool, changes: &mut Vec<Change>) {
+    fn look_into(&mut self, top: &OwnedFd, path: &str, tell: bool, told: &mut Told) {
         let Ok(first) = beneath::open_directory(top.as_fd(), ".") else { return };
         let (mut ahead, mut left) = (vec![(first, path.to_owned())], MAX_ENTRIES);
         while let Some((opened, path)) = ahead.pop() {
@@ -173,15 +173,20 @@ impl Watcher {
             for name in names {
                 let full = join(&path, &name);
                 let Some(rest) = left.checked_sub(1) else {
-                    changes.push(change(FileChangeKind::Lost, path));
+                    told.tell(FileChangeKind::Lost, path);
                     return;
                 };
                 left = rest;
-                if WorkspacePath::try_from(full.as_str()).is_err() {
-                    continue;
+                match WorkspacePath::try_from(full.as_str()) {
+                    Ok(_) => {}
+                    Err(InvalidPath::TooDeep | InvalidPath::TooLong) => {
+                        told.tell(FileChangeKind::Lost, path.clone());
+                        continue;
+                    }
+                    Err(_) => continue,
                 }
                 if tell {
-                    changes.push(change(FileChangeKind::Created, full.clone()));
+                    told.tell(FileChangeKind::Created, full.clone());
                 }
                 let is_directory = beneath::stat(directory.as_fd(), name.as_str())
                     .is_ok_and(|found| beneath::kind_of(&found) == nix::sys::stat::SFlag::S_IFDIR);
@@ -192,27 +197,29 @@ impl Watcher {
                 match inner.map(|inner| (self.add(inner.as_fd(), &full), inner)) {
                     Ok((Ok(()), inner)) if ahead.len() < MAX_OPEN => ahead.push((inner, full)),
                     Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {} // gone again
-                    _ => changes.push(change(FileChangeKind::Lost, full)),
+                    _ => told.tell(FileChangeKind::Lost, full),
                 }
             }
         }
     }
 
     fn add(&mut self, directory: BorrowedFd<'_>, path: &str) -> io::Result<()> {
-        if self.paths.len() >= MAX_DIRECTORIES {
+        if self.paths.len() >= MAX_DIRECTORIES || self.path_bytes + path.len() > MAX_PATHS {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         // The descriptor's own inode, whatever stands at its name by now.
         let itself = format!("/proc/self/fd/{}", directory.as_raw_fd());
         let watch = self.inotify.add_watch(itself.as_str(), WANTED)?;
-        self.paths.insert(watch, path.to_owned());
+        let before = self.paths.insert(watch, path.to_owned());
+        self.path_bytes += path.len();
+        self.path_bytes -= before.map_or(0, |before| before.len());
         Ok(())
     }
 
     /// The kernel could not hold all that happened.
-    fn begin_anew(&mut self, changes: &mut Vec<Change>) {
-        changes.clear();
-        changes.push(change(FileChangeKind::Lost, String::new()));
+    fn begin_anew(&mut self, told: &mut Told) {
+        told.lose();
+        self.path_bytes = 0;
         for watch in std::mem::take(&mut self.paths).into_keys() {
             self.inotify.rm_watch(watch).ok(); // an error says that it is gone already
         }
@@ -220,23 +227,40 @@ impl Watcher {
         if let Ok(opened) = root
             && self.add(opened.as_fd(), "").is_ok()
         {
-            self.look_into(&opened, "", false, changes);
+            self.look_into(&opened, "", false, told);
         }
     }
 
-    fn rename(&mut self, from: &str, to: &str) {
-        for path in self.paths.values_mut() {
-            if let Some(rest) = within(path, from) {
-                *path = format!("{to}{rest}");
+    /// A directory has moved, and those in it with it. One whose path is none of a workspace any more is not
+    /// watched any further, nor one whose path has no room; that is told once, of the directory that moved.
+    fn rename(&mut self, from: &str, to: &str, told: &mut Told) {
+        let (inotify, bytes, mut is_lost) = (&self.inotify, &mut self.path_bytes, false);
+        self.paths.retain(|watch, path| {
+            let Some(rest) = within(path, from) else { return true };
+            let moved = format!("{to}{rest}");
+            *bytes -= path.len();
+            let stays = WorkspacePath::try_from(moved.as_str()).is_ok()
+                && *bytes + moved.len() <= MAX_PATHS;
+            if stays {
+                *bytes += moved.len();
+                *path = moved;
+            } else {
+                inotify.rm_watch(*watch).ok(); // an error says that it is gone already
+                is_lost = true;
             }
+            stays
+        });
+        if is_lost {
+            told.tell(FileChangeKind::Lost, to.to_owned());
         }
     }
 
     fn forget(&mut self, gone: &str) {
-        let inotify = &self.inotify;
+        let (inotify, bytes) = (&self.inotify, &mut self.path_bytes);
         self.paths.retain(|watch, path| {
             let stays = within(path, gone).is_none();
             if !stays {
+                *bytes -= path.len();
                 inotify.rm_watch(*watch).ok(); // an error says that it is gone already
             }
             stays
@@ -259,10 +283,6 @@ impl AsRawFd for Watcher {
 /// Directories that are held open to be looked into.
 const MAX_OPEN: usize = 512;
 
-fn change(kind: FileChangeKind, path: String) -> Change {
-    Change { kind, path, to: None }
-}
-
 fn join(directory: &str, name: &str) -> String {
     if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
@@ -271,84 +291,4 @@ fn join(directory: &str, name: &str) -> String {
 fn within<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
     let rest = path.strip_prefix(directory)?;
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::workspace::testing::Fixture;
-
-    fn watch(fixture: &Fixture) -> Watcher {
-        let (watcher, changes) = Watcher::start(Arc::new(fixture.root().into())).unwrap();
-        assert_eq!(changes, []);
-        watcher
-    }
-
-    fn told(watcher: &mut Watcher) -> Vec<(FileChangeKind, String)> {
-        let changes = watcher.read().unwrap();
-        changes.into_iter().map(|change| (change.kind, change.path)).collect()
-    }
-
-    #[test]
-    fn what_happens_in_new_and_moved_directories_is_told_by_its_present_path() {
-        let fixture = Fixture::new();
-        fixture.file("old/file", "");
-        let mut watcher = watch(&fixture);
-        fs::create_dir_all(fixture.at("new/deep")).unwrap();
-        let changes = told(&mut watcher);
-        for path in ["new", "new/deep"] {
-            assert!(changes.contains(&(FileChangeKind::Created, path.to_owned())), "{changes:?}");
-        }
-        fs::rename(fixture.at("old"), fixture.at("new/deep/er")).unwrap();
-        let moved = watcher.read().unwrap();
-        let to = Some("new/deep/er".to_owned());
-        let expected = Change { kind: FileChangeKind::Moved, path: "old".to_owned(), to };
-        assert!(moved.contains(&expected), "{moved:?}");
-        fs::write(fixture.at("new/deep/er/file"), "x").unwrap();
-        let path = "new/deep/er/file".to_owned();
-        assert!(told(&mut watcher).contains(&(FileChangeKind::Modified, path.clone())));
-        fs::remove_file(fixture.at(&path)).unwrap();
-        assert!(told(&mut watcher).contains(&(FileChangeKind::Removed, path)));
-    }
-
-    #[test]
-    fn links_lead_nowhere_and_what_is_outside_is_not_told() {
-        let fixture = Fixture::new();
-        let outside = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(outside.path(), fixture.at("link")).unwrap();
-        let mut watcher = watch(&fixture);
-        fs::write(outside.path().join("secret"), "").unwrap();
-        assert_eq!(told(&mut watcher), []);
-        fixture.file("d/file", "");
-        told(&mut watcher);
-        // A directory that left the workspace is not watched any more.
-        fs::rename(fixture.at("d"), outside.path().join("d")).unwrap();
-        assert_eq!(told(&mut watcher), [(FileChangeKind::Removed, "d".to_owned())]);
-        fs::write(outside.path().join("d/file"), "changed").unwrap();
-        assert_eq!(told(&mut watcher), []);
-    }
-
-    #[test]
-    fn more_than_the_kernel_holds_is_told_as_lost_and_watching_goes_on() {
-        let fixture = Fixture::new();
-        fixture.file("d/file", "");
-        let mut watcher = watch(&fixture);
-        let most: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap();
-        // Two names in turn, for the kernel makes one of equal events.
-        for number in 0..=most {
-            let name = if number % 2 == 0 { "one" } else { "two" };
-            fs::write(fixture.at(name), "").unwrap();
-        }
-        let changes = told(&mut watcher);
-        assert!(changes.contains(&(FileChangeKind::Lost, String::new())), "{}", changes.len());
-        fs::write(fixture.at("d/file"), "again").unwrap();
-        let path = "d/file".to_owned();
-        assert!(told(&mut watcher).contains(&(FileChangeKind::Modified, path)));
-    }
 }
