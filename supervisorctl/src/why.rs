@@ -11,27 +11,82 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::{console, terminal};
 
+/// Records that `--json` tells at the most, for they are one value.
+const MAX_RECORDS: usize = 10_000;
+
+/// Bytes of the log that they may take.
+const MAX_BYTES: usize = 16 << 20;
+
+/// What has been seen of the decisions about an execution.
+#[derive(Default)]
+struct Seen {
+    allowed: u64,
+    refused: u64,
+    /// With `--json`: what is told at the end.
+    records: Vec<AuditRecord>,
+    bytes: usize,
+}
+
 /// `why`.
 pub async fn why(client: &Client, id: ExecutionId, global: &GlobalOptions) -> Result<(), Failure> {
-    let (mut records, mut after) = (Vec::new(), 0);
-    loop {
+    let (mut seen, mut after) = (Seen::default(), 0);
+    let next = loop {
         let page = client.decisions(id, after).await?;
-        records.extend(page.records);
-        match page.next {
-            Some(next) => after = next,
-            None => break,
+        let next = page.next;
+        let of_note = seen.count(page.records);
+        if !global.json {
+            console::print(&timeline(&of_note))?;
+        } else if let Some(last) = seen.keep(of_note) {
+            break Some(last);
         }
-    }
-    let allowed = records.iter().filter(|record| !tells(&record.event.what)).count();
-    records.retain(|record| tells(&record.event.what));
+        match next {
+            Some(next) => after = next,
+            None => break None,
+        }
+    };
     if global.json {
-        return console::print_json(&json!({"records": records, "allowed": allowed}));
+        let mut told = json!({"records": seen.records, "allowed": seen.allowed});
+        if let (Some(next), Some(told)) = (next, told.as_object_mut()) {
+            told.insert("next".to_owned(), next.into());
+        }
+        console::print_json(&told)?;
+        if let Some(next) = next {
+            console::notice(&format!(
+                "these are the first {}; supervisorctl audit query --execution {id} --after {next} tells the rest\n",
+                seen.records.len()
+            ));
+        }
+        return Ok(());
     }
-    console::print(&timeline(&records))?;
     if !global.quiet {
-        console::notice(&closing(&records, allowed));
+        console::notice(&closing(seen.refused, seen.allowed));
     }
     Ok(())
+}
+
+impl Seen {
+    /// Those of a page that belong on the timeline; the others are counted and forgotten.
+    fn count(&mut self, mut records: Vec<AuditRecord>) -> Vec<AuditRecord> {
+        let all = records.len();
+        records.retain(|record| tells(&record.event.what));
+        self.allowed += (all - records.len()) as u64;
+        let refused = records.iter().filter(|record| record.event.what.ruling().is_some());
+        self.refused += refused.count() as u64;
+        records
+    }
+
+    /// Keeps what there is room for; where it ends, the number of the last that was kept.
+    fn keep(&mut self, records: Vec<AuditRecord>) -> Option<u64> {
+        for record in records {
+            let size = serde_json::to_vec(&record).map_or(MAX_BYTES, |line| line.len());
+            if self.records.len() >= MAX_RECORDS || self.bytes + size > MAX_BYTES {
+                return Some(self.records.last().map_or(0, |last| last.seq));
+            }
+            self.bytes += size;
+            self.records.push(record);
+        }
+        None
+    }
 }
 
 /// Whether it belongs on the timeline: what was allowed doesn't.
@@ -68,8 +123,7 @@ fn line(page: &mut String, indent: &str, words: &str) {
     writeln!(page, "{indent}{}", terminal::name(words)).ok();
 }
 
-fn closing(records: &[AuditRecord], allowed: usize) -> String {
-    let refused = records.iter().filter(|record| record.event.what.ruling().is_some()).count();
+fn closing(refused: u64, allowed: u64) -> String {
     match refused {
         0 => format!("nothing was refused or cut; {allowed} decisions allowed what was asked\n"),
         _ => format!("{refused} refused or cut, {allowed} allowed\n"),

@@ -201,6 +201,21 @@ fn why_tells_what_was_refused_by_which_line_and_what_would_have_allowed_it() {
 }
 
 #[test]
+fn why_tells_pages_as_they_come_and_as_json_the_first_ten_thousand() {
+    let fake = Fake::with(|script| script.refusals = 10_500);
+    let ended = fake.ctl(&["why", &ID.to_string()]);
+    assert_eq!(ended.stdout.matches("refused GET").count(), 10_500);
+    assert!(ended.stderr.contains("10500 refused or cut, 0 allowed"), "{}", ended.stderr);
+    let ended = fake.ctl(&["why", "--json", &ID.to_string()]);
+    assert!(ended.stderr.contains("--after 10000 tells the rest"), "{}", ended.stderr);
+    let told = ended.json();
+    assert_eq!(
+        (told["records"].as_array().map(Vec::len), &told["next"]),
+        (Some(10_000), &10_000.into())
+    );
+}
+
+#[test]
 fn the_daemon_s_policies_are_listed() {
     let fake = Fake::new();
     let shown = fake.ctl(&["policy", "list"]).stdout;

@@ -43,6 +43,8 @@ pub struct Script {
     pub breaks: VecDeque<usize>,
     /// How often output is refused because the daemon is busy.
     pub busy: u32,
+    /// How many refusals there are besides, on pages of a thousand.
+    pub refusals: u64,
     /// Whether the execution goes on until it is cancelled.
     pub runs_until_cancelled: bool,
 }
@@ -85,6 +87,7 @@ impl Fake {
             refusal: None,
             breaks: VecDeque::new(),
             busy: 0,
+            refusals: 0,
             runs_until_cancelled: false,
         };
         prepare(&mut script);

@@ -70,6 +70,9 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
                 &json!({"generation": 2, "mode": "strict", "policies": ["default", "own"]}),
             ),
         },
+        "decisions" if shared.script.lock().expect("whole").refusals > 0 => {
+            json_answer(200, &refusals(&shared, &query))
+        }
         "audit" | "decisions" => json_answer(200, &json!({"records": records()})),
         "audit_key" => {
             json_answer(200, &json!({"algorithm": "ed25519", "public_key": "ab".repeat(32)}))
@@ -257,15 +260,30 @@ fn bytes_answer(status: u16, media_type: &str, bytes: Vec<u8>) -> Answer {
 
 /// A request that was allowed and one that wasn't.
 fn records() -> Value {
-    let record = |seq: u64, verdict: &str, host: &str| {
-        json!({
-            "seq": seq, "time": "2026-01-01T00:00:00.000000Z", "kind": "egress", "verdict": verdict,
-            "rule": "egress 2 (p.toml:9)", "reason": "not_allowed", "remedy": "add a rule",
-            "host": host, "port": 443, "protocol": "https", "method": "GET", "path": "/x",
-            "execution": super::ID, "prev": "ab".repeat(32), "hash": "cd".repeat(32),
-        })
-    };
     json!([record(1, "allow", "ok.example"), record(2, "deny", "a.example")])
+}
+
+/// A page of them.
+fn refusals(shared: &Shared, query: &str) -> Value {
+    let all = shared.script.lock().expect("whole").refusals;
+    let after = query.split('&').find_map(|pair| pair.strip_prefix("after=")).unwrap_or("0");
+    let first = after.parse::<u64>().expect("a number") + 1;
+    let last = (first + 999).min(all);
+    let records: Vec<_> = (first..=last).map(|seq| record(seq, "deny", "a.example")).collect();
+    let mut page = json!({ "records": records });
+    if last < all {
+        page["next"] = last.into();
+    }
+    page
+}
+
+fn record(seq: u64, verdict: &str, host: &str) -> Value {
+    json!({
+        "seq": seq, "time": "2026-01-01T00:00:00.000000Z", "kind": "egress", "verdict": verdict,
+        "rule": "egress 2 (p.toml:9)", "reason": "not_allowed", "remedy": "add a rule",
+        "host": host, "port": 443, "protocol": "https", "method": "GET", "path": "/x",
+        "execution": super::ID, "prev": "ab".repeat(32), "hash": "cd".repeat(32),
+    })
 }
 
 fn policies() -> Value {
