@@ -17,13 +17,21 @@
 //! [`InterpreterEnd::ChannelBroken`]: supervisor_api::InterpreterEnd::ChannelBroken
 
 mod cells;
+mod changing;
 mod conversation;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 mod line;
 mod operations;
+mod past;
+mod record;
+mod reopening;
 pub mod runner;
 mod set;
+pub mod weight;
+
+#[cfg(test)]
+mod tests;
 
 pub use conversation::converse;
 pub use set::{Interpreter, InterpreterSet, Kept, lay_out};

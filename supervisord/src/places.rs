@@ -43,11 +43,10 @@ const MAX_NOTE: u64 = 64 << 20;
 const SAMPLES: &str = "samples";
 const MAX_SAMPLES_FILE: u64 = 64 << 10;
 
-/// Name of the file with what an interpreter was made with, and of the one with its cells.
+/// Name of the file with what an interpreter was made with.
 const INTERPRETER: &str = "interpreter";
-const CELLS: &str = "cells";
 
-/// Bytes of the first of them at the most.
+/// Bytes of it at the most.
 const MAX_INTERPRETER_FILE: u64 = 4096;
 
 /// Bytes of a file about changes at the most: a hundred thousand entries with 8 MiB of paths, as JSON.
@@ -103,6 +102,7 @@ impl Note {
 }
 
 /// The directories of all executions.
+#[derive(Debug)]
 pub struct Places {
     root: OwnedFd,
 }
@@ -177,13 +177,6 @@ impl Places {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             place => read(place?.as_fd(), SAMPLES, MAX_SAMPLES_FILE),
         }
-    }
-
-    /// The file with an interpreter's cells, made if need be. Whatever is written goes to its end.
-    pub fn cells(&self, id: ExecutionId) -> io::Result<File> {
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC;
-        let flags = flags | OFlag::O_NOFOLLOW;
-        Ok(openat(self.open_place(id)?, CELLS, flags, Mode::from_bits_truncate(0o600))?.into())
     }
 
     /// Puts a whole file in the place of the one of this name.

@@ -122,7 +122,7 @@ async fn take_over(
     let could_be_parked = execution.language.is_some();
     let spent = execution.usage.parked_cpu_ms.saturating_mul(1000);
     let subject = audit::subject(&execution);
-    let interpreter = Interpreter::reopen(&inner.places, &execution)?;
+    let interpreter = Interpreter::reopen(&inner.places, &inner.interpreters, &execution).await?;
     let live = resurrect(inner, execution, interpreter)?;
     inner.live.insert(id, live.clone());
     live.is_found();

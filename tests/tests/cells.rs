@@ -272,6 +272,17 @@ fn whatever_a_cell_does_to_its_channel_ends_no_more_than_its_interpreter() {
             Some(InterpreterEnd::ChannelBroken),
         ),
         ("import os\nwhile True: os.write(3, b'x' * 65536)", Some(InterpreterEnd::ChannelBroken)),
+        (
+            // The end of a cell before it, again and again.
+            "import os\nwhile True: os.write(3, b'{\"is\":\"done\",\"number\":1,\"status\":\"ok\"}\\n')",
+            Some(InterpreterEnd::ChannelBroken),
+        ),
+        (
+            "import os\nempty = b','.join([b'{\"kind\":\"value\",\"data\":{}}'] * 1001)\n\
+             os.write(3, b'{\"is\":\"done\",\"number\":2,\"status\":\"ok\",\"results\":[' + empty + b']}\\n')\n\
+             while True: pass",
+            Some(InterpreterEnd::ChannelBroken),
+        ),
         ("import os\nos.kill(os.getpid(), 9)", Some(InterpreterEnd::Process)),
         ("import os\nos._exit(3)", Some(InterpreterEnd::Process)),
     ];
@@ -290,6 +301,8 @@ fn whatever_a_cell_does_to_its_channel_ends_no_more_than_its_interpreter() {
     let cell = book.run("'x' * 300_000_000");
     assert_eq!((cell.outcome, cell.results.len()), (Some(CellOutcome::Ok), 0));
     assert!(cell.results_dropped > 0);
+    let cell = book.run("for each in range(1500): display(each)"); // as text and as JSON
+    assert_eq!((cell.results.len(), cell.results_dropped), (500, 2000));
     book.value("import os\nif os.fork(): os.wait()");
     assert_eq!(book.value("2"), "2");
     book.close();
@@ -348,6 +361,8 @@ fn bash_and_node_keep_what_cells_leave_too() {
     node.interrupt();
     assert_eq!(node.ended(number).outcome, Some(CellOutcome::Interrupted));
     assert_eq!(node.value("y + 1"), "8");
+    let cell = node.run("for (let i = 0; i < 1500; i++) display(i)");
+    assert_eq!((cell.results.len(), cell.results_dropped), (500, 2000));
     let cell = node.run("null.f");
     assert_eq!(cell.error.expect("an error").name, "TypeError");
     node.close();

@@ -184,7 +184,7 @@ async fn record_and_tell(
         journal::finished(&finished);
         inner.approvals.end(live.id()).await;
         if let (Some(interpreter), Some(outcome)) = (&live.interpreter, &finished.outcome) {
-            interpreter.end(&inner.places, outcome, &finished.output);
+            interpreter.end(outcome, &finished.output).await;
         }
         live.change(|execution| *execution = finished);
         fault::reach(Point::EndTold);

@@ -1,16 +1,22 @@
 //! The operations on interpreters and their cells, as HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
 use supervisor_api::{CellState, ExecutionId, RunCell};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::answer::{Problem, json};
 use super::calls::{Call, WAIT, to_the_end};
 use super::operations::Operations;
 use super::sessions::read;
+use crate::interpreter::weight::{self, LARGE};
+use crate::supervisor::internal;
 
 /// `POST /v1/sessions/{id}/interpreters`
 pub async fn create<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
@@ -67,13 +73,15 @@ pub async fn run<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem
         }
         before = Instant::now();
     }
-    json(StatusCode::CREATED, &cell)
+    whole(&front.readers, StatusCode::CREATED, weight::of(&cell), cell).await
 }
 
 /// `GET /v1/sessions/{id}/interpreters/{interpreter}/cells`
 pub async fn cells<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
     let (session, id) = (call.session(), call.interpreter());
-    json(StatusCode::OK, &call.front.operations.cells(&call.caller, session, id).await?)
+    let cells = call.front.operations.cells(&call.caller, session, id).await?;
+    let size = cells.cells.iter().map(weight::of).sum();
+    whole(&call.front.readers, StatusCode::OK, size, cells).await
 }
 
 /// `GET /v1/sessions/{id}/interpreters/{interpreter}/cells/{number}`
@@ -83,7 +91,27 @@ pub async fn cell<O: Operations>(call: Call<O>) -> Result<Response<Body>, Proble
     let number = call.parameter("number").parse().unwrap_or(0);
     let wait = Duration::from_secs(call.query.number("wait")?);
     let cell = call.front.operations.cell(&call.caller, session, id, number, wait).await?;
-    json(StatusCode::OK, &cell)
+    whole(&call.front.readers, StatusCode::OK, weight::of(&cell), cell).await
+}
+
+/// An answer that takes so much: a large one is written away from the thread that serves connections, with a
+/// permit of those who read large bodies.
+async fn whole<T: Serialize + Send + 'static>(
+    readers: &Arc<Semaphore>,
+    status: StatusCode,
+    size: usize,
+    value: T,
+) -> Result<Response<Body>, Problem> {
+    if size <= LARGE {
+        return json(status, &value);
+    }
+    let permit = readers.clone().acquire_owned().await.map_err(internal)?;
+    let written = spawn_blocking(move || {
+        let answer = json(status, &value);
+        drop((value, permit));
+        answer
+    });
+    written.await.map_err(internal)?
 }
 
 impl<O> Call<O> {

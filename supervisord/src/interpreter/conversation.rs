@@ -9,6 +9,7 @@
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Socket;
+use std::sync::Arc;
 use std::time::Duration;
 
 use supervisor_api::{
@@ -17,11 +18,13 @@ use supervisor_api::{
 use supervisor_sys::random_bits;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::line::{Broken, Done, Lines, Said, Status};
 use super::runner;
 use super::set::Interpreter;
+use super::weight::{self, LARGE};
 use crate::capture::Capture;
 use crate::clock;
 use crate::driver::pausing::{SharedClock, has_run, lock};
@@ -41,12 +44,15 @@ const RESUME: Duration = Duration::from_secs(30);
 /// to itself; then the cell's output is what had come by then.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
+/// Lines that may come before an interpreter says how far it is: what it said to daemons before us.
+const EARLIER: u32 = 64;
+
 /// Bytes that are read at once.
 const PIECE: usize = 64 << 10;
 
 /// Speaks with an interpreter until it has to end; says why, and leaves the rest to whoever attends it.
 pub async fn converse(
-    interpreter: &Interpreter,
+    interpreter: &Arc<Interpreter>,
     (live, clock): (&Live, &SharedClock),
     channel: Option<OwnedFd>,
 ) -> Infallible {
@@ -59,6 +65,7 @@ pub async fn converse(
                 capture: &live.capture,
                 socket,
                 lines: Lines::default(),
+                repeated: 0,
             };
             let Err(end) = conversation.hold().await;
             end
@@ -109,13 +116,15 @@ enum Cause {
 }
 
 struct Conversation<'a> {
-    interpreter: &'a Interpreter,
+    interpreter: &'a Arc<Interpreter>,
     live: &'a Live,
     /// By which all of its time is measured: it stands still while the interpreter is paused.
     clock: &'a SharedClock,
     capture: &'a Capture,
     socket: UnixStream,
     lines: Lines,
+    /// The last cell whose end was said once more.
+    repeated: u64,
 }
 
 impl Conversation<'_> {
@@ -131,7 +140,7 @@ impl Conversation<'_> {
                     taken = cell.number;
                     self.run(cell).await?;
                 }
-                None => self.idle().await?,
+                None => self.idle(taken).await?,
             }
         }
     }
@@ -149,36 +158,46 @@ impl Conversation<'_> {
         let left = left.unwrap_or_default();
         let up = has_run(self.clock, self.live, self.now() + left + GRACE + RESUME);
         tokio::pin!(up);
-        loop {
+        for _ in 0..EARLIER {
             let line = tokio::select! {
                 biased;
                 line = self.line() => line?,
                 () = &mut up => return Err(Broken("it does not answer").into()),
             };
-            match Said::read(&line) {
+            match read(line).await {
                 Ok(Said::State { nonce: theirs, last }) if theirs == nonce => return Ok(last),
                 _ => {}
             }
         }
+        Err(Broken("it does not answer").into())
+    }
+
+    /// The end of a cell is said once more for a daemon that came back; more often than that it is none of ours.
+    fn repeat(&mut self, number: u64) -> Result<(), Broken> {
+        if number <= self.repeated {
+            return Err(Broken("the end of a cell is said again and again"));
+        }
+        self.repeated = number;
+        Ok(())
     }
 
     /// Waits for a cell.
-    async fn idle(&mut self) -> Result<(), Stop> {
+    async fn idle(&mut self, taken: u64) -> Result<(), Stop> {
         let patience = Duration::from_secs(self.interpreter.kept.idle_timeout);
         let up = has_run(self.clock, self.live, self.now() + patience);
         let interpreter = self.interpreter;
         tokio::select! {
             () = interpreter.asked.notified() => Ok(()),
             () = up => Err(Stop::Because(InterpreterEnd::Idle)),
-            line = self.line() => match Said::read(&line?)? {
-                Said::Done(_) => Ok(()), // once more, for a daemon that came back
-                Said::State { .. } => Err(Broken("an answer to no question").into()),
+            line = self.line() => match read(line?).await? {
+                Said::Done(done) if done.number <= taken => Ok(self.repeat(done.number)?),
+                _ => Err(Broken("an answer to no question").into()),
             },
         }
     }
 
     /// Hands a cell over and stays with it to its end.
-    async fn run(&mut self, cell: Cell) -> Result<(), Stop> {
+    async fn run(&mut self, cell: Arc<Cell>) -> Result<(), Stop> {
         let before = self.capture.summary();
         let begin = |stream: StreamSummary| CellOutput {
             from: stream.kept,
@@ -186,12 +205,15 @@ impl Conversation<'_> {
             cut: 0,
             text: None,
         };
-        let word = runner::cell(self.interpreter.kept.language, cell.number, &cell.source);
-        let mut begun = cell;
+        let language = self.interpreter.kept.language;
+        let mut begun = (*cell).clone();
+        let word =
+            away(cell.source.len(), move || runner::cell(language, cell.number, &cell.source));
+        let word = word.await?;
         begun.state = CellState::Running;
         begun.started_at = Some(clock::now());
         (begun.stdout, begun.stderr) = (begin(before.stdout), begin(before.stderr));
-        self.interpreter.begin(begun.clone(), self.rested());
+        self.interpreter.begin(begun.clone(), self.rested()).await;
         self.say(&word).await?;
         self.attend(&begun, Duration::ZERO, before).await
     }
@@ -215,9 +237,9 @@ impl Conversation<'_> {
             let (too_much, up) = (capture.exceeds(most), has_run(self.clock, self.live, deadline));
             tokio::select! {
                 biased;
-                line = self.line() => match Said::read(&line?)? {
+                line = self.line() => match read(line?).await? {
                     Said::Done(done) if done.number == cell.number => break *done,
-                    Said::Done(done) if done.number < cell.number => {} // once more
+                    Said::Done(done) if done.number < cell.number => self.repeat(done.number)?,
                     _ => return Err(Broken("an answer to no question").into()),
                 },
                 () = interpreter.asked.notified() => {}
@@ -232,7 +254,8 @@ impl Conversation<'_> {
                         Some(Cause::Time) => (CellOutcome::TimedOut, InterpreterEnd::CellTimedOut),
                         Some(Cause::Output) => (CellOutcome::OutputExceeded, InterpreterEnd::CellOutput),
                     };
-                    interpreter.change(cell.number, |cell| cell.outcome = Some(end.0));
+                    let outcome = Some(end.0);
+                    interpreter.change(cell.number, 0, move |cell| cell.outcome = outcome).await;
                     return Err(Stop::Because(end.1));
                 }
                 () = too_much, if cause.is_none() => {
@@ -257,6 +280,7 @@ impl Conversation<'_> {
         (began, before, most): (Duration, OutputSummary, u64),
     ) {
         let took = self.now().saturating_sub(began);
+        let size = weight::results(&done.results) + done.error.as_ref().map_or(0, weight::error);
         match timeout(CATCH_UP, self.capture.catch_up()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -268,11 +292,7 @@ impl Conversation<'_> {
         }
         let after = self.capture.summary();
         let written = after.stdout.kept + after.stdout.cut + after.stderr.kept + after.stderr.cut;
-        let end = |output: &mut CellOutput, stream: StreamSummary, before: StreamSummary| {
-            output.to = stream.kept;
-            output.cut = stream.cut.saturating_sub(before.cut);
-        };
-        self.interpreter.change(cell.number, |cell| {
+        let ended = move |cell: &mut Cell| {
             cell.state = CellState::Done;
             cell.outcome = Some(match (cut_short, done.status) {
                 (Some(outcome), _) => outcome,
@@ -285,10 +305,11 @@ impl Conversation<'_> {
             cell.results_dropped = done.dropped;
             cell.error = done.error;
             cell.exit_status = done.exit_status;
-            end(&mut cell.stdout, after.stdout, before.stdout);
-            end(&mut cell.stderr, after.stderr, before.stderr);
+            end_of(&mut cell.stdout, after.stdout, before.stdout);
+            end_of(&mut cell.stderr, after.stderr, before.stderr);
             cell.took_us = Some(took.as_micros() as u64);
-        });
+        };
+        self.interpreter.change(cell.number, size, ended).await;
     }
 
     async fn interrupt(&mut self, number: u64) -> Result<(), Stop> {
@@ -351,4 +372,26 @@ impl Conversation<'_> {
         sleep(LAST_WORDS).await;
         Err(Broken("its end of the channel is closed").into())
     }
+}
+
+/// Where a cell's output ends in a stream.
+fn end_of(output: &mut CellOutput, stream: StreamSummary, before: StreamSummary) {
+    output.to = stream.kept;
+    output.cut = stream.cut.saturating_sub(before.cut);
+}
+
+/// Reads a line.
+async fn read(line: Vec<u8>) -> Result<Said, Broken> {
+    away(line.len(), move || Said::read(&line)).await?
+}
+
+/// Does what grows with so many bytes: where they are many, away from the thread that serves everybody.
+async fn away<T: Send + 'static>(
+    bytes: usize,
+    act: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Broken> {
+    if bytes <= LARGE {
+        return Ok(act());
+    }
+    spawn_blocking(act).await.map_err(|_| Broken("the daemon is stopping"))
 }

@@ -10,6 +10,10 @@ pub const MAX_LINE: usize = 3 << 20;
 /// Lines of a traceback at the most; ours have 200.
 const MAX_TRACEBACK: usize = 1000;
 
+/// Results of a cell at the most, and what they look like, each counted: ours have no more. In memory each takes
+/// far more than the few bytes that it can be in a line.
+pub const MAX_RESULTS: usize = 1000;
+
 /// It is no word of an interpreter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Broken(pub &'static str);
@@ -118,6 +122,10 @@ impl Said {
                 if traceback > MAX_TRACEBACK {
                     return Err(Broken("a traceback is too long"));
                 }
+                let looks: usize = done.results.iter().map(|result| result.data.len()).sum();
+                if done.results.len() > MAX_RESULTS || looks > MAX_RESULTS {
+                    return Err(Broken("a cell has too many results"));
+                }
                 Ok(Self::Done(done))
             }
         }
@@ -150,6 +158,23 @@ mod tests {
         ] {
             assert!(Said::read(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
+    }
+
+    #[test]
+    fn a_cell_has_so_many_results_however_small_they_are() {
+        let done = |results: String| {
+            let line = format!(r#"{{"is":"done","number":1,"status":"ok","results":[{results}]}}"#);
+            Said::read(line.as_bytes())
+        };
+        let empty = |count: usize| vec![r#"{"kind":"value","data":{}}"#; count].join(",");
+        assert!(done(empty(MAX_RESULTS)).is_ok());
+        assert!(done(empty(MAX_RESULTS + 1)).is_err());
+        let looks = |count: usize| {
+            let data: Vec<_> = (0..count).map(|each| format!(r#""{each}":"""#)).collect();
+            format!(r#"{{"kind":"value","data":{{{}}}}}"#, data.join(","))
+        };
+        assert!(done(looks(MAX_RESULTS)).is_ok());
+        assert!(done(looks(MAX_RESULTS + 1)).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ const util = require("node:util");
 const vm = require("node:vm");
 
 const RESULTS = 2 << 20;
+const LOOKS = 1000; // and of what they look like
 const VALUE = 16384, LINES = 200, LINE = 4096;
 
 function say(frame) {
@@ -73,7 +74,7 @@ globalThis.display = (...values) => values.forEach((value) => keep("display", va
 globalThis.require = require;
 globalThis.module = module;
 
-let results, room, dropped;
+let results, room, looks, dropped;
 
 function keep(kind, value) {
   const data = { "text/plain": typeof value === "string" ? util.inspect(value) : util.inspect(value, { depth: 4 }) };
@@ -84,8 +85,9 @@ function keep(kind, value) {
   const kept = {};
   for (const [type, text] of Object.entries(data)) {
     const size = Buffer.byteLength(JSON.stringify(text)) + type.length;
-    if (size > room) { dropped += 1; continue; }
+    if (size > room || looks === 0) { dropped += 1; continue; }
     room -= size;
+    looks -= 1;
     kept[type] = clean(text);
   }
   if (Object.keys(kept).length > 0) results.push({ kind, data: kept });
@@ -133,7 +135,7 @@ const evaluate = (number, source) =>
   });
 
 async function run({ number, source }) {
-  [results, room, dropped] = [[], RESULTS, 0];
+  [results, room, looks, dropped] = [[], RESULTS, LOOKS, 0];
   Atomics.store(state, 0, number);
   const [error, value] = await evaluate(number, source);
   Atomics.store(state, 0, 0);

@@ -8,10 +8,13 @@ use supervisor_api::{
     ExecutionId, InterpreterEnd, InterpreterList, Limit, LimitsRequest, RunCell, SessionId, Stream,
     SubmitRequest,
 };
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::past::Past;
 use super::runner::Runner;
-use super::set::{IDLE_TIMEOUT, Interpreter, Kept};
+use super::set::{Found, IDLE_TIMEOUT, Interpreter, Kept};
+use super::weight::{self, LARGE};
 use crate::plan;
 use crate::supervisor::{Caller, OutputQuery, Supervisor, from_store, internal, policy};
 
@@ -36,7 +39,7 @@ impl Supervisor {
         }
         let named = self.session_to_run_in(caller, session)?.record().policy;
         let policy = policy(&self.inner().settings.current(), &named)?;
-        let kept = Kept { language: request.language, idle_timeout, end: None };
+        let kept = Kept { language: request.language, idle_timeout, end: None, cells: None };
         let submission = SubmitRequest {
             argv: Runner::of(request.language).argv(),
             env: request.env,
@@ -81,8 +84,8 @@ impl Supervisor {
     ) -> Result<Cell, ApiError> {
         self.session_to_run_in(caller, session)?;
         let interpreter = self.find_interpreter(caller, session, id).await?;
-        let number = interpreter.accept(request)?;
-        interpreter.cell(number).ok_or_else(forgotten)
+        let number = interpreter.accept(request).await?;
+        self.found(&interpreter, interpreter.cell(number), number).await
     }
 
     /// One cell with the beginning of its output, once it has ended or `wait` is up.
@@ -95,11 +98,11 @@ impl Supervisor {
         wait: Duration,
     ) -> Result<Cell, ApiError> {
         let interpreter = self.find_interpreter(caller, session, id).await?;
-        let mut cell = match timeout(wait, interpreter.ended(number)).await {
-            Ok(cell) => cell,
+        let found = match timeout(wait, interpreter.ended(number)).await {
+            Ok(found) => found,
             Err(_elapsed) => interpreter.cell(number),
-        }
-        .ok_or_else(forgotten)?;
+        };
+        let mut cell = self.found(&interpreter, found, number).await?;
         if cell.state == CellState::Done {
             self.read(caller, id, Stream::Stdout, &mut cell.stdout).await?;
             self.read(caller, id, Stream::Stderr, &mut cell.stderr).await?;
@@ -114,8 +117,16 @@ impl Supervisor {
         session: SessionId,
         id: ExecutionId,
     ) -> Result<CellList, ApiError> {
-        let (cells, forgotten) = self.find_interpreter(caller, session, id).await?.cells();
-        Ok(CellList { cells, forgotten })
+        let interpreter = self.find_interpreter(caller, session, id).await?;
+        let (cells, forgotten) = match interpreter.cells() {
+            Some(here) => here,
+            None => {
+                let past = self.past(id).await?;
+                (past.cells.clone(), past.forgotten)
+            }
+        };
+        let copied = spawn_blocking(move || cells.into_iter().map(Arc::unwrap_or_clone).collect());
+        Ok(CellList { cells: copied.await.map_err(internal)?, forgotten })
     }
 
     /// Interrupts the cell that runs.
@@ -163,10 +174,38 @@ impl Supervisor {
             return Some(found).filter(|found| found.session == session).ok_or_else(not_found);
         }
         let execution = inner.store.get(id).await.map_err(|error| from_store(&error))?;
-        let execution =
-            execution.filter(|found| found.session == session && found.outcome.is_some());
-        let found = Interpreter::reopen(&inner.places, &execution.ok_or_else(not_found)?);
-        found.map_err(internal)?.ok_or_else(not_found)
+        let execution = execution.filter(|found| found.session == session).ok_or_else(not_found)?;
+        let outcome = execution.outcome.as_ref().ok_or_else(not_found)?;
+        let found = Interpreter::ended_as(&inner.places, &inner.interpreters, &execution, outcome);
+        let mut interpreter = found.map_err(internal)?.ok_or_else(not_found)?;
+        if interpreter.kept.cells.is_none() {
+            interpreter.had_cells(self.past(id).await?.last); // its end was not noted with it
+        }
+        Ok(Arc::new(interpreter))
+    }
+
+    /// The cells of an interpreter that has ended.
+    async fn past(&self, id: ExecutionId) -> Result<Arc<Past>, ApiError> {
+        let inner = self.inner();
+        inner.interpreters.past.read(&inner.places, id).await
+    }
+
+    /// A cell that was looked for, wherever it is.
+    async fn found(
+        &self,
+        interpreter: &Interpreter,
+        found: Found,
+        number: u64,
+    ) -> Result<Cell, ApiError> {
+        let cell = match found {
+            Found::Here(cell) => cell,
+            Found::Past => self.past(interpreter.id).await?.get(number),
+        };
+        let cell = cell.ok_or_else(forgotten)?;
+        if weight::of(&cell) <= LARGE {
+            return Ok(Arc::unwrap_or_clone(cell));
+        }
+        spawn_blocking(move || Arc::unwrap_or_clone(cell)).await.map_err(internal)
     }
 
     /// Reads the beginning of what a cell wrote.

@@ -80,7 +80,7 @@ class Cells:
         os._exit(0)
 
     def run(self, number, source):
-        self.results, self.room, self.dropped = [], RESULTS, 0
+        self.results, self.room, self.looks, self.dropped = [], RESULTS, LOOKS, 0
         error = None
         try:
             try:
@@ -196,10 +196,11 @@ class Cells:
         kept = {}
         for media_type, text in data.items():
             size = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")) + len(media_type)
-            if size > self.room:
+            if size > self.room or self.looks == 0:
                 self.dropped += 1
                 continue
             self.room -= size
+            self.looks -= 1
             kept[media_type] = text
         if kept:
             self.results.append({"kind": kind, "data": kept})

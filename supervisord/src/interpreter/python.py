@@ -26,6 +26,7 @@ import types
 
 # Bytes of the results of one cell, as they stand in a frame. What comes after is counted and left out.
 RESULTS = 2 << 20
+LOOKS = 1000  # and of what they look like
 # Characters of an error's text, lines of its traceback, and characters of one of them.
 VALUE, LINES, LINE = 16384, 200, 4096
 

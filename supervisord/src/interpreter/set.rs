@@ -1,20 +1,22 @@
 //! The interpreters there are.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use supervisor_api::{
     ApiError, Cell, CellOutput, CellState, ErrorCode, Execution, ExecutionId, InterpreterEnd,
-    InterpreterState, Language, Limit, Limits, Outcome, OutputSummary, RunCell, SessionId,
+    InterpreterState, Language, Limit, Limits, Outcome, RunCell, SessionId,
 };
 use tokio::sync::{Notify, watch};
 
 use super::cells::Cells;
+use super::past;
+use super::record::Record;
 use crate::clock;
 use crate::places::Places;
+use crate::pool::Pool;
 use crate::supervisor::internal;
 
 /// Interpreters of a session at once. Each is an execution besides, and counts as such.
@@ -25,6 +27,10 @@ const MAX_ENDED: usize = 16;
 
 /// Bytes of a cell's text.
 const MAX_SOURCE: usize = 1 << 20;
+
+/// Bytes of the cells that have not ended, in all interpreters of one uid, and of all.
+const OPEN_OF_ONE: u64 = 64 << 20;
+const OPEN: u64 = 512 << 20;
 
 /// Milliseconds that a cell may take where its caller doesn't say.
 const WALL_TIME: u64 = 60_000;
@@ -42,6 +48,9 @@ pub struct Kept {
     /// Why it ended.
     #[serde(default)]
     pub end: Option<InterpreterEnd>,
+    /// How many cells it was given, once it has ended.
+    #[serde(default)]
+    pub cells: Option<u64>,
 }
 
 /// One interpreter.
@@ -55,11 +64,18 @@ pub struct Interpreter {
     pub kept: Kept,
     /// When it was made.
     pub created_at: String,
+    /// Whose it is.
+    pub(super) owner: u32,
     /// Its execution's limits.
     limits: Limits,
     /// Whether it was there before this daemon.
     pub taken_over: bool,
-    state: Mutex<Inside>,
+    pub(super) places: Arc<Places>,
+    /// What the cells of all may take.
+    pub(super) waiting: Arc<Pool>,
+    /// Taken before the state, by whoever changes cells.
+    pub(super) record: Mutex<Record>,
+    pub(super) state: Mutex<Inside>,
     /// A cell came, or an interrupt.
     pub asked: Notify,
     /// Rises with everything that somebody may wait for.
@@ -68,82 +84,53 @@ pub struct Interpreter {
     pub ends: watch::Sender<Option<InterpreterEnd>>,
 }
 
-#[derive(Debug)]
-struct Inside {
-    cells: Cells,
+/// What is seen of it.
+#[derive(Debug, Default)]
+pub(super) struct Inside {
+    /// None once it has ended.
+    pub cells: Cells,
     /// The cell that somebody wants interrupted.
     interrupt: Option<u64>,
     /// How it ended.
-    ended: Option<(InterpreterEnd, Outcome)>,
+    pub ended: Option<(InterpreterEnd, Outcome)>,
+}
+
+/// A cell as it is looked for.
+#[derive(Debug)]
+pub enum Found {
+    /// It is kept, or it is not.
+    Here(Option<Arc<Cell>>),
+    /// Its interpreter has ended: it is in the file.
+    Past,
 }
 
 impl Interpreter {
-    /// The interpreter of an execution.
-    pub fn new(execution: &Execution, kept: Kept, cells: File) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
+    pub(super) fn new(
+        execution: &Execution,
+        kept: Kept,
+        places: &Arc<Places>,
+        waiting: &Arc<Pool>,
+    ) -> Self {
+        Self {
             id: execution.id,
             session: execution.session,
             kept,
             created_at: execution.created_at.clone(),
+            owner: execution.owner_uid,
             limits: execution.limits,
             taken_over: false,
-            state: Mutex::new(Inside { cells: Cells::read(cells)?, interrupt: None, ended: None }),
+            places: places.clone(),
+            waiting: waiting.clone(),
+            record: Mutex::new(Record::closed(places, execution.id)),
+            state: Mutex::default(),
             asked: Notify::new(),
             changed: watch::Sender::new(0),
             ends: watch::Sender::new(None),
-        }))
-    }
-
-    /// The interpreter that an execution of before this daemon is, if it is one.
-    pub fn reopen(places: &Places, execution: &Execution) -> io::Result<Option<Arc<Self>>> {
-        let Some(kept) = places.interpreter(execution.id)? else { return Ok(None) };
-        let kept = match (serde_json::from_slice(&kept), execution.language) {
-            (Ok(kept), _) => kept,
-            (Err(error), language) => {
-                // A host that lost its power can leave it empty. The record has all of it that matters then.
-                tracing::warn!(%error, execution_id = %execution.id, "what was kept of an interpreter can't be read");
-                let Some(language) = language else { return Ok(None) };
-                Kept { language, idle_timeout: IDLE_TIMEOUT, end: None }
-            }
-        };
-        let mut reopened = Self::new(execution, kept, places.cells(execution.id)?)?;
-        if let Some(interpreter) = Arc::get_mut(&mut reopened) {
-            interpreter.taken_over = true;
-            if let Some(outcome) = &execution.outcome {
-                let end = (kept.end.unwrap_or(InterpreterEnd::Process), outcome.clone());
-                interpreter.state.get_mut().unwrap_or_else(PoisonError::into_inner).ended =
-                    Some(end);
-            }
         }
-        Ok(Some(reopened))
     }
 
-    /// The same of one that has yet to be started: it has taken no cell.
-    pub fn reopen_unstarted(
-        places: &Places,
-        execution: &Execution,
-    ) -> io::Result<Option<Arc<Self>>> {
-        let mut reopened = Self::reopen(places, execution)?;
-        if let Some(interpreter) = reopened.as_mut().and_then(Arc::get_mut) {
-            interpreter.taken_over = false;
-        }
-        Ok(reopened)
-    }
-
-    /// Takes a cell; gives its number.
-    pub fn accept(&self, request: RunCell) -> Result<u64, ApiError> {
-        let cell = self.check(request)?;
-        let mut inside = self.locked();
-        if let Some((end, outcome)) = &inside.ended {
-            return Err(gone(*end, outcome));
-        }
-        let number = inside.cells.add(cell)?;
-        drop(inside);
-        self.asked.notify_one();
-        Ok(number)
-    }
-
-    fn check(&self, request: RunCell) -> Result<Cell, ApiError> {
+    /// The cell that a request asks for, if it may be one.
+    pub(super) fn check(&self, request: RunCell) -> Result<Cell, ApiError> {
         let RunCell { source, wall_time, output_bytes, .. } = request;
         if source.len() > MAX_SOURCE || source.contains('\0') {
             let problem = format!("a cell is at most {MAX_SOURCE} bytes of text without NUL");
@@ -200,44 +187,13 @@ impl Interpreter {
     }
 
     /// The first cell that has not ended.
-    pub fn next(&self) -> Option<Cell> {
+    pub fn next(&self) -> Option<Arc<Cell>> {
         self.locked().cells.next().cloned()
-    }
-
-    /// Changes a cell and tells who waits.
-    pub fn change(&self, number: u64, change: impl FnOnce(&mut Cell)) {
-        self.locked().cells.change(number, change);
-        self.tell();
-    }
-
-    /// A cell's turn has come, when the execution had been paused for so many milliseconds in all.
-    pub fn begin(&self, cell: Cell, rested: u64) {
-        self.locked().cells.begin(cell, rested);
-        self.tell();
     }
 
     /// For how many milliseconds the execution had been paused when the last cell's turn came.
     pub fn rested_before(&self) -> u64 {
         self.locked().cells.rested
-    }
-
-    /// It has ended; what had not ended in it is lost.
-    pub fn end(&self, places: &Places, outcome: &Outcome, written: &OutputSummary) {
-        let end = (*self.ends.borrow()).unwrap_or(match outcome {
-            Outcome::Cancelled => InterpreterEnd::Closed,
-            _ => InterpreterEnd::Process,
-        });
-        let kept = Kept { end: Some(end), ..self.kept };
-        let noted = serde_json::to_vec(&kept).map_err(io::Error::from);
-        if let Err(error) = noted.and_then(|kept| places.keep_interpreter(self.id, &kept)) {
-            tracing::warn!(%error, execution_id = %self.id, "an interpreter's end is not on record");
-        }
-        let mut inside = self.locked();
-        inside.cells.lose(written);
-        inside.cells.close(); // nothing changes any more
-        inside.ended = Some((end, outcome.clone()));
-        drop(inside);
-        self.tell();
     }
 
     /// Whether it has ended.
@@ -267,24 +223,29 @@ impl Interpreter {
         }
     }
 
-    /// The cells that are kept, and how many were before them.
-    pub fn cells(&self) -> (Vec<Cell>, u64) {
+    /// The cells that are kept, and how many were before them; nothing once it has ended.
+    pub fn cells(&self) -> Option<(Vec<Arc<Cell>>, u64)> {
         let inside = self.locked();
-        (inside.cells.all().cloned().collect(), inside.cells.forgotten())
+        let cells = &inside.cells;
+        inside.ended.is_none().then(|| (cells.all().cloned().collect(), cells.forgotten()))
     }
 
     /// One cell.
-    pub fn cell(&self, number: u64) -> Option<Cell> {
-        self.locked().cells.get(number).cloned()
+    pub fn cell(&self, number: u64) -> Found {
+        let inside = self.locked();
+        match inside.ended {
+            Some(_) => Found::Past,
+            None => Found::Here(inside.cells.get(number).cloned()),
+        }
     }
 
-    /// Returns once a cell has ended, with it; `None` if it is no longer kept.
-    pub async fn ended(&self, number: u64) -> Option<Cell> {
+    /// Returns once a cell has ended, with it, or is no longer kept.
+    pub async fn ended(&self, number: u64) -> Found {
         let mut changed = self.changed.subscribe();
         loop {
             changed.borrow_and_update();
             match self.cell(number) {
-                Some(cell) if cell.state != CellState::Done => {}
+                Found::Here(Some(cell)) if cell.state != CellState::Done => {}
                 other => return other,
             }
             if changed.changed().await.is_err() {
@@ -293,17 +254,17 @@ impl Interpreter {
         }
     }
 
-    fn tell(&self) {
+    pub(super) fn tell(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn locked(&self) -> MutexGuard<'_, Inside> {
+    pub(super) fn locked(&self) -> MutexGuard<'_, Inside> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What is said of an interpreter that has ended, with all that it knew.
-fn gone(end: InterpreterEnd, outcome: &Outcome) -> ApiError {
+pub(super) fn gone(end: InterpreterEnd, outcome: &Outcome) -> ApiError {
     let why = match end {
         InterpreterEnd::Closed => "it was closed",
         InterpreterEnd::Idle => "no cell came for too long",
@@ -318,9 +279,20 @@ fn gone(end: InterpreterEnd, outcome: &Outcome) -> ApiError {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct InterpreterSet {
     by_id: Mutex<HashMap<ExecutionId, Arc<Interpreter>>>,
+    /// What the cells of all that have not ended may take.
+    pub(super) open: Arc<Pool>,
+    /// The cells of those that have ended.
+    pub past: past::Reader,
+}
+
+impl Default for InterpreterSet {
+    fn default() -> Self {
+        let open = Pool::new(OPEN, OPEN_OF_ONE, 0);
+        Self { by_id: Mutex::default(), open, past: past::Reader::default() }
+    }
 }
 
 impl InterpreterSet {
@@ -376,14 +348,16 @@ impl InterpreterSet {
 
 /// Makes the files of a new interpreter.
 pub fn lay_out(
-    places: &Places,
+    places: &Arc<Places>,
+    among: &InterpreterSet,
     execution: &Execution,
     kept: Kept,
 ) -> Result<Arc<Interpreter>, ApiError> {
     let made = || -> io::Result<Arc<Interpreter>> {
         places.make(execution.id, &[])?;
         places.keep_interpreter(execution.id, &serde_json::to_vec(&kept)?)?;
-        Interpreter::new(execution, kept, places.cells(execution.id)?)
+        // There is no cell yet to be read.
+        Ok(Arc::new(Interpreter::new(execution, kept, places, &among.open).with_cells()?))
     };
     made().map_err(internal)
 }

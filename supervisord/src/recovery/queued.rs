@@ -56,7 +56,8 @@ pub(super) async fn line_up(inner: &Arc<Inner>, execution: Execution) -> Result<
     let subject = audit::subject(&execution);
     let waiting = inner.store.waiting(id).await?;
     let submission = waiting.map(|waiting| waiting.submission).unwrap_or_default();
-    let interpreter = Interpreter::reopen_unstarted(&inner.places, &execution)?;
+    let interpreter =
+        Interpreter::reopen_unstarted(&inner.places, &inner.interpreters, &execution).await?;
     let planned = plan_again(inner, &execution, &submission, interpreter.is_some()).await;
     let accepted = execution.policy.digest.clone();
     let lined_up = planned.and_then(|(plan, execution)| {

@@ -209,7 +209,8 @@ impl Supervisor {
         let interpreter = match interpreter {
             None => None,
             Some(kept) => {
-                let made = interpreter::lay_out(&inner.places, &execution, kept)?;
+                let made =
+                    interpreter::lay_out(&inner.places, &inner.interpreters, &execution, kept)?;
                 if inner.admission.position(caller.uid, id).is_some() {
                     // It may have its turn after a loss of power.
                     let places = inner.places.clone();
