@@ -15,6 +15,7 @@
 )]
 
 mod account;
+pub mod agent;
 mod attempts;
 mod baseline;
 mod binaries;

@@ -9,68 +9,15 @@
     reason = "a test that panics is a test that fails"
 )]
 
-use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use supervisor_api::{Execution, ExecutionId, Outcome, State};
+use supervisor_tests::agent::{BEFORE, CURRENT, Listener, ask, begin, call, greet, send, within};
 use supervisor_tests::{
     AGENT, Account, Client, Connection, OTHER_AGENT, Reply, Settings, Told, World, argv,
     node_packages, program, python_packages, until,
 };
-
-const CURRENT: &str = "2026-07-28";
-const BEFORE: &str = "2025-11-25";
-
-/// Header fields beside those that every message has.
-type Fields<'a> = &'a [(&'a str, &'a str)];
-
-/// Sends a message, and leaves its answer to be read.
-fn send(caller: &Client, method: &str, fields: Fields<'_>, body: &[u8]) -> Connection {
-    let mut head = format!("{method} /mcp HTTP/1.1\r\n");
-    if !fields.iter().any(|(name, _)| *name == "Host") {
-        head.push_str("Host: localhost\r\n");
-    }
-    head.push_str("Accept: application/json, text/event-stream\r\n");
-    if method == "POST" {
-        write!(head, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())
-            .unwrap();
-    }
-    for (name, value) in fields {
-        write!(head, "{name}: {value}\r\n").unwrap();
-    }
-    head.push_str("\r\n");
-    let mut connection = caller.connect().expect("the daemon listens");
-    // Whoever refuses may have closed by now; what it said is there to be read.
-    connection.send(head.as_bytes()).and_then(|()| connection.send(body)).ok();
-    connection
-}
-
-/// Sends a message of the current revision.
-fn begin(caller: &Client, method: &str, mut parameters: Value, fields: Fields<'_>) -> Connection {
-    parameters["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": CURRENT,
-        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
-    let name = parameters["name"].as_str().or(parameters["uri"].as_str()).map(str::to_owned);
-    let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters});
-    let mut all = vec![("MCP-Protocol-Version", CURRENT), ("Mcp-Method", method)];
-    all.extend(name.as_deref().map(|name| ("Mcp-Name", name)));
-    all.extend(fields);
-    send(caller, "POST", &all, message.to_string().as_bytes())
-}
-
-fn ask(caller: &Client, method: &str, parameters: Value) -> Value {
-    let reply = begin(caller, method, parameters, &[]).reply().expect("an answer");
-    assert_eq!(reply.status, 200, "{reply:?}");
-    reply.json()
-}
-
-fn call(caller: &Client, tool: &str, arguments: Value) -> Value {
-    ask(caller, "tools/call", json!({"name": tool, "arguments": arguments}))["result"].take()
-}
 
 /// The one execution of this caller's that runs.
 fn running(caller: &Client) -> ExecutionId {
@@ -140,24 +87,6 @@ fn a_restart_of_the_daemon_leaves_running_what_a_client_waits_for() {
     agent.cancel(id).expect("it runs");
 }
 
-/// Begins a conversation as the revision before has it; its name.
-fn greet(caller: &Client) -> String {
-    let greeting = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-        "protocolVersion": BEFORE, "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    }});
-    let reply = send(caller, "POST", &[], greeting.to_string().as_bytes()).reply();
-    let reply = reply.expect("an answer");
-    let words = String::from_utf8_lossy(&reply.body).into_owned();
-    assert!(reply.status == 200 && words.contains(BEFORE), "{reply:?}");
-    reply.field("mcp-session-id").expect("a name").to_owned()
-}
-
-fn within(caller: &Client, method: &str, conversation: &str, message: &Value) -> Connection {
-    let fields = [("MCP-Protocol-Version", BEFORE), ("Mcp-Session-Id", conversation)];
-    send(caller, method, &fields, message.to_string().as_bytes())
-}
-
 #[test]
 fn a_request_is_cancelled_by_another_one_of_its_conversation_and_by_nobody_elses() {
     let world = World::open();
@@ -203,37 +132,16 @@ fn what_is_no_message_and_who_comes_from_elsewhere_is_refused() {
     assert_eq!(tools(&[]).status, 200);
 }
 
-/// A listener before the daemon.
-struct Listener {
-    child: Child,
-    url: String,
-}
-
-impl Listener {
-    /// Of this account, or root's.
-    fn start(world: &World, account: Option<&Account>) -> Self {
-        let socket = world.socket().display().to_string();
-        let words = ["--socket", &socket, "mcp", "--listen", "127.0.0.1:0"];
-        let mut command = match account {
-            Some(account) => account.supervisorctl(&words),
-            None => Command::new(program("supervisorctl")),
-        };
-        if account.is_none() {
-            command.args(words);
-        }
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
-        let mut url = String::new();
-        let output = child.stdout.take().expect("a pipe");
-        BufReader::new(output).read_line(&mut url).expect("a line");
-        Self { child, url: url.trim_end().to_owned() }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+/// A listener before the daemon, of this account or root's.
+fn listener(world: &World, account: Option<&Account>) -> Listener {
+    let socket = world.socket().display().to_string();
+    let words = ["--socket", &socket, "mcp", "--listen", "127.0.0.1:0"];
+    let own = || {
+        let mut command = Command::new(program("supervisorctl"));
+        command.args(words);
+        command
+    };
+    Listener::start(account.map_or_else(own, |account| account.supervisorctl(&words)))
 }
 
 #[track_caller]
@@ -251,7 +159,7 @@ fn a_listener_lets_in_nobody_without_its_token_and_binds_to_loopback_alone() {
     let account = Account::of(&world, AGENT);
     let elsewhere = account.run(&["mcp", "--listen", "0.0.0.0:0"]);
     assert!(elsewhere.code == Some(64) && elsewhere.stderr.contains("loopback"), "{elsewhere:?}");
-    let listener = Listener::start(&world, Some(&account));
+    let listener = listener(&world, Some(&account));
     let (base, token) = listener.url.strip_suffix("/mcp").unwrap().rsplit_once('/').unwrap();
     let status = |path: &str, fields: &[&str]| {
         let mut curl = Command::new("curl");
@@ -284,7 +192,7 @@ fn the_python_sdk_runs_and_cancels_over_http_in_both_revisions() {
         ];
         let policies = policies.map(|(name, text)| (format!("{name}.toml"), text.to_owned()));
         let world = World::with(Settings { policies: policies.to_vec(), ..Settings::default() });
-        let listener = Listener::start(&world, None);
+        let listener = listener(&world, None);
         let mut python = Command::new("/usr/bin/python3");
         python.args(["-c", include_str!("mcp/client.py")]).arg(program("supervisorctl"));
         python.arg(world.socket()).arg(mode).arg(&listener.url).env("PYTHONPATH", &packages);
@@ -306,7 +214,7 @@ fn the_official_conformance_suite_passes_for_all_that_applies() {
     let mut request = argv(&["sh", "-c", "echo kept > a.txt"]);
     request.artifacts.globs = vec!["a.txt".to_owned()];
     world.agent(AGENT).run(&request).expect_exit(0);
-    let listener = Listener::start(&world, Some(&account));
+    let listener = listener(&world, Some(&account));
     for (revision, expected) in [
         (CURRENT, include_str!("mcp/conformance/2026-07-28.yml")),
         (BEFORE, include_str!("mcp/conformance/2025-11-25.yml")),

@@ -1,5 +1,6 @@
 //! The server over HTTP (the protocol's "Streamable HTTP"): each POST is one message, answered by one JSON value or
-//! by events until it is done. A client that goes away before has its request cancelled.
+//! by events until it is done. A client that goes away before has its request cancelled: at once, or in revision
+//! 2025-11-25 if it does not come back for the rest.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,16 +18,18 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::error::Category;
 
-use crate::MESSAGE_MAX;
-use crate::conversations::{Conversations, UnderWay};
+use crate::answers::{Again, RETRY, Reader};
+use crate::conversations::{Conversations, Refused, UnderWay};
 use crate::door::Door;
 use crate::server::Server;
-use crate::stdio::parse_error;
+use crate::{MESSAGE_MAX, message};
 
 /// Names a conversation of a revision with a handshake.
 const CONVERSATION: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// Names the last event that a client has seen of an answer.
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Names the revision.
 const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -79,51 +82,68 @@ impl Front {
         owner: u32,
         request: Request<Bytes>,
     ) -> Response<Coming> {
-        let glance = match serde_json::from_slice::<Glance>(request.body()) {
-            Ok(glance) => glance,
-            Err(error) if request.method() == Method::POST && is_no_json(&error) => {
-                return text(StatusCode::BAD_REQUEST, &parse_error(&error.to_string()));
-            }
-            // What is wrong with it is for the server to say.
-            Err(_) => Glance::default(),
-        };
-        let conversation = conversation(request.headers());
-        if let Some(name) = &conversation
-            && !self.0.hear(owner, name)
+        if request.method() == Method::POST
+            && let Some(refused) = message::refusal(request.body())
         {
-            let words = "there is no such conversation: begin anew with initialize\n";
-            return text(StatusCode::NOT_FOUND, words);
+            return text(StatusCode::BAD_REQUEST, &refused);
         }
-        let ends = request.method() == Method::DELETE;
-        let begins = glance.method.as_deref() == Some("initialize") && conversation.is_none();
-        let under_way = self.note(conversation.as_deref(), &glance);
-        let mut response = respond(server, request, under_way).await;
-        match conversation {
-            // Whence it comes has been looked at by then, and that is all that the server knows of this method.
-            Some(name) if ends && response.status() == StatusCode::METHOD_NOT_ALLOWED => {
-                self.0.end(owner, &name);
-                return text(StatusCode::OK, "");
-            }
-            None if begins && response.status() == StatusCode::OK => {
+        // What else is wrong with it is for the server to say.
+        let glance = glance(request.body());
+        let conversation = field(request.headers(), &CONVERSATION);
+        let Some(name) = conversation else {
+            let begins = glance.method.as_deref() == Some("initialize");
+            let mut response = respond(server, request, None).await;
+            if begins && response.status() == StatusCode::OK {
                 let name = self.0.begin(owner).and_then(|name| HeaderValue::try_from(name).ok());
                 if let Some(name) = name {
                     response.headers_mut().insert(CONVERSATION, name);
                 }
             }
-            _ => {}
+            return response;
+        };
+        if !self.0.hear(owner, &name) {
+            let words = "there is no such conversation: begin anew with initialize\n";
+            return text(StatusCode::NOT_FOUND, words);
+        }
+        if request.method() == Method::GET
+            && let Some(last) = field(request.headers(), &LAST_EVENT)
+        {
+            return match self.0.answer(owner, &name, &last) {
+                Some(answer) => {
+                    let again = NeverSessionManager::default();
+                    let again = again.with_event_store(Arc::new(Again(answer)));
+                    handle(server, request, again, config(false)).await
+                }
+                None => text(StatusCode::GONE, "the answer with this event is kept no more\n"),
+            };
+        }
+        let ends = request.method() == Method::DELETE;
+        let under_way = match self.note(owner, &name, &glance) {
+            Ok(under_way) => under_way,
+            Err(refused) => return refusal(refused),
+        };
+        let response = respond(server, request, under_way).await;
+        // Whence it comes has been looked at by then, and that is all that the server knows of this method.
+        if ends && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            self.0.end(owner, &name);
+            return text(StatusCode::OK, "");
         }
         response
     }
 
     /// Notes a request of a conversation, or cancels one.
-    fn note(&self, conversation: Option<&str>, glance: &Glance) -> Option<UnderWay> {
-        let name = conversation?;
+    fn note(&self, owner: u32, name: &str, glance: &Glance) -> Result<Option<UnderWay>, Refused> {
         if glance.method.as_deref() == Some("notifications/cancelled") {
-            let request = glance.params.as_ref().and_then(|params| params.request.as_ref())?;
-            self.0.cancel(name, &request.to_string());
-            return None;
+            let request = glance.params.as_ref().and_then(|params| params.request.as_ref());
+            if let Some(request) = request {
+                self.0.cancel(name, &request.to_string());
+            }
+            return Ok(None);
         }
-        self.0.enter(name, glance.id.as_ref()?.to_string())
+        match (&glance.method, &glance.id) {
+            (Some(_), Some(id)) => self.0.enter(owner, name, id.to_string()).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -133,23 +153,25 @@ async fn respond(
     request: Request<Bytes>,
     under_way: Option<UnderWay>,
 ) -> Response<Coming> {
+    let revision = field(request.headers(), &REVISION).unwrap_or_default();
     // A revision with a handshake has its answers as events, so that something comes while it is waited for; the
     // one without has them so where there is something to tell meanwhile.
-    let plain = is_current(request.headers());
-    let config = StreamableHttpServerConfig::default()
-        .with_legacy_session_mode(false)
-        .with_json_response(plain)
-        .with_allowed_hosts(HOSTS)
-        .with_allowed_origins(ORIGINS)
-        .enforce_origin_validation()
-        .with_max_request_body_bytes(MESSAGE_MAX);
-    let server = move || Ok(server.clone());
-    let sessions = Arc::new(NeverSessionManager::default());
-    let service = StreamableHttpService::new(server, sessions, config);
-    let answered = service.handle(request.map(Full::new));
-    let Some(mut under_way) = under_way else { return answered.await };
+    let config = config(revision.as_str() >= ProtocolVersion::V_2026_07_28.as_str());
+    let never = NeverSessionManager::default();
+    let Some(mut under_way) = under_way else {
+        return handle(server, request, never, config).await;
+    };
+    let kept = revision == ProtocolVersion::V_2025_11_25.as_str();
+    if let Some(answer) = kept.then(|| under_way.keep()).flatten() {
+        let reader = answer.reader();
+        let keeping = never.with_event_store(Arc::new(answer.keeping()));
+        let token = config.cancellation_token.clone();
+        tokio::spawn(under_way.attend(answer, move || token.cancel()));
+        let response = handle(server, request, keeping, config).await;
+        return response.map(|body| Listened { body, _reader: reader }.boxed());
+    }
     tokio::select! {
-        response = answered => {
+        response = handle(server, request, never, config) => {
             response.map(|body| Cancellable { body, under_way: Some(under_way) }.boxed())
         }
         // Whoever cancels a request does not wait for its answer.
@@ -157,18 +179,49 @@ async fn respond(
     }
 }
 
-fn is_no_json(error: &serde_json::Error) -> bool {
-    matches!(error.classify(), Category::Syntax | Category::Eof)
+async fn handle(
+    server: impl ServerHandler + Clone,
+    request: Request<Bytes>,
+    sessions: NeverSessionManager,
+    config: StreamableHttpServerConfig,
+) -> Response<Coming> {
+    let server = move || Ok(server.clone());
+    let service = StreamableHttpService::new(server, Arc::new(sessions), config);
+    service.handle(request.map(Full::new)).await
 }
 
-fn conversation(fields: &HeaderMap) -> Option<String> {
-    let name = fields.get(CONVERSATION)?;
-    Some(String::from_utf8_lossy(name.as_bytes()).into_owned())
+fn config(plain: bool) -> StreamableHttpServerConfig {
+    StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(plain)
+        .with_sse_retry(Some(RETRY))
+        .with_allowed_hosts(HOSTS)
+        .with_allowed_origins(ORIGINS)
+        .enforce_origin_validation()
+        .with_max_request_body_bytes(MESSAGE_MAX)
 }
 
-fn is_current(fields: &HeaderMap) -> bool {
-    let revision = fields.get(REVISION).and_then(|value| value.to_str().ok());
-    revision.is_some_and(|revision| revision >= ProtocolVersion::V_2026_07_28.as_str())
+/// Reads what is looked at here. What is no object is no message.
+fn glance(body: &[u8]) -> Glance {
+    let object = Some(body).filter(|body| body.trim_ascii_start().first() == Some(&b'{'));
+    object.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default()
+}
+
+fn refusal(refused: Refused) -> Response<Coming> {
+    let words = match refused {
+        Refused::LongId => "the id of a request is too long",
+        Refused::Taken => "a request of this id is under way in this conversation",
+        Refused::Full => {
+            let words = "too many requests are under way: wait for one, or cancel it\n";
+            return text(StatusCode::TOO_MANY_REQUESTS, words);
+        }
+    };
+    text(StatusCode::BAD_REQUEST, &message::invalid(words))
+}
+
+fn field(fields: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = fields.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 fn text(status: StatusCode, words: &str) -> Response<Coming> {
@@ -177,6 +230,24 @@ fn text(status: StatusCode, words: &str) -> Response<Coming> {
     let kind = if words.starts_with('{') { "application/json" } else { "text/plain" };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+/// A body that somebody reads.
+struct Listened {
+    body: Coming,
+    _reader: Reader,
+}
+
+impl Body for Listened {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
 }
 
 /// A body that ends when its request is cancelled.

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answers;
 mod arguments;
 mod artifacts;
 mod attended;
@@ -20,6 +21,7 @@ mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 mod long_runs;
+mod message;
 mod refusals;
 mod resources;
 mod results;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   input ── line by line, bounded, JSON ──▶ server ── line by line ──▶ output
-//!                     │ no JSON, too long                      ▲
+//!                     │ no JSON, too long, too deep            ▲
 //!                     └────────────── an error ────────────────┘
 //! ```
 
@@ -10,24 +10,19 @@ use std::io;
 use std::sync::Arc;
 
 use rmcp::ServiceExt as _;
-use serde::de::IgnoredAny;
-use serde_json::json;
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream,
 };
 use tokio::sync::Mutex;
 
-use crate::MESSAGE_MAX;
 use crate::attended::Attended;
 use crate::door::Door;
 use crate::failure::Failure;
 use crate::server::Server;
+use crate::{MESSAGE_MAX, message};
 
 /// Bytes between the server and the ends.
 const PIPE: usize = 64 << 10;
-
-/// JSON-RPC's code for what is no JSON.
-const PARSE_ERROR: i32 = -32700;
 
 /// What a line of input is.
 enum Line {
@@ -91,25 +86,19 @@ async fn read(
                 attended.leave_alone();
                 return Ok(());
             }
-            Line::TooLong => format!("a message has more than {MESSAGE_MAX} bytes"),
+            Line::TooLong => message::too_long(),
             Line::Whole if line.trim_ascii().is_empty() => continue,
-            Line::Whole => match serde_json::from_slice::<IgnoredAny>(&line) {
-                Ok(_) => {
+            Line::Whole => match message::refusal(&line) {
+                None => {
                     to_server.write_all(&line).await?;
                     to_server.write_all(b"\n").await?;
                     continue;
                 }
-                Err(error) => format!("a message is no JSON: {error}"),
+                Some(refused) => refused,
             },
         };
-        put(&output, parse_error(&refused).as_bytes()).await?;
+        put(&output, refused.as_bytes()).await?;
     }
-}
-
-/// The answer to what is no message.
-pub fn parse_error(words: &str) -> String {
-    let error = json!({"code": PARSE_ERROR, "message": words});
-    format!("{}\n", json!({"jsonrpc": "2.0", "id": null, "error": error}))
 }
 
 /// The next line, without its end.

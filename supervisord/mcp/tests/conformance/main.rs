@@ -14,14 +14,14 @@ mod fixtures;
 mod server;
 
 use std::convert::Infallible;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use http_body_util::BodyExt as _;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use supervisor_mcp::Front;
+use supervisor_tests::agent::Listener;
 use supervisor_tests::{Told, node_packages, program, python_packages};
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
@@ -54,31 +54,6 @@ fn serve(runtime: &Runtime, socket: &Path) {
     });
 }
 
-/// A listener of `supervisorctl`'s before that socket.
-struct Listener {
-    child: Child,
-    url: String,
-}
-
-impl Listener {
-    fn start(socket: &Path) -> Self {
-        let mut command = Command::new(program("supervisorctl"));
-        command.arg("--socket").arg(socket).args(["mcp", "--listen", "127.0.0.1:0"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
-        let mut url = String::new();
-        let output = child.stdout.take().expect("a pipe");
-        BufReader::new(output).read_line(&mut url).expect("a line");
-        Self { child, url: url.trim_end().to_owned() }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
 /// A scenario that is expected to fail and passes fails this as well.
 #[test]
 fn the_conformance_suite_passes_for_all_that_the_stack_has_to_do() {
@@ -92,7 +67,9 @@ fn the_conformance_suite_passes_for_all_that_the_stack_has_to_do() {
     let socket = scratch.path().join("api.sock");
     let runtime = Runtime::new().expect("a runtime");
     serve(&runtime, &socket);
-    let listener = Listener::start(&socket);
+    let mut command = Command::new(program("supervisorctl"));
+    command.arg("--socket").arg(&socket).args(["mcp", "--listen", "127.0.0.1:0"]);
+    let listener = Listener::start(command);
     for (revision, expected) in [
         ("2026-07-28", include_str!("2026-07-28.yml")),
         ("2025-11-25", include_str!("2025-11-25.yml")),
