@@ -21,6 +21,7 @@ mod processes;
 mod request;
 mod routes;
 mod server;
+mod snapshots;
 mod start;
 mod upload;
 mod watching;

@@ -140,7 +140,7 @@ impl Refusal {
 
 impl Kind {
     /// The status in the control plane.
-    fn status(self) -> StatusCode {
+    pub fn status(self) -> StatusCode {
         match self {
             Kind::InvalidArgument => StatusCode::BAD_REQUEST,
             Kind::Unauthenticated => StatusCode::UNAUTHORIZED,

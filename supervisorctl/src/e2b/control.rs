@@ -13,8 +13,8 @@ use supervisor_api::{CreateSession, ExtendSession, Session, SessionId, UniqueMap
 
 use super::answer::{Kind, Refusal, Reply, empty, json as answer_json};
 use super::endpoint::{Endpoint, IDEMPOTENCY, METADATA, TEMPLATE, VARIABLES};
-use super::metrics;
 use super::request::{field, json as read_json, query};
+use super::{metrics, snapshots};
 
 /// The version of E2B's own daemon that this is like. Clients ask it for nothing that came later, such as
 /// metadata of files.
@@ -30,7 +30,7 @@ const TIMEOUT: u64 = 300;
 const PAUSED: u64 = 30 * 24 * 3600;
 
 /// Sandboxes of one page at the most.
-const PAGE: usize = 100;
+pub const PAGE: usize = 100;
 
 /// A request for a sandbox.
 #[derive(Debug, Deserialize)]
@@ -107,15 +107,20 @@ pub async fn answer(
         ("POST", ["sandboxes", id, "connect" | "resume"]) => {
             connect(endpoint, named(id)?, read_json(body).await?).await
         }
+        ("POST", ["sandboxes", id, "snapshots"]) => {
+            snapshots::create(endpoint, named(id)?, read_json(body).await?).await
+        }
+        ("POST", ["sandboxes", id, "fork"]) => {
+            snapshots::fork(endpoint, named(id)?, read_json(body).await?).await
+        }
+        ("GET", ["snapshots"]) => snapshots::list(endpoint, &parts.uri).await,
+        ("DELETE", ["templates", name]) => snapshots::remove(endpoint, name).await,
         _ => Err(Refusal::unimplemented(unknown(&parts.method, segments))),
     }
 }
 
 fn unknown(method: &Method, segments: &[&str]) -> String {
     let what = match segments {
-        ["sandboxes", _, "fork" | "snapshots"] | ["snapshots", ..] => {
-            "sandboxes are not copied with their memory; `supervisorctl session snapshot` and `fork` copy files"
-        }
         ["sandboxes", _, "network"] => "what leaves a sandbox is its policy's to say",
         ["sandboxes", _, "logs"] => "`supervisorctl output` shows what was said",
         ["templates", ..] => "templates are policies and images of supervisord",
@@ -126,7 +131,8 @@ fn unknown(method: &Method, segments: &[&str]) -> String {
     format!("{method} /{}: {what}", segments.join("/"))
 }
 
-fn named(id: &str) -> Result<SessionId, Refusal> {
+/// The sandbox of this name.
+pub fn named(id: &str) -> Result<SessionId, Refusal> {
     id.parse().map_err(|_| Refusal::new(Kind::NotFound, format!("Sandbox {id:?} not found")))
 }
 
@@ -136,7 +142,13 @@ async fn create(
     asked: NewSandbox,
 ) -> Result<Reply, Refusal> {
     check(&asked)?;
-    let policy = endpoint.policy_of(&asked.template)?;
+    let (policy, from) = match endpoint.policy_of(&asked.template) {
+        Ok(policy) => (policy, None),
+        Err(refusal) => match snapshots::find(endpoint, &asked.template).await? {
+            Some(snapshot) => (None, Some(snapshot.id)),
+            None => return Err(refusal),
+        },
+    };
     let key = field(headers, "idempotency-key");
     let _one_at_a_time = endpoint.creating.lock().await;
     if let Some(key) = key {
@@ -159,6 +171,7 @@ async fn create(
     }
     let request = CreateSession {
         policy,
+        from,
         labels: UniqueMap(labels),
         time_to_live: Some(asked.timeout.unwrap_or(TIMEOUT)),
         ..CreateSession::default()
@@ -217,6 +230,7 @@ async fn pause(endpoint: &Endpoint, id: SessionId, asked: Pause) -> Result<Reply
         return Err(Refusal::unimplemented("what is paused keeps its memory: leave the mode out"));
     }
     let session = endpoint.sandbox(id).await?;
+    let _nobody_else_pauses = endpoint.pausing.lock().await;
     if endpoint.with(id, |kept| std::mem::replace(&mut kept.paused, true)) {
         return Err(Refusal::new(Kind::Conflict, format!("Sandbox {id} is already paused")));
     }
@@ -239,6 +253,7 @@ async fn connect(endpoint: &Endpoint, id: SessionId, asked: Connect) -> Result<R
     }
     let session = endpoint.sandbox(id).await?;
     let timeout = asked.timeout.unwrap_or(TIMEOUT);
+    let _nobody_else_pauses = endpoint.pausing.lock().await;
     let was_paused = endpoint.with(id, |kept| kept.paused);
     // A process before this one may have paused it.
     endpoint.client.change_session(id, "resume", "resume").await?;
@@ -311,7 +326,7 @@ fn metadata_query(text: &str) -> BTreeMap<String, String> {
 }
 
 /// What a client needs to use a sandbox.
-fn handle(endpoint: &Endpoint, session: &Session) -> Value {
+pub fn handle(endpoint: &Endpoint, session: &Session) -> Value {
     let token = endpoint.keys.token(session.id);
     json!({
         "templateID": session.labels.0.get(TEMPLATE),

@@ -57,6 +57,8 @@ pub struct Endpoint {
     pub port: u16,
     /// Held while a sandbox is made, so that one idempotency key makes one.
     pub creating: tokio::sync::Mutex<()>,
+    /// Held while a sandbox is paused or goes on, so that it stands still for one at a time.
+    pub pausing: tokio::sync::Mutex<()>,
     policy: Option<String>,
     templates: BTreeMap<String, String>,
     kept: Mutex<HashMap<SessionId, Kept>>,
@@ -70,7 +72,8 @@ impl Endpoint {
             keys,
             longest: options.longest,
             port,
-            creating: tokio::sync::Mutex::new(()),
+            creating: tokio::sync::Mutex::default(),
+            pausing: tokio::sync::Mutex::default(),
             policy: options.policy.clone(),
             templates: options.templates.iter().cloned().collect(),
             kept: Mutex::default(),

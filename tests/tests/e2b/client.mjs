@@ -1,5 +1,6 @@
 // Drives supervisorctl e2b with E2B's own JavaScript SDKs, unchanged. Prints the rows of the matrix that it has seen.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Sandbox as PlainSandbox, CommandExitError, TimeoutError, NotFoundError, InvalidArgumentError } from 'e2b'
 import { Sandbox } from '@e2b/code-interpreter'
@@ -165,6 +166,33 @@ await works('pause, connect resumes', async () => {
   assert.equal((await same.runCode('x')).text, '20')
 })
 
+await works('create_snapshot, list_snapshots, delete_snapshot', async () => {
+  const plain = await PlainSandbox.create({ timeoutMs: 600_000, envs: { GREETING: 'good day' } })
+  await plain.files.write('a', '1')
+  const snapshot = await plain.createSnapshot({ name: 'first' })
+  await plain.files.write('a', '2')
+  assert.deepEqual((await plain.listSnapshots().nextItems()).map((each) => each.snapshotId), [snapshot.snapshotId])
+  const copy = await PlainSandbox.create(snapshot.snapshotId)
+  assert.equal(await copy.files.read('a'), '1')
+  await works('fork', async () => {
+    const forks = await plain.fork({ count: 2, timeoutMs: 600_000 })
+    assert.equal(forks.length, 2)
+    for (const fork of forks) {
+      assert.equal((await fork.commands.run('echo $(cat a) $GREETING')).stdout, '2 good day\n')
+      assert(await fork.kill())
+    }
+  })
+  assert(await PlainSandbox.deleteSnapshot(snapshot.snapshotId))
+  assert.equal(await PlainSandbox.deleteSnapshot(snapshot.snapshotId), false)
+  assert(await copy.kill() && await plain.kill())
+})
+await refused('create_snapshot, fork where something runs', 'filesystem', () => sandbox.fork())
+await refused('update_network', '501', () => sandbox.updateNetwork({ denyOut: ['0.0.0.0/0'] }))
+await refused('lifecycle: on_timeout pause', '501', () => PlainSandbox.create({ lifecycle: { onTimeout: 'pause' } }))
+await refused('volumes', '501', () => PlainSandbox.create({ volumeMounts: { '/data': 'v' } }))
+await refused('metadata of files', '0.6.2', () => sandbox.files.write('a', 'b', { metadata: { c: 'd' } }))
+await works('timeout of code', () =>
+  assert.rejects(sandbox.runCode('while True: pass', { timeoutMs: 1000 }), TimeoutError))
 await refused('network, allow_internet_access', '501', () => PlainSandbox.create({ allowInternetAccess: false }))
 await refused('templates of E2B', 'no template', () => PlainSandbox.create('my-template'))
 await refused('wrong key', 'X-API-Key', () => PlainSandbox.create({ apiKey: `e2b_${'0'.repeat(40)}` }))
@@ -174,4 +202,13 @@ await works('Sandbox.kill', async () => {
   assert(await sandbox.kill())
   assert.equal(await Sandbox.kill(sandbox.sandboxId), false)
 })
+// What its interface has no word for.
+const words = readFileSync(new URL('node_modules/e2b/dist/index.d.ts', import.meta.url), 'utf8')
+for (const [row, word] of Object.entries({
+  idempotency_key: /idempotencyKey/, 'commands.stream_input': /streamInput\(/,
+  AsyncSandbox: /AsyncSandbox/, 'create_snapshot of files alone': /interface CreateSnapshotOpts[^}]*\bmode\?:/,
+})) {
+  assert(!word.test(words), row)
+  seen[row] = 'not in it'
+}
 console.log(JSON.stringify(seen))

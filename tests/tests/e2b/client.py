@@ -353,6 +353,48 @@ def pausing(sandbox):
         assert sandbox.sandbox_id not in [each.sandbox_id for each in listed]
 
 
+def copies(sandbox):
+    wait_until("nothing runs", lambda: sandbox.commands.list() == [])
+    with works("create_snapshot, list_snapshots, delete_snapshot"):
+        sandbox.files.write("kept/a", "1")
+        snapshot = sandbox.create_snapshot(name="first")
+        sandbox.files.write("kept/a", "2")
+        [listed] = sandbox.list_snapshots().next_items()
+        assert (listed.snapshot_id, listed.names) == (snapshot.snapshot_id, ["first"]), listed
+        copy, named = (PlainSandbox.create(each, timeout=600) for each in (snapshot.snapshot_id, "first"))
+        assert copy.files.read("kept/a") == named.files.read("kept/a") == "1"
+        assert copy.commands.run("cat kept/a").stdout == "1"
+        assert named.kill() and PlainSandbox.list_snapshots().next_items() == [listed]
+        assert PlainSandbox.delete_snapshot(snapshot.snapshot_id)
+        assert not PlainSandbox.delete_snapshot(snapshot.snapshot_id)
+        assert copy.files.read("kept/a") == "1", "it is a copy"
+        assert copy.kill()
+    with works("create_snapshot of files alone"):
+        busy = sandbox.commands.run("while :; do echo x >> beats; sleep 0.1; done", background=True, timeout=0)
+        wait_until("it runs", lambda: sandbox.files.exists("beats"))
+        snapshot = sandbox.create_snapshot(mode="filesystem")
+        size = sandbox.files.get_info("beats").size
+        wait_until("what runs goes on", lambda: sandbox.files.get_info("beats").size > size)
+        copy = PlainSandbox.create(snapshot.snapshot_id, timeout=600)
+        assert copy.commands.list() == [] and 0 < copy.files.get_info("beats").size <= size
+        for ask in (sandbox.fork, sandbox.create_snapshot):
+            try:
+                ask()
+            except SandboxException as error:
+                assert "501" in str(error) and "filesystem" in str(error), error
+            else:
+                raise AssertionError("it has memory")
+        assert busy.kill() and copy.kill() and PlainSandbox.delete_snapshot(snapshot.snapshot_id)
+    with works("fork"):
+        wait_until("nothing runs", lambda: sandbox.commands.list() == [])
+        forks = sandbox.fork(timeout=600, count=2)
+        assert len({each.sandbox_id for each in [sandbox, *forks]}) == 3, forks
+        for fork in forks:
+            assert fork.commands.run("echo $(cat kept/a) $GREETING").stdout == "2 good day\n"
+            assert fork.get_info().metadata == sandbox.get_info().metadata
+            assert fork.kill()
+
+
 async def waiting():
     with works("AsyncSandbox"):
         sandbox = await AsyncSandbox.create(timeout=600)
@@ -373,8 +415,7 @@ def refusals(sandbox):
         "network, allow_internet_access": lambda: PlainSandbox.create(allow_internet_access=False),
         "lifecycle: on_timeout pause": lambda: PlainSandbox.create(lifecycle={"on_timeout": "pause"}),
         "volumes": lambda: PlainSandbox.create(volume_mounts={"/data": "v"}),
-        "fork": lambda: sandbox.fork(),
-        "create_snapshot": lambda: sandbox.create_snapshot(),
+        "create_snapshot, fork where something runs": lambda: sandbox.fork(),
         "update_network": lambda: sandbox.update_network({"deny_out": ["0.0.0.0/0"]}),
     }.items():
         with refused(row, "501", SandboxException):
@@ -389,6 +430,7 @@ def refusals(sandbox):
 plain = lives()
 commands(plain)
 files(plain)
+copies(plain)
 plain.kill()
 asyncio.run(waiting())
 sandbox = Sandbox.create(timeout=600, envs={"GREETING": "hello"})
