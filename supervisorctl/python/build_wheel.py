@@ -41,4 +41,5 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 
 
 if __name__ == "__main__":
+    pathlib.Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
     print(pathlib.Path(sys.argv[1]) / build_wheel(sys.argv[1]))

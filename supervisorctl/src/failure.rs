@@ -156,8 +156,8 @@ impl Failure {
                 "the socket belongs to supervisord's group; ask its administrator to let you in"
             }
             _ => {
-                "start supervisord, name its socket with --socket, or use \
-                 `supervisorctl run --standalone`, which needs no installation"
+                "start supervisord, name its socket with --socket, or use the --standalone of \
+                 `run`, `shell`, `mcp` and `e2b`, which needs no installation"
             }
         })
     }
