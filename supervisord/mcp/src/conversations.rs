@@ -203,7 +203,7 @@ impl UnderWay {
             () = answer.ended() => {}
             // Its end is as final as a cancellation: the conversation has ended.
             _ = &mut self.cancelled => cancel(),
-            () = answer.abandoned() => cancel(),
+            () = answer.abandoned(answers::PATIENCE) => cancel(),
         }
         answer.end();
         let (conversations, name) = (Arc::clone(&self.conversations), self.name.clone());
