@@ -67,7 +67,8 @@ fn parsed(id: &str) -> Result<ExecutionId, ErrorData> {
 pub fn told(failure: &Failure) -> ErrorData {
     let data = failure.to_json().get("error").cloned();
     match failure.code() {
-        Some(ErrorCode::NotFound | ErrorCode::InvalidArgument) => {
+        // What it names is not there, can't be, or is none that can be read.
+        Some(ErrorCode::NotFound | ErrorCode::InvalidArgument | ErrorCode::Conflict) => {
             ErrorData::invalid_params(failure.chain(), data)
         }
         _ => ErrorData::internal_error(failure.chain(), data),
