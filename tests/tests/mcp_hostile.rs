@@ -11,7 +11,7 @@
 
 use serde_json::{Value, json};
 use supervisor_api::{ExecutionId, Outcome, State};
-use supervisor_tests::agent::{BEFORE, ask, begin, begin_with, call, greet, send, within};
+use supervisor_tests::agent::{BEFORE, ask, begin_with, call, greet, send, within};
 use supervisor_tests::{AGENT, Client, Connection, OTHER_AGENT, Reply, World, argv, until};
 
 /// A request to run this.
@@ -264,7 +264,7 @@ fn an_address_leads_to_what_it_names_and_never_out_of_it() {
 }
 
 #[test]
-fn a_message_that_does_not_come_is_waited_for_in_vain_and_keeps_nobody_out() {
+fn messages_that_do_not_come_keep_nobody_out() {
     let world = World::open();
     let agent = world.agent(AGENT);
     let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
@@ -274,7 +274,4 @@ fn a_message_that_does_not_come_is_waited_for_in_vain_and_keeps_nobody_out() {
         connection.send(head.as_bytes()).expect("it is read");
     }
     assert!(ask(&agent, "tools/list", json!({}))["result"]["tools"].is_array());
-    let refused = slow[0].reply().expect("an answer");
-    assert_eq!(refused.problem().status, 408, "{refused:?}");
-    assert!(begin(&agent, "tools/list", json!({}), &[]).reply().is_ok());
 }
