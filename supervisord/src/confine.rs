@@ -84,12 +84,17 @@ pub fn keep_memory_out_of_dumps() {
     }
 }
 
+/// How many descriptors this process takes, and could.
+pub fn descriptors() -> Result<(u64, u64), ConfineError> {
+    let (_, hard) = at("read the descriptor limit", getrlimit(Resource::RLIMIT_NOFILE))?;
+    Ok((hard.min(DESCRIPTORS), hard))
+}
+
 /// Limits and flags of the whole process; before threads start.
 pub fn harden() -> Result<(), ConfineError> {
     at("become non-dumpable", set_dumpable(false))?;
     at("forbid core dumps", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
-    let (_, hard) = at("read the descriptor limit", getrlimit(Resource::RLIMIT_NOFILE))?;
-    let most = hard.min(DESCRIPTORS);
+    let (most, hard) = descriptors()?;
     at("set the descriptor limit", setrlimit(Resource::RLIMIT_NOFILE, most, hard))?;
     at("set no_new_privs", set_no_new_privs())
 }

@@ -27,6 +27,7 @@ use supervisor_launch::Descriptor;
 use supervisor_policy::{PolicySet, Resolved};
 use tokio::sync::watch;
 
+use crate::confine;
 use crate::launcher::Sandbox;
 use crate::places::Places;
 use crate::supervisor::{Inner, internal};
@@ -62,7 +63,7 @@ pub struct Way {
 /// before the daemon gives up what it doesn't need later. `named` are files with more certificates.
 ///
 /// # Errors
-/// A named file can't be used.
+/// A named file can't be used, or the system doesn't say how many descriptors there may be.
 pub fn of_the_host(named: &[PathBuf]) -> Result<Option<Arc<Shared>>, String> {
     let mut certificates = Vec::new();
     for path in named {
@@ -81,7 +82,9 @@ pub fn of_the_host(named: &[PathBuf]) -> Result<Option<Arc<Shared>>, String> {
     // A host without them has no name servers, or no table.
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let names = Names::of_the_host(&read("/etc/resolv.conf"), &read("/etc/hosts"));
-    Ok(Some(Arc::new(Shared::new(Settings { roots, names, limits: Limits::default() }))))
+    let (descriptors, _) = confine::descriptors().map_err(|error| error.to_string())?;
+    let limits = Limits::default().within(descriptors);
+    Ok(Some(Arc::new(Shared::new(Settings { roots, names, limits }))))
 }
 
 fn in_full(error: &RootsError) -> String {

@@ -377,8 +377,13 @@ fn proxy(upstream: Upstream, root: CertificateDer<'static>) -> Proxy {
                 dns_tcp: tcp().into(),
                 ports: Vec::new(),
             };
-            let limits =
-                Limits { connections: 1 << 20, connections_of_all: 1 << 20, ..Limits::default() };
+            let limits = Limits {
+                connections: 1 << 20,
+                connections_of_all: 1 << 20,
+                upstreams: 1 << 20,
+                upstreams_of_all: 1 << 20,
+                ..Limits::default()
+            };
             let roots = Roots::only(vec![root]).unwrap();
             let shared = Shared::new(Settings { roots, names: Names::default(), limits });
             let key = PlaceholderKey::new(&Zeroizing::new([7; 32]));

@@ -15,6 +15,7 @@ mod outgoing;
 mod response;
 mod seen;
 mod serve;
+mod taken;
 mod upgrade;
 mod violation;
 mod websocket;

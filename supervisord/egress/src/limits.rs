@@ -24,6 +24,12 @@ pub const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 /// See [`HTTP2_STREAM_WINDOW`].
 pub const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 
+/// Bytes that an upstream may send ahead on one HTTP/2 stream, and on all of a connection, which is what a
+/// payload that doesn't read has the daemon hold: with 50 ms between them and us, 20 MiB a second on each.
+pub const HTTP2_UPSTREAM_STREAM_WINDOW: u32 = 1024 * 1024;
+/// See [`HTTP2_UPSTREAM_STREAM_WINDOW`].
+pub const HTTP2_UPSTREAM_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
 /// Frames of one HTTP/2 connection that carry no request, answer or part of a body (PING, SETTINGS,
 /// WINDOW_UPDATE, PRIORITY, empty DATA, …): so many at any time, and so many more for each second and for
 /// each frame, either way, that carries something. Clients acknowledge a piece of a body with two and
@@ -69,6 +75,13 @@ pub const RESOLVED_FOR: (Duration, Duration) = (Duration::from_secs(5), Duration
 /// A failed resolution is remembered this long: a client that retries in a loop costs the host's
 /// resolver one query in this time.
 pub const UNRESOLVED_FOR: Duration = Duration::from_secs(3);
+
+/// Names that a session asks for at once, each over two sockets. At it: look-ups wait for each other, and
+/// after [`Limits::crowded`] 503.
+pub const MAX_LOOK_UPS: usize = 32;
+
+/// Names that are asked for at once, for all sessions. At it: look-ups wait. Owner: the daemon.
+pub const MAX_LOOK_UPS_OF_ALL: usize = 512;
 
 /// Waiting for one name server, and rounds over all of them.
 pub const NAME_SERVER_PATIENCE: Duration = Duration::from_secs(2);
@@ -127,8 +140,9 @@ pub const MAX_ASKED_BODY: usize = 256 * 1024;
 /// Such bodies that are held at once, 8 MiB of a session. At it: 403.
 pub const MAX_ASKED_BODIES: usize = 32;
 
-/// Bytes of the fields that somebody is shown with it. At it: 413.
-pub const MAX_ASKED_FIELDS: usize = 2 * 1024;
+/// Bytes of the fields that somebody is shown with it: programs send a dozen besides those that are left out.
+/// At it: 413.
+pub const MAX_ASKED_FIELDS: usize = 4 * 1024;
 
 /// How often it is recorded, for each listener of a session, that connections are refused because there are
 /// too many.
@@ -145,9 +159,15 @@ pub const MAX_ECHO: usize = 200;
 pub struct Limits {
     /// Connections of one sandbox at once: package managers open 20 to 50. At it: 503 or a reset.
     pub connections: usize,
-    /// Connections of all sandboxes at once, each two descriptors and up to 20 KiB while idle. At
+    /// Connections of all sandboxes at once, each a descriptor and up to 20 KiB while idle. At
     /// it: 503 or a reset. Owner: the daemon.
     pub connections_of_all: usize,
+    /// Connections of one sandbox to upstreams at once: one for each of its own, and as many again for
+    /// requests that share one and whose upstreams speak HTTP/1.1. At it: unused ones are closed, requests
+    /// wait for `crowded`, and then 503.
+    pub upstreams: usize,
+    /// Connections of all sandboxes to upstreams at once. At it: as above. Owner: the daemon.
+    pub upstreams_of_all: usize,
     /// Requests of one connection. At it: the connection ends after the answer, as servers do.
     pub requests_per_connection: u64,
     /// Requests under way on one HTTP/2 connection. At it: the client waits (RFC 9113 §5.1.2).
@@ -168,6 +188,9 @@ pub struct Limits {
     pub stall: Duration,
     /// From the end of a request to the head of its response.
     pub first_byte: Duration,
+    /// For one of the connections to upstreams to end, or one of the look-ups, where there are as many as
+    /// there may be.
+    pub crowded: Duration,
     /// For connecting to an upstream, its name's resolution and TLS not included.
     pub connect: Duration,
     /// For a TLS handshake on either side.
@@ -185,7 +208,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 256,
-            connections_of_all: 16_384,
+            connections_of_all: 12_288,
+            upstreams: 512,
+            upstreams_of_all: 12_288,
             requests_per_connection: 100_000,
             streams: 100,
             resets: 64,
@@ -195,11 +220,38 @@ impl Default for Limits {
             idle: Duration::from_secs(600),
             stall: Duration::from_secs(60),
             first_byte: Duration::from_secs(120),
+            crowded: Duration::from_secs(30),
             connect: Duration::from_secs(5),
             handshake: Duration::from_secs(10),
             keep_alive: Duration::from_secs(20),
             refusal: Duration::from_secs(1),
             linger: Duration::from_secs(2),
         }
+    }
+}
+
+impl Limits {
+    /// The same where the process may have so many descriptors: three eighths of them for the connections
+    /// of sandboxes and as many for those to upstreams. The rest is for look-ups, pipes, what belongs to
+    /// the sandboxes themselves, and the daemon's own callers and files.
+    #[must_use]
+    pub fn within(self, descriptors: u64) -> Self {
+        let share = usize::try_from(descriptors / 8 * 3).unwrap_or(usize::MAX);
+        Self {
+            connections_of_all: self.connections_of_all.min(share),
+            upstreams_of_all: self.upstreams_of_all.min(share),
+            ..self
+        }
+    }
+}
+
+// The unit's LimitNOFILE=, and what the daemon takes at the most.
+#[cfg(test)]
+#[test]
+fn the_connections_of_all_sandboxes_leave_descriptors_for_everything_else() {
+    for descriptors in [1024, 4096, 32_768, 1 << 20] {
+        let limits = Limits::default().within(descriptors);
+        let taken = limits.connections_of_all + limits.upstreams_of_all;
+        assert!(u64::try_from(taken).unwrap() < descriptors, "{descriptors}: {limits:?}");
     }
 }

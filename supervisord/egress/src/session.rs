@@ -12,11 +12,13 @@ use supervisor_policy::Resolved;
 use supervisor_policy::egress::{
     Binding, Decision, Destination, Egress, Host, HostName, Permit, Protocol, Verdict,
 };
+use tokio::sync::Semaphore;
 
 use crate::credential;
 use crate::dns::answer;
 use crate::dns::synthetic::{Dialled, Synthetic};
 use crate::event::{CredentialEvent, Decided, Ended, Event, Subject};
+use crate::limits::MAX_LOOK_UPS;
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::running::Running;
@@ -45,6 +47,8 @@ pub struct Session {
     pub(crate) running: Running,
     pub(crate) connections: Count,
     pub(crate) asked_bodies: Count,
+    pub(crate) sockets: Arc<Semaphore>,
+    pub(crate) look_ups: Semaphore,
     totals: Arc<Totals>,
     policy: Arc<Resolved>,
     synthetic: Mutex<Synthetic>,
@@ -112,6 +116,8 @@ impl Session {
         Ok(Self {
             fronts: Fronts::new(authority, shared.roots.provider()),
             upstreams: Upstreams::new(&shared.roots),
+            sockets: Arc::new(Semaphore::new(shared.limits.upstreams)),
+            look_ups: Semaphore::new(MAX_LOOK_UPS),
             shared,
             identity,
             seams,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Semaphore;
+
 use crate::limits::Limits;
 use crate::relay::Pipes;
 use crate::resolve::{Names, Resolver};
@@ -28,6 +30,7 @@ pub struct Shared {
     pub(crate) limits: Limits,
     pub(crate) pipes: Pipes,
     pub(crate) connections: Count,
+    pub(crate) sockets: Arc<Semaphore>,
     pub(crate) totals: Arc<Totals>,
 }
 
@@ -59,6 +62,7 @@ impl Shared {
         Self {
             roots: settings.roots,
             resolver: Resolver::new(settings.names),
+            sockets: Arc::new(Semaphore::new(settings.limits.upstreams_of_all)),
             limits: settings.limits,
             pipes: Pipes::default(),
             connections: Count::default(),

@@ -117,6 +117,15 @@ impl TryFrom<&egress::Binding> for Binding {
 }
 
 impl Place {
+    /// The field that it is in, unless it is in the target.
+    pub fn field(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Header { name, .. } => Some(name),
+            Self::Basic { .. } | Self::SigV4 { .. } => Some(&header::AUTHORIZATION),
+            Self::Query { .. } => None,
+        }
+    }
+
     /// A header field of this name, with a template such as `Bearer {}`.
     ///
     /// # Errors

@@ -150,7 +150,8 @@ fn apply(
         for (Due { binding, .. }, current) in pass {
             inject::put(head, wanted, binding, &current.value)?;
         }
-        if !signatures && (is_readable || due.is_empty() && !held.is_empty()) {
+        // What is signed alone is nothing that could be read; another secret of this host is.
+        if !signatures && (is_readable || !held.is_empty()) {
             make_readable(head);
         }
     }
@@ -202,8 +203,8 @@ fn look(head: &Parts, unwelcome: &Unwelcome, due: &[Due<'_>]) -> Result<(), Cred
 
 /// Asks for a response that can be searched: not compressed, and whole, since a secret could come back
 /// in ranges that are each too short to be recognised. A server may ignore both fields (RFC 9110
-/// §12.5.3, §14.2), so clients cope without. Signed requests are left as they are: the key that signs
-/// does not travel, and the token that goes with some is worth nothing without it.
+/// §12.5.3, §14.2), so clients cope without. Signed requests of hosts that get no other secret are left as
+/// they are: the key that signs does not travel, and the token that goes with some is worth nothing without it.
 fn make_readable(head: &mut Parts) {
     head.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     for name in [header::RANGE, header::IF_RANGE, WEBSOCKET_EXTENSIONS] {
@@ -212,16 +213,9 @@ fn make_readable(head: &mut Parts) {
 }
 
 fn is_same_place(one: &Place, other: &Place) -> bool {
-    fn field(place: &Place) -> Option<&HeaderName> {
-        match place {
-            Place::Header { name, .. } => Some(name),
-            Place::Basic { .. } | Place::SigV4 { .. } => Some(&header::AUTHORIZATION),
-            Place::Query { .. } => None,
-        }
-    }
     match (one, other) {
         (Place::Query { name }, Place::Query { name: other }) => name == other,
-        _ => field(one).is_some() && field(one) == field(other),
+        _ => one.field().is_some() && one.field() == other.field(),
     }
 }
 

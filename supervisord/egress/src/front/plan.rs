@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use supervisor_policy::egress::{Destination, Permit, Protocol, Treatment};
-use tokio::net::TcpStream;
 
 use crate::event::Subject;
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::session::{Asked, Session};
-use crate::upstream::{addresses, dial};
+use crate::upstream::{Socket, addresses, dial};
 
 /// A destination and what may be spoken with it.
 pub struct Plan {
@@ -64,15 +63,13 @@ impl Plan {
                             Some(Https::Pass(plan.passage(session, protocol).await?))
                         }
                         Some(Treatment::Inspect) => {
-                            session.fronts.of(&plan.destination.host.to_string()).map_err(
-                                |error| {
-                                    tracing::error!(
-                                        error = &error as &dyn std::error::Error,
-                                        "no certificate"
-                                    );
-                                    plan.refuse(session, protocol, Refused::cannot_inspect())
-                                },
-                            )?;
+                            session.fronts.of(&plan.destination.host.bare()).map_err(|error| {
+                                tracing::error!(
+                                    error = &error as &dyn std::error::Error,
+                                    "no certificate"
+                                );
+                                plan.refuse(session, protocol, Refused::cannot_inspect())
+                            })?;
                             Some(Https::Inspect)
                         }
                         None => None,
@@ -150,11 +147,9 @@ impl Passage {
     /// # Errors
     ///
     /// The refusal, or what is wrong with the upstream; it is on record.
-    pub async fn dial(&self, session: &Session) -> Result<TcpStream, Refused> {
+    pub async fn dial(&self, session: &Session) -> Result<Socket, Refused> {
         let connected = match addresses(session, &self.permit).await {
-            Ok(addresses) => {
-                dial(&addresses, session.shared.limits.connect).await.map_err(Refused::from)
-            }
+            Ok(addresses) => dial(session, &addresses).await,
             Err(refused) => Err(refused),
         };
         connected.inspect_err(|refused| {

@@ -13,6 +13,7 @@ use super::tunnel;
 use crate::event::Subject;
 use crate::http::{Answer, Conversation, Wire, parse_destination};
 use crate::refused::Refused;
+use crate::upstream::Socket;
 
 /// Answers a CONNECT, and serves what comes through it.
 pub async fn connect(
@@ -43,7 +44,7 @@ pub async fn connect(
 async fn open(
     conversation: &Conversation,
     request: &Request<Incoming>,
-) -> Result<(Plan, Option<TcpStream>), Refused> {
+) -> Result<(Plan, Option<Socket>), Refused> {
     let session = &conversation.session;
     let authority = request.uri().authority().map_or("", |authority| authority.as_str());
     let destination = parse_destination(authority, None).inspect_err(|refused| {

@@ -21,6 +21,7 @@ use crate::relay::{Ended, relay_spliced};
 use crate::session::Session;
 use crate::shared::Place;
 use crate::tls::client_hello::ClientHello;
+use crate::upstream::Socket;
 use crate::without::without;
 
 /// Serves a payload's stream, of which `front` has been read. `upstream` is what was dialled already
@@ -30,7 +31,7 @@ pub async fn serve(
     mut stream: TcpStream,
     mut front: BytesMut,
     plan: Plan,
-    upstream: Option<TcpStream>,
+    upstream: Option<Socket>,
     place: Place,
 ) {
     if let Some(passage) = plan.tcp {
@@ -102,7 +103,7 @@ async fn pass(
     stream: TcpStream,
     front: Bytes,
     passage: Passage,
-    upstream: Option<TcpStream>,
+    upstream: Option<Socket>,
 ) {
     let upstream = match upstream {
         Some(upstream) => Ok(upstream),
@@ -119,7 +120,7 @@ async fn pass(
     }
     drop(front);
     let (shared, patience) = (&session.shared, session.shared.limits.idle);
-    let ended = relay_spliced(&stream, &upstream, &meter, &shared.pipes, patience).await;
+    let ended = relay_spliced(&stream, upstream.as_ref(), &meter, &shared.pipes, patience).await;
     let how = match &ended {
         Ended::Done => "done",
         Ended::Idle => "idle",
@@ -145,7 +146,7 @@ async fn inspect(
         destination: Some(destination.clone()),
         protocol: Some(Protocol::Https),
     };
-    let config = match session.fronts.of(&destination.host.to_string()) {
+    let config = match session.fronts.of(&destination.host.bare()) {
         Ok(config) => config,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "no certificate");

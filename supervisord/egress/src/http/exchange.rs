@@ -71,6 +71,9 @@ impl Conversation {
             Err((refused, unanswered)) => own(&refused, unanswered),
         };
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switched {
+            self.wire.switch();
+        }
         // What was read behind such a request was not looked at, so nothing is parsed after it.
         if asks_upgrade && !switched && version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -51,15 +51,22 @@ pub struct Framing {
     place: Place,
     /// What is wrong with a request of which no byte has passed.
     refused: Option<Violation>,
+    /// Whether a tunnel may be asked for.
+    tunnels: bool,
 }
 
 /// Digits of a chunk's size: 2^60 bytes are past any chunk, and no more digits can overflow.
 const MAX_SIZE_DIGITS: usize = 15;
 
 impl Framing {
-    /// At the start of a connection.
+    /// At the start of a connection to a proxy.
     pub fn new() -> Self {
-        Self { place: Place::Head(0), refused: None }
+        Self { place: Place::Head(0), refused: None, tunnels: true }
+    }
+
+    /// At the start of a connection to anything else.
+    pub fn of_a_server() -> Self {
+        Self { tunnels: false, ..Self::new() }
     }
 
     /// Whether the next byte starts a head, given that none of it is waiting.
@@ -158,7 +165,12 @@ impl Framing {
         if length > MAX_HEAD {
             return Err(LONG);
         }
-        self.place = match head::check(rest.get(..length).unwrap_or_default())? {
+        let head = rest.get(..length).unwrap_or_default();
+        let following = head::check(head)?;
+        if !self.tunnels && head.starts_with(b"CONNECT ") {
+            return Err(Violation::Malformed("a tunnel is asked for where there is no proxy"));
+        }
+        self.place = match following {
             Following::Length(0) => Place::Head(0),
             Following::Length(length) => Place::Body(length),
             Following::Chunks => Place::Size(SizeLine::default()),
@@ -320,6 +332,14 @@ mod tests {
         assert!(matches!(Framing::new().clear(&head), Err(Violation::HeadTooLong(_))));
         let trailers = format!("0\r\nX: {}", "a".repeat(MAX_TRAILERS));
         assert!(matches!(chunks(&trailers), Err(Violation::HeadTooLong(_))));
+    }
+
+    #[test]
+    fn a_tunnel_is_refused_where_there_is_no_proxy() {
+        let connect = b"CONNECT up.test:443 HTTP/1.1\r\nHost: up.test\r\n\r\n";
+        let mut framing = Framing::of_a_server();
+        assert!(framing.clear(connect).is_err());
+        assert!(!framing.is_other());
     }
 
     #[test]

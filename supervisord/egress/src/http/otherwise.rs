@@ -1,7 +1,7 @@
 //! Fields by which a request asks its server to take it for another one: of another method, or for
 //! another target. Some frameworks do, so the rules have to allow that request as well.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use supervisor_policy::egress::{Ask, Decision, Permit, Verdict};
 
 use super::Violation;
@@ -9,6 +9,9 @@ use crate::refused::Refused;
 
 const METHODS: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
 const TARGETS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
+
+/// Fields that say where a request ends, which a server must not find under another name either.
+const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 
 /// Such fields of one request; more are nobody's who means well.
 const MOST: usize = 4;
@@ -27,6 +30,9 @@ impl Otherwise {
     ///
     /// When they can't be read, or are too many.
     pub fn of(fields: &HeaderMap) -> Result<Self, Violation> {
+        if fields.keys().any(is_listed_otherwise) {
+            return Err(UNREADABLE);
+        }
         let mut found = Self::default();
         for name in METHODS {
             for value in fields.get_all(name) {
@@ -84,6 +90,15 @@ impl Otherwise {
 
 const UNREADABLE: Violation =
     Violation::Malformed("the fields that ask for another method or target can't be judged");
+
+/// Whether it is one of these names with an underscore, which servers that put fields into variables (CGI,
+/// WSGI) take for the one with a hyphen.
+fn is_listed_otherwise(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let hyphened = name.replace('_', "-");
+    let listed = METHODS.iter().chain(&TARGETS).chain(&FRAMING);
+    hyphened != name && listed.into_iter().any(|one| *one == hyphened)
+}
 
 /// The part of a URL that rules compare.
 fn origin_form(text: &str) -> String {
@@ -164,5 +179,13 @@ mod tests {
         assert!(of(&[("x-http-method", "GET"); MOST]).is_ok());
         assert!(of(&[("x-http-method", "GET"); MOST + 1]).is_err());
         assert!(of(&[("x-original-url", "/é")]).is_err());
+    }
+
+    #[test]
+    fn such_a_field_under_a_name_that_servers_take_for_it_is_refused() {
+        for name in ["x_http_method_override", "x-http_method", "x_rewrite_url", "content_length"] {
+            assert!(of(&[(name, "0")]).is_err(), "{name}");
+        }
+        assert!(of(&[("x_request_id", "0")]).is_ok());
     }
 }

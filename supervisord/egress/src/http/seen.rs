@@ -1,7 +1,8 @@
 //! A request's body, read before a person is asked for it: the answer is to that body and no other.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, HeaderName, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use sha2::{Digest, Sha256};
@@ -46,39 +47,83 @@ impl Seen {
     }
 }
 
-/// Fields by which an interface may choose what a request does, beside its target and body.
-const TELLING: [&str; 9] = [
-    "content-type",
-    "content-encoding",
-    "x-amz-target",
-    "soapaction",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-url",
-    "x-rewrite-url",
+/// Fields that choose nothing of what a request does: who asks, in which form the answer is wanted, what a
+/// request is called in logs, and what this hop writes itself. All others are shown.
+const HARMLESS: [&str; 28] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "amz-sdk-invocation-id",
+    "amz-sdk-request",
+    "b3",
+    "cache-control",
+    "content-length",
+    "date",
+    "dnt",
+    "pragma",
+    "priority",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "te",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+    "x-amz-date",
+    "x-amzn-trace-id",
+    "x-b3-spanid",
+    "x-b3-traceid",
+    "x-request-id",
 ];
 
-/// Those fields of a head, one a line, as a person is shown them.
+/// Fields whose values are secrets of the payload's: a person sees that it is this one, not what it is.
+const SECRET: [HeaderName; 2] = [AUTHORIZATION, COOKIE];
+
+/// The fields of a head, one a line and by name, as a person is shown them; of secrets and of what credentials
+/// are put into, a digest. A program may have its placeholder there, or anything.
 ///
 /// # Errors
 ///
 /// When they are too long for that.
-pub fn telling_fields(headers: &HeaderMap) -> Result<Option<String>, Refused> {
+pub fn told_fields(headers: &HeaderMap, filled: &[HeaderName]) -> Result<Option<String>, Refused> {
+    let mut names: Vec<&HeaderName> = headers.keys().collect();
+    names.retain(|name| !HARMLESS.contains(&name.as_str()));
+    names.sort_unstable_by_key(|name| name.as_str());
     let mut text = String::new();
-    for name in TELLING {
+    for name in names {
         for value in headers.get_all(name) {
-            text.push_str(name);
+            text.push_str(name.as_str());
             text.push_str(": ");
-            text.extend(value.as_bytes().escape_ascii().map(char::from));
+            if filled.contains(name) || SECRET.contains(name) {
+                text.push_str("SHA-256 ");
+                text.extend(Sha256::digest(value).iter().map(|byte| format!("{byte:02x}")));
+            } else {
+                text.extend(value.as_bytes().escape_ascii().map(char::from));
+            }
             text.push('\n');
         }
     }
     match text.len() {
         0 => Ok(None),
         length if length <= MAX_ASKED_FIELDS => Ok(Some(text)),
-        _ => Err(too_long()),
+        _ => Err(too_many_fields()),
     }
+}
+
+fn too_many_fields() -> Refused {
+    Refused::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "http_request_denied",
+        "fields_too_large_to_ask",
+        format!(
+            "a person is asked for this request, and its header fields are more than {MAX_ASKED_FIELDS} bytes"
+        ),
+        "Send fewer or shorter fields, or ask for a rule that allows the request.",
+    )
 }
 
 fn too_long() -> Refused {
@@ -111,4 +156,50 @@ fn too_many() -> Refused {
         "too many requests with a body wait for an answer",
         "Wait for those.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(
+        fields: &[(&'static str, &str)],
+        filled: &[HeaderName],
+    ) -> Result<Option<String>, Refused> {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, value.parse().unwrap());
+        }
+        told_fields(&map, filled)
+    }
+
+    #[test]
+    fn every_field_is_shown_that_is_not_known_to_choose_nothing() {
+        let fields = [
+            ("x-unheard-of", "drop\u{e9}"),
+            ("user-agent", "curl"),
+            ("accept", "*/*"),
+            ("if-match", "*"),
+        ];
+        let lines = ["if-match: *", "x-unheard-of: drop\\xc3\\xa9", ""];
+        assert_eq!(told(&fields, &[]), Ok(Some(lines.join("\n"))));
+        assert_eq!(told(&[("user-agent", "curl")], &[]), Ok(None));
+    }
+
+    #[test]
+    fn secrets_of_the_payload_are_told_apart_and_not_shown() {
+        for name in ["cookie", "x-key"] {
+            let filled = [HeaderName::from_static("x-key")];
+            let of = |value: &str| told(&[(name, value)], &filled).unwrap().unwrap();
+            assert!(of("a=1").starts_with(&format!("{name}: SHA-256 ")), "{}", of("a=1"));
+            assert!(!of("a=1").contains("a=1") && of("a=1") != of("a=2"));
+        }
+    }
+
+    #[test]
+    fn more_than_somebody_can_be_shown_is_refused() {
+        let long = "x".repeat(MAX_ASKED_FIELDS);
+        let refused = told(&[("x-long", &long)], &[]).unwrap_err();
+        assert_eq!((refused.status.as_u16(), refused.code), (413, "fields_too_large_to_ask"));
+    }
 }

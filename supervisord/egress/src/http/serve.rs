@@ -19,6 +19,7 @@ use super::exchange::Conversation;
 use super::framed::Framed;
 use super::frames::Peer;
 use super::intent::Via;
+use super::taken::{Streams, Taken};
 use super::wire::{self, Wire};
 use crate::event::Subject;
 use crate::front::proxy;
@@ -26,7 +27,6 @@ use crate::limits::{
     HTTP2_CONNECTION_WINDOW, HTTP2_STREAM_WINDOW, MAX_BUFFER, MAX_FIELDS, MAX_HEAD,
 };
 use crate::refused::Refused;
-use crate::running::OfSession;
 use crate::session::Session;
 use crate::shared::Place;
 
@@ -62,7 +62,7 @@ pub async fn serve_http1<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let shared = Arc::new(wire::Shared::default());
-    let wire = Wire::new(stream, shared.clone(), &session.shared.limits);
+    let wire = Wire::of_a_server(stream, shared.clone(), &session.shared.limits);
     let via = Via::Fixed(destination, protocol);
     let conversation = Arc::new(Conversation::new(session, via, shared, place));
     let answering = conversation.clone();
@@ -87,12 +87,15 @@ pub async fn serve_http2<S>(
     let shared = Arc::new(wire::Shared::default());
     let framed = Framed::new(stream, Peer::Client, shared.clone(), limits.linger);
     let conversation = Arc::new(Conversation::new(session.clone(), via, shared, place));
-    let answering = conversation.clone();
+    let (answering, stall) = (conversation.clone(), limits.stall);
     let service = service_fn(move |request: Request<Incoming>| {
         let conversation = answering.clone();
-        async move { Ok::<_, Infallible>(conversation.answer(request).await) }
+        async move {
+            let answered = conversation.answer(request).await;
+            Ok::<_, Infallible>(answered.map(|answer| Taken::new(answer, stall)))
+        }
     });
-    let connection = http2::Builder::new(OfSession(session))
+    let connection = http2::Builder::new(Streams(session))
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))

@@ -5,6 +5,8 @@
 
 mod parting;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::pin::Pin;
@@ -83,6 +85,11 @@ impl<S> Wire<S> {
             writing: Timer::default(),
             parting: Parting::NotYet,
         }
+    }
+
+    /// The bytes of this stream, on which no tunnel can be asked for.
+    pub fn of_a_server(stream: S, shared: Arc<Shared>, limits: &Limits) -> Self {
+        Self { framing: Framing::of_a_server(), ..Self::new(stream, shared, limits) }
     }
 
     /// The stream, and what was read from it and not passed on, once the bytes are not HTTP any more.
@@ -265,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         written: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        if written.is_ready() || self.framing.is_other() {
+        if written.is_ready() || self.shared.has_switched() {
             self.writing.armed = None;
             return written;
         }

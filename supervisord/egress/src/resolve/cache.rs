@@ -26,13 +26,18 @@ impl Cache {
         (now < *until).then(|| known.clone())
     }
 
-    /// Remembers what a name resolved to.
+    /// Remembers what a name resolved to; that it couldn't be asked for is nothing that is known of it. What
+    /// is still valid is worth more than a failure.
     pub fn put(
         &mut self,
         name: &HostName,
         found: &Result<(Arc<[IpAddr]>, Duration), Unresolved>,
         now: Instant,
     ) {
+        let is_known = || matches!(self.get(name, now), Some(Ok(_)));
+        if matches!(found, Err(Unresolved::Unasked)) || found.is_err() && is_known() {
+            return;
+        }
         if self.entries.len() >= MAX_CACHED_NAMES {
             self.entries.retain(|_, (until, _)| now < *until);
         }
@@ -70,6 +75,19 @@ mod tests {
         assert_eq!(cache.get(&name("a.test"), start + second * 9), None);
         assert_eq!(cache.get(&name("b.test"), start), Some(Err(Unresolved::Unanswered)));
         assert_eq!(cache.get(&name("b.test"), start + UNRESOLVED_FOR), None);
+    }
+
+    #[test]
+    fn a_failure_takes_the_place_of_no_address_and_one_of_this_host_s_is_not_remembered() {
+        let (mut cache, now) = (Cache::default(), Instant::now());
+        let addresses: Arc<[IpAddr]> = [IpAddr::V4(Ipv4Addr::LOCALHOST)].into();
+        cache.put(&name("a.test"), &Ok((addresses.clone(), Duration::from_secs(9))), now);
+        for why in [Unresolved::Unanswered, Unresolved::Unasked] {
+            cache.put(&name("a.test"), &Err(why), now);
+            assert_eq!(cache.get(&name("a.test"), now), Some(Ok(addresses.clone())));
+        }
+        cache.put(&name("b.test"), &Err(Unresolved::Unasked), now);
+        assert_eq!(cache.get(&name("b.test"), now), None);
     }
 
     #[test]

@@ -51,6 +51,13 @@ impl fmt::Display for QueryError {
     }
 }
 
+impl QueryError {
+    /// Whether it is this host that failed, and no server that was asked or didn't listen.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() != io::ErrorKind::ConnectionRefused)
+    }
+}
+
 impl std::error::Error for QueryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -198,6 +205,7 @@ fn random_id() -> Result<u16, QueryError> {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
 
     use hickory_proto::rr::Record;
     use hickory_proto::rr::rdata::CNAME;
@@ -297,6 +305,29 @@ mod tests {
             assert_eq!(resolver.resolve(&name("no.test")).await, Err(Unresolved::WithoutAddress));
         }
         assert_eq!(asked.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test]
+    async fn who_asks_at_once_for_a_name_shares_one_look_up() {
+        let (server, asked) = name_server().await;
+        let resolver = Arc::new(Resolver::new(Names::new(vec![server], "")));
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let resolver = resolver.clone();
+            all.spawn(async move { resolver.resolve(&name("alias.test")).await });
+        }
+        assert!(all.join_all().await.iter().all(Result::is_ok));
+        assert_eq!(asked.load(Ordering::SeqCst), 2, "one for each family");
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_could_not_be_made_is_made_again() {
+        // Nobody may send to this address.
+        let nowhere = SocketAddr::from((Ipv4Addr::BROADCAST, 53));
+        let resolver = Resolver::new(Names::new(vec![nowhere], ""));
+        assert_eq!(resolver.resolve(&name("a.test")).await, Err(Unresolved::Unasked));
+        assert_eq!(super::super::lock(&resolver.cache).get(&name("a.test"), Instant::now()), None);
+        assert!(super::super::lock(&resolver.asking).is_empty());
     }
 
     #[tokio::test]

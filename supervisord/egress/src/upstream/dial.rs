@@ -3,16 +3,17 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
 
 use http::StatusCode;
-use supervisor_policy::egress::{AddressClass, CheckedAddress, Host, Permit};
+use supervisor_policy::egress::{AddressClass, CheckedAddress, Host, HostName, Permit};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::UpstreamError;
 use super::own::is_own;
+use super::socket::{Socket, SocketPlace};
 use crate::limits::NEXT_ATTEMPT_AFTER;
 use crate::refused::Refused;
 use crate::session::Session;
@@ -28,9 +29,7 @@ pub async fn addresses(session: &Session, permit: &Permit) -> Result<Vec<Checked
     };
     let resolved = match &destination.host {
         Host::Address(address) => [*address].into(),
-        Host::Name(name) => {
-            session.shared.resolver.resolve(name).await.map_err(UpstreamError::Unresolved)?
-        }
+        Host::Name(name) => look_up(session, name).await?,
     };
     let mut checked = Vec::with_capacity(resolved.len());
     let mut refused = None;
@@ -53,33 +52,35 @@ pub async fn addresses(session: &Session, permit: &Permit) -> Result<Vec<Checked
 ///
 /// # Errors
 ///
-/// When none takes the connection in time.
-pub async fn dial(
-    addresses: &[CheckedAddress],
-    patience: Duration,
-) -> Result<TcpStream, UpstreamError> {
-    match timeout(patience, race(addresses)).await {
-        Ok(connected) => connected.map_err(UpstreamError::Connect),
-        Err(_) => Err(UpstreamError::ConnectTimeout),
+/// When there is no place for a socket, or no address takes the connection in time.
+pub async fn dial(session: &Session, addresses: &[CheckedAddress]) -> Result<Socket, Refused> {
+    let place = SocketPlace::wait(session).await?;
+    match timeout(session.shared.limits.connect, race(session, place, addresses)).await {
+        Ok(connected) => connected.map_err(|error| UpstreamError::Connect(error).into()),
+        Err(_) => Err(UpstreamError::ConnectTimeout.into()),
     }
 }
 
-async fn race(addresses: &[CheckedAddress]) -> io::Result<TcpStream> {
-    if let [only] = addresses {
-        return connect(*only).await;
-    }
+async fn race(
+    session: &Session,
+    place: SocketPlace,
+    addresses: &[CheckedAddress],
+) -> io::Result<Socket> {
     let mut attempts = JoinSet::new();
-    let mut waiting = addresses.iter();
+    let (mut waiting, mut free) = (addresses.iter(), Some(place));
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {
-        let started = waiting.next().map(|address| attempts.spawn(connect(*address)));
+        // A second attempt beside the first needs a place of its own; one that has failed leaves its place.
+        let place = free.take().or_else(|| SocketPlace::at_once(session));
+        let next = place.and_then(|place| Some((*waiting.next()?, place)));
+        let started = next.map(|(address, place)| attempts.spawn(connect(address, place)));
         if started.is_none() && attempts.is_empty() {
             return Err(failure);
         }
         tokio::select! {
             Some(ended) = attempts.join_next() => match ended {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => failure = error,
+                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Err((error, place))) => (failure, free) = (error, Some(place)),
                 Err(error) => failure = io::Error::other(error),
             },
             () = sleep(NEXT_ATTEMPT_AFTER), if started.is_some() => {}
@@ -87,10 +88,27 @@ async fn race(addresses: &[CheckedAddress]) -> io::Result<TcpStream> {
     }
 }
 
-async fn connect(address: CheckedAddress) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address.socket()).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+async fn connect(
+    address: CheckedAddress,
+    place: SocketPlace,
+) -> Result<Socket, (io::Error, SocketPlace)> {
+    let connected = TcpStream::connect(address.socket()).await;
+    match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+        Ok(stream) => Ok(Socket::new(stream, place)),
+        Err(error) => Err((error, place)),
+    }
+}
+
+/// A name's addresses, which a session asks for so many of at once.
+async fn look_up(session: &Session, name: &HostName) -> Result<Arc<[IpAddr]>, Refused> {
+    let asking = async {
+        let _turn = session.look_ups.acquire().await;
+        session.shared.resolver.resolve(name).await
+    };
+    match timeout(session.shared.limits.crowded, asking).await {
+        Ok(resolved) => resolved.map_err(|why| UpstreamError::Unresolved(why).into()),
+        Err(_) => Err(Refused::too_many("look-ups")),
+    }
 }
 
 /// Whether a public address is the host's own. Others are only dialled where a rule names them.

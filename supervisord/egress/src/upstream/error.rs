@@ -65,6 +65,9 @@ impl From<UpstreamError> for Refused {
         let late = StatusCode::GATEWAY_TIMEOUT;
         let (status, kind, code) = match &error {
             E::Unresolved(Unresolved::Unanswered) => (late, "dns_timeout", "upstream_dns"),
+            E::Unresolved(Unresolved::Unasked) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "dns_error", "upstream_dns")
+            }
             E::Unresolved(_) => (bad, "dns_error", "upstream_dns"),
             E::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 (bad, "connection_refused", "upstream_connect")

@@ -12,17 +12,21 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use supervisor_policy::egress::{Destination, Host, Permit};
+use supervisor_policy::egress::{CheckedAddress, Destination, Host, Permit};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::sender::{Lease, OutgoingBody, Sender};
+use super::socket::Socket;
+use super::turns::Turns;
 use super::{UpstreamError, addresses, dial};
 use crate::http::{Framed, Peer, WireShared};
-use crate::limits::{MAX_BUFFER, MAX_FIELDS, MAX_HEAD, MAX_IDLE_PER_DESTINATION};
+use crate::limits::{
+    HTTP2_UPSTREAM_CONNECTION_WINDOW, HTTP2_UPSTREAM_STREAM_WINDOW, MAX_BUFFER, MAX_FIELDS,
+    MAX_HEAD, MAX_IDLE_PER_DESTINATION,
+};
 use crate::refused::Refused;
 use crate::running::OfSession;
 use crate::session::Session;
@@ -45,9 +49,11 @@ pub struct Upstreams {
     http1_only: Arc<ClientConfig>,
     idle: Mutex<HashMap<Key, Vec<Idle>>>,
     open: Mutex<HashMap<Key, Open>>,
+    turns: Turns,
 }
 
 struct Open {
+    since: Instant,
     used: Instant,
     sender: http2::SendRequest<OutgoingBody>,
 }
@@ -83,6 +89,7 @@ impl Upstreams {
             http1_only: roots.client(Offer::Http1Only),
             idle: Mutex::default(),
             open: Mutex::default(),
+            turns: Turns::default(),
         }
     }
 
@@ -102,19 +109,78 @@ impl Upstreams {
         if !fresh && let Some(sender) = self.kept(&key, session.shared.limits.keep_alive) {
             return Ok(Lease { session: session.clone(), key, sender, used_before: true });
         }
+        let asked = Instant::now();
         let addresses = addresses(session, permit).await?;
-        let stream = dial(&addresses, session.shared.limits.connect).await?;
-        let sender = match key.encrypted {
-            false => self.http1(session, stream).await?,
-            true => {
-                let stream = self.encrypt(session, stream, &key).await?;
-                match stream.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => self.http2(session, stream, &key).await?,
-                    _ => self.http1(session, stream).await?,
-                }
-            }
+        let sender = match key.encrypted && key.offer == Offer::Http2First {
+            true => self.shared(session, &addresses, &key, asked).await?,
+            false => self.dialled(session, &addresses, &key).await?,
         };
         Ok(Lease { session: session.clone(), key, sender, used_before: false })
+    }
+
+    /// A connection on which many requests may go at once: one is made, and who asks meanwhile gets that
+    /// one too, or hears why there is none.
+    async fn shared(
+        &self,
+        session: &Arc<Session>,
+        addresses: &[CheckedAddress],
+        key: &Key,
+        asked: Instant,
+    ) -> Result<Sender, Refused> {
+        let turn = self.turns.at(key);
+        if !turn.is_one_each() {
+            let mut failed = turn.failed.lock().await;
+            if let Some(sender) = self.opened_since(key, asked) {
+                return Ok(sender);
+            }
+            if let Some((_, refused)) = failed.as_ref().filter(|(at, _)| *at > asked) {
+                return Err(refused.clone());
+            }
+            if !turn.is_one_each() {
+                let dialled = self.dialled(session, addresses, key).await;
+                match &dialled {
+                    Ok(Sender::Http1(_)) => turn.one_each(),
+                    Ok(Sender::Http2(_)) => {}
+                    Err(refused) => *failed = Some((Instant::now(), refused.clone())),
+                }
+                return dialled;
+            }
+        }
+        self.dialled(session, addresses, key).await
+    }
+
+    async fn dialled(
+        &self,
+        session: &Arc<Session>,
+        addresses: &[CheckedAddress],
+        key: &Key,
+    ) -> Result<Sender, Refused> {
+        let socket = dial(session, addresses).await?;
+        if !key.encrypted {
+            return Ok(self.http1(session, socket).await?);
+        }
+        let stream = self.encrypt(session, socket, key).await?;
+        Ok(match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => self.http2(session, stream, key).await?,
+            _ => self.http1(session, stream).await?,
+        })
+    }
+
+    fn opened_since(&self, key: &Key, asked: Instant) -> Option<Sender> {
+        let open = lock(&self.open);
+        let open = open.get(key).filter(|open| open.since >= asked && !open.sender.is_closed())?;
+        Some(Sender::Http2(open.sender.clone()))
+    }
+
+    /// Closes what is kept unused and, of what is shared, the one that was taken longest ago: somebody
+    /// waits for a place.
+    pub(super) fn make_room(&self) {
+        lock(&self.idle).clear();
+        let mut open = lock(&self.open);
+        let oldest = open.iter().min_by_key(|(_, open)| open.used).map(|(key, _)| key.clone());
+        if let Some(oldest) = oldest {
+            drop(open.remove(&oldest));
+        }
     }
 
     /// Keeps a connection whose last response was read to the end.
@@ -138,6 +204,7 @@ impl Upstreams {
         // Requests under way have senders of their own, and keep their connection open.
         lock(&self.open)
             .retain(|_, open| open.used.elapsed() < patience && !open.sender.is_closed());
+        self.turns.sweep(patience);
     }
 
     /// Connections that are kept unused.
@@ -173,9 +240,9 @@ impl Upstreams {
     async fn encrypt(
         &self,
         session: &Session,
-        stream: TcpStream,
+        stream: Socket,
         key: &Key,
-    ) -> Result<TlsStream<TcpStream>, UpstreamError> {
+    ) -> Result<TlsStream<Socket>, UpstreamError> {
         let name = match &key.destination.host {
             Host::Address(address) => ServerName::from(*address),
             Host::Name(name) => ServerName::try_from(name.as_str().to_owned())
@@ -223,7 +290,7 @@ impl Upstreams {
     async fn http2(
         &self,
         session: &Arc<Session>,
-        stream: TlsStream<TcpStream>,
+        stream: TlsStream<Socket>,
         key: &Key,
     ) -> Result<Sender, UpstreamError> {
         let limits = &session.shared.limits;
@@ -232,6 +299,8 @@ impl Upstreams {
         let handshake = http2::Builder::new(OfSession(session.clone()))
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+            .initial_stream_window_size(HTTP2_UPSTREAM_STREAM_WINDOW)
+            .initial_connection_window_size(HTTP2_UPSTREAM_CONNECTION_WINDOW)
             .keep_alive_interval(limits.keep_alive)
             .keep_alive_timeout(limits.keep_alive)
             .handshake(TokioIo::new(framed));
@@ -244,7 +313,8 @@ impl Upstreams {
                 tracing::debug!(%error, "an upstream connection ended early");
             }
         });
-        let open = Open { used: Instant::now(), sender: sender.clone() };
+        let now = Instant::now();
+        let open = Open { since: now, used: now, sender: sender.clone() };
         lock(&self.open).insert(key.clone(), open);
         Ok(Sender::Http2(sender))
     }

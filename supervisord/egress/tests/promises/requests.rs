@@ -29,6 +29,20 @@ fn http_1_and_http_2_come_through_inspected_with_and_without_a_proxy() {
 }
 
 #[test]
+fn an_address_of_ipv6_is_inspected_like_a_name() {
+    let world = World::new(
+        "[[egress]]\nname = \"six\"\nhosts = [\"2001:db8::10\"]\nprotocols = [\"https\"]\n\
+         addresses = [\"2001:db8::/32\"]\ntls = \"inspect\"\n",
+    );
+    for heard in [
+        world.curl_proxied(&["-g", "https://[2001:db8::10]/ok"]),
+        world.curl(&["-g", "https://[2001:db8::10]/ok"]),
+    ] {
+        assert_eq!((heard.status, heard.body()), (0, "ok"), "{heard:?}");
+    }
+}
+
+#[test]
 fn large_bodies_stream_through_both_ways() {
     let world = World::new(RULES);
     let path = world.directory().join("body");
@@ -125,6 +139,18 @@ fn a_body_that_a_signature_covers_is_collected_up_to_its_bound() {
     let large = "x".repeat(2000);
     let heard = world.curl(&["-H", "X-Digest: 1", "-d", &large, "https://up.test/echo"]);
     assert_eq!(heard.code(), 413, "{heard:?}");
+}
+
+#[test]
+fn a_websocket_is_asked_for_again_with_a_credential_that_was_renewed() {
+    let binding = "[[credential]]\nname = \"token\"\nhosts = [\"up.test\"]\nheader = \"x-token\"\n";
+    let world = World::new(&format!("{RULES}{binding}"));
+    let upgrade = ["-H", "Connection: Upgrade", "-H", "Upgrade: websocket"];
+    let versions = ["-H", "Sec-WebSocket-Version: 13", "-H", "Sec-WebSocket-Key: eA=="];
+    let url = ["--http1.1", "--max-time", "5", "https://up.test/ws-renewed"];
+    let heard = world.curl(&[&upgrade[..], &versions, &url].concat());
+    assert_eq!(heard.code(), 101, "{heard:?}");
+    assert_eq!(world.seen.requests(), ["GET up.test /ws-renewed"; 2]);
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
 use supervisor_egress::credential::{
-    Binding, BodyDigest, CredentialRefusal, Credentials, Definition, Notice, Notices, Pending,
-    PlaceholderKey, Prepared, Secret, Supply, Value, Vault, Wanted,
+    Binding, BodyDigest, CredentialRefusal, Credentials, Definition, Delivery, Notice, Notices,
+    Pending, PlaceholderKey, Prepared, Secret, Source, SourceError, Supply, Value, Vault, Wanted,
+    Why,
 };
 use supervisor_egress::{
     Approvals, Claim, Declined, Event, Ledger, Overspent, Question, Recorder, Reservation,
@@ -120,14 +121,28 @@ impl Notices for Silent {
     fn notice(&self, _: &Notice) {}
 }
 
-/// The vault, which can be told to want all of a body.
-struct Store(Vault);
+/// A token that is fetched, so that there may be another after a 401.
+#[derive(Debug)]
+struct Tokens;
+
+impl Source for Tokens {
+    fn fetch(&self, _: Why) -> Pending<'_, Result<Delivery, SourceError>> {
+        let secret = Secret::new(Zeroizing::new(b"tk-test-fedcba9876543210".to_vec())).unwrap();
+        Box::pin(async { Ok(Delivery { value: Value::Text(secret), lifetime: None }) })
+    }
+}
+
+/// The vault, which can be told to want all of a body, and has a newer value for `/ws-renewed`.
+struct Store {
+    vault: Vault,
+    renewable: Mutex<Option<http::request::Parts>>,
+}
 
 impl Credentials for Store {
     fn body_to_digest(&self, bindings: &[Binding], head: &http::request::Parts) -> Option<usize> {
         match head.headers.contains_key("x-digest") {
             true => Some(1024),
-            false => self.0.body_to_digest(bindings, head),
+            false => self.vault.body_to_digest(bindings, head),
         }
     }
 
@@ -137,7 +152,10 @@ impl Credentials for Store {
         head: &'a mut http::request::Parts,
     ) -> Pending<'a, Result<Prepared, CredentialRefusal>> {
         assert!(head.headers.remove("x-digest").is_none() || wanted.body != BodyDigest::Unknown);
-        self.0.prepare(wanted, head)
+        if head.uri.path() == "/ws-renewed" {
+            *self.renewable.lock().unwrap() = Some(head.clone());
+        }
+        self.vault.prepare(wanted, head)
     }
 
     fn renew<'a>(
@@ -145,7 +163,12 @@ impl Credentials for Store {
         wanted: &'a Wanted<'a>,
         prepared: &'a Prepared,
     ) -> Pending<'a, Result<Option<(http::request::Parts, Prepared)>, CredentialRefusal>> {
-        self.0.renew(wanted, prepared)
+        let head = self.renewable.lock().unwrap().take();
+        Box::pin(async move {
+            let Some(mut head) = head else { return self.vault.renew(wanted, prepared).await };
+            let prepared = self.vault.prepare(wanted, &mut head).await?;
+            Ok(Some((head, prepared)))
+        })
     }
 }
 
@@ -159,11 +182,17 @@ pub fn seams(events: Arc<Events>, purse: Arc<Purse>) -> Seams {
         bounds: vec!["up.test".parse().unwrap()],
         supply: Supply::Fixed(Value::Text(secret)),
     };
-    vault.load(vec![definition], &[]);
+    let token = Definition {
+        name: "token".parse().unwrap(),
+        kind: "oauth2",
+        bounds: vec!["up.test".parse().unwrap()],
+        supply: Supply::Fetched(Arc::new(Tokens)),
+    };
+    vault.load(vec![definition, token], &[]);
     Seams {
         recorder: events,
         ledger: Arc::new(Book(purse)),
-        credentials: Arc::new(Store(vault)),
+        credentials: Arc::new(Store { vault, renewable: Mutex::default() }),
         approvals: Arc::new(OneBody),
     }
 }

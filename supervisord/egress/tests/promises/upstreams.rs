@@ -105,7 +105,15 @@ impl Upstreams {
     pub async fn start(certificates: &Certificates, seen: Arc<Seen>) -> Self {
         let mut serving = JoinSet::new();
         serving.spawn(serve_names(seen.clone()));
-        let good = ["up.test", "other.test", "evil.test", "six.test", "both.test", "203.0.113.10"];
+        let good = [
+            "up.test",
+            "other.test",
+            "evil.test",
+            "six.test",
+            "both.test",
+            "203.0.113.10",
+            "2001:db8::10",
+        ];
         for address in ["203.0.113.10", "[2001:db8::10]", "127.0.0.1", "10.0.0.1", "9.9.9.9"] {
             for port in [80, 8080] {
                 let address = format!("{address}:{port}");
@@ -169,6 +177,7 @@ async fn answer(mut request: Request<Incoming>, seen: &Seen) -> Response<Body> {
     };
     let target = request.uri().path_and_query().unwrap().as_str().to_owned();
     let line = format!("{} {host} {target}", request.method());
+    let again = seen.requests().contains(&line);
     seen.requests.lock().unwrap().push(line);
     if request.method() == http::Method::HEAD {
         return full(String::new());
@@ -195,7 +204,12 @@ async fn answer(mut request: Request<Incoming>, seen: &Seen) -> Response<Body> {
             let frames = (0..1024).map(move |_| Frame::data(piece.clone()));
             Response::new(Frames(frames).boxed_unsync())
         }
-        "/ws" => {
+        "/ws-renewed" if !again => {
+            let mut response = full(String::new());
+            *response.status_mut() = http::StatusCode::UNAUTHORIZED;
+            response
+        }
+        "/ws" | "/ws-renewed" if request.headers().contains_key(header::UPGRADE) => {
             let upgraded = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
                 let mut stream = TokioIo::new(upgraded.await.unwrap());
@@ -212,6 +226,7 @@ async fn answer(mut request: Request<Incoming>, seen: &Seen) -> Response<Body> {
             response.headers_mut().insert(header::CONNECTION, "upgrade".parse().unwrap());
             response
         }
+        "/hang" => std::future::pending().await,
         "/redirect" => {
             let mut response = full(String::new());
             *response.status_mut() = http::StatusCode::FOUND;

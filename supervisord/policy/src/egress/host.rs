@@ -112,6 +112,15 @@ impl Host {
             Host::Address(_) => None,
         }
     }
+
+    /// The name, or the address without the brackets that it has in URLs: as certificates, server names and
+    /// the bounds of credentials have it.
+    pub fn bare(&self) -> String {
+        match self {
+            Host::Name(name) => name.to_string(),
+            Host::Address(address) => address.to_string(),
+        }
+    }
 }
 
 impl Destination {

@@ -43,6 +43,18 @@ async fn a_template_a_password_and_a_parameter_take_the_value() {
 }
 
 #[tokio::test]
+async fn a_signed_request_to_a_host_of_another_secret_asks_for_what_can_be_searched() {
+    let key = AwsKey { id: "AKID".to_owned(), secret: secret("signing-key"), session_token: None };
+    let signing = definition("key", Supply::Fixed(Value::Aws(key)));
+    let (vault, _) = vault(vec![signing, definition("other", fixed(SECRET))]);
+    let bindings = bind(Place::sigv4("eu-central-1", "s3").expect("a place"));
+    let mut head = head("/bucket/key", &[("Range", "bytes=0-9"), ("Accept-Encoding", "gzip")]);
+    prepare(&vault, &bindings, &mut head).await.expect("prepared");
+    assert_eq!(values(&head, "range"), [""; 0]);
+    assert_eq!(values(&head, "accept-encoding"), ["identity"]);
+}
+
+#[tokio::test]
 async fn a_key_that_signs_is_not_sent() {
     let key = AwsKey {
         id: "AKIDEXAMPLE".to_owned(),

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{Method, Request, header};
+use http::{HeaderName, Method, Request, header};
 use hyper::body::{Body, Incoming};
-use supervisor_policy::egress::{Ask, Verdict};
+use supervisor_policy::egress::{Ask, Decision, Verdict};
 
 use super::super::fields;
 use super::super::intent::intent;
 use super::super::otherwise::Otherwise;
-use super::super::seen::{Seen, telling_fields};
+use super::super::seen::{Seen, told_fields};
 use super::super::upgrade::{Upgrade, upgrade};
 use super::super::violation::Violation;
 use super::super::websocket::WebSocket;
@@ -18,7 +18,7 @@ use super::Conversation;
 use super::permitted::Permitted;
 use crate::event::Subject;
 use crate::refused::Refused;
-use crate::session::Asked;
+use crate::session::{Asked, Session};
 
 impl Conversation {
     /// Intent, rules, people, budgets.
@@ -50,6 +50,8 @@ impl Conversation {
             session.refuse(number, subject(), &refused);
             return Err(refused);
         }
+        // What does not leave is neither judged nor shown: Connection may name any field.
+        fields::strip_request(request.headers_mut());
         let ask = Ask {
             destination: &destination,
             protocol,
@@ -74,7 +76,7 @@ impl Conversation {
             _ => None,
         };
         let fields = match decision.verdict() {
-            Verdict::Ask => telling_fields(request.headers())
+            Verdict::Ask => told_fields(request.headers(), &filled(session, &decision))
                 .inspect_err(|refused| session.refuse(number, subject(), refused))?,
             _ => None,
         };
@@ -114,6 +116,13 @@ impl Conversation {
             seen,
         })
     }
+}
+
+/// The fields that credentials are put into, if a person agrees.
+fn filled(session: &Session, decision: &Decision) -> Vec<HeaderName> {
+    let permit = decision.prospect();
+    let places = permit.map(|permit| session.places(permit)).unwrap_or_default();
+    places.iter().filter_map(|binding| binding.place.field().cloned()).collect()
 }
 
 pub(super) fn length(body: &Incoming) -> Option<u64> {

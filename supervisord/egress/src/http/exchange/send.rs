@@ -42,7 +42,7 @@ impl Conversation {
         prepare_head(&mut head, &permitted)?;
         let fault = Fault::new(OnceLock::new());
         let (mut outgoing, digest) = self.outgoing(&permitted, &head, incoming, &fault).await?;
-        let host = permitted.destination.host.to_string();
+        let host = permitted.destination.host.bare();
         let wanted = Wanted {
             whose: &session.identity,
             host: &host,
@@ -54,12 +54,13 @@ impl Conversation {
         let prepared = session.seams.credentials.prepare(&wanted, &mut head).await;
         let mut prepared = prepared.inspect_err(|refusal| permitted.refuse(session, refusal))?;
         permitted.record_use(session, &prepared);
-        if let Some(websocket) = &permitted.websocket {
-            let looks = prepared.is_watched() || prepared.has_decoys();
-            websocket.ask(&mut head.headers, looks);
-        }
         let mut renewed = false;
         loop {
+            // Of the second attempt as well: what is renewed is the head before this.
+            if let Some(websocket) = &permitted.websocket {
+                let looks = prepared.is_watched() || prepared.has_decoys();
+                websocket.ask(&mut head.headers, looks);
+            }
             self.count_head(&permitted, &head)?;
             let spare = outgoing.spare().map(|body| (again(&head), body));
             let body = outgoing.body(&prepared);
@@ -210,7 +211,7 @@ fn count_body(permitted: &Permitted, body: &Outgoing) -> Result<(), Refused> {
     permitted.meter.send(body.length()).map_err(|left| body::overdrawn(&left.0))
 }
 
-/// The head as it leaves: the target that was judged, and no field that is for us.
+/// The head as it leaves: the target that was judged; its fields are those that were.
 fn prepare_head(head: &mut Parts, permitted: &Permitted) -> Result<(), Refused> {
     let target = match permitted.permit.target() {
         Some(target) => PathAndQuery::try_from(target).ok(),
@@ -222,7 +223,6 @@ fn prepare_head(head: &mut Parts, permitted: &Permitted) -> Result<(), Refused> 
     };
     head.uri = Uri::from(target);
     head.extensions.clear();
-    fields::strip_request(&mut head.headers);
     Ok(())
 }
 

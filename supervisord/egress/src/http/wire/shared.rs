@@ -1,6 +1,6 @@
 //! What a connection's bytes and its requests know of each other.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -14,6 +14,7 @@ pub struct Shared {
     /// Who is to hear that all are.
     waiting: Mutex<Option<Waker>>,
     violation: Mutex<Option<Violation>>,
+    switched: AtomicBool,
 }
 
 /// One request that is not completely answered; dropping it says that it is.
@@ -35,6 +36,17 @@ impl Shared {
     /// The input was ended for a fault of the peer's.
     pub fn found(&self, violation: Violation) {
         *self.violation.lock().unwrap_or_else(PoisonError::into_inner) = Some(violation);
+    }
+
+    /// Another protocol was granted: what goes on has deadlines of its own.
+    pub fn switch(&self) {
+        self.switched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another protocol was granted. That one was asked for changes nothing for whoever doesn't read
+    /// the refusal.
+    pub fn has_switched(&self) -> bool {
+        self.switched.load(Ordering::Relaxed)
     }
 
     /// Whether a request is not completely answered.
