@@ -16,6 +16,7 @@ mod order;
 mod pump;
 mod reader;
 mod recorder;
+mod small;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use tokio::sync::{Mutex, watch};
 
 pub use files::MakeDirectory;
 pub use reader::CaptureReader;
+pub use small::{MOST as MOST_SMALL, SmallOutput};
 
 use crate::capture::files::{Files, Part};
 use crate::capture::order::{Both, Order};

@@ -13,6 +13,7 @@
 mod database;
 mod directory;
 mod error;
+mod output;
 mod reader;
 mod record;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use error::StoreError;
 pub use record::Among;
 pub use waiting::Waiting;
 
+use crate::capture::SmallOutput;
 use crate::session::Record as Session;
 use crate::store::directory::Directory;
 use crate::store::reader::Query;
@@ -141,13 +143,14 @@ impl Store {
         self.write(|reply| Write::Update { record, reply: Some(reply) }).await
     }
 
-    /// Records the end of an execution. From then on its record is final.
+    /// Records the end of an execution, with its output if that is little. From then on its record is final.
     pub async fn finish(
         &self,
         execution: &Execution,
         artifacts: &ArtifactList,
+        output: Option<SmallOutput>,
     ) -> Result<(), StoreError> {
-        self.end(execution, artifacts, false).await
+        self.end(execution, artifacts, output, false).await
     }
 
     /// Records the end of an execution that need not have been recorded before.
@@ -155,14 +158,16 @@ impl Store {
         &self,
         execution: &Execution,
         artifacts: &ArtifactList,
+        output: Option<SmallOutput>,
     ) -> Result<(), StoreError> {
-        self.end(execution, artifacts, true).await
+        self.end(execution, artifacts, output, true).await
     }
 
     async fn end(
         &self,
         execution: &Execution,
         artifacts: &ArtifactList,
+        output: Option<SmallOutput>,
         is_new: bool,
     ) -> Result<(), StoreError> {
         let ended = execution.state == State::Finished && execution.outcome.is_some();
@@ -170,7 +175,7 @@ impl Store {
         let record = Record::new(execution)?;
         let artifacts = serde_json::to_string(artifacts)
             .map_err(|source| StoreError::Record { id: execution.id.to_string(), source })?;
-        self.write(|reply| Write::Finish { record, artifacts, is_new, reply }).await
+        self.write(|reply| Write::Finish { record, artifacts, output, is_new, reply }).await
     }
 
     /// One execution.
@@ -201,6 +206,11 @@ impl Store {
     /// The artifacts of an execution, once it has finished.
     pub async fn artifacts(&self, id: ExecutionId) -> Result<Option<ArtifactList>, StoreError> {
         self.query(move |connection| record::artifacts(connection, id)).await
+    }
+
+    /// The output of an execution that has finished, if its record has it.
+    pub async fn output(&self, id: ExecutionId) -> Result<Option<SmallOutput>, StoreError> {
+        self.query(move |connection| output::get(connection, id)).await
     }
 
     /// Removes the records of finished executions that are older than the newest `keep` of their

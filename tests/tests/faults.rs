@@ -334,3 +334,30 @@ print(total)
         other => panic!("{other:?}"),
     }
 }
+
+/// What the host had not written when it lost its power: the record of a short program has its output.
+#[test]
+fn little_output_that_was_told_is_there_though_its_files_are_not() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let script = "echo one; sleep 0.2; echo two >&2; sleep 0.2; echo three";
+    let ids = [(); 4].map(|()| agent.start(&bash(script)));
+    let silent = agent.run(&bash("exit 3")).execution.id;
+    let order = "one\ntwo\nthree\n";
+    for id in ids {
+        assert_eq!(agent.ended(id).stdout, "one\nthree\n");
+        assert_eq!(agent.output(id, Selection::Both, 0).expect("ours"), order.as_bytes());
+    }
+    world.daemon().kill();
+    let place = |id: ExecutionId| world.state().join("executions").join(id.to_string());
+    fs::remove_dir_all(place(ids[0])).expect("its files");
+    fs::write(place(ids[1]).join("stdout"), "").expect("one that is empty");
+    fs::write(place(ids[2]).join("stderr"), "\0\0\0\0").expect("one that holds nothing");
+    fs::remove_file(place(ids[3]).join("index")).expect("one that is missing");
+    world.start_daemon();
+    for id in ids {
+        assert_eq!(agent.output(id, Selection::Both, 0).expect("ours"), order.as_bytes(), "{id}");
+        assert_eq!(agent.ended(id).stderr, "two\n");
+    }
+    assert_eq!(agent.ended(silent).stdout, "");
+}

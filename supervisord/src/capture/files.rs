@@ -43,7 +43,8 @@ struct Failure {
 }
 
 impl Part {
-    const ALL: [Part; 3] = [Part::Bytes(Stream::Stdout), Part::Bytes(Stream::Stderr), Part::Index];
+    pub(super) const ALL: [Part; 3] =
+        [Part::Bytes(Stream::Stdout), Part::Bytes(Stream::Stderr), Part::Index];
 
     const fn name(self) -> &'static str {
         match self {
@@ -117,6 +118,22 @@ impl Files {
         }
         let file = self.open(part, OFlag::O_CREAT | OFlag::O_EXCL)?;
         Ok(self.slot(part).get_or_init(|| file))
+    }
+
+    /// A file that may be there already, made if it is not.
+    pub(super) fn open_or_make(&self, part: Part) -> io::Result<&File> {
+        if let Some(file) = self.get(part) {
+            return Ok(file);
+        }
+        let file = self.open(part, OFlag::O_CREAT)?;
+        Ok(self.slot(part).get_or_init(|| file))
+    }
+
+    /// How long a file is; 0 if there is none yet.
+    pub(super) fn length(&self, part: Part) -> io::Result<u64> {
+        let metadata = self.get(part).map(File::metadata).transpose();
+        let length = metadata.map(|found| found.map_or(0, |found| found.len()));
+        length.map_err(|error| part.failed("examine", error))
     }
 
     /// A file, if there is one yet.

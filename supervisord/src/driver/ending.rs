@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::audit::{self, Unaudited};
+use crate::capture::{MOST_SMALL, SmallOutput};
 use crate::clock;
 use crate::driver::{Recorded, Unrecorded, kept};
 use crate::fault::{self, Point};
@@ -233,10 +234,10 @@ fn audit_end(
     }
 }
 
-/// Has the first output on disk as soon as there is some. Of a program that ends soon that is all, and its
-/// end doesn't wait for the disk while the program is being taken apart.
+/// Has the first output on disk as soon as there is more than its record holds. Of a program that ends soon
+/// that is all, and its end doesn't wait for the disk while the program is being taken apart.
 pub(super) async fn sync_first_output(inner: &Inner, live: &Live) {
-    live.capture.exceeds(0).await;
+    live.capture.exceeds(MOST_SMALL).await;
     sync_output(inner, live).await;
 }
 
@@ -250,7 +251,15 @@ async fn sync_output(inner: &Inner, live: &Live) {
     }
 }
 
-/// Has output, artifacts and the record on disk, in this order; however often it takes. False if the
+/// Output that its record is to hold.
+async fn small_output(live: &Live) -> Option<SmallOutput> {
+    live.capture.small().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, execution_id = %live.id(), "can't read output to record it");
+        None // then its files are synced
+    })
+}
+
+/// Has output, artifacts and the record on disk, in this order or at once; however often it takes. False if the
 /// daemon is being stopped: whoever comes next finds the execution unfinished. False too if the first
 /// record can't be written: whoever waits for it is told so.
 async fn record(
@@ -266,14 +275,16 @@ async fn record(
     if has_artifacts {
         live.capture.forget_on_disk();
     }
-    if kept.stdout.kept + kept.stderr.kept > 0 || has_artifacts {
+    let has_output = kept.stdout.kept + kept.stderr.kept > 0;
+    let small = if has_output && !has_artifacts { small_output(live).await } else { None };
+    if (has_output && small.is_none()) || has_artifacts {
         sync_output(inner, live).await;
         fault::reach(Point::OutputSynced);
     }
     if let Some(recorded) = first.take() {
         finished.finished_at = Some(clock::now());
         let begun = Instant::now();
-        let result = inner.store.insert_finished(finished, artifacts).await;
+        let result = inner.store.insert_finished(finished, artifacts, small).await;
         inner.metrics.stored("finish", begun.elapsed());
         if result.is_ok() {
             *first = Some(recorded);
@@ -285,7 +296,7 @@ async fn record(
     loop {
         finished.finished_at = Some(clock::now());
         let begun = Instant::now();
-        let written = inner.store.finish(finished, artifacts).await;
+        let written = inner.store.finish(finished, artifacts, small.clone()).await;
         inner.metrics.stored("finish", begun.elapsed());
         match written {
             // An earlier try may have reached the disk though it was answered with an error.

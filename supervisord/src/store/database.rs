@@ -14,17 +14,17 @@ use crate::store::record;
 const APPLICATION_ID: i32 = 0x7376_7374;
 
 /// The form of the tables (`PRAGMA user_version`).
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
 
 /// Tables of [`SCHEMA`] that the versions before had, from the first on. What came after is added to their
 /// databases when they are opened.
-const BEFORE: [(i32, usize); 2] = [(1, 5), (2, 6)];
+const BEFORE: [(i32, usize); 3] = [(1, 5), (2, 6), (3, 8)];
 
 /// The tables, as SQLite keeps their text; a database whose text differs is not one of ours.
 ///
 /// The columns beside a record repeat what the record says, for look-ups; the CHECK keeps both
 /// alike, and `integrity_check` goes through it at every start. `seq` is the order of insertion.
-const SCHEMA: [&str; 8] = [
+const SCHEMA: [&str; 9] = [
     "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), identity TEXT NOT NULL, \
      commits INTEGER NOT NULL) STRICT",
     "CREATE TABLE execution (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, \
@@ -41,6 +41,8 @@ const SCHEMA: [&str; 8] = [
      ON DELETE CASCADE, submission TEXT NOT NULL) STRICT",
     "CREATE TABLE begun (seq INTEGER PRIMARY KEY REFERENCES execution (seq) \
      ON DELETE CASCADE) STRICT",
+    "CREATE TABLE output (seq INTEGER PRIMARY KEY REFERENCES execution (seq) \
+     ON DELETE CASCADE, stdout BLOB NOT NULL, stderr BLOB NOT NULL, parts BLOB NOT NULL) STRICT",
 ];
 
 /// Pages of 4 KiB in the write-ahead log after which a commit moves them into the database itself.

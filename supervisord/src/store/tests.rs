@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::capture::SmallOutput;
 use crate::store::directory::Directory;
 use crate::store::writer::{Write, Writer};
 use crate::store::{Among, Record, Store, StoreError, database};
@@ -80,7 +81,7 @@ fn artifacts(number: u128) -> ArtifactList {
 
 async fn run_one(store: &Store, number: u128) {
     store.insert(&queued(number)).await.unwrap();
-    store.finish(&finished(number), &artifacts(number)).await.unwrap();
+    store.finish(&finished(number), &artifacts(number), None).await.unwrap();
 }
 
 async fn all(store: &Store) -> Result<Vec<Execution>, StoreError> {
@@ -128,7 +129,7 @@ async fn a_finished_record_is_final() {
     let id = ExecutionId::from_bits(1);
     run_one(&store, 1).await;
     let other = Execution { outcome: Some(Outcome::Cancelled), ..finished(1) };
-    let refused = store.finish(&other, &artifacts(2)).await;
+    let refused = store.finish(&other, &artifacts(2), None).await;
     assert!(matches!(refused, Err(StoreError::AlreadyFinished(same)) if same == id));
     let again = store.insert(&queued(1)).await;
     assert!(matches!(again, Err(StoreError::Duplicate(same)) if same == id));
@@ -137,13 +138,13 @@ async fn a_finished_record_is_final() {
     assert_eq!(store.get(id).await.unwrap(), Some(finished(1)));
     assert_eq!(store.artifacts(id).await.unwrap(), Some(artifacts(1)));
 
-    let missing = store.finish(&finished(3), &artifacts(3)).await;
+    let missing = store.finish(&finished(3), &artifacts(3), None).await;
     assert!(matches!(missing, Err(StoreError::Unknown(_))));
     for wrong in [
         store.insert(&finished(4)).await,
         store.enqueue_update(&finished(2)).await,
-        store.finish(&queued(2), &artifacts(2)).await,
-        store.finish(&Execution { outcome: None, ..finished(2) }, &artifacts(2)).await,
+        store.finish(&queued(2), &artifacts(2), None).await,
+        store.finish(&Execution { outcome: None, ..finished(2) }, &artifacts(2), None).await,
     ] {
         assert!(matches!(wrong, Err(StoreError::WrongState { .. })), "{wrong:?}");
     }
@@ -173,7 +174,7 @@ async fn pages_give_every_execution_of_the_owner_once_newest_first() {
     for number in (0..40).step_by(5) {
         let owner_uid = OWNER + (number % 2) as u32;
         let end = Execution { owner_uid, ..finished(number) };
-        store.finish(&end, &artifacts(number)).await.unwrap();
+        store.finish(&end, &artifacts(number), None).await.unwrap();
     }
     for owner in [None, Some(OWNER), Some(OWNER + 1), Some(7)] {
         for among in [Among::All, Among::Finished, Among::Unfinished] {
@@ -236,7 +237,7 @@ async fn pruning_keeps_the_newest_of_every_owner_and_whatever_has_not_finished()
     let other = Execution { owner_uid: OWNER + 1, ..queued(30) };
     store.insert(&other).await.unwrap();
     let other = Execution { owner_uid: OWNER + 1, ..finished(30) };
-    store.finish(&other, &artifacts(30)).await.unwrap();
+    store.finish(&other, &artifacts(30), None).await.unwrap();
 
     let removed: Vec<u128> = store.prune(5).await.unwrap().iter().map(|id| id.bits()).collect();
     assert_eq!(removed, (2..=15).collect::<Vec<_>>());
@@ -328,13 +329,15 @@ async fn what_waits_is_kept_whole_until_it_is_recorded_that_it_runs() {
     assert_eq!(kept(first).await, Some(("{\"n\": 1}".to_owned(), false)));
     store.update(&Execution { state: State::Running, ..queued(1) }).await.unwrap();
     assert_eq!(kept(first).await, None);
-    store.finish(&finished(2), &artifacts(2)).await.unwrap();
+    store.finish(&finished(2), &artifacts(2), None).await.unwrap();
     assert_eq!(kept(second).await, None);
 }
 
 #[tokio::test]
 async fn a_database_of_a_version_before_is_used_with_what_it_lacks_added() {
-    for (version, gone) in [(2, "begun waiting"), (1, "begun waiting session")] {
+    for (version, gone) in
+        [(3, "output"), (2, "output begun waiting"), (1, "output begun waiting session")]
+    {
         let directory = TempDir::new().unwrap();
         let store = Store::open(directory.path()).unwrap();
         run_one(&store, 1).await;
@@ -354,4 +357,19 @@ async fn a_database_of_a_version_before_is_used_with_what_it_lacks_added() {
         assert_eq!(store.sessions().await.unwrap().len(), 0);
         store.close().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn little_output_is_recorded_with_its_end_and_goes_with_its_record() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let said = SmallOutput { stdout: b"1\n\0".to_vec(), ..SmallOutput::default() };
+    store.insert(&queued(1)).await.unwrap();
+    store.finish(&finished(1), &artifacts(1), Some(said.clone())).await.unwrap();
+    run_one(&store, 2).await;
+    let [one, two] = [1, 2].map(ExecutionId::from_bits);
+    assert_eq!(store.output(one).await.unwrap(), Some(said));
+    assert_eq!(store.output(two).await.unwrap(), None);
+    assert_eq!(store.prune(1).await.unwrap(), [one]);
+    assert_eq!(store.output(one).await.unwrap(), None);
 }

@@ -9,10 +9,12 @@ use rusqlite::{Connection, TransactionBehavior};
 use supervisor_api::{ExecutionId, SessionId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::capture::SmallOutput;
 use crate::fault::{self, Point};
 use crate::store::StoreError;
 use crate::store::database::database;
 use crate::store::directory::{Directory, Marker};
+use crate::store::output;
 use crate::store::record::{self, Record};
 use crate::store::waiting;
 
@@ -39,8 +41,15 @@ pub(super) enum Write {
     WaitAgain { record: Record, reply: Reply },
     /// A new state of an unfinished one; of most nobody waits for it.
     Update { record: Record, reply: Option<Reply> },
-    /// The last state of one, which may be the first as well, and its artifacts as JSON.
-    Finish { record: Record, artifacts: String, is_new: bool, reply: Reply },
+    /// The last state of one, which may be the first as well, its artifacts as JSON, and its output if that
+    /// is little.
+    Finish {
+        record: Record,
+        artifacts: String,
+        output: Option<SmallOutput>,
+        is_new: bool,
+        reply: Reply,
+    },
     /// Finished executions that are no longer kept.
     Remove { ids: Vec<ExecutionId>, reply: Reply },
     /// A session's record as JSON, new or changed.
@@ -81,7 +90,7 @@ impl Write {
                 }
                 Ok(())
             }
-            Self::Finish { record, artifacts, is_new, .. } => {
+            Self::Finish { record, artifacts, output, is_new, .. } => {
                 match is_new.then(|| record::insert(connection, record)) {
                     Some(Ok(())) => {}
                     // Its first record was already on its way.
@@ -91,6 +100,9 @@ impl Write {
                     Some(Err(error)) => return Err(error),
                 }
                 waiting::forget(connection, record.id())?;
+                if let Some(said) = output {
+                    output::add(connection, record.id(), said)?;
+                }
                 record::add_artifacts(connection, record, artifacts)
             }
             Self::Remove { ids, .. } => record::remove(connection, ids),
@@ -110,7 +122,10 @@ impl Write {
                     record.len() + submission.as_ref().map_or(0, String::len)
                 }
                 Self::Update { record, .. } | Self::WaitAgain { record, .. } => record.len(),
-                Self::Finish { record, artifacts, .. } => record.len() + artifacts.len(),
+                Self::Finish { record, artifacts, output, .. } => {
+                    let said = output.as_ref().map_or(0, SmallOutput::len);
+                    record.len() + artifacts.len() + said
+                }
                 Self::Remove { ids, .. } => ids.len() * WRITE_BYTES,
                 Self::PutSession { text, .. } => text.len(),
                 Self::Begin { .. } | Self::RemoveSession { .. } | Self::Close { .. } => 0,

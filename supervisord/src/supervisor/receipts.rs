@@ -22,7 +22,7 @@ impl Supervisor {
         let artifacts = self.artifacts(caller, id).await?;
         let execution = self.recorded(caller, id).await?;
         self.note_administration(caller, &execution, "receipt")?;
-        let capture = self.kept(id, execution.limits.output_bytes).await?;
+        let capture = self.kept(&execution).await?;
         let mut subjects = Vec::with_capacity(2 + artifacts.artifacts.len());
         for (name, stream) in [(STDOUT, Stream::Stdout), (STDERR, Stream::Stderr)] {
             subjects.push(ReceiptSubject::new(name, digest(&capture, stream).await?));

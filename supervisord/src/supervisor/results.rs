@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use supervisor_api::{
-    ApiError, Artifact, ArtifactList, AuditFilter, AuditPage, ErrorCode, ExecutionId,
+    ApiError, Artifact, ArtifactList, AuditFilter, AuditPage, ErrorCode, Execution, ExecutionId,
 };
 use tokio::task::spawn_blocking;
 
@@ -31,20 +31,31 @@ impl Supervisor {
             None => {
                 let execution = self.recorded(caller, id).await?;
                 self.note_administration(caller, &execution, "output")?;
-                self.kept(id, execution.limits.output_bytes).await?
+                self.kept(&execution).await?
             }
         };
         Ok(capture.reader(query.stream, query.offset, query.follow))
     }
 
     /// The output of an execution that has finished.
-    pub(super) async fn kept(&self, id: ExecutionId, limit: u64) -> Result<Arc<Capture>, ApiError> {
-        let place = match self.inner.places.open_place(id) {
-            // It said nothing, so nothing was made for it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Capture::nothing()),
-            other => other.map_err(storage)?,
-        };
-        let reopened = spawn_blocking(move || Capture::reopen(place, limit)).await;
+    pub(super) async fn kept(&self, execution: &Execution) -> Result<Arc<Capture>, ApiError> {
+        let (id, limit, places) =
+            (execution.id, execution.limits.output_bytes, self.inner.places.clone());
+        let recorded = self.inner.store.output(id).await.map_err(|error| from_store(&error))?;
+        let reopened = spawn_blocking(move || {
+            let place = match (places.open_place(id), &recorded) {
+                (Err(error), said) if error.kind() == io::ErrorKind::NotFound => match said {
+                    None => return Ok(Capture::nothing()), // nothing was made for it
+                    Some(_) => places.make(id, &[])?,
+                },
+                (other, _) => other?,
+            };
+            if let Some(said) = recorded {
+                said.restore(&place)?;
+            }
+            Capture::reopen(place, limit)
+        });
+        let reopened = reopened.await;
         let capture = reopened.map_err(internal)?.map_err(storage)?;
         capture.finish();
         Ok(capture)

@@ -42,7 +42,7 @@ async fn a_full_disk_is_reported_and_the_store_goes_on_when_there_is_space_again
         std::fs::remove_file(directory.join("ballast")).unwrap();
         drop(ballast);
         store.insert(&queued(next)).await.unwrap();
-        store.finish(&finished(next), &artifacts(next)).await.unwrap();
+        store.finish(&finished(next), &artifacts(next), None).await.unwrap();
         (recorded, next) = (recorded + 1, next + 1);
     }
     store.close().await.unwrap();
@@ -62,6 +62,6 @@ async fn all_are_refused(store: &Store, first: u128) {
     for outcome in waiting.join_all().await {
         assert!(matches!(outcome, Err(StoreError::Full { .. })), "{outcome:?}");
     }
-    let end = store.finish(&finished(0), &artifacts(0)).await;
+    let end = store.finish(&finished(0), &artifacts(0), None).await;
     assert!(matches!(end, Err(StoreError::Full { .. })), "{end:?}");
 }
