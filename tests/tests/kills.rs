@@ -169,7 +169,7 @@ fn reached(point: &str) -> u32 {
         | "UntoldRecorded" | "SessionExtended" | "SessionUnused" | "WorkspaceRemoved"
         | "SessionForgotten" | "ArchiveUnpacked" | "WorkspaceSeen" | "ChangesKept" => 1,
         "WorkspaceMade" | "SessionRecorded" | "ReasonKept" | "SandboxKilled" | "EntryUnpacked"
-        | "CheckpointWritten" | "HeadWritten" => 2,
+        | "CheckpointWritten" | "HeadWritten" | "OutputSynced" => 2,
         "ArtifactKept" | "UploadBegun" | "UploadWritten" | "UploadFinished" => 3,
         "OutputCut" => 1,
         _ => 4,
