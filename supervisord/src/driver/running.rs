@@ -45,6 +45,9 @@ const LAST_OUTPUT: Duration = Duration::from_secs(10);
 /// written once instead of twice; a daemon that comes back looks at the sandbox itself.
 const NOTE_START: Duration = Duration::from_millis(50);
 
+/// Bytes of one file that go into a workspace in memory without a thread for it, which takes longer.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
+
 /// Writes the submission's files, starts the payload and stays with it.
 pub(super) async fn run(
     inner: &Inner,
@@ -161,7 +164,13 @@ async fn write_files(inner: &Inner, sandbox: &Sandbox, plan: &Plan) -> Result<()
             Err(_) => Err(lost()), // the runtime is shutting down
         };
     }
-    let written = spawn_blocking(move || workspace::write_files(workspace.as_fd(), &files)).await;
+    let bytes = files.iter().map(|file| file.content.0.len()).sum::<usize>();
+    let at_once = sandbox.applied.workspace == Storage::Memory && bytes <= WRITTEN_AT_ONCE;
+    let written = if at_once && files.len() == 1 {
+        Ok(workspace::write_files(workspace.as_fd(), &files))
+    } else {
+        spawn_blocking(move || workspace::write_files(workspace.as_fd(), &files)).await
+    };
     match written {
         Ok(result) => result.map_err(|error| outcome::files_failed(&error)),
         Err(_) => Err(lost()), // the runtime is shutting down
