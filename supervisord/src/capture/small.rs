@@ -56,7 +56,7 @@ impl SmallOutput {
     }
 
     /// Bytes of all of it.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         Part::ALL.into_iter().map(|part| self.part(part).len()).sum()
     }
 

@@ -123,7 +123,7 @@ impl Write {
                 }
                 Self::Update { record, .. } | Self::WaitAgain { record, .. } => record.len(),
                 Self::Finish { record, artifacts, output, .. } => {
-                    let said = output.as_ref().map_or(0, SmallOutput::len);
+                    let said = output.as_ref().map_or(0, SmallOutput::size);
                     record.len() + artifacts.len() + said
                 }
                 Self::Remove { ids, .. } => ids.len() * WRITE_BYTES,
