@@ -37,6 +37,8 @@ enum Deed {
 struct Told {
     deed: Deed,
     number: u64,
+    /// That it is to end was asked for, and answered.
+    cancelled: bool,
     end: Option<Execution>,
 }
 
@@ -81,7 +83,7 @@ impl Deed {
                 ..argv(&["bash", "-c", &format!("echo {number} >>lines; echo {number}")])
             },
             Self::Parked => python(&format!("print({number})")),
-            Self::Cancelled => bash(&format!("echo {number}; exec sleep 60")),
+            Self::Cancelled => bash(&format!("echo {number}; exec sleep 600")),
         }
     }
 
@@ -114,9 +116,12 @@ impl Caller {
         let request = deed.request(number, self.session);
         let body = serde_json::to_string(&request)?;
         let execution: Execution = ask(&self.client, "POST", "/v1/executions", &body)?;
-        self.told.insert(execution.id, Told { deed, number, end: None });
+        self.told.insert(execution.id, Told { deed, number, cancelled: false, end: None });
         if deed == Deed::Cancelled {
             self.see(execution.id, "cancel", "POST")?;
+            if let Some(told) = self.told.get_mut(&execution.id) {
+                told.cancelled = true;
+            }
         }
         let open: Vec<_> = self.told.iter().filter(|(_, told)| told.end.is_none()).collect();
         if open.len() > AHEAD {
@@ -145,7 +150,7 @@ impl Caller {
         let (client, mut lost) = (&self.client, 0);
         let target = format!("/v1/sessions/{}/files/lines", self.session);
         let mut added = Vec::new();
-        for (id, Told { deed, number, end }) in self.told {
+        for (id, Told { deed, number, cancelled, end }) in self.told {
             if deed == Deed::Cancelled {
                 client.cancel(id).expect("it is ours"); // which changes no end that there was
             }
@@ -162,6 +167,12 @@ impl Caller {
                 Some(Outcome::Cancelled) => {
                     assert_eq!(deed, Deed::Cancelled);
                     assert!(["", &whole].contains(&&*ended.stdout), "{ended:?}");
+                    false
+                }
+                // The daemon died over the word, which nobody repeated while it could have been heard.
+                Some(Outcome::TimedOut) => {
+                    assert!(deed == Deed::Cancelled && !cancelled, "{ended:?}");
+                    assert_eq!(ended.stdout, whole, "{ended:?}");
                     false
                 }
                 outcome => {
