@@ -104,7 +104,7 @@ impl Plan {
             Some(session) => limits_in(session, &request.limits, policy)?,
             None => limits(&request.limits, policy)?,
         };
-        let could = session.is_none() && way.is_none() && Interpreter::could_run(&request, policy);
+        let could = way.is_none() && Interpreter::could_run(&request, policy, session.is_some());
         let asked = Asked::of(&request);
         let mut files = request.files;
         let argv = match (request.language, request.source) {
@@ -414,7 +414,7 @@ fn start(
         argv: argv.iter().map(|word| word.clone().into_bytes()).collect(),
         environment: entries(environment),
         authority: authority.as_bytes().to_vec(),
-        parks: false,
+        parks: None,
     };
     start.encode().map_err(|_| {
         let most = supervisor_launch::MAX_START;

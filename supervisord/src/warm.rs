@@ -22,13 +22,15 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use supervisor_api::SessionId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
 
-pub use parked::Parked;
+pub use parked::{Parked, Unwanted};
 pub use recipe::{Interpreter, Recipe, acts_at_start};
 pub use shelves::Bounds;
 
+use crate::session::Use;
 use crate::supervisor::Inner;
 use park::Unparked;
 use shelves::Shelves;
@@ -49,9 +51,9 @@ pub struct Warm {
     /// Something has ended, so there may be room.
     room: Notify,
     /// Sandboxes that are to be destroyed.
-    unwanted: mpsc::UnboundedSender<u128>,
+    unwanted: mpsc::UnboundedSender<Unwanted>,
     /// The other end, for whoever keeps the pool.
-    to_destroy: Mutex<Option<mpsc::UnboundedReceiver<u128>>>,
+    to_destroy: Mutex<Option<mpsc::UnboundedReceiver<Unwanted>>>,
 }
 
 impl Default for Warm {
@@ -85,6 +87,11 @@ impl Warm {
         drop(self.lock().take(|recipe| recipe.owner() == uid)); // the guard is gone by then
     }
 
+    /// Gives up what is parked in a session that is being closed, which is in use until all of that is destroyed.
+    pub fn leave(&self, session: SessionId) {
+        drop(self.forget(session));
+    }
+
     /// How many are parked, of one owner or of all, and the bytes that they hold.
     pub fn parked(&self, uid: Option<u32>) -> (usize, u64) {
         self.lock().parked(uid)
@@ -100,10 +107,11 @@ impl Warm {
         }
         let parked = self.lock().take(|_| true);
         for parked in parked {
-            park::destroy(inner, parked.into_id()).await;
+            let unwanted = parked.into_unwanted();
+            park::destroy(inner, unwanted.id).await;
         }
-        while let Ok(id) = to_destroy.try_recv() {
-            park::destroy(inner, id).await;
+        while let Ok(unwanted) = to_destroy.try_recv() {
+            park::destroy(inner, unwanted.id).await;
         }
     }
 
@@ -125,13 +133,20 @@ impl Warm {
                     break; // what runs has the cores
                 }
                 let Some(recipe) = self.lock().wanted(settings.warm, now) else { break };
+                let session = match enter(inner, &recipe) {
+                    Ok(session) => session,
+                    Err(gone) => {
+                        drop(self.forget(gone));
+                        continue;
+                    }
+                };
                 let Some(place) = inner.admission.park(recipe.owner(), recipe.need()) else {
                     self.lock().put_off(&recipe, now + AGAIN);
                     continue;
                 };
-                let parking = park::park(inner, &recipe, place, &self.unwanted, stop);
+                let parking = park::park(inner, &recipe, (place, session), &self.unwanted, stop);
                 match parking.await {
-                    Ok(parked) => drop(self.lock().put(recipe, parked)),
+                    Ok(parked) => drop(self.put(recipe, parked)),
                     Err(Unparked::Stopped) => return,
                     Err(error) => {
                         tracing::warn!(%error, policy = recipe.policy(), "can't park a sandbox");
@@ -142,7 +157,24 @@ impl Warm {
         }
     }
 
+    /// Puts one on its shelf; it comes back if nobody has a use for it any more. Whoever closes its session
+    /// says so first, and then looks here.
+    fn put(&self, recipe: Recipe, parked: Parked) -> Option<Parked> {
+        let mut shelves = self.lock();
+        if parked.is_closing() { Some(parked) } else { shelves.put(recipe, parked) }
+    }
+
+    fn forget(&self, session: SessionId) -> Vec<Parked> {
+        self.lock().forget(|recipe| recipe.session() == Some(session))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shelves> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Uses the session in whose workspace one is to be parked; the session, if nobody can any more.
+fn enter(inner: &Inner, recipe: &Recipe) -> Result<Option<Use>, SessionId> {
+    let Some(id) = recipe.session() else { return Ok(None) };
+    inner.sessions.get(id).and_then(|session| session.enter().ok()).map(Some).ok_or(id)
 }

@@ -7,11 +7,14 @@
     reason = "a test that panics is a test that fails"
 )]
 
+#[path = "warm/sessions.rs"]
+mod sessions;
+
 use std::collections::BTreeMap;
 
 use supervisor_api::{
-    Content, Envelope, InputFile, LimitsRequest, Outcome, StartKind, SubmitRequest, TerminalSize,
-    Top, UniqueMap,
+    Content, Envelope, InputFile, LimitsRequest, Outcome, SessionId, StartKind, SubmitRequest,
+    TerminalSize, Top, UniqueMap,
 };
 use supervisor_tests::{
     AGENT, Client, Ended, OTHER_AGENT, Settings, World, bash, children, command_line,
@@ -73,17 +76,23 @@ fn a_program_behaves_as_it_does_in_a_sandbox_that_is_made_for_it() {
     let world = world("parked = 8\nparked_per_uid = 8");
     let agent = world.agent(AGENT);
     warm_up(&agent, &python("print(1)"));
+    compare(&agent, None, &programs());
+}
+
+/// Runs programs warm and cold, and finds no difference.
+#[track_caller]
+fn compare(agent: &Client, session: Option<SessionId>, programs: &[(&str, &str)]) {
     let mut wrong = Vec::new();
-    for (name, program) in programs() {
-        let mut request = python(program);
+    for (name, program) in programs {
+        let mut request = SubmitRequest { session, ..python(program) };
         request.args = vec!["one".to_owned(), "zwei \u{fc}".to_owned(), String::new()];
         request.stdin = Some(Content(b"first\nsecond".to_vec()));
         request.env = UniqueMap(BTreeMap::from([("ORDER".to_owned(), "a b".to_owned())]));
         request.files = vec![file("beside.py", "value = 7\n"), file("data/in.txt", "in")];
-        if name == "stand-in" {
+        if *name == "stand-in" {
             request.files.push(file("json.py", "dumps = lambda what: 'stand-in'\n"));
         }
-        until_true("something is parked", || parked(&agent).0 > 0);
+        until_true("something is parked", || parked(agent).0 > 0);
         let (warm, cold) = (agent.run(&request), agent.run(&cold(&request)));
         assert_eq!(
             (start_of(&warm), start_of(&cold)),

@@ -2,11 +2,12 @@
 //! then reads what it is to execute. It parses the daemon's message with the payload's own rights.
 
 use std::ffi::{CString, OsStr};
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::exit;
 
 use nix::errno::Errno;
@@ -16,7 +17,7 @@ use nix::unistd::{
     Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, getresgid, getresuid, setgroups,
     setresgid, setresuid, setsid,
 };
-use supervisor_launch::{CHANNEL, INIT_ID, PAYLOAD_ID, Report, Setup, Start, Step};
+use supervisor_launch::{CHANNEL, INIT_ID, PAYLOAD_ID, Report, STARTUP, Setup, Start, Step};
 use supervisor_sys::{
     close_on_exec_from, default_dispositions, keep_on_exec, take_terminal, without, write_at_once,
 };
@@ -76,7 +77,8 @@ fn park_and_execute(
     if setup.authority {
         trust::write(&start.authority)?;
     }
-    if start.parks {
+    if let Some(text) = &start.parks {
+        at(Step::WriteStartup, write_startup(text))?;
         at(Step::ReadStart, keep_on_exec(&ours.start))?; // the program reads a second message there
     }
     at(Step::ChangeDirectory, chdir(OsStr::from_bytes(&start.cwd)))?;
@@ -131,6 +133,14 @@ fn read_start(pipe: BorrowedFd<'_>) -> Result<Start, Failed> {
         Start::decode(&bytes).map_err(io::Error::other)
     };
     at(Step::ReadStart, read())
+}
+
+/// Writes what a program that parks reads at its start, which it removes when it has. The place is new and of
+/// this sandbox alone: its workspace may be that of others too.
+fn write_startup(text: &[u8]) -> io::Result<()> {
+    let path = Path::new(STARTUP);
+    path.parent().map_or(Ok(()), |directory| DirBuilder::new().mode(0o700).create(directory))?;
+    File::create_new(path)?.write_all(text)
 }
 
 /// Executes the program; a name without a slash is looked for in PATH, like execvp(3) does.

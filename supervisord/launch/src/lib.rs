@@ -56,7 +56,7 @@ pub use report::{Ended, Report};
 pub use request::{MAX_MESSAGE, OLDEST, Prepare, Request, VERSION};
 pub use sandbox::{Applied, CHANNEL, Descriptor};
 pub use setup::Setup;
-pub use start::{MAX_START, Start};
+pub use start::{MAX_START, STARTUP, Start};
 pub use step::Step;
 pub use wire::Malformed;
 pub use workspace::{DISK_ID, IMAGE_ID, Kept, MAX_LISTED, MAX_WORKSPACES, Storage, Workspace};

@@ -8,8 +8,14 @@ use crate::wire::{Malformed, Reader, Writer};
 /// limit, 2 MiB of 8 (execve(2)); half of that leaves room for its own.
 pub const MAX_START: usize = 1 << 20;
 
+/// Where what a program that parks reads when it starts is written: a place of its sandbox alone, whatever its
+/// workspace is.
+pub const STARTUP: &str = "/tmp/.supervisor-parked/usercustomize.py";
+
 /// Set in the count of arguments of a message whose program parks.
 const PARKS: u32 = 1 << 31;
+
+const NOTHING_TO_READ: Malformed = Malformed("a program that parks and reads nothing at its start");
 
 /// What the stub is to execute.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,10 +29,10 @@ pub struct Start {
     /// The certificate of the session's authority in PEM, to be trusted besides the image's own; empty for
     /// a sandbox without listeners.
     pub authority: Vec<u8>,
-    /// Whether the program parks: the pipe that this message came by stays open in it, and it reads a
-    /// second one there, of the same form, before it does what that says. What else tells that a payload
-    /// has started, that nobody can read this pipe any more, is so only then.
-    pub parks: bool,
+    /// Of a program that parks, what stands at [`STARTUP`] when it starts. The pipe that this message came by
+    /// stays open in it, and it reads a second one there, of the same form, before it does what that says.
+    /// What else tells that a payload has started, that nobody can read this pipe any more, is so only then.
+    pub parks: Option<Vec<u8>>,
 }
 
 impl Start {
@@ -34,12 +40,15 @@ impl Start {
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         let mut writer = Writer::default();
         writer.u32(0);
-        writer.u32(count(&self.argv)? | if self.parks { PARKS } else { 0 });
+        writer.u32(count(&self.argv)? | if self.parks.is_some() { PARKS } else { 0 });
         writer.u32(count(&self.environment)?);
+        if self.parks.as_ref().is_some_and(Vec::is_empty) {
+            return Err(NOTHING_TO_READ);
+        }
         // Left out where there is none: a stub of the version before expects nothing here.
         let authority = Some(&self.authority).filter(|text| !text.is_empty());
         let texts = std::iter::once(&self.cwd).chain(&self.argv).chain(&self.environment);
-        for text in texts.chain(authority) {
+        for text in texts.chain(&self.parks).chain(authority) {
             if text.contains(&0) {
                 return Err(Malformed("NUL in a string"));
             }
@@ -77,6 +86,10 @@ impl Start {
         let cwd = reader.string()?.to_vec();
         let argv = strings(&mut reader, arguments)?;
         let environment = strings(&mut reader, variables)?;
+        let parks = parks.then(|| reader.string().map(<[u8]>::to_vec)).transpose()?;
+        if parks.as_ref().is_some_and(Vec::is_empty) {
+            return Err(NOTHING_TO_READ);
+        }
         let authority = if reader.is_at_end() {
             Vec::new()
         } else {

@@ -132,6 +132,8 @@ steps! {
     ReadStart = 52 "read_start",
     /// The session's authority among those that the payload trusts.
     WriteTrust = 56 "write_trust",
+    /// What a program that parks reads when it starts.
+    WriteStartup = 62 "write_startup",
     /// The working directory.
     ChangeDirectory = 53 "change_directory",
     /// The payload's end of its channel.

@@ -184,7 +184,7 @@ proptest! {
     #[test]
     fn a_start_is_read_as_it_was_sent(
         cwd in text(), argv in vec(text(), 1..8), environment in vec(text(), 0..8), authority in text(),
-        parks in any::<bool>(),
+        parks in prop::option::of(vec(1u8.., 1..40)),
     ) {
         let start = Start { cwd, argv, environment, authority, parks };
         let bytes = start.encode().expect("within the bound");
@@ -307,6 +307,8 @@ fn a_start_that_holds_nul_or_is_over_its_bound_is_not_sent() {
     assert!(start(vec![b"a\0b".to_vec()]).is_err());
     assert!(start(vec![vec![b'a'; MAX_START]]).is_err());
     assert!(start(Vec::new()).is_err());
+    let parks = Some(Vec::new());
+    assert!(Start { argv: vec![b"a".to_vec()], parks, ..Start::default() }.encode().is_err());
 }
 
 #[test]

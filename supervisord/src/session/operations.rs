@@ -179,6 +179,7 @@ impl Supervisor {
                 live.cancelled.send_replace(true);
             }
         }
+        inner.warm.leave(id);
         session.unused().await;
         fault::reach(Point::SessionUnused);
         if let Err(error) = inner.launcher.remove_workspace(id.bits()).await {

@@ -3,32 +3,28 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use supervisor_api::{Content, InputFile};
-use supervisor_launch::{Descriptor, Malformed, Start, Step};
+use supervisor_launch::{Descriptor, Malformed, STARTUP, Start, Step};
 use tokio::io::Interest;
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use super::parked::Parked;
-use super::recipe::{Interpreter, Recipe};
+use super::parked::{Parked, Unwanted};
+use super::recipe::Recipe;
 use crate::accounting;
 use crate::admission::ParkedPlace;
 use crate::launcher::{LaunchError, Sandbox};
 use crate::readiness::register;
 use crate::reports::{ended, feed};
+use crate::session::Use;
 use crate::supervisor::Inner;
 use crate::top::Meter;
 use crate::workspace;
 
 /// What the interpreter does before it waits.
 const PYTHON: &str = include_str!("python.py");
-
-/// Where that is until it has been read, beneath the workspace.
-const DIRECTORY: &str = ".supervisor-parked";
 
 /// How long an interpreter may take to import what it is to import.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,8 +66,8 @@ impl fmt::Display for Unparked {
 pub async fn park(
     inner: &Inner,
     recipe: &Recipe,
-    place: ParkedPlace,
-    unwanted: &mpsc::UnboundedSender<u128>,
+    (place, session): (ParkedPlace, Option<Use>),
+    unwanted: &mpsc::UnboundedSender<Unwanted>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<Parked, Unparked> {
     let id = supervisor_sys::random_bits().map_err(Unparked::Descriptor)?;
@@ -85,7 +81,7 @@ pub async fn park(
     match begun {
         Ok(()) => {
             let memory = accounting::now(&Meter::new(&made)).memory.unwrap_or_default();
-            Ok(Parked::new(id, made, place, memory, unwanted.clone()))
+            Ok(Parked::new(id, made, (place, session), memory, unwanted.clone()))
         }
         Err(error) => {
             destroy(inner, id).await;
@@ -97,11 +93,11 @@ pub async fn park(
 /// Destroys what comes, for as long as it is polled.
 pub async fn destroy_all(
     inner: &Inner,
-    unwanted: &mut mpsc::UnboundedReceiver<u128>,
+    unwanted: &mut mpsc::UnboundedReceiver<Unwanted>,
 ) -> Infallible {
     loop {
         match unwanted.recv().await {
-            Some(id) => destroy(inner, id).await,
+            Some(unwanted) => destroy(inner, unwanted.id).await,
             None => std::future::pending().await, // the sender is in the same place
         }
     }
@@ -124,20 +120,7 @@ pub async fn destroy(inner: &Inner, id: u128) {
 
 /// Starts the interpreter and waits for its word.
 async fn begin(sandbox: &Sandbox, recipe: &Recipe) -> Result<(), Unparked> {
-    let interpreter = recipe.interpreter();
-    let workspace = descriptor(sandbox, Descriptor::Workspace)?;
-    let file = InputFile {
-        path: format!("{DIRECTORY}/usercustomize.py"),
-        content: Content(program(&interpreter.modules).into_bytes()),
-        executable: false,
-    };
-    let written = spawn_blocking(move || workspace::write_files(workspace.as_fd(), &[file])).await;
-    match written {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(Unparked::Descriptor(io::Error::other(error.to_string()))),
-        Err(error) => return Err(Unparked::Descriptor(io::Error::other(error))),
-    }
-    let start = start(interpreter).encode().map_err(Unparked::Start)?;
+    let start = start(recipe).encode().map_err(Unparked::Start)?;
     // The pipe itself stays open: the second message goes the same way.
     let pipe = descriptor(sandbox, Descriptor::Start)?;
     feed(pipe, &start).await.map_err(Unparked::Descriptor)?;
@@ -168,16 +151,23 @@ fn program(modules: &[String]) -> String {
     format!("{PYTHON}park([{}])\nraise ImportError(name=\"usercustomize\")\n", names.join(", "))
 }
 
-fn start(interpreter: &Interpreter) -> Start {
+/// In a session its home is not the workspace until it is claimed: nothing that somebody left there acts on it.
+fn start(recipe: &Recipe) -> Start {
+    let interpreter = recipe.interpreter();
     let mut environment = interpreter.environment.clone();
-    environment.push(format!("PYTHONPATH={}/{DIRECTORY}", workspace::MOUNT_POINT).into_bytes());
+    if recipe.session().is_some() {
+        environment.retain(|entry| !entry.starts_with(b"HOME="));
+        environment.push(b"HOME=/nonexistent".to_vec());
+    }
+    let directory = STARTUP.rsplit_once('/').map_or("", |(directory, _)| directory);
+    environment.push(format!("PYTHONPATH={directory}").into_bytes());
     let script = format!("{}/main.py", workspace::MOUNT_POINT).into_bytes();
     Start {
         cwd: workspace::MOUNT_POINT.into(),
         argv: vec![b"python3".to_vec(), b"-u".to_vec(), script],
         environment,
         authority: Vec::new(),
-        parks: true,
+        parks: Some(program(&interpreter.modules).into_bytes()),
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::accounting;
 use crate::admission::ParkedPlace;
 use crate::launcher::Sandbox;
+use crate::session::Use;
 
 /// A sandbox that waits to be claimed. Dropped, it is destroyed.
 pub struct Parked {
@@ -20,19 +21,27 @@ pub struct Parked {
     /// Bytes of memory that it holds.
     memory: u64,
     since: Instant,
-    unwanted: mpsc::UnboundedSender<u128>,
+    /// The session in whose workspace it is, which is not removed meanwhile.
+    session: Option<Use>,
+    unwanted: mpsc::UnboundedSender<Unwanted>,
+}
+
+/// A sandbox that is to be destroyed, and the session that is in use until it is.
+pub struct Unwanted {
+    pub(super) id: u128,
+    _session: Option<Use>,
 }
 
 impl Parked {
     pub(super) fn new(
         id: u128,
         sandbox: Sandbox,
-        place: ParkedPlace,
+        (place, session): (ParkedPlace, Option<Use>),
         memory: u64,
-        unwanted: mpsc::UnboundedSender<u128>,
+        unwanted: mpsc::UnboundedSender<Unwanted>,
     ) -> Self {
         let since = Instant::now();
-        Self { id, sandbox: Some(sandbox), _place: place, memory, since, unwanted }
+        Self { id, sandbox: Some(sandbox), _place: place, memory, since, session, unwanted }
     }
 
     /// The id of the execution that it becomes.
@@ -65,16 +74,25 @@ impl Parked {
         Some(sandbox)
     }
 
-    /// Its id alone, for whoever destroys it.
-    pub(super) fn into_id(mut self) -> u128 {
+    /// Whether its session is being closed.
+    pub(super) fn is_closing(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.session().is_closing())
+    }
+
+    /// What is left of it for whoever destroys it.
+    pub(super) fn into_unwanted(mut self) -> Unwanted {
         self.sandbox = None;
-        self.id
+        Unwanted { id: self.id, _session: self.session.take() }
     }
 }
 
 impl Drop for Parked {
     fn drop(&mut self) {
-        if self.sandbox.take().is_some() && self.unwanted.send(self.id).is_err() {
+        if self.sandbox.take().is_none() {
+            return; // it is an execution's, or destroyed by somebody else
+        }
+        let unwanted = Unwanted { id: self.id, _session: self.session.take() };
+        if self.unwanted.send(unwanted).is_err() {
             tracing::debug!("a parked sandbox is left to the launcher"); // the next start ends it
         }
     }

@@ -1,6 +1,6 @@
 """What a parked Python does before it waits, and when it is told what to run.
 
-The interpreter is started as `python3 -u /workspace/main.py`, with this file where the `site` module looks
+The interpreter is started as `python3 -u /workspace/main.py`, with this file in a place of its own where the `site` module looks
 for `usercustomize`, so it runs when everything is set up but before the program is opened. It imports what
 programs usually import, says on standard output that it is parked, and waits at the pipe by which the start
 message came for a second message of the same form. Then it returns, and the interpreter goes on by itself:
@@ -27,7 +27,7 @@ def park(modules):
     packages = {name.partition(".")[0] for name in set(sys.modules) - before}
     whole = {name for name, module in sys.modules.items() if type(module) is type(sys)} - ITS_OWN
     ahead.extend(stand_in(name, name in before) for name in whole)
-    pipe = find_pipe()
+    pipe, home = find_pipe(), os.environ["HOME"]
     native = not {"_ctypes", "_socket"} & set(missing)
     holder = hold_memory(pipe, kept) if native else None
     exercise()
@@ -38,6 +38,8 @@ def park(modules):
     directory, arguments, environment = read_start(pipe)
     os.close(pipe)
     set_environment(environment)
+    if home != os.environ["HOME"]:
+        renew_home()
     os.chdir(directory)
     if any(entry == ".local" or entry.partition(".")[0] in packages for entry in os.listdir("/workspace")):
         start_anew(arguments, holder)
@@ -191,6 +193,14 @@ def set_environment(environment):
     if dict(os.environ) != wanted:
         os.environ.clear()
         os.environ.update(wanted)  # all of them, for their order
+
+
+def renew_home():
+    """In a session the workspace is the home of programs, and not yet of what is parked."""
+    import site
+
+    site.USER_BASE = site.USER_SITE = None
+    site.getusersitepackages()
 
 
 def start_anew(arguments, holder):

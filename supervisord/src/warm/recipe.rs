@@ -1,8 +1,8 @@
 //! What a sandbox is parked for, and what can have one.
 
-use supervisor_api::{Language, PolicyReference, SubmitRequest};
-use supervisor_launch::Prepare;
-use supervisor_policy::Resolved;
+use supervisor_api::{ChangesMode, Language, PolicyReference, SessionId, SubmitRequest};
+use supervisor_launch::{Prepare, Workspace};
+use supervisor_policy::{Resolved, RootAccess};
 
 use crate::admission::Need;
 
@@ -62,17 +62,30 @@ impl Interpreter {
     /// Whether a submission could find its interpreter parked: source in Python that runs in the workspace's
     /// root, with streams that are pipes and no variable that acts when an interpreter starts, under a policy
     /// that does not refuse it and lets nothing leave, since a way out has an authority of its session's own.
-    pub fn could_run(request: &SubmitRequest, policy: &Resolved) -> bool {
+    ///
+    /// In a session what is there when it is parked may be other when it is claimed: no module of a policy's own
+    /// is imported then, which may look, and a root that can be written is one execution's at a time.
+    pub fn could_run(request: &SubmitRequest, policy: &Resolved, in_session: bool) -> bool {
         let is_source = request.language == Some(Language::Python) && request.source.is_some();
         let at_root =
             request.cwd.as_deref().is_none_or(|cwd| matches!(cwd, "" | "." | "/workspace"));
-        let fixed = policy.environment().any(|(name, _)| name.starts_with("PYTHON"));
+        let fixed = |name: &str| name.starts_with("PYTHON") || name == "HOME";
+        let fixed = policy.environment().any(|(name, _)| fixed(name));
         let acts = request.env.0.keys().any(|name| acts_at_start(name));
         let plain = !request.stdin_open && request.terminal.is_none();
         // What a module of the policy's own reads when it is imported is not known.
         let own = policy.warm_modules().is_some() && !request.env.0.is_empty();
         let may = policy.warm_starts() && policy.egress().is_empty();
-        may && is_source && at_root && plain && !fixed && !acts && !own
+        let may_in_session = policy.warm_modules().is_none()
+            && policy.root() == RootAccess::ReadOnly
+            && request.changes != Some(ChangesMode::Hold);
+        may && (may_in_session || !in_session)
+            && is_source
+            && at_root
+            && plain
+            && !fixed
+            && !acts
+            && !own
     }
 
     /// One with these variables and the policy's modules.
@@ -110,6 +123,14 @@ impl Recipe {
         Prepare { execution, ..self.prepare }
     }
 
+    /// The session in whose workspace it is, if it is in one.
+    pub fn session(&self) -> Option<SessionId> {
+        match self.prepare.workspace {
+            Workspace::Kept(id) => Some(SessionId::from_bits(id)),
+            Workspace::Memory | Workspace::Disk => None,
+        }
+    }
+
     /// The uid on whose behalf it is.
     pub fn owner(&self) -> u32 {
         self.prepare.owner.unwrap_or_default()
@@ -133,6 +154,8 @@ impl Recipe {
     /// What one takes of its owner's ceilings.
     pub fn need(&self) -> Need {
         let limits = &self.prepare.limits;
-        Need { memory: limits.memory_max, workspace: limits.workspace_bytes, submission: 0 }
+        // A session's workspace counts as long as that lives.
+        let workspace = if self.session().is_some() { 0 } else { limits.workspace_bytes };
+        Need { memory: limits.memory_max, workspace, submission: 0 }
     }
 }

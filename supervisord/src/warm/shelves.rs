@@ -159,6 +159,12 @@ impl Shelves {
         chosen.flat_map(|shelf| std::mem::take(&mut shelf.parked)).collect()
     }
 
+    /// Forgets some recipes; gives what is parked for them.
+    pub fn forget(&mut self, which: impl Fn(&Recipe) -> bool) -> Vec<Parked> {
+        let gone = self.all.extract_if(.., |shelf| which(&shelf.recipe));
+        gone.flat_map(|shelf| shelf.parked).collect()
+    }
+
     /// How many are parked, of one owner or of all, and the bytes that they hold.
     pub fn parked(&self, uid: Option<u32>) -> (usize, u64) {
         let chosen =

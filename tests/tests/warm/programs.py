@@ -128,6 +128,13 @@ if __name__ == "__main__":
     with multiprocessing.get_context("fork").Pool(2) as pool:
         print(pool.map(work, [1, 2, 3]))
     print(os.waitstatus_to_exitcode(os.system("exit 4")))
+#--- homes
+import os
+import site
+import tempfile
+
+print(site.ENABLE_USER_SITE, site.USER_BASE, site.USER_SITE, os.path.expanduser("~"))
+print(os.listdir("/tmp"), tempfile.gettempdir(), os.getcwd())
 #--- encodings
 import locale
 import sys

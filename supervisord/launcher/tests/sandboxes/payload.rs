@@ -35,7 +35,7 @@ impl<'a> Payload<'a> {
             argv: vec![b"/bin/sh".to_vec(), b"-c".to_vec(), script.as_bytes().to_vec()],
             environment: vec![b"PATH=/usr/bin:/bin".to_vec()],
             authority: Vec::new(),
-            parks: false,
+            parks: None,
         };
         payload.take(Descriptor::Start).write_all(&start.encode().unwrap()).unwrap();
         drop(payload.take(Descriptor::Stdin));
