@@ -22,11 +22,15 @@ def park(modules):
     before = set(sys.modules)
     ahead, kept = [], []
     kept.append(kept)
-    atexit.register(let_go, ahead, kept, _operator.is_)
+    at_once = []
+    atexit.register(let_go, ahead, at_once, kept, _operator.is_)
     missing = import_quietly([*modules, "_ctypes", "_socket"])
     packages = {name.partition(".")[0] for name in set(sys.modules) - before}
     whole = {name for name, module in sys.modules.items() if type(module) is type(sys)} - ITS_OWN
-    ahead.extend(stand_in(name, name in before) for name in whole)
+    ahead.extend(stand_in(name, True) for name in whole & before)
+    later = [stand_in(name, False) for name in whole - before]
+    at_once.extend(([each[field] for each in later] for field in range(5)))
+    at_once.append({each[0]: each[2] for each in later})
     pipe, home = find_pipe(), os.environ["HOME"]
     native = not {"_ctypes", "_socket"} & set(missing)
     holder = hold_memory(pipe, kept) if native else None
@@ -106,7 +110,7 @@ def stand_in(name, exact):
     return name, module, other, names, len(names), tuple(names.values()) if exact else ()
 
 
-def let_go(ahead, kept, same):
+def let_go(ahead, at_once, kept, same):
     """The last thing to be called at exit: takes what was there before the program out of the interpreter's sight.
 
     Otherwise it would take all of that apart, name by name, before the process ends; that takes longer than
@@ -118,7 +122,15 @@ def let_go(ahead, kept, same):
     for name, module, other, names, size, values in ahead:
         if len(names) == size and modules.get(name) is module and all(map(same, names.values(), values)):
             modules[name] = other
-    kept.append(ahead)
+    # Of hundreds, most programs change none.
+    called, held, others, dictionaries, sizes, stand_ins = at_once
+    if [*map(len, dictionaries)] == sizes and all(map(same, map(modules.get, called), held)):
+        modules.update(stand_ins)
+    else:
+        for name, module, other, names, size in zip(called, held, others, dictionaries, sizes):
+            if len(names) == size and modules.get(name) is module:
+                modules[name] = other
+    kept += [ahead, at_once]
 
 
 def hold_memory(pipe, kept):
