@@ -10,6 +10,7 @@ mod bound;
 mod broker;
 mod endpoint;
 mod entry;
+mod former;
 mod inject;
 mod name;
 mod notice;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::bound::Bound;
+use super::former::Former;
 use super::name::CredentialName;
 use super::notice::{Notice, Notices};
 use super::refusal::{CredentialRefusal, RefusalCode};
@@ -89,6 +90,7 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 struct State {
     current: Option<Arc<Current>>,
+    former: Former,
     delivered: Option<Instant>,
     failure: Option<Failure>,
     /// Whether somebody fetches ahead.
@@ -172,9 +174,12 @@ impl Entry {
         }
     }
 
-    /// The value that there is, whether or not it may still go out; none is fetched.
-    pub fn held(&self) -> Option<Arc<Current>> {
-        self.state().current.clone()
+    /// The values that upstreams may have been sent: the one that there is, whether or not it may still go
+    /// out, and those before it while they hold. None is fetched.
+    pub fn held(&self) -> Vec<Arc<Current>> {
+        let mut state = self.state();
+        let current = state.current.clone();
+        state.former.held().chain(current).collect()
     }
 
     /// A newer value than the one of this number, which an upstream has rejected; `None` if there is
@@ -253,7 +258,9 @@ impl Entry {
         let notice = match &installed {
             Ok(_) if self.is_revoked() => return None,
             Ok(current) => {
-                state.current = Some(current.clone());
+                let former = state.current.replace(current.clone());
+                let former = former.filter(|former| !former.value.is_same(&current.value));
+                former.into_iter().for_each(|value| state.former.add(value));
                 state.delivered = Some(Instant::now());
                 state.failure = None;
                 Notice::Renewed { credential, whose }

@@ -144,7 +144,7 @@ fn apply(
     let is_signature = |due: &Due<'_>| matches!(due.binding.place, Place::SigV4 { .. });
     let is_readable = !due.iter().all(is_signature);
     let mut held = vault.held_for(wanted.host);
-    held.retain(|(name, _)| due.iter().all(|due| due.binding.credential != *name));
+    held.retain(|(_, held)| values.iter().all(|value| value.number != held.number));
     for signatures in [false, true] {
         let pass = due.iter().zip(&values).filter(|(due, _)| is_signature(due) == signatures);
         for (Due { binding, .. }, current) in pass {

@@ -61,6 +61,20 @@ const LAST_PART: u32 = 5;
 const AHEAD: Duration = Duration::from_secs(300);
 
 impl Value {
+    /// Whether another one is of the same secrets.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(one), Self::Text(other)) => one.expose() == other.expose(),
+            (Self::Aws(one), Self::Aws(other)) => {
+                let [one, other] = [one, other].map(|key| {
+                    (key.secret.expose(), key.session_token.as_ref().map(Secret::expose))
+                });
+                one == other
+            }
+            _ => false,
+        }
+    }
+
     /// A watch for what must not come back.
     fn watch(&self) -> Watch {
         match self {

@@ -104,13 +104,17 @@ impl Vault {
         contents.entries.get(name).cloned()
     }
 
-    /// What may not come back from a host: the values of all credentials that may ever go there. An
-    /// upstream that was sent one by an earlier request may tell it in answer to any other.
+    /// What may not come back from a host: the values of all credentials that may ever go there, and those
+    /// before them while they hold. An upstream that was sent one by an earlier request may tell it in answer
+    /// to any other.
     pub(super) fn held_for(&self, host: &str) -> Vec<(CredentialName, Arc<Current>)> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         let bound = |entry: &&Arc<Entry>| entry.bounds.iter().any(|bound| bound.names(host));
-        let held = |entry: &Arc<Entry>| Some((entry.name.clone(), entry.held()?));
-        contents.entries.values().filter(bound).filter_map(held).collect()
+        let held = |entry: &Arc<Entry>| {
+            let name = entry.name.clone();
+            entry.held().into_iter().map(move |value| (name.clone(), value))
+        };
+        contents.entries.values().filter(bound).flat_map(held).collect()
     }
 
     pub(super) fn canaries(&self) -> Vec<Arc<Watch>> {

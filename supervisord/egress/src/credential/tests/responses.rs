@@ -1,11 +1,15 @@
 //! What comes back.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
+use tokio::time::advance;
 
 use super::support::*;
 use crate::credential::*;
@@ -133,4 +137,21 @@ async fn what_an_earlier_request_was_sent_with_does_not_come_back_by_a_later_one
     let mut head = response(&[("set-cookie", "a=1"), ("content-encoding", "gzip")]);
     prepared.screen(&mut head).expect("nothing to refuse");
     assert_eq!(head.headers.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_before_the_one_that_was_fetched_is_watched_for_until_it_ends() {
+    let lifetime = Some(Duration::from_secs(100));
+    let source = Arc::new(Counting { lifetime, ..Counting::default() });
+    let (vault, _) = vault(vec![definition("key", Supply::Fetched(source))]);
+    let bindings = bind(Place::bearer());
+    let first = prepare(&vault, &bindings, &mut head("/", &[])).await.expect("prepared");
+    advance(Duration::from_secs(50)).await;
+    vault.renew(&wanted(&bindings), &first).await.expect("fetched").expect("a newer one");
+    let tells = |prepared: &Prepared, told| prepared.screen(&mut response(&[("x", told)])).is_ok();
+    let later = prepare(&vault, &[], &mut head("/", &[])).await.expect("prepared");
+    assert!(!tells(&later, "value-nr-1") && !tells(&later, "value-nr-2"));
+    advance(Duration::from_secs(60)).await;
+    let later = prepare(&vault, &[], &mut head("/", &[])).await.expect("prepared");
+    assert!(tells(&later, "value-nr-1") && !tells(&later, "value-nr-2"), "the first has ended");
 }
