@@ -5,6 +5,7 @@
 use std::io;
 use std::process::exit;
 
+use caps::{CapSet, Capability};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{Uid, setfsuid, setresuid};
@@ -24,7 +25,9 @@ pub fn as_owner(
     let Some(owner) = owner.filter(|_| !without("namespace-owner")) else { return clone() };
     setresuid(UNCHANGED, Uid::from_raw(owner), UNCHANGED)?;
     setfsuid(Uid::from_raw(0)); // the cgroup that the copy goes into is root's; without it, the clone fails
-    let cloned = clone();
+    // It went with the id, and where kernel.unprivileged_userns_clone (Debian, Ubuntu) is 0 a user namespace takes it.
+    let raised = caps::raise(None, CapSet::Effective, Capability::CAP_SYS_ADMIN);
+    let cloned = raised.map_err(io::Error::other).and_then(|()| clone());
     if matches!(cloned, Ok(Cloned::Child)) {
         return cloned;
     }
