@@ -211,8 +211,9 @@ fn a_payload_that_ignores_every_signal_still_ends_on_time() {
     let ended = world.agent(AGENT).run(&SubmitRequest { limits, ..source });
     ended.expect(&Outcome::TimedOut);
     assert_eq!(ended.stdout, "here to stay\n");
+    // A busy host may be late; the payload would stay for ever.
     let took = ended.execution.usage.wall_ms;
-    assert!((milliseconds(1000)..milliseconds(3000)).contains(&took), "{took}");
+    assert!((milliseconds(1000)..milliseconds(10_000)).contains(&took), "{took}");
     assert_eq!(world.processes_of(ended.execution.id), [0; 0]);
 }
 
