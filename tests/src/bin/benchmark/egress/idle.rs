@@ -13,11 +13,11 @@ use crate::memory;
 
 /// Tunnels of ours together, and the descriptors that take them; one sandbox may have 256 connections.
 const MOST: usize = 10_000;
-/// See [`MOST`]: two for each, and what else there is.
-pub const DESCRIPTORS: u64 = 22_000;
+/// See [`MOST`]: the daemon gives tunnels' two ends three eighths of its descriptors each.
+pub const DESCRIPTORS: u64 = 28_100;
 
-/// Descriptors that the daemon has without any tunnel: those of the sandboxes, and its files.
-const OTHERS: u64 = 2_000;
+/// Connections to upstreams that sandboxes keep open for what they asked before.
+const KEPT: usize = 512;
 
 /// Sandboxes with so many connections each.
 pub const SANDBOXES: usize = 40;
@@ -36,7 +36,8 @@ pub struct Idle {
 
 /// How many tunnels so many descriptors are enough for.
 pub fn affordable(descriptors: u64) -> usize {
-    usize::try_from(descriptors.saturating_sub(OTHERS) / 2).unwrap_or(MOST).min(MOST)
+    let granted = usize::try_from(descriptors / 8 * 3).unwrap_or(MOST);
+    granted.saturating_sub(KEPT).min(MOST)
 }
 
 /// So many tunnels of forty sandboxes.
