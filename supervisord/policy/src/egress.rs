@@ -230,7 +230,7 @@ impl Egress {
         {
             return Err(self.refuse_address(address, "the destination names another address"));
         }
-        for judged in std::iter::once(address).chain(carried(address).map(IpAddr::V4)) {
+        for judged in std::iter::once(address).chain(carried(address).into_iter().map(IpAddr::V4)) {
             self.judge_address(destination, *protocol, judged)?;
         }
         Ok(CheckedAddress(SocketAddr::new(address, destination.port)))

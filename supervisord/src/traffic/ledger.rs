@@ -10,6 +10,10 @@ use supervisor_policy::egress::Budgets;
 use crate::audit::Audit;
 use crate::budget::{self, Account, BudgetLimits, Charge, Denied, Meter, Spending};
 
+/// Seconds after which a credential's budget begins anew, counted from 1970 in UTC: all sessions share it, so
+/// that none of them can use it up for ever.
+const CREDENTIAL_WINDOW: u64 = 86_400;
+
 /// Takes what one sandbox's traffic uses from its budgets.
 pub struct Ledger {
     budgets: budget::Ledger,
@@ -36,16 +40,18 @@ impl Ledger {
     fn charges(&self, claim: &Claim<'_>) -> Arc<[Charge]> {
         let owner = Some(claim.identity.uid);
         let session = self.whose.session.map(Account::Session);
-        let session = session.map(|account| (account, claim.budgets, owner));
+        let session = session.map(|account| (account, claim.budgets, None, owner));
         let bindings = claim.bindings.iter();
         // A credential's budget belongs to no one user: administrators look at it.
         let credentials = bindings.map(|binding| {
-            (Account::Credential(binding.credential().into()), binding.budgets(), None)
+            let account = Account::Credential(binding.credential().into());
+            (account, binding.budgets(), Some(CREDENTIAL_WINDOW), None)
         });
         let all = session.into_iter().chain(credentials);
         let mut charges: Vec<Charge> = Vec::new();
-        for (account, budgets, owner) in all.filter(|(_, budgets, _)| !budgets.is_empty()) {
-            let limits = limits(budgets);
+        for (account, budgets, window, owner) in all.filter(|(_, budgets, ..)| !budgets.is_empty())
+        {
+            let limits = limits(budgets, window);
             match charges.iter_mut().find(|charge| charge.account == account) {
                 // Two bindings of one credential: it is charged once, within both.
                 Some(charge) => charge.limits = smaller(&charge.limits, &limits),
@@ -108,14 +114,14 @@ impl Drop for Held {
     }
 }
 
-fn limits(budgets: &Budgets) -> BudgetLimits {
+fn limits(budgets: &Budgets, window: Option<u64>) -> BudgetLimits {
     BudgetLimits {
         requests: budgets.requests,
         unsafe_requests: budgets.unsafe_requests,
         bytes_out: budgets.bytes_out,
         bytes_in: budgets.bytes_in,
         hosts: budgets.distinct_hosts,
-        window: None,
+        window,
     }
 }
 

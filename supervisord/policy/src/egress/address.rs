@@ -193,21 +193,32 @@ fn of_v6(address: Ipv6Addr) -> AddressClass {
     AddressClass::Public
 }
 
-/// The IPv4 address that an address carries for a translator or a tunnel, where its place is known.
-pub fn carried(address: IpAddr) -> Option<Ipv4Addr> {
-    let IpAddr::V6(address) = address else { return None };
+/// The IPv4 addresses that an address can carry for a translator or a tunnel. There is one where its place is
+/// known; in the block of local translators that depends on the prefix, which only their operator knows.
+pub fn carried(address: IpAddr) -> Vec<Ipv4Addr> {
+    let IpAddr::V6(address) = address else { return Vec::new() };
     let v4 = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     match address.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Vec::new(),
+        [0x64, 0xff9b, 1, ..] => embedded(address),
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
         | [0x2002, high, low, ..]
-        | [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => Some(v4(high, low)),
+        | [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => vec![v4(high, low)],
         // RFC 4380 §4: the client's address with every bit inverted.
-        [0x2001, 0, _, _, _, _, high, low] => Some(v4(!high, !low)),
-        _ => None,
+        [0x2001, 0, _, _, _, _, high, low] => vec![v4(!high, !low)],
+        _ => Vec::new(),
     }
+}
+
+/// What an address reads as with each prefix that the block of local translators has room for: /48, /56, /64
+/// and /96 (RFC 6052 §2.2; octet 8 is no part of it). To 0.0.0.0/8 nothing is sent: that is another prefix.
+fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
+    let [_, _, _, _, _, _, a, b, _, c, d, e, f, g, h, i] = address.octets();
+    let all = [[a, b, c, d], [b, c, d, e], [c, d, e, f], [f, g, h, i]];
+    let sent = all.into_iter().filter(|[first, ..]| *first != 0);
+    sent.map(Ipv4Addr::from).collect()
 }
 
 #[cfg(test)]
@@ -251,22 +262,26 @@ mod tests {
     #[test]
     fn what_an_address_carries_is_found() {
         for (address, expected) in [
-            ("::ffff:127.0.0.1", Some([127, 0, 0, 1])),
-            ("::10.0.0.1", Some([10, 0, 0, 1])),
-            ("64:ff9b::a9fe:a9fe", Some([169, 254, 169, 254])),
-            ("2002:7f00:1::1", Some([127, 0, 0, 1])),
-            ("2001:0:4136:e378:8000:63bf:3fff:fdd2", Some([192, 0, 2, 45])),
-            ("2a00::5efe:a00:1", Some([10, 0, 0, 1])),
-            ("64:ff9b:1::1", None),
-            ("::1", None),
-            ("2a00::1", None),
-            ("10.0.0.1", None),
+            ("::ffff:127.0.0.1", &[[127, 0, 0, 1]][..]),
+            ("::10.0.0.1", &[[10, 0, 0, 1]]),
+            ("64:ff9b::a9fe:a9fe", &[[169, 254, 169, 254]]),
+            ("2002:7f00:1::1", &[[127, 0, 0, 1]]),
+            ("2001:0:4136:e378:8000:63bf:3fff:fdd2", &[[192, 0, 2, 45]]),
+            ("2a00::5efe:a00:1", &[[10, 0, 0, 1]]),
+            ("64:ff9b:1::a9fe:a9fe", &[[169, 254, 169, 254]]),
+            ("64:ff9b:1:0:a9:fea9:fe00:0", &[[169, 254, 169, 254], [254, 0, 0, 0]]),
+            (
+                "64:ff9b:1:a9fe:a9:fe00::",
+                &[[169, 254, 169, 254], [254, 169, 254, 0], [169, 254, 0, 0]],
+            ),
+            ("64:ff9b:1::", &[]),
+            ("::1", &[]),
+            ("2a00::1", &[]),
+            ("10.0.0.1", &[]),
         ] {
-            assert_eq!(
-                carried(address.parse().unwrap()),
-                expected.map(Ipv4Addr::from),
-                "{address}"
-            );
+            let found = carried(address.parse().unwrap());
+            let expected: Vec<_> = expected.iter().copied().map(Ipv4Addr::from).collect();
+            assert_eq!(found, expected, "{address}");
         }
     }
 

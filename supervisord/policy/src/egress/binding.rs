@@ -72,7 +72,7 @@ impl Binding {
         self.placeholder.as_deref()
     }
 
-    /// What may be used of this credential in one session.
+    /// What may be used of this credential in a day, by all sessions together.
     pub fn budgets(&self) -> &Budgets {
         &self.budgets
     }

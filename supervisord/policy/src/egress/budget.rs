@@ -1,4 +1,4 @@
-//! Budgets: how much may be used, counted over a session or over one credential in it.
+//! Budgets: how much may be used, counted over a session, or over one credential and a day.
 
 /// How much may be used; what is `None` isn't counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -232,7 +232,9 @@ impl Checker {
 
     fn ports_of(&mut self, raw: &Ports, protocols: &[Protocol], rule: &RawRule) -> Vec<u16> {
         if raw.is_none() {
-            if protocols.contains(&Protocol::Tcp) {
+            // A rule that denies needs none: it is about every port.
+            let denies = rule.verdict.as_ref().is_some_and(|word| word.get_ref() == "deny");
+            if protocols.contains(&Protocol::Tcp) && !denies {
                 let place = rule.protocols.as_ref().map_or(rule.name.span(), Spanned::span);
                 self.refuse(place, "plain TCP has no usual port", "add `ports = [ … ]`");
             }

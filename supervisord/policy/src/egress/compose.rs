@@ -1,6 +1,6 @@
 //! The egress sections of a policy, its parents and the floor, as one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
@@ -11,6 +11,10 @@ use crate::egress::client::ClientOrigins;
 use crate::egress::pattern::HostPattern;
 use crate::egress::rule::{Rule, Verdict};
 use crate::floor::Floor;
+
+/// Ports that all rules of a policy may open together. A sandbox listens on far fewer; each rule that denies
+/// is looked up by each of them.
+const MAX_OPEN_PORTS: usize = 66;
 
 /// Networks that a policy opens although the floor doesn't let any.
 pub(crate) fn unopenable(rules: &[Rule], floor: &Floor) -> Vec<Diagnostic> {
@@ -82,7 +86,25 @@ pub(crate) fn rules(
             }
         }
     }
+    wrong.extend(widen(&mut rules));
     if wrong.is_empty() { Ok(rules) } else { Err(wrong) }
+}
+
+/// Makes the rules that deny be about every port that any rule opens, unless those are too many.
+fn widen(rules: &mut [Rule]) -> Option<Diagnostic> {
+    let mut open = BTreeSet::from([80, 443]);
+    for rule in rules.iter().filter(|rule| rule.verdict() != Verdict::Deny) {
+        open.extend(rule.ports());
+        if open.len() > MAX_OPEN_PORTS {
+            let message = format!("with this rule, more than {MAX_OPEN_PORTS} ports are open");
+            let hint = "no sandbox has so many; name the ports that are needed";
+            return Some(rule.source.origin.diagnostic(message).with_hint(hint));
+        }
+    }
+    for rule in rules {
+        rule.widen(&open);
+    }
+    None
 }
 
 /// Budgets as the policy gives them, and the floor's where those are smaller.

@@ -29,10 +29,11 @@ pub(crate) struct RawRule {
     /// Networks that aren't public and that these hosts may nevertheless resolve to.
     #[schemars(with = "Option<Vec<String>>")]
     pub addresses: Option<Spanned<Vec<Spanned<String>>>>,
-    /// `https` (the default), `http`, `tcp`.
+    /// `https` (the default), `http`, `tcp`. A rule that denies is about all of them where this is left out;
+    /// with `methods` or `paths` about `https` and `http`.
     #[schemars(with = "Option<Vec<String>>")]
     pub protocols: Option<Spanned<Vec<Spanned<String>>>>,
-    /// TCP ports; 443 for https and 80 for http where this is left out.
+    /// TCP ports; 443 for https and 80 for http where this is left out, and all for a rule that denies.
     #[schemars(with = "Option<Vec<u16>>")]
     pub ports: Option<Spanned<Vec<Spanned<i64>>>>,
     /// Methods in capitals; all where this is left out.
@@ -112,7 +113,7 @@ pub(crate) struct RawBinding {
     /// The payload's variable that gets a placeholder, which the payload sends in place of the secret.
     #[schemars(with = "Option<String>")]
     pub placeholder: Option<Spanned<String>>,
-    /// What may be used of this credential in one session.
+    /// What may be used of this credential in a day (UTC), by all sessions together.
     pub budgets: Option<RawBudgets>,
 }
 

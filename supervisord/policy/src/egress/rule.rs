@@ -1,6 +1,6 @@
 //! One egress rule, checked: what it is about and what it says to that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -281,6 +281,26 @@ impl Rule {
             rule
         });
         expanded.collect()
+    }
+
+    /// Makes a rule that denies be about every protocol and port that it doesn't narrow itself to: who
+    /// forbids a host means all its doors. `open` are the ports that other rules open.
+    pub(crate) fn widen(&mut self, open: &BTreeSet<u16>) {
+        if self.verdict != Verdict::Deny {
+            return;
+        }
+        if !self.is_given("protocols") {
+            let seen = |protocol: &&Protocol| **protocol != Protocol::Tcp || !self.looks_inside();
+            self.protocols = Protocol::ALL.iter().filter(seen).copied().collect();
+        }
+        if !self.is_given("ports") {
+            self.ports = open.iter().copied().collect();
+        }
+    }
+
+    /// Whether its text says this key, or it is as it is where that is left out.
+    pub(crate) fn is_given(&self, key: &str) -> bool {
+        self.places.contains_key(key)
     }
 
     /// Whether a host is meant.

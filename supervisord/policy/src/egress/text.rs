@@ -32,8 +32,15 @@ impl Rule {
             add("addresses", list(&self.addresses));
         }
         if !(self.hosts.is_empty() && self.from.is_some()) {
-            add("protocols", list(&self.protocols));
-            add("ports", bare_list(&self.ports));
+            // What a rule that denies leaves out depends on the rules it is among.
+            let told = |key| self.verdict != Verdict::Deny || self.is_given(key);
+            let (protocols, ports) = (told("protocols"), told("ports"));
+            if protocols {
+                add("protocols", list(&self.protocols));
+            }
+            if ports {
+                add("ports", bare_list(&self.ports));
+            }
         }
         if let Some(methods) = &self.methods {
             add("methods", list(methods));
