@@ -73,10 +73,7 @@ impl Credentials {
     pub fn replace(&self, loaded: Loaded) -> Result<(), CredentialError> {
         let revoked = self.kept.revoked()?;
         let (definitions, canaries) = loaded.definitions(&self.kept, &self.dial)?;
-        self.vault.load(definitions, &canaries);
-        for name in &revoked {
-            self.vault.revoke(name);
-        }
+        self.vault.load(definitions, &canaries, &revoked);
         self.list().into_iter().for_each(|listing| self.changed(&listing.name));
         Ok(())
     }

@@ -8,6 +8,7 @@
 
 mod bound;
 mod broker;
+mod contents;
 mod endpoint;
 mod entry;
 mod former;

@@ -14,12 +14,14 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::bound::Bound;
+use super::contents::changed;
 use super::former::Former;
 use super::name::CredentialName;
 use super::notice::{Notice, Notices};
 use super::refusal::{CredentialRefusal, RefusalCode};
 use super::source::{Source, SourceError, Why};
 use super::value::{Current, Delivery, Value};
+use super::watch::Watch;
 use crate::seam::Identity;
 
 /// How long a source may take for one value, with connecting and all. A payload waits meanwhile.
@@ -81,6 +83,7 @@ pub(super) struct Entry {
     pub bounds: Vec<Bound>,
     source: Option<Arc<dyn Source>>,
     state: Mutex<State>,
+    former: Arc<Former>,
     /// Whoever fetches holds this.
     turn: tokio::sync::Mutex<()>,
     revoked: AtomicBool,
@@ -90,11 +93,12 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 struct State {
     current: Option<Arc<Current>>,
-    former: Former,
     delivered: Option<Instant>,
     failure: Option<Failure>,
     /// Whether somebody fetches ahead.
     is_ahead: bool,
+    /// Whether another definition has taken its place.
+    has_left: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -105,7 +109,8 @@ struct Failure {
 }
 
 impl Entry {
-    pub fn new(definition: Definition, notices: Arc<dyn Notices>) -> Self {
+    /// A credential before which there were these values.
+    pub fn new(definition: Definition, notices: Arc<dyn Notices>, former: Arc<Former>) -> Self {
         let Definition { name, kind, bounds, supply } = definition;
         let mut state = State::default();
         let source = match supply {
@@ -116,7 +121,8 @@ impl Entry {
             }
         };
         let (turn, revoked) = (tokio::sync::Mutex::new(()), AtomicBool::new(false));
-        Self { name, kind, bounds, source, state: Mutex::new(state), turn, revoked, notices }
+        let state = Mutex::new(state);
+        Self { name, kind, bounds, source, state, former, turn, revoked, notices }
     }
 
     /// Whether there may be a newer value after a 401.
@@ -124,10 +130,38 @@ impl Entry {
         self.source.is_some()
     }
 
-    /// No request gets it from now on; its value is forgotten when those under way are through.
+    /// No request gets it from now on. Its value is forgotten when those under way are through, and searched
+    /// for while it may still hold elsewhere.
     pub fn revoke(&self) {
         self.revoked.store(true, Ordering::SeqCst);
-        *self.state() = State::default();
+        let mut state = self.state();
+        let (current, has_left) = (state.current.take(), state.has_left);
+        *state = State { has_left, ..State::default() };
+        current.iter().for_each(|current| self.former.add(current, &self.bounds));
+    }
+
+    /// Another definition takes its place, or none: what was in use is searched for as a former value, and so
+    /// is what a request under way may still fetch here.
+    pub fn leave(&self, successor: Option<&Self>) {
+        let next = successor.and_then(|next| next.state().current.clone());
+        let stays = |current: &Current| {
+            let is_same = next.as_ref().is_some_and(|next| next.value.is_same(&current.value));
+            is_same && successor.is_some_and(|successor| successor.bounds == self.bounds)
+        };
+        let mut state = self.state();
+        state.has_left = true;
+        let current = state.current.iter().find(|current| !stays(current));
+        current.into_iter().for_each(|current| self.former.add(current, &self.bounds));
+    }
+
+    /// Whether it may ever go to a host, at whatever port.
+    pub fn may_go_to(&self, host: &str) -> bool {
+        self.bounds.iter().any(|bound| bound.names(host))
+    }
+
+    /// What its value is searched for by, whether or not that may still go out. None is fetched.
+    pub fn watch(&self) -> Option<Arc<Watch>> {
+        self.state().current.as_ref().map(|current| current.watch.clone())
     }
 
     pub fn condition(&self) -> Condition {
@@ -174,14 +208,6 @@ impl Entry {
         }
     }
 
-    /// The values that upstreams may have been sent: the one that there is, whether or not it may still go
-    /// out, and those before it while they hold. None is fetched.
-    pub fn held(&self) -> Vec<Arc<Current>> {
-        let mut state = self.state();
-        let current = state.current.clone();
-        state.former.held().chain(current).collect()
-    }
-
     /// A newer value than the one of this number, which an upstream has rejected; `None` if there is
     /// none to be had, or none yet.
     pub async fn newer(
@@ -199,7 +225,8 @@ impl Entry {
             let state = self.state();
             let same = state.current.as_ref().is_some_and(|current| current.number == number);
             let fresh = state.delivered.is_some_and(|time| time.elapsed() < REJECTION_PAUSE);
-            if same && (fresh || state.pauses()) {
+            // What was renewed stays searched for: a payload that has values rejected pushes none out of it.
+            if same && (fresh || state.pauses() || self.former.is_full()) {
                 return Ok(None);
             }
         }
@@ -260,7 +287,9 @@ impl Entry {
             Ok(current) => {
                 let former = state.current.replace(current.clone());
                 let former = former.filter(|former| !former.value.is_same(&current.value));
-                former.into_iter().for_each(|value| state.former.add(value));
+                let left = state.has_left.then(|| current.clone());
+                former.iter().chain(&left).for_each(|value| self.former.add(value, &self.bounds));
+                changed();
                 state.delivered = Some(Instant::now());
                 state.failure = None;
                 Notice::Renewed { credential, whose }

@@ -1,42 +1,71 @@
-//! Values that were fetched for a credential before the one in use. Upstreams were sent them, and may tell them
-//! while they still hold. What is rotated away or revoked is forgotten instead.
+//! Values that were in use for a credential before the one that is: renewed, rotated away or revoked. Upstreams
+//! were sent them, and may tell them while they still hold. What is kept is what they are searched for by.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::bound::Bound;
 use super::value::Current;
+use super::watch::Watch;
 
-/// How many are watched for. Tokens are renewed long before they end, each after most of its life.
+/// How many of one credential are watched for. Tokens are renewed long before they end, each after most of its
+/// life.
 const MOST: usize = 4;
 
 /// How long one that its source gave no end is watched for.
 const WITHOUT_END: Duration = Duration::from_secs(3600);
 
-/// Former values, the oldest first.
+/// Former values of a credential, the oldest first. They outlive its definition.
 #[derive(Debug, Default)]
-pub(super) struct Former(Vec<(Arc<Current>, Option<Instant>)>);
+pub(super) struct Former(Mutex<Vec<Past>>);
+
+#[derive(Debug)]
+struct Past {
+    watch: Arc<Watch>,
+    /// Where it may have gone.
+    bounds: Vec<Bound>,
+    until: Option<Instant>,
+}
 
 impl Former {
-    /// One more, which was in use until now.
-    pub fn add(&mut self, value: Arc<Current>) {
-        let now = Instant::now();
-        let until = value.expires.or_else(|| now.checked_add(WITHOUT_END));
-        self.forget(now);
-        if self.0.len() == MOST {
-            self.0.remove(0);
+    /// One more, which was in use until now and may have gone to these hosts.
+    pub fn add(&self, value: &Current, bounds: &[Bound]) {
+        let until = value.expires.or_else(|| Instant::now().checked_add(WITHOUT_END));
+        let mut all = self.held();
+        if all.iter().any(|past| Arc::ptr_eq(&past.watch, &value.watch)) {
+            return;
         }
-        self.0.push((value, until));
+        if all.len() == MOST {
+            all.remove(0);
+        }
+        all.push(Past { watch: value.watch.clone(), bounds: bounds.to_owned(), until });
     }
 
-    /// Those that may still be worth something.
-    pub fn held(&mut self) -> impl Iterator<Item = Arc<Current>> + '_ {
-        self.forget(Instant::now());
-        self.0.iter().map(|(value, _)| value.clone())
+    /// Those that may have gone to a host and may still be worth something.
+    pub fn at(&self, host: &str) -> Vec<Arc<Watch>> {
+        let all = self.held();
+        let there = all.iter().filter(|past| past.bounds.iter().any(|bound| bound.names(host)));
+        there.map(|past| past.watch.clone()).collect()
     }
 
-    fn forget(&mut self, now: Instant) {
-        self.0.retain(|(_, until)| until.is_none_or(|until| now < until));
+    /// Whether one more would push out one that still holds.
+    pub fn is_full(&self) -> bool {
+        self.held().len() >= MOST
+    }
+
+    /// Whether none is worth anything any more.
+    pub fn is_empty(&self) -> bool {
+        self.held().is_empty()
+    }
+
+    /// All that still hold; the others are forgotten.
+    fn held(&self) -> MutexGuard<'_, Vec<Past>> {
+        let now = Instant::now();
+        // Nothing panics while it is held.
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|past| past.until.is_none_or(|until| now < until));
+        all
     }
 }

@@ -1,20 +1,24 @@
 //! From a request that the policy has allowed to one that carries its credentials.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, header};
 
+use super::contents::AtHost;
 use super::entry::Entry;
 use super::inject;
 use super::name::CredentialName;
 use super::outbound::Unwelcome;
 use super::place::{Binding, Place};
 use super::prepared::Prepared;
+use super::query::decoded;
 use super::refusal::{CredentialRefusal, RefusalCode};
 use super::seam::Wanted;
 use super::value::Current;
 use super::vault::Vault;
+use super::watch::Watches;
 
 const WEBSOCKET_EXTENSIONS: HeaderName = header::SEC_WEBSOCKET_EXTENSIONS;
 
@@ -142,16 +146,22 @@ fn apply(
     look(head, &unwelcome, due)?;
     // Signatures last: they cover what else is put in.
     let is_signature = |due: &Due<'_>| matches!(due.binding.place, Place::SigV4 { .. });
-    let is_readable = !due.iter().all(is_signature);
-    let mut held = vault.held_for(wanted.host);
-    held.retain(|(_, held)| values.iter().all(|value| value.number != held.number));
+    let own: Vec<_> = values.iter().map(|value| value.watch.clone()).collect();
+    let at = vault.at(wanted.host);
+    let mut held = at.as_ref().map(AtHost::held).unwrap_or_default();
+    held.retain(|(_, held)| own.iter().all(|own| !Arc::ptr_eq(own, held)));
+    // A key that signs is nothing that could be read; what was sent there is, by whatever request.
+    let is_readable =
+        !due.iter().all(is_signature) || held.iter().any(|(_, held)| !held.is_of_a_key());
+    // One that has no value yet may have one before the response is over.
+    let names: Vec<_> = due.iter().map(|due| &due.binding.credential).collect();
+    let has_others = !held.is_empty() || at.as_ref().is_some_and(|at| at.has_others(&names));
     for signatures in [false, true] {
         let pass = due.iter().zip(&values).filter(|(due, _)| is_signature(due) == signatures);
         for (Due { binding, .. }, current) in pass {
             inject::put(head, wanted, binding, &current.value)?;
         }
-        // What is signed alone is nothing that could be read; another secret of this host is.
-        if !signatures && (is_readable || !held.is_empty()) {
+        if !signatures && (is_readable || has_others) {
             make_readable(head);
         }
     }
@@ -161,11 +171,7 @@ fn apply(
     Ok(Prepared {
         whose: wanted.whose.clone(),
         injected: due.iter().zip(&values).map(number).collect(),
-        watches: values
-            .iter()
-            .chain(held.iter().map(|(_, current)| current))
-            .map(|current| current.watch.clone())
-            .collect(),
+        watches: Watches::new(own, at),
         suspects: held.into_iter().map(|(name, _)| name).collect(),
         is_readable,
         original,
@@ -185,7 +191,12 @@ fn look(head: &Parts, unwelcome: &Unwelcome, due: &[Due<'_>]) -> Result<(), Cred
         head.headers.keys().try_for_each(|name| strict.look(name.as_str().as_bytes()))?;
     }
     let in_query = |due: &Due<'_>| matches!(due.binding.place, Place::Query { .. });
-    if due.iter().any(in_query) { unwelcome } else { &strict }.look(target.as_bytes())?;
+    let rules = if due.iter().any(in_query) { unwelcome } else { &strict };
+    rules.look(target.as_bytes())?;
+    // A placeholder has its place in a query however it is spelt there, so it is misplaced as well.
+    if let Cow::Owned(plain) = decoded(target, false) {
+        rules.look(&plain)?;
+    }
     for (name, value) in &head.headers {
         let replaced = |due: &Due<'_>| match &due.binding.place {
             Place::Header { name: field, .. } => field == name,

@@ -14,7 +14,7 @@ use super::name::CredentialName;
 use super::notice::{Notice, Notices};
 use super::outbound::{Outbound, OutboundFrames, Unwelcome};
 use super::refusal::{CredentialRefusal, RefusalCode};
-use super::watch::{Frames, Watch, Watched, seen_in, seen_in_fields};
+use super::watch::{Frames, Watched, Watches, seen_in, seen_in_fields};
 use crate::seam::Identity;
 
 /// A prepared request.
@@ -23,8 +23,8 @@ pub struct Prepared {
     pub(super) whose: Identity,
     /// The credentials in it, each with the number of its value.
     pub(super) injected: Vec<(CredentialName, u64)>,
-    /// What the response is searched for: what it carries, and what else was ever sent there.
-    pub(super) watches: Vec<Arc<Watch>>,
+    /// What the response is searched for: what it carries, and what else is ever sent there.
+    pub(super) watches: Watches,
     /// Credentials that the request doesn't carry and an earlier one may have.
     pub(super) suspects: Vec<CredentialName>,
     /// Whether the response was asked for in a form that can be searched, so that another is refused.
@@ -71,9 +71,11 @@ impl Prepared {
         if self.watches.is_empty() {
             return Ok(());
         }
+        let mut watches = self.watches.clone();
+        watches.renew();
         let reason = head.extensions.get::<ReasonPhrase>();
-        let in_reason = reason.is_some_and(|reason| seen_in(&self.watches, reason.as_bytes()));
-        if in_reason || seen_in_fields(&self.watches, &head.headers) {
+        let in_reason = reason.is_some_and(|reason| seen_in(watches.all(), reason.as_bytes()));
+        if in_reason || seen_in_fields(watches.all(), &head.headers) {
             return Err(self.reflected("head"));
         }
         let codings = head.headers.get_all(header::CONTENT_ENCODING);
@@ -142,9 +144,9 @@ impl Prepared {
     fn compressed(&self) -> CredentialRefusal {
         CredentialRefusal::new(
             RefusalCode::Compressed,
-            self.credentials().next(),
+            self.credentials().chain(&self.suspects).next(),
             "the upstream compressed its response although Accept-Encoding said identity, so it can't \
-             be searched for the credential that was sent",
+             be searched for the credentials that are sent there",
             "Ask for a resource that the upstream delivers uncompressed.",
         )
     }

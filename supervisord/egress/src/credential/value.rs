@@ -81,7 +81,7 @@ impl Value {
             Self::Text(secret) => Watch::new([secret.expose()]),
             Self::Aws(key) => {
                 let token = key.session_token.as_ref().map(Secret::expose);
-                Watch::new([key.secret.expose()].into_iter().chain(token))
+                Watch::of_a_key([key.secret.expose()].into_iter().chain(token))
             }
         }
     }

@@ -16,6 +16,7 @@ mod escape;
 mod frames;
 mod patterns;
 mod watcher;
+mod watches;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use automaton::Automaton;
 pub use body::Watched;
 pub use frames::Frames;
 pub use watcher::{Seen, Watcher};
+pub use watches::Watches;
 
 /// Characters at the beginning of what could be a secret that are not held back. Without it, an
 /// event stream would stall on every message that happens to end with a secret's first letter; keys
@@ -33,13 +35,27 @@ pub const UNHELD: usize = 3;
 
 /// The patterns of some secrets, ready to be searched for. Built once for each value; searched by a
 /// [`Watcher`] for each response.
-pub struct Watch(Automaton);
+pub struct Watch {
+    automaton: Automaton,
+    is_of_a_key: bool,
+}
 
 impl Watch {
     /// A watch for these secrets. One shorter than [`MIN_VALUE`](super::secret::MIN_VALUE) would be
     /// seen in anything; values that short are refused when they are read.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        Self(Automaton::new(secrets.into_iter().flat_map(patterns::of)))
+        let automaton = Automaton::new(secrets.into_iter().flat_map(patterns::of));
+        Self { automaton, is_of_a_key: false }
+    }
+
+    /// A watch for a key that signs and what goes with it.
+    pub fn of_a_key<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self { is_of_a_key: true, ..Self::new(secrets) }
+    }
+
+    /// Whether it is for a key that signs: no upstream was ever sent that.
+    pub fn is_of_a_key(&self) -> bool {
+        self.is_of_a_key
     }
 }
 

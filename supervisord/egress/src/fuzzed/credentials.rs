@@ -31,8 +31,8 @@ pub fn streams(bytes: &[u8]) {
         assert_eq!((whole.0.as_slice(), parts.0.as_slice()), (bytes, bytes));
         assert!(!bytes.windows(SECRET.len()).any(|part| part == SECRET));
     }
-    let whole = through(&[bytes], Frames::new(watches()), Frames::pass, Frames::finish);
-    let parts = through(&pieces, Frames::new(watches()), Frames::pass, Frames::finish);
+    let whole = through(&[bytes], Frames::new(watches().into()), Frames::pass, Frames::finish);
+    let parts = through(&pieces, Frames::new(watches().into()), Frames::pass, Frames::finish);
     assert_eq!(whole.1, parts.1);
     if !parts.1 {
         assert_eq!((whole.0.as_slice(), parts.0.as_slice()), (bytes, bytes));

@@ -188,7 +188,7 @@ pub fn seams(events: Arc<Events>, purse: Arc<Purse>) -> Seams {
         bounds: vec!["up.test".parse().unwrap()],
         supply: Supply::Fetched(Arc::new(Tokens)),
     };
-    vault.load(vec![definition, token], &[]);
+    vault.load(vec![definition, token], &[], &Default::default());
     Seams {
         recorder: events,
         ledger: Arc::new(Book(purse)),

@@ -140,6 +140,10 @@ async fn a_revoked_credential_is_refused_and_a_rotated_one_is_new_from_the_next_
     assert_eq!(refusal.code, RefusalCode::Revoked);
     assert!(refusal.remedy.contains("supervisorctl credentials rotate key"));
 
+    // Loaded anew, it is never for use in between.
+    vault.load(vec![definition("key", fixed(SECRET))], &[], &[name("key")].into());
+    assert!(prepare(&vault, &bindings, &mut head("/", &[])).await.is_err());
+
     vault.rotate(definition("key", fixed("another-secret")));
     assert_eq!(vault.list()[0].condition, Condition::Ready(None));
     let mut after = head("/", &[]);
@@ -168,7 +172,7 @@ async fn nothing_prints_a_secret() {
     let definitions =
         vec![definition("key", fixed(SECRET)), definition("aws", Supply::Fixed(Value::Aws(key)))];
     let (vault, notices) = vault(definitions);
-    vault.load(vec![definition("key", fixed(SECRET))], &[secret(SECRET)]);
+    vault.load(vec![definition("key", fixed(SECRET))], &[secret(SECRET)], &Default::default());
     let mut head = head("/", &[]);
     let prepared = prepare(&vault, &bind(Place::bearer()), &mut head).await.expect("prepared");
     let refusal = prepared.stream_reflected();

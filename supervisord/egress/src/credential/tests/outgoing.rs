@@ -97,7 +97,7 @@ async fn a_body_cannot_carry_a_placeholder_to_where_it_is_not_bound() {
 async fn a_decoy_cannot_leave_in_any_encoding() {
     let (vault, _) = simple_vault();
     let decoy = "AKIADECOYDECOY0001";
-    vault.load(vec![definition("key", fixed(SECRET))], &[secret(decoy)]);
+    vault.load(vec![definition("key", fixed(SECRET))], &[secret(decoy)], &Default::default());
     let encoded = STANDARD.encode(format!("{{\"key\": \"{decoy}\"}}"));
     for (target, value) in [
         (format!("/{decoy}"), String::new()),

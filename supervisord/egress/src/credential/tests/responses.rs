@@ -133,10 +133,13 @@ async fn what_an_earlier_request_was_sent_with_does_not_come_back_by_a_later_one
     let body = prepared.inbound(Full::new(Bytes::from(format!("the last sent {SECRET}"))));
     assert!(body.collect().await.is_err());
     assert_eq!(notices.0.lock().expect("no panic").len(), 1);
-    // Its cookies are its own, and what the upstream compresses by itself is not for us to refuse.
-    let mut head = response(&[("set-cookie", "a=1"), ("content-encoding", "gzip")]);
+    // Its cookies are its own.
+    let mut head = response(&[("set-cookie", "a=1")]);
     prepared.screen(&mut head).expect("nothing to refuse");
-    assert_eq!(head.headers.len(), 2);
+    assert_eq!(head.headers.len(), 1);
+    let compressed = prepared.screen(&mut response(&[("content-encoding", "gzip")]));
+    let refusal = compressed.expect_err("nobody could search it");
+    assert_eq!((refusal.code, refusal.credential), (RefusalCode::Compressed, Some(name("key"))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,4 +157,50 @@ async fn a_value_before_the_one_that_was_fetched_is_watched_for_until_it_ends() 
     advance(Duration::from_secs(60)).await;
     let later = prepare(&vault, &[], &mut head("/", &[])).await.expect("prepared");
     assert!(tells(&later, "value-nr-1") && !tells(&later, "value-nr-2"), "the first has ended");
+}
+
+#[tokio::test]
+async fn what_was_open_before_a_value_was_fetched_is_searched_for_it() {
+    let (vault, _) = vault(vec![definition("key", Supply::Fetched(Arc::new(Counting::default())))]);
+    let mut asked = head("/", &[("accept-encoding", "gzip")]);
+    let open = prepare(&vault, &[], &mut asked).await.expect("prepared");
+    assert!(open.is_watched() && values(&asked, "accept-encoding") == ["identity"]);
+    let mut stream = open.stream();
+    stream.pass(Bytes::from_static(b"\x81\x0avalue-nr-1")).expect("nobody has it yet");
+    let body = open.inbound(Full::new(Bytes::from_static(b"the last was sent value-nr-1")));
+    prepare(&vault, &bind(Place::bearer()), &mut head("/", &[])).await.expect("prepared");
+    assert!(stream.pass(Bytes::from_static(b"\x81\x0avalue-nr-1")).is_err());
+    assert!(body.collect().await.is_err());
+    assert!(open.screen(&mut response(&[("x", "value-nr-1")])).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_rotated_away_or_revoked_is_searched_for_while_it_may_hold() {
+    let (vault, _) = simple_vault();
+    let tells = async |told: &str| {
+        let later = prepare(&vault, &[], &mut head("/", &[])).await.expect("prepared");
+        later.screen(&mut response(&[("x", told)])).is_ok()
+    };
+    vault.rotate(definition("key", fixed("second-value")));
+    assert!(!tells(SECRET).await && !tells("second-value").await);
+    vault.revoke(&name("key"));
+    vault.load(vec![definition("other", fixed("third-value"))], &[], &Default::default());
+    for told in [SECRET, "second-value", "third-value"] {
+        assert!(!tells(told).await, "{told}");
+    }
+    advance(Duration::from_secs(3601)).await;
+    assert!(tells(SECRET).await && tells("second-value").await && !tells("third-value").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_has_values_rejected_pushes_none_out_of_the_search() {
+    let (vault, _) = vault(vec![definition("key", Supply::Fetched(Arc::new(Counting::default())))]);
+    let bindings = bind(Place::bearer());
+    for renewal in 1..7 {
+        let sent = prepare(&vault, &bindings, &mut head("/", &[])).await.expect("prepared");
+        advance(Duration::from_secs(11)).await;
+        let newer = vault.renew(&wanted(&bindings), &sent).await.expect("no failure");
+        assert_eq!(newer.is_some(), renewal < 5, "{renewal}");
+        assert!(sent.screen(&mut response(&[("x", "value-nr-1")])).is_err());
+    }
 }

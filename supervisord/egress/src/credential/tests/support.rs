@@ -1,5 +1,6 @@
 //! A vault, requests for it, and sources that are under the test's control.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -75,7 +76,7 @@ pub fn fixed(text: &str) -> Supply {
 pub fn vault(definitions: Vec<Definition>) -> (Arc<Vault>, Arc<Collected>) {
     let notices = Arc::new(Collected::default());
     let vault = Vault::new(PlaceholderKey::new(&Zeroizing::new([7; 32])), notices.clone());
-    vault.load(definitions, &[]);
+    vault.load(definitions, &[], &BTreeSet::new());
     (Arc::new(vault), notices)
 }
 

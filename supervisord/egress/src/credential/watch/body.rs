@@ -4,20 +4,19 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::{Watch, Watcher, seen_in_fields};
+use super::{Watcher, Watches, seen_in_fields};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// A body under watch. It needs no buffer of its own: what is held back is a part of the last chunk.
 pub struct Watched<B> {
     inner: B,
-    watches: Vec<Arc<Watch>>,
+    watches: Watches,
     watcher: Watcher,
     /// What becomes of a body that repeats a secret.
     seen: Box<dyn Fn() -> Failure + Send + Sync>,
@@ -35,10 +34,10 @@ impl<B> Watched<B> {
     /// makes the error that it ends with.
     pub fn new(
         inner: B,
-        watches: Vec<Arc<Watch>>,
+        watches: Watches,
         seen: impl Fn() -> Failure + Send + Sync + 'static,
     ) -> Self {
-        let watcher = Watcher::new(watches.clone());
+        let watcher = Watcher::new(watches.all().to_vec());
         Self {
             inner,
             watches,
@@ -53,6 +52,9 @@ impl<B> Watched<B> {
 
     /// What may pass of a frame; `None` if there is nothing yet.
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, Failure>> {
+        if self.watches.renew() {
+            self.watcher.search_for(self.watches.all());
+        }
         let frame = match frame.into_data() {
             Ok(data) => {
                 return match self.watcher.pass(data) {
@@ -63,7 +65,7 @@ impl<B> Watched<B> {
             }
             Err(frame) => frame,
         };
-        if frame.trailers_ref().is_some_and(|fields| seen_in_fields(&self.watches, fields)) {
+        if frame.trailers_ref().is_some_and(|fields| seen_in_fields(self.watches.all(), fields)) {
             return Some(Err(self.cut()));
         }
         let last = self.watcher.finish();

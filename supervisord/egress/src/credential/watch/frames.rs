@@ -3,11 +3,10 @@
 //! as a server sends them, it is searched as it stands.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Seen, Watch, Watcher};
+use super::{Seen, Watcher, Watches};
 
 /// Bytes of a frame's head before its extended length, and with it.
 const HEAD: usize = 2;
@@ -15,8 +14,13 @@ const HEAD: usize = 2;
 /// Bytes of a control frame are fewer; one that says otherwise is searched as a message.
 const LONGEST_CONTROL: u64 = 126;
 
+/// Bytes that may wait behind what could be the beginning of a secret, where its message doesn't go on: control
+/// frames, and empty ones. At it the connection ends.
+const MOST_BEHIND: usize = 64 * 1024;
+
 /// Watches the frames of one connection.
 pub struct Frames {
+    watches: Watches,
     messages: Watcher,
     /// A control frame is a text of its own.
     controls: Watcher,
@@ -49,10 +53,11 @@ enum Part {
 
 impl Frames {
     /// The frames of a connection that has just become a WebSocket. Without watches nothing is looked at.
-    pub fn new(watches: Vec<Arc<Watch>>) -> Self {
+    pub fn new(watches: Watches) -> Self {
         Self {
-            messages: Watcher::new(watches.clone()),
-            controls: Watcher::new(watches),
+            messages: Watcher::new(watches.all().to_vec()),
+            controls: Watcher::new(watches.all().to_vec()),
+            watches,
             reading: Reading::Head(Vec::new()),
             raw: BytesMut::new(),
             parts: VecDeque::new(),
@@ -64,15 +69,23 @@ impl Frames {
     /// # Errors
     /// A secret was seen. The connection must end here.
     pub fn pass(&mut self, chunk: Bytes) -> Result<Bytes, Seen> {
-        if self.messages.is_blind() {
+        if self.watches.is_empty() {
             return Ok(chunk);
+        }
+        if self.watches.renew() {
+            self.messages.search_for(self.watches.all());
+            self.controls.search_for(self.watches.all());
         }
         let mut rest: &[u8] = &chunk;
         while !rest.is_empty() {
             rest = self.read(rest)?;
         }
         self.raw.extend_from_slice(&chunk);
-        Ok(self.release())
+        let passed = self.release();
+        match self.raw.len() <= self.messages.back() + MOST_BEHIND {
+            true => Ok(passed),
+            false => Err(Seen),
+        }
     }
 
     /// The stream has ended: what was held back was no secret.
@@ -192,6 +205,9 @@ fn payload(head: &[u8]) -> Option<Reading> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::Watch;
     use super::*;
 
     const SECRET: &[u8] = b"sk-0123456789abcdef";
@@ -215,7 +231,7 @@ mod tests {
 
     /// What passes of these bytes in pieces of this size, and how it ends.
     fn through(bytes: &[u8], size: usize) -> (Vec<u8>, Option<Seen>) {
-        let mut frames = Frames::new(vec![Arc::new(Watch::new([SECRET]))]);
+        let mut frames = Frames::new(vec![Arc::new(Watch::new([SECRET]))].into());
         let mut passed = Vec::new();
         for piece in bytes.chunks(size) {
             match frames.pass(Bytes::copy_from_slice(piece)) {
@@ -260,9 +276,24 @@ mod tests {
         for size in [1, 3, 64, 1000] {
             assert_eq!(through(&bytes, size), (bytes.clone(), None));
         }
-        let mut frames = Frames::new(vec![Arc::new(Watch::new([SECRET]))]);
+        let mut frames = Frames::new(vec![Arc::new(Watch::new([SECRET]))].into());
         let hello = Bytes::from(frame(TEXT, b"hello"));
         assert_eq!(frames.pass(hello.clone()), Ok(hello));
+    }
+
+    #[test]
+    fn what_waits_behind_half_a_secret_is_bounded() {
+        let mut frames = Frames::new(vec![Arc::new(Watch::new([SECRET]))].into());
+        frames.pass(frame(TEXT, b"sk-0123").into()).unwrap();
+        let pings: Bytes = frame(PING, b"ping").repeat(1000).into();
+        let passed = std::iter::from_fn(|| frames.pass(pings.clone()).ok());
+        assert!((1..=MOST_BEHIND / pings.len()).contains(&passed.count()));
+        assert!(frames.raw.len() <= MOST_BEHIND + 2 * pings.len());
+        // Where a message has ended that is no beginning of it, nothing waits.
+        let mut frames = Frames::new(vec![Arc::new(Watch::new([SECRET]))].into());
+        for _ in 0..100 {
+            assert_eq!(frames.pass(pings.clone()), Ok(pings.clone()));
+        }
     }
 
     #[test]
@@ -275,7 +306,7 @@ mod tests {
                 assert_eq!(through(&told, size).1, Some(Seen));
             }
         }
-        let mut blind = Frames::new(Vec::new());
+        let mut blind = Frames::new(Watches::default());
         assert_eq!(
             blind.pass(Bytes::from_static(b"\xc1\x85")),
             Ok(Bytes::from_static(b"\xc1\x85"))

@@ -217,7 +217,8 @@ impl Body for Frames {
 fn collect(frames: Vec<Frame<Bytes>>) -> (Vec<u8>, bool, bool) {
     let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
-        let mut body = Watched::new(Frames(frames.into()), watch(SECRET), || "repeated".into());
+        let mut body =
+            Watched::new(Frames(frames.into()), watch(SECRET).into(), || "repeated".into());
         let (mut bytes, mut trailers) = (Vec::new(), false);
         while let Some(frame) = body.frame().await {
             match frame {

@@ -48,15 +48,21 @@ struct View {
 impl Watcher {
     /// A watcher for a stream that begins.
     pub fn new(watches: Vec<Arc<Watch>>) -> Self {
-        let mut beginnings = [false; 256];
-        if !watches.is_empty() {
-            for (byte, begins) in (0..=u8::MAX).zip(&mut beginnings) {
-                let escape = matches!(byte, b'%' | b'\\' | b'&');
-                *begins = escape || watches.iter().any(|watch| watch.0.begins_with(fold(byte)));
-            }
-        }
+        let beginnings = beginnings(&watches);
         let searches = watches.into_iter().map(Search::new).collect();
         Self { searches, beginnings, held: Bytes::new() }
+    }
+
+    /// From here on it searches for these, and goes on with those that it searched for before.
+    pub(super) fn search_for(&mut self, watches: &[Arc<Watch>]) {
+        self.searches
+            .retain(|search| watches.iter().any(|watch| Arc::ptr_eq(watch, &search.watch)));
+        for watch in watches {
+            if !self.searches.iter().any(|search| Arc::ptr_eq(watch, &search.watch)) {
+                self.searches.push(Search::new(watch.clone()));
+            }
+        }
+        self.beginnings = beginnings(watches);
     }
 
     /// Takes the next bytes and gives those that may pass, which may be none.
@@ -95,11 +101,6 @@ impl Watcher {
     /// Bytes at the end of what has been read that could be the beginning of a secret.
     pub(super) fn back(&self) -> usize {
         self.searches.iter().map(Search::back).max().unwrap_or(0)
-    }
-
-    /// Whether there is nothing that it watches for.
-    pub(super) fn is_blind(&self) -> bool {
-        self.searches.is_empty()
     }
 
     /// Bytes held back.
@@ -142,7 +143,7 @@ impl Search {
 
     fn read(&mut self, byte: u8) -> Result<(), Seen> {
         let Self { watch, plain, views } = self;
-        let automaton = &watch.0;
+        let automaton = &watch.automaton;
         let before = *plain;
         *plain = automaton.step(before, fold(byte));
         let mut seen = automaton.ends(*plain);
@@ -160,7 +161,7 @@ impl Search {
 
     /// Bytes at the end of what has been read that could be the beginning of a secret.
     fn back(&self) -> usize {
-        let automaton = &self.watch.0;
+        let automaton = &self.watch.automaton;
         let depth = automaton.depth(self.plain);
         let plain = if depth > UNHELD { depth } else { 0 };
         let active = self.views.iter().filter(|view| view.is_active);
@@ -213,6 +214,18 @@ impl View {
     fn width(&self) -> usize {
         self.widths.iter().sum()
     }
+}
+
+/// Which bytes can be the first of any of these, or of an escape.
+fn beginnings(watches: &[Arc<Watch>]) -> [bool; 256] {
+    let mut beginnings = [false; 256];
+    if !watches.is_empty() {
+        for (byte, begins) in (0..=u8::MAX).zip(&mut beginnings) {
+            let escape = matches!(byte, b'%' | b'\\' | b'&');
+            *begins = escape || watches.iter().any(|watch| watch.automaton.begins_with(fold(byte)));
+        }
+    }
+    beginnings
 }
 
 /// One more character of the unescaped text. Line ends within a pattern are passed over.
