@@ -2,6 +2,7 @@
 //! and how they and their responses get through.
 
 mod body;
+mod collected;
 mod exchange;
 pub mod fields;
 mod framed;

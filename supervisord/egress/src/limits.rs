@@ -25,10 +25,17 @@ pub const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 pub const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Bytes that an upstream may send ahead on one HTTP/2 stream, and on all of a connection, which is what a
-/// payload that doesn't read has the daemon hold: with 50 ms between them and us, 20 MiB a second on each.
+/// payload that doesn't read has the daemon hold: with 50 ms between them and us, 20 MiB a second on each. So
+/// many connections of a session have it, the others the narrow ones: of 512 that nobody reads, 158 MiB.
 pub const HTTP2_UPSTREAM_STREAM_WINDOW: u32 = 1024 * 1024;
 /// See [`HTTP2_UPSTREAM_STREAM_WINDOW`].
 pub const HTTP2_UPSTREAM_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// See [`HTTP2_UPSTREAM_STREAM_WINDOW`].
+pub const WIDE_WINDOWS: usize = 8;
+/// See [`HTTP2_UPSTREAM_STREAM_WINDOW`].
+pub const HTTP2_NARROW_STREAM_WINDOW: u32 = 64 * 1024;
+/// See [`HTTP2_UPSTREAM_STREAM_WINDOW`].
+pub const HTTP2_NARROW_CONNECTION_WINDOW: u32 = 256 * 1024;
 
 /// Frames of one HTTP/2 connection that carry no request, answer or part of a body (PING, SETTINGS,
 /// WINDOW_UPDATE, PRIORITY, empty DATA, …): so many at any time, and so many more for each second and for
@@ -139,6 +146,10 @@ pub const MAX_ASKED_BODY: usize = 256 * 1024;
 
 /// Such bodies that are held at once, 8 MiB of a session. At it: 403.
 pub const MAX_ASKED_BODIES: usize = 32;
+
+/// Bodies that are held at once because a signature covers them, up to 1 MiB each and 2 while they arrive: SDKs
+/// send about ten at once. At it: 503 `too_many_connections`.
+pub const MAX_SIGNED_BODIES: usize = 16;
 
 /// Bytes of the fields that somebody is shown with it: programs send a dozen besides those that are left out.
 /// At it: 413.

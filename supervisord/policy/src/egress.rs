@@ -21,6 +21,7 @@ mod host;
 mod index;
 mod learn;
 mod lint;
+mod overriding;
 mod path;
 mod pattern;
 mod question;
@@ -49,11 +50,14 @@ pub use self::diff::{Change, Difference};
 pub use self::explain::{Considered, Explanation};
 pub use self::host::{Destination, Host, HostName, InvalidHost};
 pub use self::learn::Learnt;
+pub use self::overriding::methods_in_query;
 pub use self::path::{InvalidTarget, PathPattern, canonical_path};
 pub use self::pattern::{HostPattern, InvalidHostPattern};
 pub use self::question::{InvalidQuestion, Question};
 pub use self::record::{Recorded, Replay, Reversal};
 pub use self::rule::{Mismatch, Protocol, Rule, RuleSource, Tls, Verdict};
+
+use ipnet::IpNet;
 
 use self::decision::Outcome;
 use self::index::{Bucket, Found, Index, Summary};
@@ -234,6 +238,23 @@ impl Egress {
             self.judge_address(destination, *protocol, judged)?;
         }
         Ok(CheckedAddress(SocketAddr::new(address, destination.port)))
+    }
+
+    /// Whether a rule opens this very address to a permit's destination, and not a network that it is in.
+    pub fn names_alone(&self, permit: &Permit, address: IpAddr) -> bool {
+        let (Grant::Connect(destination, protocol) | Grant::Request(destination, protocol)) =
+            &permit.grant
+        else {
+            return false;
+        };
+        let opens = |rule: &Rule| {
+            rule.verdict != Verdict::Deny
+                && rule.names(&destination.host)
+                && rule.ports.contains(&destination.port)
+                && rule.protocols.contains(protocol)
+                && rule.addresses.contains(&IpNet::from(address))
+        };
+        self.rules.iter().any(opens)
     }
 
     fn judge_address(

@@ -9,6 +9,7 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 
+use super::otherwise::is_listed;
 use crate::refused::{NAME, PROXY_STATUS};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -39,6 +40,8 @@ pub fn strip_trailers(fields: &mut HeaderMap) {
     for name in HEAD_ONLY {
         fields.remove(name);
     }
+    let listed: Vec<HeaderName> = fields.keys().filter(|name| is_listed(name)).cloned().collect();
+    listed.iter().for_each(|name| drop(fields.remove(name)));
 }
 
 /// Takes from a request what is not for its upstream.
@@ -161,6 +164,8 @@ mod tests {
             ("content-length", "9"),
             ("authorization", "x"),
             ("set-cookie", "a=1"),
+            ("x-http-method-override", "PUT"),
+            ("x_original_url", "/b"),
             ("grpc-status", "0"),
         ]);
         strip_trailers(&mut trailers);

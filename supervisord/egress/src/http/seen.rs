@@ -3,22 +3,19 @@
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
+use super::collected::collect;
 use crate::limits::{ASKED_BODY_PATIENCE, MAX_ASKED_BODIES, MAX_ASKED_BODY, MAX_ASKED_FIELDS};
 use crate::refused::Refused;
 use crate::session::Session;
-use crate::shared::Counted;
 
 /// All of a body.
 pub struct Seen {
     /// The body.
     pub bytes: Bytes,
-    /// It is one of those that are held at once.
-    _held: Counted,
 }
 
 impl Seen {
@@ -33,9 +30,9 @@ impl Seen {
             return Err(too_long());
         }
         let held = session.asked_bodies.one_more(MAX_ASKED_BODIES).ok_or_else(too_many)?;
-        let reading = Limited::new(body, MAX_ASKED_BODY).collect();
+        let reading = collect(body, MAX_ASKED_BODY, held);
         match timeout(ASKED_BODY_PATIENCE, reading).await {
-            Ok(Ok(read)) => Ok(Self { bytes: read.to_bytes(), _held: held }),
+            Ok(Ok(bytes)) => Ok(Self { bytes }),
             Ok(Err(_)) => Err(too_long()),
             Err(_elapsed) => Err(too_slow()),
         }

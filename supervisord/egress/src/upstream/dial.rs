@@ -36,7 +36,7 @@ pub async fn addresses(session: &Session, permit: &Permit) -> Result<Vec<Checked
     for address in resolved.iter().copied() {
         match session.egress().address(permit, address) {
             Err(refusal) => refused = Some(Refused::from(refusal)),
-            Ok(_) if is_closed(address).await? => refused = Some(own_address(address)),
+            Ok(_) if is_closed(session, permit, address)? => refused = Some(own_address(address)),
             Ok(address) => checked.push(address),
         }
     }
@@ -111,12 +111,17 @@ async fn look_up(session: &Session, name: &HostName) -> Result<Arc<[IpAddr]>, Re
     }
 }
 
-/// Whether a public address is the host's own. Others are only dialled where a rule names them.
-async fn is_closed(address: IpAddr) -> Result<bool, Refused> {
-    if AddressClass::of(address) != AddressClass::Public {
+/// Whether an address is the host's own and no rule names it alone: a network that is opened has other hosts.
+/// Loopback is always the host's, and examples' addresses are nobody's.
+fn is_closed(session: &Session, permit: &Permit, address: IpAddr) -> Result<bool, Refused> {
+    let is_meant = match AddressClass::of(address) {
+        AddressClass::Loopback | AddressClass::Documentation => true,
+        _ => session.egress().names_alone(permit, address),
+    };
+    if is_meant {
         return Ok(false);
     }
-    is_own(address).await.map_err(|error| UpstreamError::Connect(error).into())
+    is_own(address).map_err(|error| UpstreamError::Connect(error).into())
 }
 
 fn own_address(address: IpAddr) -> Refused {

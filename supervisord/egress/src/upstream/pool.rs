@@ -24,8 +24,9 @@ use super::turns::Turns;
 use super::{UpstreamError, addresses, dial};
 use crate::http::{Framed, Peer, WireShared};
 use crate::limits::{
-    HTTP2_UPSTREAM_CONNECTION_WINDOW, HTTP2_UPSTREAM_STREAM_WINDOW, MAX_BUFFER, MAX_FIELDS,
-    MAX_HEAD, MAX_IDLE_PER_DESTINATION,
+    HTTP2_NARROW_CONNECTION_WINDOW, HTTP2_NARROW_STREAM_WINDOW, HTTP2_UPSTREAM_CONNECTION_WINDOW,
+    HTTP2_UPSTREAM_STREAM_WINDOW, MAX_BUFFER, MAX_FIELDS, MAX_HEAD, MAX_IDLE_PER_DESTINATION,
+    WIDE_WINDOWS,
 };
 use crate::refused::Refused;
 use crate::running::OfSession;
@@ -296,11 +297,16 @@ impl Upstreams {
         let limits = &session.shared.limits;
         let shared = Arc::new(WireShared::default());
         let framed = Framed::new(stream, Peer::Server, shared, limits.linger);
+        let wide = session.wide_windows.one_more(WIDE_WINDOWS);
+        let (stream_window, connection_window) = match &wide {
+            Some(_) => (HTTP2_UPSTREAM_STREAM_WINDOW, HTTP2_UPSTREAM_CONNECTION_WINDOW),
+            None => (HTTP2_NARROW_STREAM_WINDOW, HTTP2_NARROW_CONNECTION_WINDOW),
+        };
         let handshake = http2::Builder::new(OfSession(session.clone()))
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-            .initial_stream_window_size(HTTP2_UPSTREAM_STREAM_WINDOW)
-            .initial_connection_window_size(HTTP2_UPSTREAM_CONNECTION_WINDOW)
+            .initial_stream_window_size(stream_window)
+            .initial_connection_window_size(connection_window)
             .keep_alive_interval(limits.keep_alive)
             .keep_alive_timeout(limits.keep_alive)
             .handshake(TokioIo::new(framed));
@@ -312,6 +318,7 @@ impl Upstreams {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an upstream connection ended early");
             }
+            drop(wide);
         });
         let now = Instant::now();
         let open = Open { since: now, used: now, sender: sender.clone() };

@@ -108,6 +108,16 @@ impl Decision {
         }
     }
 
+    /// Whether what this is about may be done wherever the other may, with the same credentials. A person who is
+    /// asked is shown both.
+    pub fn is_as_free_as(&self, other: &Self) -> bool {
+        let (Some(own), Some(permit)) = (self.prospect(), other.prospect()) else { return false };
+        let is_free = self.verdict() == Verdict::Allow || Arc::ptr_eq(&own.rule, &permit.rule);
+        let is_bound =
+            |binding: &Arc<Binding>| own.bindings.iter().any(|one| Arc::ptr_eq(one, binding));
+        is_free && permit.bindings.iter().all(is_bound)
+    }
+
     /// Why.
     pub fn reason(&self) -> Reason {
         match &self.0 {

@@ -54,6 +54,8 @@ fn what_no_rule_allows_is_denied() {
         ("GET http://up.test:443/ok", Reason::ProtocolNotAllowed),
         ("GET https://up.test/secret", Reason::PathNotAllowed),
         ("POST https://up.test/ok", Reason::MethodNotAllowed),
+        ("GET https://up.test/ok?%5Fmethod=delete", Reason::MethodNotAllowed),
+        ("GET https://up.test/ok?_method=get", Reason::Allowed),
         ("GET wss://up.test/ok", Reason::WebSocketNotAllowed),
         ("TRACE https://up.test/ok", Reason::InvalidMethod),
         ("CONNECT https://up.test/ok", Reason::InvalidMethod),

@@ -9,6 +9,7 @@ use crate::egress::Egress;
 use crate::egress::ask::Ask;
 use crate::egress::decision::{Decision, Outcome};
 use crate::egress::host::{Destination, Host, HostName, InvalidHost};
+use crate::egress::overriding::methods_in_query;
 use crate::egress::rule::Protocol;
 
 /// Something to ask the rules.
@@ -122,7 +123,13 @@ impl Question {
             }
             Self::Request { destination, protocol, method, target, websocket, body } => {
                 let (protocol, websocket, body) = (*protocol, *websocket, *body);
-                egress.request(&Ask { destination, protocol, method, target, websocket, body })
+                let ask = Ask { destination, protocol, method, target, websocket, body };
+                let decision = egress.request(&ask);
+                // As the proxy has it: what servers may take it for has to be allowed as freely.
+                let otherwise = methods_in_query(target)
+                    .map(|method| egress.request(&Ask { method: &method, ..ask }))
+                    .find(|other| decision.prospect().is_some() && !other.is_as_free_as(&decision));
+                otherwise.unwrap_or(decision)
             }
         }
     }

@@ -61,7 +61,7 @@ impl Conversation {
             body: length,
         };
         let decision = session.egress().request(&ask);
-        let otherwise = Otherwise::of(request.headers()).map_err(Refused::from);
+        let otherwise = Otherwise::of(request.headers(), &target).map_err(Refused::from);
         let otherwise = otherwise
             .and_then(|otherwise| {
                 let decide = |ask: &Ask<'_>| session.egress().request(ask);

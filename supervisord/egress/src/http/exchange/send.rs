@@ -7,13 +7,13 @@ use std::time::Duration;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, Version};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use sha2::{Digest, Sha256};
 use supervisor_policy::egress::Protocol;
 use tokio::time::sleep;
 
 use super::super::body::{self, Exchange, Fault, Sending};
+use super::super::collected::collect;
 use super::super::fields;
 use super::super::interim::Interim;
 use super::super::outgoing::Outgoing;
@@ -23,6 +23,7 @@ use super::decide::{is_idempotent, length};
 use super::permitted::Permitted;
 use super::receive::Answered;
 use crate::credential::{BodyDigest, Prepared, Wanted};
+use crate::limits::MAX_SIGNED_BODIES;
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::tls::upstream::Offer;
@@ -126,8 +127,9 @@ impl Conversation {
         match credentials.body_to_digest(&permitted.bindings, head) {
             None => Ok((Outgoing::Streamed(sending), BodyDigest::Unknown)),
             Some(most) => {
-                let collected = Limited::new(sending, most).collect().await;
-                let bytes = collected.map_err(|_| self.fault(fault))?.to_bytes();
+                let place = self.session.signed_bodies.one_more(MAX_SIGNED_BODIES);
+                let place = place.ok_or_else(|| Refused::too_many("bodies to be signed"))?;
+                let bytes = collect(sending, most, place).await.map_err(|_| self.fault(fault))?;
                 let digest = BodyDigest::Sha256(Sha256::digest(&bytes).into());
                 Ok((Outgoing::Collected(bytes), digest))
             }

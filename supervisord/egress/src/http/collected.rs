@@ -1,0 +1,66 @@
+//! A body that is read whole before it is sent on: in one piece of memory, which has its place among those that
+//! a session may have for as long as anybody has any of it.
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Body;
+
+use crate::shared::Counted;
+
+/// A body is longer than it may be, or did not arrive.
+#[derive(Debug)]
+pub struct Uncollected;
+
+/// The bytes of one body.
+struct Held {
+    bytes: BytesMut,
+    _place: Counted,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads a body to its end. Whatever its pieces are, it takes no more than twice its bytes.
+///
+/// # Errors
+///
+/// When it has more than `most` bytes, or breaks off.
+pub async fn collect<B>(mut body: B, most: usize, place: Counted) -> Result<Bytes, Uncollected>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Uncollected)?.into_data() else { continue };
+        if data.len() > most.saturating_sub(bytes.len()) {
+            return Err(Uncollected);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Bytes::from_owner(Held { bytes, _place: place }))
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::shared::Count;
+
+    #[tokio::test]
+    async fn a_body_has_its_place_as_long_as_anybody_has_any_of_it() {
+        let count = Count::default();
+        let body = || Full::new(Bytes::from_static(b"body"));
+        let bytes = collect(body(), 4, count.one_more(1).unwrap()).await.unwrap();
+        assert_eq!(bytes, "body");
+        let part = bytes.slice(1..2);
+        drop(bytes);
+        assert!(count.one_more(1).is_none());
+        drop(part);
+        assert!(collect(body(), 3, count.one_more(1).unwrap()).await.is_err());
+        assert_eq!(count.now(), 0);
+    }
+}
