@@ -484,3 +484,21 @@ fn a_network_that_is_denied_is_denied_on_every_port() {
         assert_eq!(rules.address(&permit, address.parse().unwrap()).is_ok(), open, "{address}");
     }
 }
+
+#[test]
+fn an_address_is_named_alone_only_where_a_rule_has_it_and_no_network_around_it() {
+    let rules = egress(
+        "[[egress]]\nname = \"one\"\nhosts = [\"one.test\"]\naddresses = [\"10.1.2.3/32\"]\n\
+         [[egress]]\nname = \"wide\"\nhosts = [\"wide.test\"]\naddresses = [\"10.0.0.0/8\"]\n",
+    );
+    for (place, address, alone) in [
+        ("one.test", "10.1.2.3", true),
+        ("one.test", "10.1.2.4", false),
+        ("wide.test", "10.1.2.3", false),
+    ] {
+        let destination = Destination::parse(place, Some(443)).unwrap();
+        let permit = rules.connect(&destination, Protocol::Https).permit().unwrap();
+        let address: IpAddr = address.parse().unwrap();
+        assert_eq!(rules.names_alone(&permit, address), alone, "{place} {address}");
+    }
+}
