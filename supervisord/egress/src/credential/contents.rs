@@ -55,7 +55,7 @@ impl Contents {
             held.take(definition, notices);
         }
         let is_revoked = |entry: &&Arc<Entry>| revoked.contains(&entry.name);
-        held.entries.values().filter(is_revoked).for_each(|entry| entry.revoke());
+        held.entries.values().filter(is_revoked).for_each(|entry| entry.begin_revoked());
         for (name, entry) in before {
             entry.leave(held.entries.get(&name).map(AsRef::as_ref));
         }

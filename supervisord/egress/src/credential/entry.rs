@@ -140,6 +140,12 @@ impl Entry {
         current.iter().for_each(|current| self.former.add(current, &self.bounds));
     }
 
+    /// The same for one that was revoked before it was read: its value never went out from here.
+    pub fn begin_revoked(&self) {
+        self.revoked.store(true, Ordering::SeqCst);
+        *self.state() = State::default();
+    }
+
     /// Another definition takes its place, or none: what was in use is searched for as a former value, and so
     /// is what a request under way may still fetch here.
     pub fn leave(&self, successor: Option<&Self>) {

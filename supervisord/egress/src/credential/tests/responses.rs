@@ -184,6 +184,10 @@ async fn what_was_rotated_away_or_revoked_is_searched_for_while_it_may_hold() {
     vault.rotate(definition("key", fixed("second-value")));
     assert!(!tells(SECRET).await && !tells("second-value").await);
     vault.revoke(&name("key"));
+    for _ in 0..5 {
+        vault.load(vec![definition("key", fixed("unused-value"))], &[], &[name("key")].into());
+    }
+    assert!(tells("unused-value").await, "it was read again and again, and pushes nothing out");
     vault.load(vec![definition("other", fixed("third-value"))], &[], &Default::default());
     for told in [SECRET, "second-value", "third-value"] {
         assert!(!tells(told).await, "{told}");
