@@ -125,7 +125,7 @@ pub async fn observe(
                 outcome = &mut reason, if observed.facts.ended_by.is_none() => {
                     if observed.facts.ended.is_none() {
                         if !inner.launcher.is_gone() {
-                            kept::keep_reason(&inner.places, live.id(), &outcome);
+                            kept::keep_reason(&inner.places, live.id(), &outcome).await;
                         }
                         observed.facts.ended_by = Some(outcome);
                     }

@@ -185,7 +185,7 @@ async fn drive_untold(
                 let (end, turn) = life.await;
                 let sandbox = end.as_ref().ok().and_then(|end| end.sandbox.as_ref());
                 remove(inner, live, sandbox).await;
-                kept::forget(&inner.places, live.id());
+                kept::forget(&inner.places, live.id()).await;
                 note_unrecorded(inner, &first, &error);
                 refuse(recorded.take(), Unrecorded::Store(error));
                 return drop(turn);

@@ -35,6 +35,7 @@ mod supervised;
 mod tests;
 mod wire;
 mod workspaces;
+mod writing;
 
 pub use download::bytes_of;
 pub use json::{parse as parse_json, shorten};

@@ -32,6 +32,7 @@ pub mod fault;
 pub mod host;
 pub mod http;
 mod images;
+mod in_turn;
 pub mod input;
 pub mod interpreter;
 pub mod journal;

@@ -15,7 +15,7 @@ use crate::driver::Wishes;
 use crate::input::Input;
 use crate::interpreter::Interpreter;
 use crate::samples::Series;
-use crate::session::Use;
+use crate::session::{SourceName, Use};
 use crate::top::Meter;
 
 /// One execution that has not finished. Its driver alone changes it.
@@ -37,6 +37,9 @@ pub struct Live {
     /// The session in whose workspace it runs, which is not removed as long as this is held; `None` for
     /// one that goes with it.
     pub session: Option<Use>,
+    /// The name of the file that its source is there, which no other execution in the session has until this one has
+    /// ended.
+    pub source: Mutex<Option<SourceName>>,
     /// The copy of it that it runs on instead, where its changes are held back.
     pub held: Option<Use>,
     /// The master of its terminal, while it runs and has one.
@@ -93,6 +96,11 @@ impl Live {
     /// Says what tells what it uses, or that nothing does any more.
     pub fn measure(&self, meter: Option<Meter>) {
         *self.meter.lock().unwrap_or_else(PoisonError::into_inner) = meter.map(Arc::new);
+    }
+
+    /// Gives back the name of its source's file: nothing of it runs any more.
+    pub fn leave_source(&self) {
+        drop(self.source.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// What it is by now.

@@ -220,7 +220,10 @@ impl Places {
 
     /// What was kept for an execution's traffic.
     pub fn way(&self, id: ExecutionId) -> io::Result<Option<Vec<u8>>> {
-        read(self.open_place(id)?.as_fd(), WAY, MAX_WAY_FILE)
+        match self.open_place(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            place => read(place?.as_fd(), WAY, MAX_WAY_FILE),
+        }
     }
 
     /// Forgets it. What is not there is no error.
@@ -292,7 +295,11 @@ impl Places {
 
     /// Whether an execution is owed standard input.
     pub fn owes_input(&self, id: ExecutionId) -> io::Result<bool> {
-        match fstatat(self.open_place(id)?, INPUT, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        let place = match self.open_place(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            place => place?,
+        };
+        match fstatat(place, INPUT, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(Errno::ENOENT) => Ok(false),
             other => Ok(other.map(|_| true)?),
         }
@@ -314,7 +321,10 @@ impl Places {
 
     /// Removes the artifacts of an execution, of which nobody knows.
     pub fn remove_artifacts(&self, id: ExecutionId) -> io::Result<()> {
-        remove_all(self.open_place(id)?.as_fd(), ARTIFACTS, REMOVE_DEPTH - 1)
+        match self.open_place(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            place => remove_all(place?.as_fd(), ARTIFACTS, REMOVE_DEPTH - 1),
+        }
     }
 
     /// Removes all that is kept of an execution. What is not there is no error.

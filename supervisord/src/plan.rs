@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use supervisor_api::TerminalSize;
 use supervisor_api::{
-    ApiError, ErrorCode, InputFile, Inputs, Language, Limit, Limits, LimitsRequest, SubmitRequest,
-    UniqueMap,
+    ApiError, ErrorCode, Execution, InputFile, Inputs, Language, Limit, Limits, LimitsRequest,
+    SubmitRequest, UniqueMap,
 };
 use supervisor_launch::Input;
 use supervisor_launch::seccomp::Profile;
@@ -33,6 +33,9 @@ const MAX_LABEL_VALUE: usize = 256;
 
 /// Variables at the most; the bytes are bounded with the arguments'.
 const MAX_VARIABLES: usize = 1024;
+
+/// What comes before the names of files in the workspace's root.
+const WORKSPACE: &str = "/workspace/";
 
 /// Where programs are looked for.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -92,11 +95,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Checks a submission against its policy.
+    /// Checks a submission against its policy. In a session its source has the name of a file that it was given
+    /// there.
     pub fn new(
         request: SubmitRequest,
         policy: &Resolved,
-        session: Option<&Session>,
+        (session, source): (Option<&Session>, Option<&str>),
         way: Option<Way>,
     ) -> Result<Self, ApiError> {
         check_labels(&request.labels)?;
@@ -104,12 +108,17 @@ impl Plan {
             Some(session) => limits_in(session, &request.limits, policy)?,
             None => limits(&request.limits, policy)?,
         };
-        let could = way.is_none() && Interpreter::could_run(&request, policy, session.is_some());
+        let usual = request.language.map(source_name);
+        let source = source.or(usual).unwrap_or_default().to_owned();
+        // What is parked has the usual name on its command line.
+        let could = way.is_none()
+            && usual == Some(&source)
+            && Interpreter::could_run(&request, policy, session.is_some());
         let asked = Asked::of(&request);
         let mut files = request.files;
         let argv = match (request.language, request.source) {
-            (Some(language), Some(source)) if request.argv.is_empty() => {
-                let (argv, file) = interpret(language, source, request.args);
+            (Some(language), Some(text)) if request.argv.is_empty() => {
+                let (argv, file) = interpret(language, &source, text, request.args);
                 files.push(file);
                 argv
             }
@@ -353,17 +362,43 @@ fn refuse(refusal: &Refusal) -> ApiError {
 
 /// Source becomes a file of the workspace, so that tracebacks name lines and modules beside it can
 /// be imported.
-fn interpret(language: Language, source: String, args: Vec<String>) -> (Vec<String>, InputFile) {
-    let (program, name): (&[&str], _) = match language {
-        Language::Python => (&["python3", "-u"], "main.py"), // unbuffered: output is seen live
-        Language::Bash => (&["bash"], "main.sh"),
-        Language::Node => (&["node"], "main.js"),
-    };
-    let content = supervisor_api::Content(source.into_bytes());
+fn interpret(
+    language: Language,
+    name: &str,
+    text: String,
+    args: Vec<String>,
+) -> (Vec<String>, InputFile) {
+    let content = supervisor_api::Content(text.into_bytes());
     let file = InputFile { path: name.to_owned(), content, executable: false };
-    let script = format!("/workspace/{name}");
-    let argv = program.iter().map(|&word| word.to_owned()).chain([script]).chain(args).collect();
+    let words = interpreter_of(language).iter().map(|&word| word.to_owned());
+    let argv = words.chain([format!("{WORKSPACE}{name}")]).chain(args).collect();
     (argv, file)
+}
+
+/// What source is interpreted by.
+const fn interpreter_of(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::Python => &["python3", "-u"], // unbuffered: output is seen live
+        Language::Bash => &["bash"],
+        Language::Node => &["node"],
+    }
+}
+
+/// The file that source becomes, unless another one in its session has that name.
+pub const fn source_name(language: Language) -> &'static str {
+    match language {
+        Language::Python => "main.py",
+        Language::Bash => "main.sh",
+        Language::Node => "main.js",
+    }
+}
+
+/// The file that the source of an execution has become.
+pub fn source_of(execution: &Execution) -> Option<&str> {
+    let words = interpreter_of(execution.language?);
+    let (program, rest) = execution.argv.split_at_checked(words.len())?;
+    let name = rest.first()?.strip_prefix(WORKSPACE)?;
+    (program == words && name.starts_with("main")).then_some(name)
 }
 
 fn environment_of(

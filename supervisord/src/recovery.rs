@@ -3,9 +3,10 @@
 
 mod queued;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::AsFd;
 use supervisor_api::{
-    ApiError, AuditFilter, Execution, ExecutionId, Outcome, StartKind, State, Subject, What,
+    ApiError, AuditFilter, Ended, Execution, ExecutionId, Outcome, StartKind, State, Subject, What,
 };
 use supervisor_launch::Descriptor;
 use supervisor_launch::seccomp::Profile;
@@ -36,6 +37,9 @@ use crate::supervisor::Inner;
 use crate::traffic::Way;
 use crate::watch::thaw;
 use crate::workspace::GlobSelection;
+
+/// Ends that are read from the audit log at once.
+const ENDS_AT_ONCE: usize = 1000;
 
 /// Why something could not be taken over.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -65,9 +69,13 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     }
     let live = unfinished.iter().map(|execution| execution.id).collect();
     inner.approvals.restore(&live).await;
+    let gone = unfinished.iter().filter(|execution| !living.contains(&execution.id.bits()));
+    let mut ends = logged(inner, gone).await;
     let mut waiting = Vec::new();
     for execution in unfinished {
-        waiting.extend(take_over(inner, execution, &living).await?);
+        let end = ends.remove(&execution.id);
+        let lives = living.contains(&execution.id.bits());
+        waiting.extend(take_over(inner, execution, lives, end).await?);
     }
     // When all that runs has its place again, in the order in which they came.
     for execution in waiting {
@@ -96,24 +104,28 @@ async fn sweep(inner: &Arc<Inner>) -> Result<(), Failure> {
         match inner.store.get(id).await? {
             None => inner.places.remove(id)?,
             Some(execution) if execution.state == State::Finished => {
-                kept::forget(&inner.places, id)
+                kept::forget(&inner.places, id).await;
             }
             Some(_) => {}
         }
     }
     fault::reach(Point::FilesSwept);
-    retire(inner).await
+    if let Err(error) = retire(inner).await {
+        // Such as for want of room. It is tried again when more have ended.
+        tracing::error!(%error, "can't retire old records");
+    }
+    Ok(())
 }
 
-/// Gives back what has yet to be started.
+/// Gives back what has yet to be started. `logged` is the end that the audit log has of one that doesn't live.
 async fn take_over(
     inner: &Arc<Inner>,
     execution: Execution,
-    living: &HashSet<u128>,
+    lives: bool,
+    logged: Option<Ended>,
 ) -> Result<Option<Execution>, Failure> {
     let id = execution.id;
-    let lives = living.contains(&id.bits());
-    let is_over = kept::end(&inner.places, id).is_some();
+    let is_over = logged.is_some() || kept::end(&inner.places, id).is_some();
     if !is_over && queued::unstarted(inner, &execution, lives).await? {
         return Ok(Some(execution));
     }
@@ -134,7 +146,7 @@ async fn take_over(
     if !lives {
         inner.places.remove_artifacts(id)?; // no list of them was kept
     }
-    if !lives && let Some(end) = logged(inner, id, created_at.clone()).await {
+    if let Some(end) = logged.map(End::logged) {
         inner.audit.note(audit::recovery(subject, "resumed", Some("the log has its end")));
         tokio::spawn(driver::resume_end(inner.clone(), live, end, lives));
         return Ok(None);
@@ -182,29 +194,36 @@ async fn take_over(
     Ok(None)
 }
 
-/// The end that the audit log has of an execution, which a loss of power can leave without its record.
-async fn logged(inner: &Inner, id: ExecutionId, since: String) -> Option<End> {
-    let filter = AuditFilter {
-        execution: Some(id),
-        kind: Some("outcome".to_owned()),
-        since: Some(since),
-        ..AuditFilter::default()
-    };
+/// The ends that the audit log has of these executions, which a loss of power can leave without their records. All of
+/// them are looked for at once: the log may be of a gigabyte, and what waits a thousand.
+async fn logged(
+    inner: &Inner,
+    of: impl Iterator<Item = &Execution> + Clone,
+) -> HashMap<ExecutionId, Ended> {
+    let ids: HashSet<ExecutionId> = of.clone().map(|execution| execution.id).collect();
+    let mut ends = HashMap::new();
+    let Some(since) = of.map(|execution| execution.created_at.clone()).min() else { return ends };
+    let kind = Some("outcome".to_owned());
+    let filter = AuditFilter { kind, since: Some(since), ..AuditFilter::default() };
     let mut after = 0;
     loop {
-        let page = match inner.audit.search(filter.clone(), after, 1).await {
+        let page = match inner.audit.search(filter.clone(), after, ENDS_AT_ONCE).await {
             Ok(page) => page,
             Err(error) => {
-                tracing::error!(%error, execution_id = %id, "can't look for an end in the audit log");
-                return None;
+                tracing::error!(%error, "can't look for ends in the audit log");
+                return ends;
             }
         };
-        if let Some(What::Outcome(ended)) =
-            page.records.into_iter().next().map(|record| record.event.what)
-        {
-            return Some(End::logged(ended));
+        for record in page.records {
+            let id = record.event.subject.execution.filter(|id| ids.contains(id));
+            if let (Some(id), What::Outcome(ended)) = (id, record.event.what) {
+                ends.insert(id, ended);
+            }
         }
-        after = page.next?;
+        match page.next {
+            Some(next) => after = next,
+            None => return ends,
+        }
     }
 }
 
@@ -239,8 +258,19 @@ fn resurrect(
     let session = inner.sessions.get(execution.session).and_then(|session| session.run().ok());
     let copy = execution.changes.and_then(|changes| inner.sessions.get(changes.held_in?));
     let held = copy.and_then(|copy| copy.run_held().ok());
-    let place = inner.places.make(execution.id, &[])?;
-    let capture = Capture::reopen(place, execution.limits.output_bytes)?;
+    let source = match (&session, plan::source_of(&execution)) {
+        (Some(used), Some(name)) if held.is_none() => Some(used.session().keep_source_name(name)),
+        _ => None,
+    };
+    let (id, limit) = (execution.id, execution.limits.output_bytes);
+    let capture = match inner.places.open_place(id) {
+        // It has said nothing yet, and a disk that is full by now is no reason to let go of it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let places = inner.places.clone();
+            Capture::create(Box::new(move || places.make(id, &[])), limit)
+        }
+        place => Capture::reopen(place?, limit)?,
+    };
     if let Some(interpreter) = &interpreter {
         inner.interpreters.add(interpreter.clone())?;
     }
@@ -259,6 +289,7 @@ fn resurrect(
         wishes: Wishes::default(),
         samples: Mutex::default(),
         session,
+        source: Mutex::new(source),
         held,
         interpreter,
         recorded: AtomicBool::new(true),

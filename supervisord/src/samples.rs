@@ -3,7 +3,8 @@
 //! end, so that a daemon that comes back goes on with them.
 
 use std::convert::Infallible;
-use std::sync::PoisonError;
+use std::io;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use supervisor_api::{ExecutionId, Sample, SampleList};
@@ -62,7 +63,7 @@ pub async fn look(inner: &Inner, live: &Live, clock: &SharedClock) -> Infallible
     loop {
         sleep(interval(live)).await;
         if is_first {
-            go_on(&inner.places, live);
+            go_on(&inner.places, live).await;
             is_first = false;
         }
         if lock(clock).rests() {
@@ -84,13 +85,13 @@ pub async fn look(inner: &Inner, live: &Live, clock: &SharedClock) -> Infallible
         since_kept += 1;
         if since_kept >= KEPT_EVERY {
             since_kept = 0;
-            keep(&inner.places, live);
+            keep(&inner.places, live).await;
         }
     }
 }
 
 /// Adds what is known at the end, where there is anything to add it to, and keeps all of it.
-pub fn end(places: &Places, live: &Live, ran: Duration, cpu_ms: u64) {
+pub async fn end(places: &Arc<Places>, live: &Live, ran: Duration, cpu_ms: u64) {
     let sampled = with(live, |series| {
         let last = series.list().samples.last().copied();
         if let Some(last) = last {
@@ -102,13 +103,15 @@ pub fn end(places: &Places, live: &Live, ran: Duration, cpu_ms: u64) {
         last.is_some()
     });
     if sampled {
-        keep(places, live);
+        keep(places, live).await;
     }
 }
 
 /// What an earlier daemon kept of it.
-fn go_on(places: &Places, live: &Live) {
-    match kept(places, live.id()) {
+async fn go_on(places: &Arc<Places>, live: &Live) {
+    let (places, id) = (places.clone(), live.id());
+    let found = spawn_blocking(move || kept(&places, id)).await;
+    match found.map_err(io::Error::other).flatten() {
         Ok(Some(list)) => with(live, |series| series.0 = list),
         Ok(None) => {}
         Err(error) => {
@@ -118,16 +121,16 @@ fn go_on(places: &Places, live: &Live) {
 }
 
 /// Not to be had is a plot with a gap, and no reason to end anything.
-fn keep(places: &Places, live: &Live) {
-    let text = with(live, |series| serde_json::to_vec(series.list()));
-    let kept = text.map_err(Into::into).and_then(|text| places.keep_samples(live.id(), &text));
-    if let Err(error) = kept {
+async fn keep(places: &Arc<Places>, live: &Live) {
+    let (places, id, list) = (places.clone(), live.id(), so_far(live));
+    let kept = spawn_blocking(move || places.keep_samples(id, &serde_json::to_vec(&list)?));
+    if let Err(error) = kept.await.map_err(io::Error::other).flatten() {
         tracing::warn!(%error, execution_id = %live.id(), "can't keep its samples");
     }
 }
 
 /// What was kept of it.
-pub fn kept(places: &Places, id: ExecutionId) -> std::io::Result<Option<SampleList>> {
+pub fn kept(places: &Places, id: ExecutionId) -> io::Result<Option<SampleList>> {
     let text = places.samples(id)?;
     Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?)
 }

@@ -71,8 +71,9 @@ impl fmt::Display for LauncherGone {
 
 impl Error for LauncherGone {}
 
-/// Threads for blocking work at the most: writing input files, collecting artifacts.
-const BLOCKING: usize = 16;
+/// Threads for blocking work at the most. What callers can make long is shared out (`threads`, `http::bounds`), and comes
+/// to 30 together; the others are for what everybody waits for: output, files and the disk.
+const BLOCKING: usize = 40;
 
 /// How long the first sandbox may take, which shows what this host can enforce.
 const PROBE: Duration = Duration::from_secs(30);
@@ -269,8 +270,15 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         readings: Readings::default(),
         start: Instant::now(),
     });
-    recovery::recover(supervisor.inner()).await?;
-    supervisor.finish_applying().await;
+    let take_over = async {
+        recovery::recover(supervisor.inner()).await?;
+        supervisor.finish_applying().await;
+        Ok::<(), Failure>(())
+    };
+    tokio::select! {
+        taken = take_over => taken?,
+        never = systemd::more_time() => match never {},
+    }
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (stop, stopped) = watch::channel(false);

@@ -28,6 +28,7 @@ use std::thread;
 use rusqlite::Connection;
 use supervisor_api::{ArtifactList, Execution, ExecutionId, ExecutionList, SessionId, State};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 
 pub use error::StoreError;
 pub use record::Among;
@@ -53,6 +54,9 @@ const WRITE_QUEUE: usize = 1024;
 
 /// Queries that wait for a reader; whoever comes after waits for a place.
 const READ_QUEUE: usize = 256;
+
+/// Artifacts whose list is written as JSON at once: with the longest paths a fraction of a millisecond.
+const FEW_ARTIFACTS: usize = 64;
 
 /// Readers: one may be busy with a long page while the other answers the short questions.
 const READERS: usize = 2;
@@ -102,6 +106,19 @@ impl Store {
         demand(execution, execution.state == State::Queued, "insert_waiting")?;
         let (record, submission) = (Record::new(execution)?, Some(submission));
         self.write(|reply| Write::Insert { record, submission, reply }).await
+    }
+
+    /// Records a new execution that is about to start, with the submission, as JSON, by which the next daemon can start it
+    /// if it sees that it has not started.
+    pub async fn insert_starting(
+        &self,
+        execution: &Execution,
+        submission: String,
+    ) -> Result<(), StoreError> {
+        let starts = matches!(execution.state, State::Queued | State::Launching);
+        demand(execution, starts, "insert_starting")?;
+        let record = Record::new(execution)?;
+        self.write(|reply| Write::InsertStarting { record, submission, reply }).await
     }
 
     /// Records that one that waited is about to start: from then on nobody starts it anew who has not seen
@@ -173,7 +190,8 @@ impl Store {
         let ended = execution.state == State::Finished && execution.outcome.is_some();
         demand(execution, ended, "finish")?;
         let record = Record::new(execution)?;
-        let artifacts = serde_json::to_string(artifacts)
+        let artifacts = text_of(artifacts).await?;
+        let artifacts = artifacts
             .map_err(|source| StoreError::Record { id: execution.id.to_string(), source })?;
         self.write(|reply| Write::Finish { record, artifacts, output, is_new, reply }).await
     }
@@ -272,6 +290,16 @@ impl Store {
         self.queries.send(query).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
+}
+
+/// A list as JSON. Few are written at once; thousands take longer than anybody should wait for.
+async fn text_of(list: &ArtifactList) -> Result<serde_json::Result<String>, StoreError> {
+    if list.artifacts.len() <= FEW_ARTIFACTS {
+        return Ok(serde_json::to_string(list));
+    }
+    let list = list.clone();
+    let written = spawn_blocking(move || serde_json::to_string(&list));
+    written.await.map_err(|_| StoreError::Closed) // the runtime is shutting down
 }
 
 fn demand(execution: &Execution, holds: bool, operation: &'static str) -> Result<(), StoreError> {

@@ -334,11 +334,12 @@ impl Supervisor {
 
     /// The policies that a submission may name.
     pub fn policies(&self) -> Vec<KnownPolicy> {
+        let generation = self.inner.settings.current();
         let known = |policy: &Arc<Resolved>| KnownPolicy {
-            reference: reference(policy),
+            reference: generation.reference(policy),
             description: policy.description().to_owned(),
         };
-        self.inner.settings.current().policies.iter().map(known).collect()
+        generation.policies.iter().map(known).collect()
     }
 
     /// One of them, all of it.

@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use supervisor_sys::take_inherited;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// The socket of the API, as its unit names it (`FileDescriptorName=`).
 pub const API_SOCKET: &str = "api";
 
 /// The socket of the metrics, where a unit has one.
 pub const METRICS_SOCKET: &str = "metrics";
+
+/// How long a start may take, and for how much of that it asks at a time.
+const STARTING: Duration = Duration::from_secs(3600);
+const MORE_TIME: Duration = Duration::from_secs(30);
 
 /// How many signs of life there are within the time that the watchdog allows for one.
 const SIGNS: u32 = 3;
@@ -54,6 +58,16 @@ pub fn reloading() {
 /// Says that the daemon is about to end.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);
+}
+
+/// Asks for more time to start, again and again, for an hour at the most: what there is to take over may be much.
+pub async fn more_time() -> Infallible {
+    for _ in 0..STARTING.as_secs() / MORE_TIME.as_secs() {
+        let twice = u32::try_from(2 * MORE_TIME.as_micros()).unwrap_or(u32::MAX);
+        tell(&[NotifyState::ExtendTimeoutUsec(twice)]);
+        sleep(MORE_TIME).await;
+    }
+    std::future::pending().await
 }
 
 /// Gives signs of life for as long as the runtime gets round to it; for ever, if nobody watches.

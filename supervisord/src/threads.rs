@@ -1,4 +1,4 @@
-//! Work that keeps one of the daemon's sixteen threads for blocking work for long, shared out among uids: what
+//! Work that keeps one of the daemon's forty threads for blocking work for long, shared out among uids: what
 //! writes output and reads files for everybody else needs the rest of them.
 
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use supervisor_api::{ApiError, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::in_turn::{InTurn, Piece};
 use crate::pool::{Pool, Share};
 use crate::supervisor::{Caller, Role, internal};
 
@@ -23,12 +24,25 @@ const SEARCHES: usize = 4;
 /// Searches of one uid, those that wait among them: a caller waits for four of each other one at the most.
 const SEARCHES_OF_ONE: u64 = 4;
 
+/// Calls at once that do something to the files of sessions, follow them or tell of them. A directory of a million
+/// names takes a second, and a file that is moved to another directory as long as a copy of it.
+const FILES: usize = 8;
+
+/// Looks at once into workspaces in which an execution begins or has ended: for what it changed, and for its artifacts.
+/// Each takes half a minute at the most, and what it reads and copies besides.
+const LOOKS: usize = 8;
+
+/// Of either, of one uid; its others wait.
+const OF_ONE: usize = 2;
+
 /// What is under way.
 #[derive(Debug)]
 pub struct Threads {
     archives: Arc<Pool>,
     asked: Arc<Pool>,
     searches: Arc<Semaphore>,
+    files: InTurn,
+    looks: InTurn,
 }
 
 /// A search that may be made; dropping it lets the next one in.
@@ -44,6 +58,8 @@ impl Default for Threads {
             archives: Pool::new(ARCHIVES, ARCHIVES_OF_ONE, 0),
             asked: Pool::new(u64::MAX, SEARCHES_OF_ONE, 0),
             searches: Arc::new(Semaphore::new(SEARCHES)),
+            files: InTurn::new(FILES, OF_ONE),
+            looks: InTurn::new(LOOKS, OF_ONE),
         }
     }
 }
@@ -53,6 +69,16 @@ impl Threads {
     pub fn archive(&self, uid: u32) -> Result<Share, ApiError> {
         let owner = Caller { uid, role: Role::Agent };
         self.archives.take(&owner, 1).ok_or_else(too_many_archives)
+    }
+
+    /// One more call about files of this uid's, when it is its turn.
+    pub async fn files(&self, uid: u32) -> Result<Piece, ApiError> {
+        self.files.turn(uid).await
+    }
+
+    /// One more look into the workspace of an execution of this uid's, when it is its turn.
+    pub async fn look(&self, uid: u32) -> Result<Piece, ApiError> {
+        self.looks.turn(uid).await
     }
 
     /// One more search, when those before it have been made.

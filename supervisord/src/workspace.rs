@@ -31,8 +31,8 @@ pub use collect::{CollectLimits, Collected, collect};
 pub use differences::{Differences, MAX_CHANGES};
 pub use files::{
     FileError, FilePage, Listing, MAX_LISTED, Replacement, UnpackBounds, Unpacked, copy, list,
-    look, make_directory, obstacles, open, pack, remove, remove_unfinished, rename, replace_files,
-    unpack,
+    look, make_directory, obstacles, open, pack, remove_unfinished, remove_while, rename,
+    replace_files, unpack,
 };
 pub use glob::{GlobSelection, InvalidGlob, MAX_GLOB_BYTES, MAX_GLOBS};
 pub use manifest::Manifest;

@@ -362,3 +362,26 @@ fn little_output_that_was_told_is_there_though_its_files_are_not() {
     }
     assert_eq!(agent.ended(silent).stdout, "");
 }
+
+/// FT-04. Neither what runs and has said nothing nor what waits keeps a daemon from coming back to a full disk.
+#[test]
+fn a_daemon_comes_back_to_a_full_state_directory_with_what_runs_and_what_waits() {
+    let settings = Settings { state_bytes: Some(48 << 20), running: 1, ..Settings::default() };
+    let mut world = World::with(settings);
+    let agent = world.agent(AGENT);
+    let silent = agent.start(&bash("exec sleep 600"));
+    until_true("it runs", || agent.status(silent, 0).expect("ours").state == State::Running);
+    let waiting = agent.start(&bash("echo its turn"));
+    let ballast = world.state().join("ballast");
+    let filled = fs::write(&ballast, vec![0; 64 << 20]);
+    assert!(filled.is_err(), "the file system is larger than it should be");
+    world.daemon().kill();
+    world.start_daemon();
+    assert_eq!(agent.status(silent, 0).expect("ours").state, State::Running);
+    assert_eq!(agent.status(waiting, 0).expect("ours").state, State::Queued);
+    fs::remove_file(&ballast).expect("removed");
+    agent.cancel(silent).expect("it is ours");
+    let ended = agent.ended(waiting);
+    ended.expect_exit(0);
+    assert_eq!(ended.stdout, "its turn\n");
+}

@@ -275,3 +275,33 @@ fn what_waited_and_can_not_be_started_any_more_ends_with_the_reason() {
     assert_eq!(ended.stdout, "it runs\n");
     assert_eq!(ended.execution.policy.digest, digest);
 }
+
+/// FT-01. Nothing of it had run, so nothing of it is lost: it runs once, under the next daemon, with all it was given.
+#[test]
+fn what_was_being_started_when_the_daemon_died_is_started_anew() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let session = open_session(&agent);
+    let mut order = String::new();
+    for (point, input) in
+        [("FilesWritten:1", Some("input\n")), ("PayloadStarted:1", None), ("FilesWritten:1", None)]
+    {
+        world.daemon().end();
+        assert!(world.start_doomed_daemon(point));
+        let request = SubmitRequest {
+            session: Some(session),
+            stdin: input.map(|text| Content(text.as_bytes().to_vec())),
+            ..bash(&format!("echo {point} >>order; cat; echo ran"))
+        };
+        let body = serde_json::to_vec(&request).expect("JSON");
+        drop(agent.call("POST", "/v1/executions", Some(&body))); // it may be dead before it answers
+        world.daemon().wait_for_kill(point);
+        world.start_daemon();
+        let newest = agent.list("limit=1").expect("it may").executions[0].id;
+        let ended = agent.ended(newest);
+        ended.expect_exit(0);
+        assert_eq!(ended.stdout, format!("{}ran\n", input.unwrap_or_default()), "{point}");
+        order += &format!("{point}\n");
+        assert_eq!(read(&agent, session, "order"), order);
+    }
+}

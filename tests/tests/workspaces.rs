@@ -10,11 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use supervisor_api::{
-    CopyReport, ErrorCode, FileChange, FileChangeKind, FileList, Session, SessionId, SessionList,
-    State, SubmitRequest,
+    CopyReport, ErrorCode, FileChange, FileChangeKind, FileList, Interpreter, Session, SessionId,
+    SessionList, State, SubmitRequest, What,
 };
 use supervisor_tests::{
-    AGENT, Client, Connection, OTHER_AGENT, Reply, World, assert_described, bash,
+    AGENT, Client, Connection, OTHER_AGENT, Reply, World, assert_described, bash, python,
 };
 
 fn call(client: &Client, method: &str, target: &str, body: Option<&str>) -> Reply {
@@ -356,4 +356,84 @@ fn files_and_links_move_to_other_directories_and_directories_stay_in_theirs() {
     let found = agent.run(&within(session, look));
     let all = "kept\n750\nfile\n./a\n./a/shallow\n./b\n./b/link\n./b/new\n./b/taken\n";
     assert_eq!(found.stdout, all, "{found:?}");
+}
+
+/// Programs that run in one session at a time, and their tracebacks, don't find each other's source.
+#[test]
+fn each_of_several_programs_in_a_session_runs_its_own_source() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let session = open(&agent);
+    call(&agent, "PUT", &format!("/v1/sessions/{session}/files/beside.py"), Some("value = 40\n"));
+    let begin = |source: &str, language: fn(&str) -> SubmitRequest| {
+        let request =
+            SubmitRequest { session: Some(session), stdin_open: true, ..language(source) };
+        let id = agent.start(&request);
+        agent.wait_for_words(id, "up");
+        id
+    };
+    let source = |number: u32| {
+        format!(
+            "import beside, sys, traceback\nprint('up', flush=True)\nsys.stdin.read()\ntry:\n    \
+             raise ValueError(beside.value + {number})\nexcept ValueError:\n    print(__file__)\n    \
+             traceback.print_exc(file=sys.stdout)\n"
+        )
+    };
+    let mut programs: Vec<_> = (1..=3).map(|number| begin(&source(number), python)).collect();
+    let scripts: Vec<_> =
+        (1..=2).map(|number| begin(&format!("echo up; cat; echo {number} $0"), bash)).collect();
+    let end = |id| {
+        agent.close_input(id).expect("it is open");
+        let ended = agent.ended(id);
+        ended.expect_exit(0);
+        ended.stdout
+    };
+    let expect_own = |id, number: u32, name: &str| {
+        let stdout = end(id);
+        let file = format!("/workspace/{name}");
+        assert!(stdout.starts_with(&format!("up\n{file}\n")), "{stdout}");
+        assert!(stdout.contains(&format!("File \"{file}\", line 5")), "{stdout}");
+        assert!(
+            stdout.contains(&format!("    raise ValueError(beside.value + {number})\n")),
+            "{stdout}"
+        );
+        assert!(stdout.ends_with(&format!("ValueError: {}\n", 40 + number)), "{stdout}");
+    };
+    expect_own(programs.remove(1), 2, "main~2.py");
+    programs.push(begin(&source(4), python)); // the name is free again
+    for (id, (number, name)) in
+        programs.into_iter().zip([(1, "main.py"), (3, "main~3.py"), (4, "main~2.py")])
+    {
+        expect_own(id, number, name);
+    }
+    for (id, (number, name)) in scripts.into_iter().zip([(1, "main.sh"), (2, "main~2.sh")]) {
+        assert_eq!(end(id), format!("up\n{number} /workspace/{name}\n"));
+    }
+    let alone = begin(&source(5), python);
+    expect_own(alone, 5, "main.py");
+}
+
+/// Root sees everybody's files, and whoever reads the log sees that it has looked.
+#[test]
+fn what_an_administrator_does_in_somebody_else_s_session_is_recorded_once_for_each_kind() {
+    let world = World::open();
+    let (agent, root) = (world.agent(AGENT), world.root());
+    let session = open(&agent);
+    let files = format!("/v1/sessions/{session}/files/name");
+    let target = format!("/v1/sessions/{session}/interpreters");
+    let reply = call(&agent, "POST", &target, Some(r#"{"language":"bash"}"#));
+    let interpreter: Interpreter = serde_json::from_slice(&reply.body).expect("an interpreter");
+    for client in [&agent, &agent, &root, &root] {
+        assert_eq!(call(client, "PUT", &files, Some("text")).status, 200);
+        assert_eq!(call(client, "GET", &files, None).body, b"text");
+        assert_eq!(call(client, "GET", &format!("{target}/{}", interpreter.id), None).status, 200);
+    }
+    let query = format!("kind=administration&session={session}");
+    let records = root.audit(&query).expect("root may").records;
+    let acts = records.into_iter().filter_map(|record| match record.event.what {
+        What::Administration(done) => Some((done.act, done.by)),
+        _ => None,
+    });
+    let expected = ["change_files", "files", "interpreter"].map(|act| (act.to_owned(), Some(0)));
+    assert_eq!(acts.collect::<Vec<_>>(), expected);
 }

@@ -63,6 +63,10 @@ class Chunk:
     stream: typing.Literal["stdout", "stderr"]
     data: bytes
 
+    def __str__(self) -> str:
+        """The bytes as text. What is no UTF-8, or only part of a character, is replaced."""
+        return self.data.decode(errors="replace")
+
 
 @dataclasses.dataclass(frozen=True)
 class Progress:

@@ -43,7 +43,7 @@ pub struct VerifyReceipt {
     #[arg(long, value_name = "DIR")]
     pub artifacts: Option<PathBuf>,
     /// Compare what stood at PATH in the workspace at the start with a file of this host (repeatable); source
-    /// stands at main.py, main.sh or main.js
+    /// stands at main.py, main.sh or main.js, or where `argv` of the result says
     #[arg(long = "input", value_name = "PATH=FILE",
           value_parser = OsStringValueParser::new().try_map(|text| input(&text)))]
     pub inputs: Vec<(String, PathBuf)>,

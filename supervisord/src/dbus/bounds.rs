@@ -102,3 +102,7 @@ pub const RECONNECT_MAX: Duration = Duration::from_secs(60);
 
 /// How long open calls have when the daemon is stopped; as the socket's.
 pub const GRACE: Duration = Duration::from_secs(5);
+
+/// Lists that are made and written at once, and those of one uid: the other thread is for the others.
+pub const WRITERS: usize = READERS;
+pub const WRITERS_PER_UID: usize = 1;

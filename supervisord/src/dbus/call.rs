@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use supervisor_api::{ApiError, ApprovalId, ErrorCode, ExecutionId, SessionId};
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use zbus::Connection;
 use zbus::message::{Flags, Message};
 
 use crate::dbus::bounds::{
     BUS_PATIENCE, BYTES, BYTES_PER_UID, CALLS, CALLS_PER_UID, FEEDS, FEEDS_PER_UID, MAX_ANSWER,
-    READERS, ROOT_BYTES, ROOT_CALLS, ROOT_FEEDS,
+    READERS, ROOT_BYTES, ROOT_CALLS, ROOT_FEEDS, WRITERS, WRITERS_PER_UID,
 };
 use crate::dbus::failure::Failure;
 use crate::dbus::names::{BUS, BUS_PATH};
 use crate::dbus::polkit::{self, Action, Decision};
 use crate::dbus::subscribers::Subscribers;
 use crate::http::Routes;
+use crate::in_turn::InTurn;
 use crate::pool::{Pool, Share};
 use crate::supervisor::{Caller, Role, Supervisor};
 
@@ -37,6 +39,8 @@ pub struct Front {
     pub feeds: Arc<Pool>,
     /// Permits to read JSON.
     pub readers: Arc<Semaphore>,
+    /// Turns to write long answers.
+    pub writers: InTurn,
     /// The socket's way to the operations.
     pub routes: Routes,
 }
@@ -61,6 +65,7 @@ impl Front {
             bytes: Pool::new(BYTES, BYTES_PER_UID, ROOT_BYTES),
             feeds: Pool::new(FEEDS, FEEDS_PER_UID, ROOT_FEEDS),
             readers: Arc::new(Semaphore::new(READERS)),
+            writers: InTurn::new(WRITERS, WRITERS_PER_UID),
         }
     }
 
@@ -228,17 +233,47 @@ impl Call {
     where
         T: serde::Serialize + zbus::DynamicType,
     {
-        let answer = Message::method_return(&self.message.header()).build(values);
-        let answer = answer.map_err(Failure::internal)?;
-        match answer.data().len() <= MAX_ANSWER {
-            true => Ok(answer),
-            false => Err(Failure::too_large()),
-        }
+        answer_to(&self.message, values)
+    }
+
+    /// The same of a list, which may be long: it is made and written away from the thread that serves everybody.
+    ///
+    /// # Errors
+    ///
+    /// As `make`, and as [`answer`](Self::answer).
+    pub async fn list<T>(
+        &self,
+        front: &Front,
+        make: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<Message, Failure>
+    where
+        T: serde::Serialize + zbus::DynamicType,
+    {
+        let turn = front.writers.turn(self.uid).await?;
+        let message = self.message.clone();
+        let written = spawn_blocking(move || {
+            let answer = make().and_then(|values| answer_to(&message, &values));
+            drop(turn);
+            answer
+        });
+        written.await.map_err(Failure::internal)?
     }
 
     /// Whether somebody may be asked for a password.
     fn may_ask(&self) -> bool {
         self.message.primary_header().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH)
+    }
+}
+
+fn answer_to<T>(message: &Message, values: &T) -> Result<Message, Failure>
+where
+    T: serde::Serialize + zbus::DynamicType,
+{
+    let answer = Message::method_return(&message.header()).build(values);
+    let answer = answer.map_err(Failure::internal)?;
+    match answer.data().len() <= MAX_ANSWER {
+        true => Ok(answer),
+        false => Err(Failure::too_large()),
     }
 }
 

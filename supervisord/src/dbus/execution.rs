@@ -97,11 +97,15 @@ pub async fn output(
 pub async fn artifacts(front: &Front, call: &Call, id: ExecutionId) -> Result<Message, Failure> {
     let caller = front.caller_for(call, id, Action::SeeAll).await;
     let list = front.supervisor.artifacts(&caller, id).await?;
-    let kept = list.artifacts.into_iter();
-    let kept: Vec<_> =
-        kept.map(|each| (each.path, each.size, each.sha256, each.media_type)).collect();
-    let refused: Vec<_> = list.refused.into_iter().map(|each| (each.path, each.reason)).collect();
-    call.answer(&(kept, refused, list.truncated))
+    let made = call.list(front, move || {
+        let kept = list.artifacts.into_iter();
+        let kept: Vec<_> =
+            kept.map(|each| (each.path, each.size, each.sha256, each.media_type)).collect();
+        let refused: Vec<_> =
+            list.refused.into_iter().map(|each| (each.path, each.reason)).collect();
+        Ok((kept, refused, list.truncated))
+    });
+    made.await
 }
 
 /// One artifact.

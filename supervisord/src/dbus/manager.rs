@@ -129,14 +129,17 @@ async fn status_json(front: &Front, call: &Call) -> Result<Message, Failure> {
 async fn list(front: &Front, call: &Call) -> Result<Message, Failure> {
     let (caller, query) = list_query(front, call).await?;
     let page = front.supervisor.list(&caller, query).await?;
-    let lines: Vec<Line> = page.executions.iter().map(line).collect();
-    let next = page.next.map(|id| id.to_string()).unwrap_or_default();
-    call.answer(&(lines, next))
+    let made = call.list(front, move || {
+        let lines: Vec<Line> = page.executions.iter().map(line).collect();
+        Ok((lines, page.next.map(|id| id.to_string()).unwrap_or_default()))
+    });
+    made.await
 }
 
 async fn list_json(front: &Front, call: &Call) -> Result<Message, Failure> {
     let (caller, query) = list_query(front, call).await?;
-    json(call, &front.supervisor.list(&caller, query).await?)
+    let page = front.supervisor.list(&caller, query).await?;
+    call.list(front, move || Ok((serde_json::to_string(&page).map_err(Failure::internal)?,))).await
 }
 
 async fn list_query(

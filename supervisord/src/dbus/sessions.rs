@@ -69,8 +69,11 @@ pub async fn list(front: &Front, call: &Call) -> Result<Message, Failure> {
     let (all,): (bool,) = call.arguments()?;
     let caller = front.onlooker(call, all).await?;
     let list = front.supervisor.sessions(&caller, all).await?;
-    let sessions: Vec<_> = list.sessions.iter().map(properties).collect();
-    call.answer(&(sessions,))
+    let made = call.list(front, move || {
+        let sessions: Vec<_> = list.sessions.iter().map(properties).collect();
+        Ok((sessions,))
+    });
+    made.await
 }
 
 /// One.

@@ -8,6 +8,7 @@ use supervisor_launch::Descriptor;
 use tokio::task::spawn_blocking;
 
 use crate::fault::{self, Point};
+use crate::in_turn::Piece;
 use crate::launcher::Sandbox;
 use crate::live::Live;
 use crate::places::ChangesFile;
@@ -35,7 +36,9 @@ pub(super) async fn look_before(
     };
     let workspace = workspace(sandbox).ok_or_else(|| failed("there is none".to_owned()))?;
     let (places, id) = (inner.places.clone(), live.id());
+    let turn = turn(inner, live).await;
     let looked = spawn_blocking(move || {
+        let _turn = turn;
         let manifest = Manifest::take(workspace.as_fd(), DIGESTED_BEFORE)?;
         places.make(id, &[])?;
         places.keep_changes(id, ChangesFile::Before, &serde_json::to_vec(&manifest)?)
@@ -55,7 +58,9 @@ pub(super) async fn look_after(
     let asked = live.execution.borrow().changes?;
     let workspace = workspace(sandbox)?;
     let (places, id) = (inner.places.clone(), live.id());
+    let turn = turn(inner, live).await;
     let looked = spawn_blocking(move || {
+        let _turn = turn;
         if let Some(found) = places.changes(id, ChangesFile::Found)? {
             return Ok(serde_json::from_slice(&found)?); // by a daemon that was killed after that
         }
@@ -84,6 +89,12 @@ pub(super) async fn look_after(
             None
         }
     }
+}
+
+/// A turn to look; none only while the daemon ends.
+async fn turn(inner: &Inner, live: &Live) -> Option<Piece> {
+    let owner = live.execution.borrow().owner_uid;
+    inner.threads.look(owner).await.ok()
 }
 
 fn workspace(sandbox: &Sandbox) -> Option<OwnedFd> {

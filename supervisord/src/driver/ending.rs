@@ -128,7 +128,7 @@ pub(super) async fn conclude(
     first: &mut Option<Recorded>,
 ) {
     if first.is_none() {
-        kept::keep_end(&inner.places, live.id(), &end); // somebody knows of it
+        kept::keep_end(&inner.places, live.id(), &end).await; // somebody knows of it
     }
     let is_dead = end.sandbox.as_ref().is_some_and(|sandbox| is_killed_ahead(live, sandbox));
     let removed = remove(inner, live, end.sandbox.as_ref());
@@ -178,7 +178,7 @@ async fn record_and_tell(
     if recorded {
         fault::reach(Point::EndRecorded);
         if is_known {
-            kept::forget(&inner.places, live.id());
+            kept::forget(&inner.places, live.id()).await;
         }
         fault::reach(Point::EndForgotten);
         inner.metrics.finished(&finished);
@@ -187,6 +187,7 @@ async fn record_and_tell(
         if let (Some(interpreter), Some(outcome)) = (&live.interpreter, &finished.outcome) {
             interpreter.end(outcome, &finished.output).await;
         }
+        live.leave_source(); // before the end is told: what comes next has the usual name
         live.change(|execution| *execution = finished);
         fault::reach(Point::EndTold);
         inner.note_finished();
@@ -194,7 +195,7 @@ async fn record_and_tell(
             drop(first.send(Ok(()))); // whoever submitted may be gone
         }
     } else if !is_known {
-        kept::forget(&inner.places, live.id()); // it was refused
+        kept::forget(&inner.places, live.id()).await; // it was refused
     }
 }
 

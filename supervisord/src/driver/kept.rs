@@ -3,8 +3,12 @@
 //! and not synced: with the host's power every sandbox is gone too, and with the daemon alone nothing of
 //! them is.
 
+use std::io;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use supervisor_api::{ArtifactList, ChangeSummary, ControlReport, ExecutionId, Outcome, Usage};
+use tokio::task::spawn_blocking;
 
 use super::ending::End;
 use crate::fault::{self, Point};
@@ -23,7 +27,7 @@ struct KeptEnd {
 }
 
 /// Keeps an end. What can't be kept is lost only if the daemon is killed before it is recorded.
-pub fn keep_end(places: &Places, id: ExecutionId, end: &End) {
+pub async fn keep_end(places: &Arc<Places>, id: ExecutionId, end: &End) {
     let End { outcome, usage, artifacts, changes, controls, .. } = end;
     let kept = KeptEnd {
         outcome: outcome.clone(),
@@ -32,7 +36,7 @@ pub fn keep_end(places: &Places, id: ExecutionId, end: &End) {
         changes: *changes,
         controls: controls.clone(),
     };
-    keep(places, id, Note::End, &kept);
+    keep(places, id, Note::End, kept).await;
     fault::reach(Point::EndKept);
 }
 
@@ -43,8 +47,8 @@ pub fn end(places: &Places, id: ExecutionId) -> Option<End> {
 }
 
 /// Keeps why an execution is about to be ended.
-pub fn keep_reason(places: &Places, id: ExecutionId, reason: &Outcome) {
-    keep(places, id, Note::Reason, reason);
+pub async fn keep_reason(places: &Arc<Places>, id: ExecutionId, reason: &Outcome) {
+    keep(places, id, Note::Reason, reason.clone()).await;
     fault::reach(Point::ReasonKept);
 }
 
@@ -54,22 +58,32 @@ pub fn reason(places: &Places, id: ExecutionId) -> Option<Outcome> {
 }
 
 /// Forgets both: the end is recorded.
-pub fn forget(places: &Places, id: ExecutionId) {
-    if let Err(error) = places.forget_notes(id) {
+pub async fn forget(places: &Arc<Places>, id: ExecutionId) {
+    let places = places.clone();
+    let forgotten = spawn_blocking(move || places.forget_notes(id)).await;
+    if let Err(error) = forgotten.map_err(io::Error::other).flatten() {
         tracing::warn!(%error, execution_id = %id, "can't remove what was kept of an end");
     }
 }
 
-fn keep<T: Serialize>(places: &Places, id: ExecutionId, note: Note, value: &T) {
-    let kept = serde_json::to_vec(value).map_err(std::io::Error::from);
-    if let Err(error) = kept.and_then(|text| places.keep_note(id, note, &text)) {
+/// The list of artifacts may be megabytes, and a file system that is being synced lets nobody make a file for a while.
+async fn keep<T>(places: &Arc<Places>, id: ExecutionId, note: Note, value: T)
+where
+    T: Serialize + Send + 'static,
+{
+    let places = places.clone();
+    let kept = spawn_blocking(move || {
+        let text = serde_json::to_vec(&value)?;
+        places.keep_note(id, note, &text)
+    });
+    if let Err(error) = kept.await.map_err(io::Error::other).flatten() {
         tracing::warn!(%error, execution_id = %id, "can't keep an end until it is recorded");
     }
 }
 
 fn find<T: for<'a> Deserialize<'a>>(places: &Places, id: ExecutionId, note: Note) -> Option<T> {
     let found = places.note(id, note).and_then(|text| {
-        text.map(|text| serde_json::from_slice(&text).map_err(std::io::Error::from)).transpose()
+        text.map(|text| serde_json::from_slice(&text).map_err(io::Error::from)).transpose()
     });
     found.unwrap_or_else(|error| {
         tracing::error!(%error, execution_id = %id, "what was kept of an end can't be read");

@@ -201,6 +201,9 @@ pub async fn attend_limits(
                 if !rests {
                     return Outcome::TimedOut;
                 }
+                if let Some(session) = live.session.as_ref().map(|held| held.session()) {
+                    session.copied().await; // it changes nothing of what is being copied
+                }
                 tracing::info!(execution_id = %live.id(), "paused for as long as can be, it goes on");
                 None
             }
@@ -215,6 +218,9 @@ pub async fn attend_limits(
             Wish::Resume => resume(inner, live, sandbox, clock).await,
         };
         if let (Err(error), None) = (&done, &answer) {
+            if error.code == ErrorCode::Conflict {
+                continue; // somebody has begun to copy its workspace just now
+            }
             tracing::error!(%error, execution_id = %live.id(), "it can't go on");
             return Outcome::Lost { reason: "it was paused and could not go on".to_owned() };
         }
@@ -284,6 +290,8 @@ async fn resume(
         thaw(sandbox); // the look at its limits, which was broken off, may have frozen it
         return Ok(());
     }
+    // Until it is seen to run, or a copy could begin while this is being recorded.
+    let session = live.session.as_ref().map(|held| held.session().go_on()).transpose()?;
     let mut going = live.snapshot();
     going.state = State::Running;
     going.paused_at = None;
@@ -291,6 +299,7 @@ async fn resume(
     inner.store.update(&going).await.map_err(|error| from_store(&error))?;
     lock(clock).turn(false);
     live.change(|execution| *execution = going);
+    drop(session);
     journal::paused(&live.snapshot(), false);
     thaw(sandbox);
     Ok(())

@@ -3,16 +3,17 @@
 //!
 //! ```text
 //! waits ──recorded whole──▶ told ──turn, sandbox──▶ begin recorded ──start──▶ recorded as running: forgotten
+//! doesn't wait ──recorded whole, as begun──▶ told ────────────────────▲
 //! ```
 //!
 //! One whose begin is not recorded has not started. Of one whose begin is recorded nobody knows without
-//! looking at its sandbox; if that is gone, it is lost.
+//! looking at its sandbox: if its payload has not started it waits again, and if the sandbox is gone it is lost.
 
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use supervisor_api::{Execution, Outcome};
+use supervisor_api::{Execution, Outcome, State};
 use tokio::task::spawn_blocking;
 
 use super::{forget_way, go_on, launch};
@@ -23,7 +24,11 @@ use crate::plan::Plan;
 use crate::store::StoreError;
 use crate::supervisor::{Inner, from_store};
 
-/// Records an execution for the first time; whole, if it waits for its turn.
+/// Bytes of a submission that are recorded though it doesn't wait: more would take longer to write than many a program
+/// runs, and all that they are good for is a daemon that is killed in the milliseconds of a start.
+const KEPT_OF_WHAT_STARTS: u64 = 64 << 10;
+
+/// Records an execution for the first time; whole, if it waits for its turn or is little.
 pub(super) async fn insert(
     inner: &Inner,
     live: &Live,
@@ -31,16 +36,21 @@ pub(super) async fn insert(
     first: &Execution,
 ) -> Result<(), StoreError> {
     let waits = || inner.admission.position(first.owner_uid, first.id).is_some();
+    let invalid = |source| StoreError::Record { id: first.id.to_string(), source };
     if !waits() {
-        return inner.store.insert(first).await;
+        let starts = matches!(first.state, State::Queued | State::Launching);
+        if !starts || plan.need().submission > KEPT_OF_WHAT_STARTS {
+            return inner.store.insert(first).await;
+        }
+        let text = serde_json::to_string(&plan.submission(first)).map_err(invalid)?;
+        return inner.store.insert_starting(first, text).await;
     }
     let submission = plan.submission(first);
-    let invalid = |source| StoreError::Record { id: first.id.to_string(), source };
     // It may be megabytes, and nobody is in a hurry who waits.
     let text = spawn_blocking(move || serde_json::to_string(&submission)).await;
     let text = text.map_err(|_| StoreError::Closed)?.map_err(invalid)?;
     if !waits() {
-        return inner.store.insert(first).await; // its turn has come meanwhile
+        return inner.store.insert_starting(first, text).await; // its turn has come meanwhile
     }
     // What is queued in the store stays in order: its begin comes after this.
     live.waits.store(true, Ordering::Relaxed);

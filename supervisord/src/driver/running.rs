@@ -63,7 +63,7 @@ pub(super) async fn run(
     let (laid_out, noted) = tokio::join!(lay_out, queue::begin(inner, live));
     if let Err(outcome) = laid_out.and(noted) {
         let end = End::without_sandbox(outcome);
-        kept::keep_end(&inner.places, live.id(), &end);
+        kept::keep_end(&inner.places, live.id(), &end).await;
         destroy(inner, live).await;
         return end;
     }
@@ -290,7 +290,7 @@ pub(super) async fn attend(
         memory_reclaimed: reclaimed,
         ..usage(&sandbox, &limits, wall, &observed)
     };
-    samples::end(&inner.places, live, wall, used.cpu_ms);
+    samples::end(&inner.places, live, wall, used.cpu_ms).await;
     let artifacts = collect(inner, live, &sandbox, globs).await;
     let changes = changes::look_after(inner, live, &sandbox).await;
     let (applied, landlock) = (sandbox.applied, observed.landlock);
@@ -354,7 +354,10 @@ async fn collect(
     let (places, id, globs) = (inner.places.clone(), live.id(), globs.clone());
     let limits = live.snapshot().limits;
     let limits = CollectLimits { bytes: limits.artifact_bytes, count: limits.artifact_count };
+    let owner = live.execution.borrow().owner_uid;
+    let turn = inner.threads.look(owner).await;
     let collected = spawn_blocking(move || {
+        let _turn = turn; // none only while the daemon ends
         let store = places.make_artifacts(id)?;
         fault::reach(Point::ArtifactsBegun);
         workspace::collect(workspace.as_fd(), &globs, store.as_fd(), limits)

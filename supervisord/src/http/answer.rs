@@ -2,10 +2,13 @@
 //! repeats a byte of the request.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 use supervisor_api::{ApiError, ErrorCode, PROBLEM_JSON};
+
+use super::writing::{Writing, Written};
+use crate::supervisor::Caller;
 
 /// Media type of answers that are one JSON value.
 pub const JSON: &str = "application/json";
@@ -36,25 +39,58 @@ impl IntoResponse for Problem {
     }
 }
 
+/// An answer. If it is long, its body has yet to be written.
+pub struct Answer {
+    response: Response<Body>,
+    body: Option<Written>,
+}
+
+impl Answer {
+    /// Its header fields.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.response.headers_mut()
+    }
+
+    /// The whole answer to this caller.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Busy`] as [`Writing::write`].
+    pub async fn whole(
+        self,
+        caller: &Caller,
+        writing: &Writing,
+    ) -> Result<Response<Body>, Problem> {
+        let body = match self.body {
+            None => return Ok(self.response),
+            Some(Written::Short(bytes)) => Body::from(bytes),
+            Some(Written::Long(write)) => writing.write(caller, write).await?,
+        };
+        Ok(self.response.map(|_| body))
+    }
+}
+
+impl From<Response<Body>> for Answer {
+    fn from(response: Response<Body>) -> Self {
+        Self { response, body: None }
+    }
+}
+
 /// A value as JSON.
 ///
 /// # Errors
 ///
 /// [`ErrorCode::Internal`] when the value has no JSON form, which none of the interface's lacks.
-pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response<Body>, Problem> {
-    let bytes = serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(%error, "an answer could not be written as JSON");
-        Problem(ApiError::new(ErrorCode::Internal, "the answer could not be written"))
-    })?;
-    Ok(with_type(status, JSON, Body::from(bytes)))
+pub fn json(status: StatusCode, value: impl Serialize + Send + 'static) -> Result<Answer, Problem> {
+    let body = Written::new(value)?;
+    Ok(Answer { body: Some(body), ..with_type(status, JSON, Body::empty()) })
 }
 
 /// A body of this media type.
-pub fn with_type(status: StatusCode, media_type: &'static str, body: Body) -> Response<Body> {
+pub fn with_type(status: StatusCode, media_type: &'static str, body: Body) -> Answer {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response
+    response.into()
 }
 
 /// The same answer with the fields that every answer has: output and records belong to one uid and

@@ -57,6 +57,25 @@ pub const ADMIN_BODIES: u64 = MAX_BODY;
 /// body's size besides the body; two keep both cores of a small host busy.
 pub const READERS: usize = 2;
 
+/// Bytes of an answer's JSON that are written on the thread which serves everybody: a tenth of a millisecond. What is
+/// longer is written elsewhere.
+pub const SMALL_ANSWER: usize = 64 * 1024;
+
+/// Longer answers that are written at once, as many as large bodies are read.
+pub const WRITERS: usize = READERS;
+
+/// Of one uid: the other thread is for the others.
+pub const WRITERS_PER_UID: usize = 1;
+
+/// Bytes of longer answers that have been written and not been taken by their callers.
+pub const ANSWERS: u64 = BODIES;
+
+/// Of one uid: the list of ten thousand artifacts with the longest names there can be has 60 MiB.
+pub const ANSWERS_PER_UID: u64 = 64 * 1024 * 1024;
+
+/// Bytes of [`ANSWERS`] that only administrators get: what one of them may have.
+pub const ADMIN_ANSWERS: u64 = ANSWERS_PER_UID;
+
 /// Values in a request's JSON. One costs up to 100 bytes in memory against three in the body, so
 /// without this bound a body of 32 MiB would take a gigabyte.
 pub const MAX_VALUES: usize = 100_000;

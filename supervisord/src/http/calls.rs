@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Request, StatusCode, header};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
@@ -17,7 +17,7 @@ use supervisor_api::{
 };
 use tokio::time::Instant;
 
-use super::answer::{JSON, Problem, json, with_type};
+use super::answer::{Answer, JSON, Problem, json, with_type};
 use super::operations::Operations;
 use super::parameters::{Encoded, Query};
 use super::routes::Front;
@@ -83,7 +83,7 @@ impl<O> Call<O> {
 }
 
 /// `POST /v1/executions`
-pub async fn submit<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn submit<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let Call { front, caller, request, .. } = call;
     let received = body::receive(request, &caller, &front.bodies, front.bounds.body).await?;
     let (request, share): (SubmitRequest, _) = super::json::read(received, &front.readers).await?;
@@ -99,7 +99,7 @@ pub async fn submit<O: Operations>(call: Call<O>) -> Result<Response<Body>, Prob
         execution = finished(&front.operations, &caller, execution).await?;
     }
     let location = HeaderValue::from_str(&format!("/v1/executions/{}", execution.id));
-    let mut response = json(StatusCode::CREATED, &execution)?;
+    let mut response = json(StatusCode::CREATED, execution)?;
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -107,25 +107,25 @@ pub async fn submit<O: Operations>(call: Call<O>) -> Result<Response<Body>, Prob
 }
 
 /// `GET /v1/executions`
-pub async fn list<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn list<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let query = ListQuery {
         limit: u32::try_from(call.query.number("limit")?).unwrap_or(u32::MAX),
         after: call.query.value("after")?,
         state: call.query.value("state")?.map(|StateWord(state)| state),
         all: call.query.flag("all")?,
     };
-    json(StatusCode::OK, &call.front.operations.list(&call.caller, query).await?)
+    json(StatusCode::OK, call.front.operations.list(&call.caller, query).await?)
 }
 
 /// `GET /v1/executions/{id}`
-pub async fn status<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn status<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let wait = Duration::from_secs(call.query.number("wait")?);
     let execution = call.front.operations.status(&call.caller, call.execution(), wait).await?;
-    json(StatusCode::OK, &execution)
+    json(StatusCode::OK, execution)
 }
 
 /// `GET /v1/executions/{id}/output`
-pub async fn output<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn output<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let stream = match call.query.word("stream")? {
         "stdout" => Some(Stream::Stdout),
         "stderr" => Some(Stream::Stderr),
@@ -141,38 +141,38 @@ pub async fn output<O: Operations>(call: Call<O>) -> Result<Response<Body>, Prob
 }
 
 /// `POST /v1/executions/{id}/cancel`
-pub async fn cancel<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn cancel<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller, id) = (call.front.clone(), call.caller, call.execution());
     let cancelled = to_the_end(async move { front.operations.cancel(&caller, id).await }).await?;
-    json(StatusCode::OK, &cancelled)
+    json(StatusCode::OK, cancelled)
 }
 
 /// `GET /v1/executions/{id}/artifacts`
-pub async fn artifacts<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.artifacts(&call.caller, call.execution()).await?)
+pub async fn artifacts<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.artifacts(&call.caller, call.execution()).await?)
 }
 
 /// `GET /v1/executions/{id}/artifacts/{*path}`
-pub async fn artifact<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn artifact<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let path = call.parameter("path");
     let found = call.front.operations.artifact(&call.caller, call.execution(), path).await?;
     download::answer(&found.0, found.1, call.request.headers())
 }
 
 /// `GET /v1/executions/{id}/receipt`
-pub async fn receipt<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.receipt(&call.caller, call.execution()).await?)
+pub async fn receipt<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.receipt(&call.caller, call.execution()).await?)
 }
 
 /// `GET /v1/executions/{id}/decisions`
-pub async fn decisions<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn decisions<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (after, limit) = (call.query.number("after")?, limit_of(&call.query)?);
     let id = call.execution();
-    json(StatusCode::OK, &call.front.operations.decisions(&call.caller, id, after, limit).await?)
+    json(StatusCode::OK, call.front.operations.decisions(&call.caller, id, after, limit).await?)
 }
 
 /// `GET /v1/audit`
-pub async fn audit<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn audit<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let query = &call.query;
     let text = |name| Ok::<_, ApiError>(query.value::<Encoded>(name)?.map(|Encoded(text)| text));
     let filter = AuditFilter {
@@ -188,12 +188,12 @@ pub async fn audit<O: Operations>(call: Call<O>) -> Result<Response<Body>, Probl
         until: text("until")?,
     };
     let (after, limit) = (query.number("after")?, limit_of(query)?);
-    json(StatusCode::OK, &call.front.operations.audit(&call.caller, filter, after, limit).await?)
+    json(StatusCode::OK, call.front.operations.audit(&call.caller, filter, after, limit).await?)
 }
 
 /// `GET /v1/audit/key`
-pub async fn audit_key<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.audit_key())
+pub async fn audit_key<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.audit_key())
 }
 
 fn limit_of(query: &Query) -> Result<usize, ApiError> {
@@ -201,101 +201,101 @@ fn limit_of(query: &Query) -> Result<usize, ApiError> {
 }
 
 /// `GET /v1/policies`
-pub async fn policies<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.policies())
+pub async fn policies<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.policies())
 }
 
 /// `GET /v1/budgets`
-pub async fn budgets<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn budgets<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let all = call.query.flag("all")?;
-    json(StatusCode::OK, &call.front.operations.budgets(&call.caller, all)?)
+    json(StatusCode::OK, call.front.operations.budgets(&call.caller, all)?)
 }
 
 /// `POST /v1/budgets/{account}/reset`
-pub async fn reset_budget<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn reset_budget<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let account = call.parameter("account");
-    json(StatusCode::OK, &call.front.operations.reset_budget(&call.caller, account)?)
+    json(StatusCode::OK, call.front.operations.reset_budget(&call.caller, account)?)
 }
 
 /// `GET /v1/approvals`
-pub async fn approvals<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.approvals(&call.caller))
+pub async fn approvals<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.approvals(&call.caller))
 }
 
 /// `GET /v1/approvals/events`
-pub async fn approvals_follow<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn approvals_follow<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let changes = call.front.operations.approval_changes(&call.caller);
     Ok(with_type(StatusCode::OK, NDJSON, streaming::changes(changes)))
 }
 
 /// `GET /v1/events`
-pub async fn events<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn events<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let events = call.front.operations.events(&call.caller);
     Ok(with_type(StatusCode::OK, NDJSON, streaming::changes(events)))
 }
 
 /// `GET /v1/approvals/{id}`
-pub async fn approval<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.approval(&call.caller, call.approval())?)
+pub async fn approval<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.approval(&call.caller, call.approval())?)
 }
 
 /// `POST /v1/approvals/{id}/answer`
-pub async fn answer<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn answer<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let id = call.approval();
     let Call { front, caller, request, .. } = call;
     let received = body::receive(request, &caller, &front.bodies, front.bounds.body).await?;
     let (answer, share): (AnswerRequest, _) = super::json::read(received, &front.readers).await?;
     drop(share);
     let given = async move { front.operations.answer(&caller, id, answer).await };
-    json(StatusCode::OK, &to_the_end(given).await?)
+    json(StatusCode::OK, to_the_end(given).await?)
 }
 
 /// `GET /v1/doctor`
-pub async fn doctor<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.doctor()?)
+pub async fn doctor<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.doctor()?)
 }
 
 /// `GET /v1/top`
-pub async fn top<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.top(&call.caller).await?)
+pub async fn top<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.top(&call.caller).await?)
 }
 
 /// `GET /metrics`
-pub async fn metrics<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn metrics<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let text = call.front.operations.metrics(&call.caller)?;
     Ok(with_type(StatusCode::OK, OPENMETRICS, Body::from(text)))
 }
 
 /// `POST /v1/reload`
-pub async fn reload<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn reload<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller) = (call.front.clone(), call.caller);
     let reloaded = to_the_end(async move { front.operations.reload(&caller).await }).await?;
-    json(StatusCode::OK, &reloaded)
+    json(StatusCode::OK, reloaded)
 }
 
 /// `GET /v1/credentials`
-pub async fn credentials<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.credentials(&call.caller)?)
+pub async fn credentials<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.credentials(&call.caller)?)
 }
 
 /// `POST /v1/credentials/{name}/rotate`
-pub async fn rotate_credential<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn rotate_credential<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller) = (call.front.clone(), call.caller);
     let name = call.parameter("name").to_owned();
     let rotate = async move { front.operations.rotate_credential(&caller, &name).await };
-    json(StatusCode::OK, &to_the_end(rotate).await?)
+    json(StatusCode::OK, to_the_end(rotate).await?)
 }
 
 /// `POST /v1/credentials/{name}/revoke`
-pub async fn revoke_credential<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn revoke_credential<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller) = (call.front.clone(), call.caller);
     let name = call.parameter("name").to_owned();
     let revoke = async move { front.operations.revoke_credential(&caller, &name).await };
-    json(StatusCode::OK, &to_the_end(revoke).await?)
+    json(StatusCode::OK, to_the_end(revoke).await?)
 }
 
 /// `GET /v1/openapi.json`
-pub async fn openapi<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn openapi<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     Ok(with_type(StatusCode::OK, JSON, Body::from(call.front.document.clone())))
 }
 

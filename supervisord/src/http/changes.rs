@@ -2,11 +2,10 @@
 
 use std::future::Future;
 
-use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::StatusCode;
 use supervisor_api::{ApiError, ChangeSet, ExecutionId};
 
-use super::answer::{Problem, json};
+use super::answer::{Answer, Problem, json};
 use super::calls::{Call, to_the_end};
 use super::operations::Operations;
 use crate::supervisor::{Caller, Supervisor};
@@ -54,20 +53,20 @@ impl Changes for Supervisor {
 }
 
 /// `GET /v1/executions/{id}/changes`
-pub async fn changes<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.changes(&call.caller, call.execution()).await?)
+pub async fn changes<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.changes(&call.caller, call.execution()).await?)
 }
 
 /// `POST /v1/executions/{id}/changes/apply`
-pub async fn apply<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn apply<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller, id) = (call.front.clone(), call.caller, call.execution());
     let applied = async move { front.operations.apply_changes(&caller, id).await };
-    json(StatusCode::OK, &to_the_end(applied).await?)
+    json(StatusCode::OK, to_the_end(applied).await?)
 }
 
 /// `POST /v1/executions/{id}/changes/discard`
-pub async fn discard<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn discard<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller, id) = (call.front.clone(), call.caller, call.execution());
     let discarded = async move { front.operations.discard_changes(&caller, id).await };
-    json(StatusCode::OK, &to_the_end(discarded).await?)
+    json(StatusCode::OK, to_the_end(discarded).await?)
 }

@@ -7,12 +7,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use supervisor_api::{ApiError, Artifact, ErrorCode};
 use tokio::task::spawn_blocking;
 
-use super::answer::{Problem, with_type};
+use super::answer::{Answer, Problem, with_type};
 use super::bounds::READ_SIZE;
 use super::range::Extent;
 use super::streaming::unfold;
@@ -43,11 +43,7 @@ struct Reading {
 /// # Errors
 ///
 /// [`ErrorCode::Internal`] when the artifact's digest is none.
-pub fn answer(
-    artifact: &Artifact,
-    file: File,
-    request: &HeaderMap,
-) -> Result<Response<Body>, Problem> {
+pub fn answer(artifact: &Artifact, file: File, request: &HeaderMap) -> Result<Answer, Problem> {
     let tag = entity_tag(artifact)?;
     let extent = extent(request, &tag, artifact.size);
     let (status, offset, length) = match extent {
@@ -75,7 +71,7 @@ pub fn answer(
 /// # Errors
 ///
 /// [`ErrorCode::Internal`] when its size can't be told.
-pub fn file(path: &str, file: File) -> Result<Response<Body>, Problem> {
+pub fn file(path: &str, file: File) -> Result<Answer, Problem> {
     let size = file.metadata().map(|metadata| metadata.len()).map_err(|error| {
         tracing::error!(%error, "a file that was just opened can't be looked at");
         Problem(ApiError::new(ErrorCode::Internal, "the file can't be read"))
@@ -116,12 +112,12 @@ fn extent(request: &HeaderMap, tag: &HeaderValue, size: u64) -> Extent {
     range.to_str().map_or(Extent::Whole, |range| Extent::of(range, size))
 }
 
-fn unsatisfiable(size: u64) -> Result<Response<Body>, Problem> {
+fn unsatisfiable(size: u64) -> Result<Answer, Problem> {
     let error = ApiError::new(ErrorCode::RangeNotSatisfiable, "the range begins past the end")
         .with_hint(format!("the artifact has {size} bytes"));
     let mut response = Problem(error).into_response();
     insert(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"))?;
-    Ok(response)
+    Ok(response.into())
 }
 
 fn safe_type(media_type: &str) -> &'static str {

@@ -1,31 +1,24 @@
 //! The operations on interpreters and their cells, as HTTP.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
-use serde::Serialize;
+use axum::http::{HeaderValue, StatusCode, header};
 use supervisor_api::{CellState, ExecutionId, RunCell};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::answer::{Problem, json};
+use super::answer::{Answer, Problem, json};
 use super::calls::{Call, WAIT, to_the_end};
 use super::operations::Operations;
 use super::sessions::read;
-use crate::interpreter::weight::{self, LARGE};
-use crate::supervisor::internal;
 
 /// `POST /v1/sessions/{id}/interpreters`
-pub async fn create<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn create<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller, session) = (call.front.clone(), call.caller, call.session());
     let request = read(call).await?;
     let made = async move { front.operations.create_interpreter(&caller, session, request).await };
     let interpreter = to_the_end(made).await?;
     let place = format!("/v1/sessions/{session}/interpreters/{}", interpreter.id);
-    let mut response = json(StatusCode::CREATED, &interpreter)?;
+    let mut response = json(StatusCode::CREATED, interpreter)?;
     if let Ok(location) = HeaderValue::from_str(&place) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -33,32 +26,32 @@ pub async fn create<O: Operations>(call: Call<O>) -> Result<Response<Body>, Prob
 }
 
 /// `GET /v1/sessions/{id}/interpreters`
-pub async fn list<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.interpreters(&call.caller, call.session())?)
+pub async fn list<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.interpreters(&call.caller, call.session())?)
 }
 
 /// `GET /v1/sessions/{id}/interpreters/{interpreter}`
-pub async fn show<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn show<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (session, id) = (call.session(), call.interpreter());
-    json(StatusCode::OK, &call.front.operations.interpreter(&call.caller, session, id).await?)
+    json(StatusCode::OK, call.front.operations.interpreter(&call.caller, session, id).await?)
 }
 
 /// `DELETE /v1/sessions/{id}/interpreters/{interpreter}`
-pub async fn close<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn close<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller) = (call.front.clone(), call.caller);
     let (session, id) = (call.session(), call.interpreter());
     let closed = async move { front.operations.close_interpreter(&caller, session, id).await };
-    json(StatusCode::OK, &to_the_end(closed).await?)
+    json(StatusCode::OK, to_the_end(closed).await?)
 }
 
 /// `POST /v1/sessions/{id}/interpreters/{interpreter}/interrupt`
-pub async fn interrupt<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn interrupt<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (session, id) = (call.session(), call.interpreter());
-    json(StatusCode::OK, &call.front.operations.interrupt(&call.caller, session, id).await?)
+    json(StatusCode::OK, call.front.operations.interrupt(&call.caller, session, id).await?)
 }
 
 /// `POST /v1/sessions/{id}/interpreters/{interpreter}/cells`
-pub async fn run<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn run<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller) = (call.front.clone(), call.caller);
     let (session, id) = (call.session(), call.interpreter());
     let request: RunCell = read(call).await?;
@@ -73,45 +66,22 @@ pub async fn run<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem
         }
         before = Instant::now();
     }
-    whole(&front.readers, StatusCode::CREATED, weight::of(&cell), cell).await
+    json(StatusCode::CREATED, cell)
 }
 
 /// `GET /v1/sessions/{id}/interpreters/{interpreter}/cells`
-pub async fn cells<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn cells<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (session, id) = (call.session(), call.interpreter());
-    let cells = call.front.operations.cells(&call.caller, session, id).await?;
-    let size = cells.cells.iter().map(weight::of).sum();
-    whole(&call.front.readers, StatusCode::OK, size, cells).await
+    json(StatusCode::OK, call.front.operations.cells(&call.caller, session, id).await?)
 }
 
 /// `GET /v1/sessions/{id}/interpreters/{interpreter}/cells/{number}`
-pub async fn cell<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn cell<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (session, id) = (call.session(), call.interpreter());
     // What can't be a number is looked up as the one that is never given out.
     let number = call.parameter("number").parse().unwrap_or(0);
     let wait = Duration::from_secs(call.query.number("wait")?);
-    let cell = call.front.operations.cell(&call.caller, session, id, number, wait).await?;
-    whole(&call.front.readers, StatusCode::OK, weight::of(&cell), cell).await
-}
-
-/// An answer that takes so much: a large one is written away from the thread that serves connections, with a
-/// permit of those who read large bodies.
-async fn whole<T: Serialize + Send + 'static>(
-    readers: &Arc<Semaphore>,
-    status: StatusCode,
-    size: usize,
-    value: T,
-) -> Result<Response<Body>, Problem> {
-    if size <= LARGE {
-        return json(status, &value);
-    }
-    let permit = readers.clone().acquire_owned().await.map_err(internal)?;
-    let written = spawn_blocking(move || {
-        let answer = json(status, &value);
-        drop((value, permit));
-        answer
-    });
-    written.await.map_err(internal)?
+    json(StatusCode::OK, call.front.operations.cell(&call.caller, session, id, number, wait).await?)
 }
 
 impl<O> Call<O> {

@@ -2,11 +2,10 @@
 
 use std::future::Future;
 
-use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::StatusCode;
 use supervisor_api::{ApiError, Execution, ExecutionId, ExecutionList, SessionId};
 
-use super::answer::{Problem, json};
+use super::answer::{Answer, Problem, json};
 use super::calls::{Call, to_the_end};
 use super::operations::Operations;
 use crate::supervisor::{Caller, Supervisor};
@@ -77,31 +76,31 @@ impl Pausing for Supervisor {
 }
 
 /// `POST /v1/executions/{id}/pause`
-pub async fn pause<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn pause<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let reclaim = call.query.flag("reclaim")?;
     let (front, caller, id) = (call.front.clone(), call.caller, call.execution());
     let paused = async move { front.operations.pause(&caller, id, reclaim).await };
-    json(StatusCode::OK, &to_the_end(paused).await?)
+    json(StatusCode::OK, to_the_end(paused).await?)
 }
 
 /// `POST /v1/executions/{id}/resume`
-pub async fn resume<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn resume<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller, id) = (call.front.clone(), call.caller, call.execution());
     let resumed = async move { front.operations.resume(&caller, id).await };
-    json(StatusCode::OK, &to_the_end(resumed).await?)
+    json(StatusCode::OK, to_the_end(resumed).await?)
 }
 
 /// `POST /v1/sessions/{id}/pause`
-pub async fn pause_session<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn pause_session<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let reclaim = call.query.flag("reclaim")?;
     let (front, caller, id) = (call.front.clone(), call.caller, call.session());
     let paused = async move { front.operations.pause_session(&caller, id, reclaim).await };
-    json(StatusCode::OK, &to_the_end(paused).await?)
+    json(StatusCode::OK, to_the_end(paused).await?)
 }
 
 /// `POST /v1/sessions/{id}/resume`
-pub async fn resume_session<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn resume_session<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller, id) = (call.front.clone(), call.caller, call.session());
     let resumed = async move { front.operations.resume_session(&caller, id).await };
-    json(StatusCode::OK, &to_the_end(resumed).await?)
+    json(StatusCode::OK, to_the_end(resumed).await?)
 }

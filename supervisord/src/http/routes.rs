@@ -14,7 +14,7 @@ use supervisor_api::{ApiError, ErrorCode, Method, OPERATIONS, Operation, openapi
 use tokio::sync::Semaphore;
 use tower::Service;
 
-use super::answer::{Problem, finish};
+use super::answer::{Answer, Problem, finish};
 use super::body;
 use super::bounds::{ADMIN_BODIES, BODIES, BODIES_PER_UID, Bounds, READERS};
 use super::calls::{self, Call};
@@ -22,6 +22,7 @@ use super::interpreters;
 use super::mcp::Agents;
 use super::operations::Operations;
 use super::parameters::Rules;
+use super::writing::Writing;
 use super::{changes, pausing, samples, sessions, streams, workspaces};
 use crate::pool::Pool;
 use crate::supervisor::Caller;
@@ -34,6 +35,8 @@ pub struct Front<O> {
     pub bodies: Arc<Pool>,
     /// Permits to read large bodies.
     pub readers: Arc<Semaphore>,
+    /// What long answers take.
+    pub writing: Writing,
     /// The deadlines.
     pub bounds: Bounds,
     /// The OpenAPI document.
@@ -76,6 +79,7 @@ impl Routes {
             operations,
             bodies: Pool::new(BODIES, BODIES_PER_UID, ADMIN_BODIES),
             readers: Arc::new(Semaphore::new(READERS)),
+            writing: Writing::default(),
             bounds,
             document: openapi_document(env!("CARGO_PKG_VERSION")).to_string().into(),
             counts,
@@ -205,7 +209,7 @@ fn route<O, F, T>(operation: &Operation, act: F) -> MethodRouter<Arc<Front<O>>>
 where
     O: Operations,
     F: Fn(Call<O>) -> T + Clone + Send + Sync + 'static,
-    T: Future<Output = Result<Response<Body>, Problem>> + Send + 'static,
+    T: Future<Output = Result<Answer, Problem>> + Send + 'static,
 {
     let rules = Rules::of(operation);
     let (id, takes_body) = (operation.id, operation.request.is_some());
@@ -223,7 +227,8 @@ where
             let path = path.map_err(|_| not_found())?;
             let path =
                 path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            act(Call { front, caller, path, query, request }).await
+            let answer = act(Call { front, caller, path, query, request }).await?;
+            answer.whole(&caller, &shared.writing).await
         };
         let answered = answered.await;
         if shared.counts {

@@ -2,11 +2,10 @@
 
 use std::future::Future;
 
-use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::StatusCode;
 use supervisor_api::{ApiError, ExecutionId, SampleList};
 
-use super::answer::{Problem, json};
+use super::answer::{Answer, Problem, json};
 use super::calls::Call;
 use super::operations::Operations;
 use crate::supervisor::{Caller, Supervisor};
@@ -28,6 +27,6 @@ impl Samples for Supervisor {
 }
 
 /// `GET /v1/executions/{id}/samples`
-pub async fn samples<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.samples(&call.caller, call.execution()).await?)
+pub async fn samples<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.samples(&call.caller, call.execution()).await?)
 }

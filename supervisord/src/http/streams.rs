@@ -1,22 +1,21 @@
 //! The operations on what goes to a payload while it runs, as HTTP.
 
-use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::StatusCode;
 use supervisor_api::TerminalSize;
 
-use super::answer::{Problem, json};
+use super::answer::{Answer, Problem, json};
 use super::body;
 use super::bounds::MAX_INPUT;
 use super::calls::{Call, to_the_end};
 use super::operations::Operations;
 
 /// `GET /v1/executions/{id}/stdin`
-pub async fn input<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.input(&call.caller, call.execution()).await?)
+pub async fn input<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.input(&call.caller, call.execution()).await?)
 }
 
 /// `POST /v1/executions/{id}/stdin`
-pub async fn send<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn send<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (id, offset) = (call.execution(), call.query.value("offset")?);
     let Call { front, caller, request, .. } = call;
     let deadline = front.bounds.body;
@@ -27,23 +26,23 @@ pub async fn send<O: Operations>(call: Call<O>) -> Result<Response<Body>, Proble
         drop(received.share); // the bytes are no longer in memory
         sent
     };
-    json(StatusCode::OK, &to_the_end(sent).await?)
+    json(StatusCode::OK, to_the_end(sent).await?)
 }
 
 /// `POST /v1/executions/{id}/stdin/close`
-pub async fn close<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn close<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (id, offset) = (call.execution(), call.query.value("offset")?);
     let Call { front, caller, .. } = call;
     let closed = async move { front.operations.close_input(&caller, id, offset).await };
-    json(StatusCode::OK, &to_the_end(closed).await?)
+    json(StatusCode::OK, to_the_end(closed).await?)
 }
 
 /// `POST /v1/executions/{id}/terminal`
-pub async fn resize<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn resize<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let id = call.execution();
     let Call { front, caller, request, .. } = call;
     let received = body::receive(request, &caller, &front.bodies, front.bounds.body).await?;
     let (size, _share): (TerminalSize, _) = super::json::read(received, &front.readers).await?;
     let resized = async move { front.operations.resize_terminal(&caller, id, size).await };
-    json(StatusCode::OK, &to_the_end(resized).await?)
+    json(StatusCode::OK, to_the_end(resized).await?)
 }

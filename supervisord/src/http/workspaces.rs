@@ -2,13 +2,12 @@
 
 use std::future::Future;
 
-use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use supervisor_api::{
     ApiError, CreateSnapshot, FileChange, NDJSON, Session, SessionId, SessionList,
 };
 
-use super::answer::{Problem, json, with_type};
+use super::answer::{Answer, Problem, json, with_type};
 use super::calls::{Call, to_the_end};
 use super::operations::{Follow, Operations};
 use super::sessions::read;
@@ -79,20 +78,20 @@ impl Workspaces for Supervisor {
 }
 
 /// `GET /v1/sessions/{id}/watch`
-pub async fn watch<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn watch<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let since = call.query.value("since")?;
     let changes = call.front.operations.watch_files(&call.caller, call.session(), since).await?;
     Ok(with_type(StatusCode::OK, NDJSON, streaming::changes(changes)))
 }
 
 /// `POST /v1/sessions/{id}/snapshots`
-pub async fn snapshot<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
+pub async fn snapshot<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let (front, caller, id) = (call.front.clone(), call.caller, call.session());
     let request = read(call).await?;
     let made = async move { front.operations.create_snapshot(&caller, id, request).await };
     let session = to_the_end(made).await?;
     let location = HeaderValue::from_str(&format!("/v1/sessions/{}", session.id));
-    let mut response = json(StatusCode::CREATED, &session)?;
+    let mut response = json(StatusCode::CREATED, session)?;
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -100,6 +99,6 @@ pub async fn snapshot<O: Operations>(call: Call<O>) -> Result<Response<Body>, Pr
 }
 
 /// `GET /v1/sessions/{id}/snapshots`
-pub async fn snapshots<O: Operations>(call: Call<O>) -> Result<Response<Body>, Problem> {
-    json(StatusCode::OK, &call.front.operations.snapshots(&call.caller, call.session())?)
+pub async fn snapshots<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    json(StatusCode::OK, call.front.operations.snapshots(&call.caller, call.session())?)
 }

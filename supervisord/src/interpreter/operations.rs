@@ -168,7 +168,7 @@ impl Supervisor {
         id: ExecutionId,
     ) -> Result<Arc<Interpreter>, ApiError> {
         let not_found = || ApiError::new(ErrorCode::NotFound, "there is no such interpreter");
-        self.own_session(caller, session)?;
+        self.own_session_for(caller, session, "interpreter")?;
         let inner = self.inner();
         if let Some(found) = inner.interpreters.get(id) {
             return Some(found).filter(|found| found.session == session).ok_or_else(not_found);

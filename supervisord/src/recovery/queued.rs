@@ -1,4 +1,4 @@
-//! Executions that waited for their turn under an earlier daemon: they wait again, in the order in which they
+//! Executions that waited for their turn or were being started under an earlier daemon: they wait again, in the order in which they
 //! came, unless what they need is gone.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use supervisor_launch::Image;
 use supervisor_policy::{Resolved, RootAccess};
 use tokio::task::spawn_blocking;
 
-use super::{Failure, Seen, logged, resurrect, seen, seen_frozen};
+use super::{Failure, Seen, resurrect, seen, seen_frozen};
 use crate::audit;
 use crate::driver;
 use crate::fault::{self, Point};
@@ -21,6 +21,7 @@ use crate::live::Live;
 use crate::older;
 use crate::plan::Plan;
 use crate::session::Record as Session;
+use crate::store::StoreError;
 use crate::supervisor::submission::require;
 use crate::supervisor::{Inner, internal, policy, storage};
 use crate::traffic::{Way, Whose};
@@ -28,8 +29,8 @@ use crate::traffic::{Way, Whose};
 /// The step that fails where an execution can't be put in line again.
 const STEP: &str = "queue_again";
 
-/// Whether an execution waited and its payload has certainly not started. What there is of a sandbox for it is
-/// destroyed then: the daemon that asked for it is gone.
+/// Whether an execution waited or was being started, and its payload has certainly not started. What there is of a sandbox for it is
+/// destroyed then: the daemon that asked for it is gone. Nobody knows of an end of it.
 pub(super) async fn unstarted(
     inner: &Arc<Inner>,
     execution: &Execution,
@@ -45,8 +46,7 @@ pub(super) async fn unstarted(
         inner.launcher.destroy(execution.id.bits()).await?;
         return Ok(true);
     }
-    let is_over = logged(inner, execution.id, execution.created_at.clone()).await.is_some();
-    Ok(!waiting.begun && !is_over)
+    Ok(!waiting.begun)
 }
 
 /// Puts an execution in line again. What can't be started any more ends with the reason. Submissions are read
@@ -80,7 +80,13 @@ pub(super) async fn line_up(inner: &Arc<Inner>, execution: Execution) -> Result<
             return Ok(());
         }
     };
-    inner.store.wait_again(&execution).await?;
+    match inner.store.wait_again(&execution).await {
+        // What is recorded of it stays as it is: that its start may have begun.
+        Err(error @ StoreError::Full { .. }) => {
+            tracing::warn!(%error, execution_id = %id, "can't record that it waits again");
+        }
+        recorded => recorded?,
+    }
     let live = resurrect(inner, execution, interpreter)?;
     live.waits.store(true, Ordering::Relaxed);
     add(inner, &live);
@@ -134,7 +140,7 @@ async fn plan(
     let globs = request.artifacts.globs.clone();
     let planned = {
         let policy = policy.clone();
-        spawn_blocking(move || Plan::new(request, &policy, session.as_ref(), way)).await
+        spawn_blocking(move || Plan::new(request, &policy, (session.as_ref(), None), way)).await
     };
     let mut plan = planned.map_err(internal)??;
     plan.image = image;

@@ -59,9 +59,11 @@ impl Supervisor {
         recursive: bool,
     ) -> Result<FileEntry, ApiError> {
         let path = checked(path)?;
+        let session = self.inner().sessions.get(id);
         let removed = self.change_files(caller, id, move |root| {
             let entry = workspace::look(root, &path)?;
-            workspace::remove(root, &path, recursive)?;
+            let is_wanted = || !session.as_ref().is_some_and(|session| session.is_closing());
+            workspace::remove_while(root, &path, recursive, &is_wanted)?;
             Ok(entry)
         });
         removed.await
@@ -93,7 +95,7 @@ impl Supervisor {
         let to = checked(&request.to).map_err(|error| error.with_field("to"))?;
         let entered = self.enter_to_change(caller, id).await?; // before anything is noted about a session
         let written = self.inner().writing.begin(id).map_err(internal)?;
-        let moved = blocking(entered, move |root| {
+        let moved = self.in_turn(entered, move |root| {
             let _written = written; // a copy may be made on the way
             workspace::rename(root, &from, &to, request.replace)?;
             workspace::look(root, &to)
@@ -108,7 +110,7 @@ impl Supervisor {
         id: SessionId,
         act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        blocking(self.enter(caller, id).await?, act).await
+        self.in_turn(self.enter(caller, id).await?, act).await
     }
 
     /// Changes a session's files, which are not copied meanwhile.
@@ -118,25 +120,46 @@ impl Supervisor {
         id: SessionId,
         act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        blocking(self.enter_to_change(caller, id).await?, act).await
+        self.in_turn(self.enter_to_change(caller, id).await?, act).await
     }
-}
 
-async fn blocking<T: Send + 'static>(
-    (guard, root): (Use, Arc<OwnedFd>),
-    act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
-) -> Result<T, ApiError> {
-    let done = spawn_blocking(move || {
-        let result = act(root.as_fd());
-        drop(guard);
-        result
-    });
-    done.await.map_err(internal)?.map_err(refuse)
+    /// Does it on a thread for that, in the turn of the session's owner.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        (guard, root): (Use, Arc<OwnedFd>),
+        act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = self.inner().threads.files(guard.session().record().owner_uid).await?;
+        let done = spawn_blocking(move || {
+            let result = act(root.as_fd());
+            drop((guard, turn));
+            result
+        });
+        done.await.map_err(internal)?.map_err(refuse)
+    }
 }
 
 /// A path as the caller spelt it.
 pub(super) fn checked(path: &str) -> Result<WorkspacePath, ApiError> {
     WorkspacePath::try_from(path).map_err(|rule| ApiError::invalid("path", rule.to_string()))
+}
+
+/// Bytes of what is named in one refusal: a dozen paths, or one of the longest.
+const MAX_NAMED: usize = 4096;
+
+/// Names of what is in the way, in one line: the first of them, and how many more there are.
+pub(super) fn some(named: impl Iterator<Item = String>) -> String {
+    let (mut text, mut left_out) = (String::new(), 0);
+    for name in named {
+        if text.is_empty() {
+            text = name;
+        } else if left_out == 0 && text.len() + name.len() <= MAX_NAMED {
+            text = format!("{text}; {name}");
+        } else {
+            left_out += 1;
+        }
+    }
+    if left_out > 0 { format!("{text}; and {left_out} more") } else { text }
 }
 
 /// Why it was not done, in the interface's words.
@@ -167,5 +190,22 @@ pub(super) fn refuse(error: FileError) -> ApiError {
         }
         FileError::Occupied { .. } => refused.with_hint("ask for replace"),
         _ => refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_much_is_named_as_fits_and_the_rest_is_counted() {
+        assert_eq!(
+            some(["a: gone".to_owned(), "b: gone".to_owned()].into_iter()),
+            "a: gone; b: gone"
+        );
+        let long = |length: usize| "x".repeat(length);
+        let told = some([long(4000), long(200), long(3)].into_iter());
+        assert_eq!(told, format!("{}; and 2 more", long(4000)));
+        assert_eq!(some((0..10_000).map(|_| long(9000))).len(), 9000 + "; and 9999 more".len());
     }
 }

@@ -17,7 +17,7 @@ use supervisor_api::{ApiError, ChangesState, ErrorCode, ExecutionId, PathChange,
 use supervisor_sys::random_bits;
 use tokio::task::spawn_blocking;
 
-use super::files::refuse;
+use super::files::{refuse, some};
 use super::record::{Held, Record};
 use super::set::{Kept, Use};
 use crate::clock;
@@ -92,7 +92,7 @@ impl Supervisor {
     pub(crate) async fn apply_held(
         &self,
         execution: ExecutionId,
-        changes: Vec<PathChange>,
+        changes: Arc<Vec<PathChange>>,
     ) -> Result<(), ApiError> {
         let (copy, origin) = self.held_and_origin(execution)?;
         let whole = origin.enter_to_copy()?; // first, so that nothing begins after the look
@@ -158,7 +158,7 @@ impl Supervisor {
     async fn go_on_applying(&self, execution: ExecutionId) -> Result<(), ApiError> {
         let found = self.found_changes(execution).await?;
         let found = found.ok_or_else(|| internal("what was being applied is not known"))?;
-        self.apply_held(execution, found.changes).await
+        self.apply_held(execution, Arc::new(found.changes)).await
     }
 
     /// What was staged when nothing had been applied yet.
@@ -220,9 +220,8 @@ fn apply(
     let origin: Manifest = serde_json::from_slice(&origin).map_err(internal)?;
     let conflicts = workspace::conflicts(to.as_fd(), changes, &origin).map_err(internal)?;
     if !conflicts.is_empty() {
-        let named: Vec<String> =
-            conflicts.iter().map(|each| format!("{}: {}", each.path, each.why)).collect();
-        let problem = format!("the session is in the way of the changes: {}", named.join("; "));
+        let named = conflicts.iter().map(|each| format!("{}: {}", each.path, each.why));
+        let problem = format!("the session is in the way of the changes: {}", some(named));
         return Err(ApiError::new(ErrorCode::Conflict, problem)
             .with_hint("discard them and run it again, or take what you want out of the copy"));
     }

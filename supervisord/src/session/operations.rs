@@ -19,7 +19,7 @@ use crate::clock;
 use crate::fault::{self, Point};
 use crate::outcome;
 use crate::plan;
-use crate::supervisor::{Caller, Inner, Role, Supervisor, from_store, internal, policy, reference};
+use crate::supervisor::{Caller, Inner, Role, Supervisor, from_store, internal, policy};
 use crate::workspace;
 
 /// How long to wait before the record of a session that is gone is removed again.
@@ -197,13 +197,7 @@ impl Supervisor {
         if let Err(error) = &removed {
             // Its workspace is gone, so there is no way back.
             tracing::error!(%error, session = %id, "a session's record is not gone");
-            let inner = inner.clone();
-            tokio::spawn(async move {
-                while inner.store.remove_session(id).await.is_err() {
-                    sleep(REMOVE_AGAIN).await;
-                }
-                forget(&inner, id);
-            });
+            remove_later(inner.clone(), id);
         } else {
             forget(inner, id);
         }
@@ -247,6 +241,22 @@ impl Supervisor {
         Ok(self.inner().audit.record(What::Administration(act).about(whom))?)
     }
 
+    /// A session of the caller's own. Of an administrator who does this to somebody else's it is recorded once.
+    pub(crate) fn own_session_for(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        act: &'static str,
+    ) -> Result<Arc<Kept>, ApiError> {
+        let session = self.own_session(caller, id)?;
+        let record = session.record();
+        if caller.uid != record.owner_uid {
+            let note = || self.note_stewardship(caller, &record, act);
+            session.administered(caller.uid, act, note)?;
+        }
+        Ok(session)
+    }
+
     /// A session of the caller's own; an administrator's are everybody's.
     pub(crate) fn own_session(
         &self,
@@ -265,7 +275,7 @@ impl Supervisor {
         caller: &Caller,
         id: SessionId,
     ) -> Result<(Use, Arc<OwnedFd>), ApiError> {
-        let guard = self.own_session(caller, id)?.enter()?;
+        let guard = self.own_session_for(caller, id, "files")?.enter()?;
         let granted = self.grant(guard.session()).await?;
         Ok((guard, granted))
     }
@@ -276,7 +286,7 @@ impl Supervisor {
         caller: &Caller,
         id: SessionId,
     ) -> Result<(Use, Arc<OwnedFd>), ApiError> {
-        let guard = self.own_session(caller, id)?.enter_to_change()?;
+        let guard = self.own_session_for(caller, id, "change_files")?.enter_to_change()?;
         let granted = self.grant(guard.session()).await?;
         Ok((guard, granted))
     }
@@ -310,7 +320,8 @@ impl Supervisor {
     pub(super) fn glance(&self, session: &Kept) -> Session {
         let record = session.record();
         let generation = self.inner().settings.current();
-        let policy = policy(&generation, &record.policy).map(|policy| reference(&policy));
+        let policy =
+            policy(&generation, &record.policy).map(|policy| generation.reference(&policy));
         let state = match clock::steady() {
             _ if session.is_closing() => SessionState::Closing,
             now if now >= record.notice() => SessionState::Expiring,
@@ -336,6 +347,16 @@ impl Supervisor {
             usage: None,
         }
     }
+}
+
+/// Removes a session's record, however often that takes, and forgets the session.
+pub(super) fn remove_later(inner: Arc<Inner>, id: SessionId) {
+    tokio::spawn(async move {
+        while inner.store.remove_session(id).await.is_err() {
+            sleep(REMOVE_AGAIN).await;
+        }
+        forget(&inner, id);
+    });
 }
 
 /// Forgets a session of which nothing is left.

@@ -1,6 +1,6 @@
 //! The sessions there are, and who uses them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -10,6 +10,7 @@ use supervisor_launch::MAX_WORKSPACES;
 use tokio::sync::{OnceCell, broadcast, watch};
 
 use super::record::Record;
+use super::sources::Sources;
 use super::watching::Watching;
 use crate::admission::KeptPlace;
 
@@ -36,6 +37,10 @@ pub struct Kept {
     pub watching: tokio::sync::Mutex<Option<Arc<Watching>>>,
     /// Archives of this session at once: each occupies a thread for as long as the caller takes.
     pub archives: Arc<tokio::sync::Semaphore>,
+    /// Names of the files that source becomes, of what is under way in it.
+    pub sources: Sources,
+    /// Administrators who were recorded to do something to it that is not theirs, and what.
+    administered: Mutex<BTreeSet<(u32, &'static str)>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,6 +74,16 @@ pub struct Use {
     is_found: AtomicBool,
 }
 
+/// An execution that is about to go on.
+#[derive(Debug)]
+pub struct GoingOn(Arc<Kept>);
+
+impl Drop for GoingOn {
+    fn drop(&mut self) {
+        self.0.uses.send_modify(|uses| uses.starting = uses.starting.saturating_sub(1));
+    }
+}
+
 impl Kept {
     /// A session of this record among these, in the place that its owner was given for it.
     pub fn new(record: Record, place: KeptPlace, among: &SessionSet) -> Arc<Self> {
@@ -80,12 +95,29 @@ impl Kept {
             _place: place,
             watching: tokio::sync::Mutex::new(None),
             archives: Arc::new(tokio::sync::Semaphore::new(1)),
+            sources: Sources::default(),
+            administered: Mutex::default(),
         })
     }
 
     /// Its record, as it is now.
     pub fn record(&self) -> Record {
         self.locked().clone()
+    }
+
+    /// Does this before the first act of a kind of an administrator's, once for each: a tree is not recorded file by file.
+    pub fn administered<E>(
+        &self,
+        uid: u32,
+        act: &'static str,
+        record: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut known = self.administered.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(&(uid, act)) {
+            record()?;
+            known.insert((uid, act));
+        }
+        Ok(())
     }
 
     /// Changes its record; gives the new one.
@@ -133,6 +165,25 @@ impl Kept {
     /// Uses it for the one execution that it was made for.
     pub fn run_held(self: &Arc<Self>) -> Result<Use, ApiError> {
         self.take(Purpose::Run)
+    }
+
+    /// Returns once its workspace is not being copied.
+    pub async fn copied(&self) {
+        let mut uses = self.uses.subscribe();
+        // An error would say that the session is gone, which we hold.
+        drop(uses.wait_for(|uses| uses.copies == 0).await);
+    }
+
+    /// Lets a paused execution of it go on: nobody begins to copy its workspace until the answer is dropped, by when it
+    /// is seen to run.
+    pub fn go_on(self: &Arc<Self>) -> Result<GoingOn, ApiError> {
+        if !self.uses.send_if_modified(Uses::go_on) {
+            let problem = "the session's workspace is being copied";
+            return Err(
+                ApiError::new(ErrorCode::Conflict, problem).with_hint("try again when it is done")
+            );
+        }
+        Ok(GoingOn(self.clone()))
     }
 
     /// Executions in it that have not finished.
@@ -232,6 +283,13 @@ impl Uses {
             }
             _ => None,
         }
+    }
+
+    /// One more that is about to run, unless its workspace is being copied.
+    fn go_on(&mut self) -> bool {
+        let may = self.copies == 0;
+        self.starting += u64::from(may);
+        may
     }
 
     fn count(&mut self, purpose: Purpose, by: i64) {
@@ -342,5 +400,22 @@ impl SessionSet {
     /// All there are.
     pub fn all(&self) -> Vec<Arc<Kept>> {
         self.all.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_about_to_go_on_keeps_a_copy_from_beginning_and_a_copy_keeps_it_from_going_on() {
+        let mut uses = Uses::default();
+        assert!(uses.go_on());
+        assert!(uses.refusal(Purpose::Copy).is_some());
+        uses.starting -= 1;
+        assert!(uses.refusal(Purpose::Copy).is_none());
+        uses.count(Purpose::Copy, 1);
+        assert!(!uses.go_on());
+        assert_eq!(uses.starting, 0);
     }
 }

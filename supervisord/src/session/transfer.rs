@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
-use super::files::{checked, refuse};
+use super::files::{checked, refuse, some};
 use super::set::{Kept, Use, being_closed};
 use super::writing::BeingWritten;
 use crate::pool::Share;
@@ -106,10 +106,15 @@ impl Supervisor {
         let (guard, root) = self.enter(caller, id).await?;
         let permits = self.archive_permits(&guard)?;
         let place = root.clone();
-        let looked = spawn_blocking(move || workspace::obstacles(place.as_fd()));
+        let turn = self.inner().threads.files(guard.session().record().owner_uid).await?;
+        let looked = spawn_blocking(move || {
+            let looked = workspace::obstacles(place.as_fd());
+            drop(turn);
+            looked
+        });
         let obstacles = looked.await.map_err(internal)?.map_err(refuse)?;
         if !obstacles.is_empty() {
-            let problem = format!("not all of it can be packed: {}", obstacles.join("; "));
+            let problem = format!("not all of it can be packed: {}", some(obstacles.into_iter()));
             return Err(ApiError::new(ErrorCode::Conflict, problem)
                 .with_hint("have a payload rename them, set their permissions or remove them"));
         }

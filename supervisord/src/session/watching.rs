@@ -112,8 +112,13 @@ impl Supervisor {
             Some(watching) => (watching, Vec::new()),
             None => {
                 let place = self.inner().watched.one_more(session.record().owner_uid)?;
-                let started =
-                    spawn_blocking(move || Watcher::start(root)).await.map_err(internal)?;
+                let turn = self.inner().threads.files(session.record().owner_uid).await?;
+                let started = spawn_blocking(move || {
+                    let started = Watcher::start(root);
+                    drop(turn);
+                    started
+                });
+                let started = started.await.map_err(internal)?;
                 let (watcher, changes) = started.map_err(|error| {
                     tracing::error!(%error, session = %id, "a workspace can't be watched");
                     let problem = "the host has no room for another watched workspace";
@@ -122,7 +127,7 @@ impl Supervisor {
                 })?;
                 let watching = Arc::new(Watching::new());
                 let events = register(watcher, Interest::READABLE).map_err(internal)?;
-                tokio::spawn(attend(watching.clone(), events, (guard, place)));
+                tokio::spawn(attend(self.clone(), watching.clone(), events, (guard, place)));
                 *slot = Some(watching.clone());
                 (watching, changes)
             }
@@ -143,6 +148,7 @@ impl Supervisor {
 
 /// Takes in what happens until the session is closed or nobody has followed for a while.
 async fn attend(
+    supervisor: Supervisor,
     watching: Arc<Watching>,
     mut events: AsyncFd<Watcher>,
     (guard, place): (Use, Share),
@@ -168,9 +174,13 @@ async fn attend(
         let looked = match happened {
             Err(error) => Err(error),
             Ok(()) => {
+                // A look may take long, and others of its owner's come first: what happens meanwhile waits in the kernel.
+                let owner = session.record().owner_uid;
+                let Ok(turn) = supervisor.inner().threads.files(owner).await else { break };
                 let mut watcher = events.into_inner();
                 let read = spawn_blocking(move || {
                     let changes = watcher.read();
+                    drop(turn);
                     (watcher, changes)
                 });
                 let Ok((watcher, changes)) = read.await else { break };

@@ -1,4 +1,4 @@
-//! Submissions of executions that wait for their turn, and which of those were about to start.
+//! Submissions of executions that wait for their turn or are about to start, and which of them were about to start.
 
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 use supervisor_api::ExecutionId;
@@ -6,7 +6,7 @@ use supervisor_api::ExecutionId;
 use crate::store::StoreError;
 use crate::store::database::database;
 
-/// An execution that waited.
+/// An execution that waited, or was about to start.
 #[derive(Debug)]
 pub struct Waiting {
     /// Its submission, as JSON.
@@ -35,7 +35,8 @@ pub(super) fn add(
 /// It is about to start.
 pub(super) fn begin(connection: &Connection, id: ExecutionId) -> Result<(), StoreError> {
     const BEGIN: &str = "INSERT INTO begun (seq) SELECT seq FROM waiting \
-                         WHERE seq = (SELECT seq FROM execution WHERE id = :id)";
+                         WHERE seq = (SELECT seq FROM execution WHERE id = :id) \
+                         ON CONFLICT (seq) DO UPDATE SET seq = excluded.seq";
     let begun = connection
         .prepare_cached(BEGIN)
         .and_then(|mut begin| begin.execute(named_params! {":id": id.to_string()}))

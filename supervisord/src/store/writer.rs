@@ -35,6 +35,8 @@ pub(super) type Reply = oneshot::Sender<Result<(), StoreError>>;
 pub(super) enum Write {
     /// A new execution; with its submission as JSON if it waits for its turn.
     Insert { record: Record, submission: Option<String>, reply: Reply },
+    /// A new execution that is about to start, with its submission as JSON.
+    InsertStarting { record: Record, submission: String, reply: Reply },
     /// One that waited is about to start.
     Begin { id: ExecutionId, reply: Reply },
     /// One that waited has not started after all, and waits again.
@@ -77,6 +79,11 @@ impl Write {
                     Some(submission) => waiting::add(connection, record.id(), submission),
                     None => Ok(()),
                 }
+            }
+            Self::InsertStarting { record, submission, .. } => {
+                record::insert(connection, record)?;
+                waiting::add(connection, record.id(), submission)?;
+                waiting::begin(connection, record.id())
             }
             Self::Begin { id, .. } => waiting::begin(connection, *id),
             Self::WaitAgain { record, .. } => {
@@ -121,6 +128,7 @@ impl Write {
                 Self::Insert { record, submission, .. } => {
                     record.len() + submission.as_ref().map_or(0, String::len)
                 }
+                Self::InsertStarting { record, submission, .. } => record.len() + submission.len(),
                 Self::Update { record, .. } | Self::WaitAgain { record, .. } => record.len(),
                 Self::Finish { record, artifacts, output, .. } => {
                     let said = output.as_ref().map_or(0, SmallOutput::size);
@@ -135,6 +143,7 @@ impl Write {
     fn answer(self, outcome: Result<(), StoreError>) {
         let reply = match self {
             Self::Insert { reply, .. }
+            | Self::InsertStarting { reply, .. }
             | Self::Begin { reply, .. }
             | Self::WaitAgain { reply, .. }
             | Self::Finish { reply, .. }

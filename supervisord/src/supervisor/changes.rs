@@ -1,5 +1,7 @@
 //! What executions changed in their workspaces.
 
+use std::sync::Arc;
+
 use supervisor_api::{
     Administration, ApiError, ChangeSet, ChangesMode, ChangesState, ErrorCode, Execution,
     ExecutionId, What,
@@ -33,14 +35,16 @@ impl Supervisor {
             ChangesState::Applied => return self.change_set(&execution, found), // asked once more
             other => return Err(not_held(other)),
         }
-        let Some(found) = found else { return self.change_set(&execution, found) };
+        let Some(mut found) = found else { return self.change_set(&execution, found) };
         if !found.complete {
             let problem = "not all changes are known, so they can't be applied";
             return Err(ApiError::new(ErrorCode::TooLarge, problem)
                 .with_hint("make a session from the copy that holds them, which has all"));
         }
         self.note_changes(caller, &execution, "apply_changes")?;
-        self.apply_held(id, found.changes.clone()).await?;
+        let changes = Arc::new(std::mem::take(&mut found.changes)); // megabytes, of which nobody needs two
+        self.apply_held(id, changes.clone()).await?;
+        found.changes = Arc::unwrap_or_clone(changes);
         self.inner.metrics.change_set("applied");
         tracing::info!(execution_id = %id, session_id = %execution.session, "changes were applied");
         self.change_set(&execution, Some(found))

@@ -24,7 +24,7 @@ use crate::journal;
 use crate::live::Live;
 use crate::older;
 use crate::plan::{self, Plan};
-use crate::session::{HeldCopy, Kept};
+use crate::session::{HeldCopy, Kept, SourceName};
 use crate::settings::Generation;
 use crate::traffic::{Way, Whose};
 use crate::warm::{Parked, Recipe};
@@ -133,12 +133,16 @@ impl Supervisor {
         };
         let whose = Whose { session: session_id, execution: id, uid: caller.uid };
         let way = Way::open(inner, &policy, whose)?;
+        let source = session.as_ref().and_then(|used| source_name(&request, used.session()));
+        let file = source.as_ref().map(|source| source.name().to_owned());
         let mut plan = if globs.is_empty() && given(&request) < HASHED_AT_ONCE {
-            Plan::new(request, &policy, held.as_ref(), way)?
+            Plan::new(request, &policy, (held.as_ref(), file.as_deref()), way)?
         } else {
             // Globs may take a tenth of a second to compile, and megabytes as long to digest.
             let (policy, held) = (policy.clone(), held.clone());
-            let planned = spawn_blocking(move || Plan::new(request, &policy, held.as_ref(), way));
+            let planned = spawn_blocking(move || {
+                Plan::new(request, &policy, (held.as_ref(), file.as_deref()), way)
+            });
             planned.await.map_err(internal)??
         };
         plan.channel = interpreter.is_some();
@@ -235,6 +239,7 @@ impl Supervisor {
             wishes: Wishes::default(),
             samples: Mutex::default(),
             session,
+            source: Mutex::new(source),
             held: copy.and_then(HeldCopy::keep),
             interpreter,
             recorded: AtomicBool::new(false),
@@ -335,6 +340,12 @@ fn policy_name(
         (Some(held), _) => Ok(held),
         (None, asked) => Ok(asked.clone().unwrap_or_else(|| generation.default_policy.clone())),
     }
+}
+
+/// The name of the file that a submission's source becomes in a session's workspace.
+fn source_name(request: &SubmitRequest, session: &Arc<Kept>) -> Option<SourceName> {
+    let language = request.language.filter(|_| request.source.is_some())?;
+    Some(session.take_source_name(plan::source_name(language)))
 }
 
 /// How many bytes a submission hands in.

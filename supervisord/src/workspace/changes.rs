@@ -20,16 +20,13 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 use supervisor_api::FileChangeKind;
 
 pub use self::told::Change;
-use self::told::{ENOUGH, Told};
+use self::told::Told;
 use super::beneath;
 use super::path::{InvalidPath, WorkspacePath};
 
 /// Directories of one workspace that are watched. The kernel bounds those of the daemon as a whole
 /// (fs.inotify.max_user_watches); each costs it about a kilobyte.
 const MAX_DIRECTORIES: usize = 8192;
-
-/// Entries that are looked at to find the directories of a tree.
-const MAX_ENTRIES: usize = 200_000;
 
 /// Bytes of the watched directories' paths: 512 each. A payload that moves a directory about makes them longer.
 const MAX_PATHS: usize = MAX_DIRECTORIES * 512;
@@ -79,7 +76,7 @@ impl Watcher {
                 Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            if told.bytes >= ENOUGH {
+            if told.is_enough() {
                 break; // the rest waits in the kernel, or is lost there, which it says
             }
         }
@@ -161,22 +158,24 @@ impl Watcher {
     /// Watches the directories in one that is watched; with `tell`, tells of all that it holds.
     fn look_into(&mut self, top: &OwnedFd, path: &str, tell: bool, told: &mut Told) {
         let Ok(first) = beneath::open_directory(top.as_fd(), ".") else { return };
-        let (mut ahead, mut left) = (vec![(first, path.to_owned())], MAX_ENTRIES);
+        let mut ahead = vec![(first, path.to_owned())];
         while let Some((opened, path)) = ahead.pop() {
-            let Ok(mut directory) = Dir::from_fd(opened) else { continue };
-            let names: Vec<_> = directory
-                .iter()
-                .filter_map(|entry| Some(entry.ok()?.file_name().to_str().ok()?.to_owned()))
-                .filter(|name| name != "." && name != "..")
-                .take(left + 1)
-                .collect();
-            for name in names {
-                let full = join(&path, &name);
-                let Some(rest) = left.checked_sub(1) else {
+            let Ok(names) =
+                opened.try_clone().map_err(drop).and_then(|it| Dir::from_fd(it).map_err(drop))
+            else {
+                continue;
+            };
+            for entry in names {
+                let Ok(entry) = entry else { continue };
+                let Ok(name) = entry.file_name().to_str() else { continue };
+                if matches!(name, "." | "..") {
+                    continue;
+                }
+                if !told.looks_at_one() {
                     told.tell(FileChangeKind::Lost, path);
                     return;
-                };
-                left = rest;
+                }
+                let full = join(&path, name);
                 match WorkspacePath::try_from(full.as_str()) {
                     Ok(_) => {}
                     Err(InvalidPath::TooDeep | InvalidPath::TooLong) => {
@@ -188,12 +187,12 @@ impl Watcher {
                 if tell {
                     told.tell(FileChangeKind::Created, full.clone());
                 }
-                let is_directory = beneath::stat(directory.as_fd(), name.as_str())
+                let is_directory = beneath::stat(opened.as_fd(), name)
                     .is_ok_and(|found| beneath::kind_of(&found) == nix::sys::stat::SFlag::S_IFDIR);
                 if !is_directory {
                     continue;
                 }
-                let inner = beneath::open_directory(directory.as_fd(), name.as_str());
+                let inner = beneath::open_directory(opened.as_fd(), name);
                 match inner.map(|inner| (self.add(inner.as_fd(), &full), inner)) {
                     Ok((Ok(()), inner)) if ahead.len() < MAX_OPEN => ahead.push((inner, full)),
                     Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {} // gone again

@@ -28,6 +28,13 @@ use super::walk::{Step, Walk};
 /// Refused paths that are listed: enough to see what is wrong, too few to fill a record with.
 const MAX_REFUSED: usize = 100;
 
+/// Bytes of the list of artifacts as JSON at the most, which is kept, recorded and answered as a whole: 16,384 artifacts,
+/// the most that the installed floor lets a policy give, with paths of 800 bytes.
+const MAX_LIST: usize = 32 << 20;
+
+/// Bytes of an artifact in it besides its path, which takes two for each of its own where all of them are escaped.
+const LINE: usize = 256;
+
 /// What may be kept of one execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CollectLimits {
@@ -78,6 +85,8 @@ struct Collection<'s> {
     bytes_left: u64,
     count: u64,
     list: ArtifactList,
+    /// Bytes that the list may still have.
+    list_left: usize,
     buffer: Vec<u8>,
 }
 
@@ -88,6 +97,7 @@ impl<'s> Collection<'s> {
             bytes_left: limits.bytes,
             count: limits.count,
             list: ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false },
+            list_left: MAX_LIST,
             buffer: vec![0; BUFFER_BYTES],
         }
     }
@@ -136,6 +146,10 @@ impl<'s> Collection<'s> {
         owner: u32,
     ) -> Result<Artifact, Obstacle> {
         let path = WorkspacePath::try_from(path).map_err(Refusal::from)?;
+        let line = LINE + 2 * path.as_str().len();
+        if line > self.list_left {
+            return Err(Refusal::ArtifactCount.into());
+        }
         let seen = beneath::stat(directory, name).map_err(Obstacle::of_open)?;
         self.check(&seen, owner)?;
         let opened = beneath::open_file(directory, name).map_err(Obstacle::of_open)?;
@@ -145,6 +159,7 @@ impl<'s> Collection<'s> {
         let kept = keep(self.store, index, &mut File::from(opened), size, &mut self.buffer)?;
         fault::reach(Point::ArtifactKept);
         self.bytes_left = self.bytes_left.saturating_sub(size);
+        self.list_left -= line;
         Ok(Artifact {
             path: path.as_str().to_owned(),
             size,

@@ -26,7 +26,7 @@ pub use copy::{copy, copy_one};
 pub use entry::{FilePage, Listing, MAX_LISTED, list, look};
 pub use error::FileError;
 pub use pack::{obstacles, pack};
-pub use remove::remove;
+pub use remove::{remove, remove_while};
 pub(super) use replace::TEMPORARY;
 pub use replace::{Replacement, remove_unfinished, replace_files};
 

@@ -17,7 +17,7 @@ pub(super) enum Refusal {
     HardLink,
     /// It is larger than what is left of `artifact_bytes`.
     ArtifactBytes,
-    /// `artifact_count` is reached.
+    /// `artifact_count` is reached, or the list has no room for its path.
     ArtifactCount,
     /// Its name is not UTF-8 or holds a control character.
     InvalidName,

@@ -28,6 +28,7 @@ result = client.run(
 )
 assert result.ok and result.stdout_bytes == b"input ['x']\n\xff", result
 assert b"".join(chunk.data for chunk in told if chunk.stream == "stdout") == result.stdout_bytes
+assert "".join(str(chunk) for chunk in told if chunk.stream == "stderr") == "err\n"
 assert result.stderr == "err\n" and result.summary == "exited 0"
 [kept] = result.artifacts
 assert (kept.path, kept.size) == ("a b.txt", 5)

@@ -131,3 +131,22 @@ fn more_than_the_kernel_holds_is_told_as_lost_and_watching_goes_on() {
     let path = "d/file".to_owned();
     assert!(told(&mut watcher).contains(&(FileChangeKind::Modified, path)));
 }
+
+#[test]
+fn a_tree_that_is_told_of_as_new_again_and_again_is_looked_at_within_one_bound() {
+    let fixture = Fixture::new();
+    let mut watcher = watch(&fixture);
+    let mut told = Told::default();
+    for number in 0..1000 {
+        fixture.file(&format!("tree/{number}"), "");
+    }
+    let mut looks = 0;
+    while !told.is_enough() {
+        told.lose(); // what is told has a bound of its own
+        watcher.take_up("tree", &mut told);
+        looks += 1;
+    }
+    assert_eq!(looks, 200);
+    watcher.take_up("tree", &mut told);
+    assert_eq!(told.changes.last().map(|last| last.kind), Some(FileChangeKind::Lost));
+}

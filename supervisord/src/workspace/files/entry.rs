@@ -17,6 +17,10 @@ use crate::workspace::path::WorkspacePath;
 /// all of them takes the tree as an archive.
 pub const MAX_LISTED: usize = 10_000;
 
+/// Bytes of paths and of where links lead on one page, after which it ends early: entries of a deep directory have its
+/// whole path each.
+const MAX_PAGE: usize = 8 << 20;
+
 /// Which entries of a directory.
 #[derive(Debug, Clone)]
 pub struct FilePage {
@@ -83,13 +87,19 @@ pub fn list(
         }
     }
     let names = names.into_sorted_vec();
-    let next = names.last().filter(|_| more).cloned();
-    let mut entries = Vec::with_capacity(names.len());
+    let (mut entries, mut bytes) = (Vec::with_capacity(names.len()), 0);
+    let mut next = names.last().filter(|_| more).cloned();
     for name in names {
         // One that was removed since is simply not there any more.
         let Ok(found) = beneath::stat(directory.as_fd(), name.as_str()) else { continue };
         let full = path.map_or_else(|| name.clone(), |path| format!("{path}/{name}"));
-        entries.push(describe(directory.as_fd(), &name, full, &found));
+        let entry = describe(directory.as_fd(), &name, full, &found);
+        bytes += entry.path.len() + entry.target.as_ref().map_or(0, String::len);
+        entries.push(entry);
+        if bytes > MAX_PAGE {
+            (next, more) = (Some(name), true);
+            break;
+        }
     }
     Ok(Listing { entries, truncated: truncated || more, next })
 }

@@ -403,3 +403,20 @@ fn pages_of_a_directory_have_every_name_once_and_in_order() {
     }
     assert_eq!(seen, names);
 }
+
+#[test]
+fn what_nobody_wants_removed_any_more_stays() {
+    let fixture = Fixture::new();
+    fixture.file("d/e/file", "");
+    let root = fixture.root();
+    let looks = std::cell::Cell::new(0);
+    let is_wanted = || {
+        looks.set(looks.get() + 1);
+        looks.get() < 2
+    };
+    let cut = remove_while(root.as_fd(), &path("d"), true, &is_wanted);
+    assert!(matches!(cut, Err(FileError::TooMuch(_))), "{cut:?}");
+    assert!(fixture.at("d/e/file").exists());
+    remove_while(root.as_fd(), &path("d"), true, &|| true).unwrap();
+    assert!(!fixture.at("d").exists());
+}
