@@ -21,7 +21,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{self, Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -31,6 +31,7 @@ use supervisor_api::{
 };
 use supervisor_sys::random_bits;
 use tokio::sync::{Mutex, broadcast};
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 pub use changes::Changes;
@@ -71,6 +72,8 @@ struct Inner {
     kept: Mutex<Kept>,
     /// The same questions for those who only look.
     shown: RwLock<HashMap<ApprovalId, Approval>>,
+    /// What waits for the deadline of each that waits for an answer, and for no other.
+    deadlines: sync::Mutex<HashMap<ApprovalId, AbortHandle>>,
     changes: broadcast::Sender<Approval>,
 }
 
@@ -109,7 +112,8 @@ impl Approvals {
         let (changes, _) = broadcast::channel(CHANGES);
         let operators = operators.into_iter().collect();
         let (kept, shown) = (Mutex::new(kept), RwLock::new(shown));
-        Ok(Self { inner: Arc::new(Inner { audit, operators, kept, shown, changes }) })
+        let deadlines = sync::Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { audit, operators, kept, shown, deadlines, changes }) })
     }
 
     /// Asks, and waits for the answer or the deadline. `still_asks` is the policy of the moment at which
@@ -261,11 +265,13 @@ impl Approvals {
             return;
         }
         let mut kept = self.inner.kept.lock().await;
+        if let Err(error) = kept.remove(&ended).await {
+            tracing::error!(%error, questions = ended.len(), "can't forget questions");
+        }
+        let mut shown = self.inner.shown.write().unwrap_or_else(PoisonError::into_inner);
         for id in ended {
-            if let Err(error) = kept.remove(id).await {
-                tracing::error!(%error, approval = %id, "can't forget a question");
-            }
-            self.inner.shown.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            self.forget_deadline(id);
+            shown.remove(&id);
         }
     }
 
@@ -355,13 +361,30 @@ impl Approvals {
     /// Denies a question at its deadline, even when nobody waits for the answer any more.
     fn watch_deadline(&self, approval: &Approval) {
         let (approvals, id, left) = (self.clone(), approval.id, left_until(&approval.deadline));
-        tokio::spawn(async move {
+        let mut deadlines = self.deadlines(); // before it can be forgotten by what it waits for
+        let watch = tokio::spawn(async move {
             sleep(left).await;
             approvals.expire(id).await;
         });
+        deadlines.insert(id, watch.abort_handle());
+    }
+
+    /// What is answered, expired or gone has no deadline any more.
+    fn forget_deadline(&self, id: ApprovalId) {
+        if let Some(watch) = self.deadlines().remove(&id) {
+            watch.abort();
+        }
+    }
+
+    fn deadlines(&self) -> sync::MutexGuard<'_, HashMap<ApprovalId, AbortHandle>> {
+        self.inner.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, approval: &Approval) {
+        if approval.state != ApprovalState::Waiting {
+            // What expires is told by what waited for that: it does nothing more that could be cut off.
+            self.forget_deadline(approval.id);
+        }
         let mut shown = self.inner.shown.write().unwrap_or_else(PoisonError::into_inner);
         shown.insert(approval.id, approval.clone());
         drop(self.inner.changes.send(approval.clone())); // nobody need be following

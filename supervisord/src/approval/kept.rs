@@ -62,10 +62,18 @@ impl Kept {
         .await
     }
 
-    /// Removes a question.
-    pub async fn remove(&mut self, id: ApprovalId) -> Result<(), KeptError> {
-        let text = "DELETE FROM approval WHERE id = ?1";
-        self.run(move |connection| connection.prepare_cached(text)?.execute([id.to_string()])).await
+    /// Removes questions, all at once or none.
+    pub async fn remove(&mut self, ids: &[ApprovalId]) -> Result<(), KeptError> {
+        let ids: Vec<String> = ids.iter().map(ApprovalId::to_string).collect();
+        self.run(move |connection| {
+            let transaction = connection.unchecked_transaction()?; // the lock keeps others out
+            let mut remove = transaction.prepare_cached("DELETE FROM approval WHERE id = ?1")?;
+            let removed = ids.iter().map(|id| remove.execute([id])).sum::<Result<_, _>>()?;
+            drop(remove);
+            transaction.commit()?;
+            Ok(removed)
+        })
+        .await
     }
 
     async fn run(

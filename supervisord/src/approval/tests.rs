@@ -206,6 +206,36 @@ async fn an_answer_is_no_good_when_the_policy_has_changed_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_deadline_is_waited_for_as_long_as_its_question_is_open() {
+    let house = House::open();
+    let asked = house.ask(question("/1"));
+    let first = house.waiting().await.id;
+    let watch = house.approvals.deadlines()[&first].clone();
+    house.approvals.answer(&OPERATOR, first, YES).await.unwrap();
+    asked.await.unwrap();
+    while !watch.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    let asked = ["/2", "/3"].map(|path| house.ask(question(path)));
+    while house.approvals.deadlines().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let watches: Vec<_> = house.approvals.deadlines().values().cloned().collect();
+    house.approvals.end(ExecutionId::from_bits(1)).await;
+    assert!(
+        house.approvals.deadlines().is_empty() && house.approvals.list(&ADMIN).approvals.is_empty()
+    );
+    while !watches.iter().all(AbortHandle::is_finished) {
+        tokio::task::yield_now().await;
+    }
+    asked.iter().for_each(JoinHandle::abort); // whose connections are gone
+    let House { state, audit, approvals } = house;
+    drop(approvals);
+    let again = Approvals::open(state.path(), audit, []).unwrap();
+    assert_eq!(again.list(&ADMIN).approvals, []);
+}
+
+#[tokio::test]
 async fn a_payload_cannot_flood_people_with_questions() {
     let house = House::open();
     let soon =
