@@ -11,6 +11,7 @@
 //!                           index ─┘ (in which order: see `order`)
 //! ```
 
+mod digest;
 mod files;
 mod order;
 mod pump;

@@ -137,6 +137,24 @@ async fn output_on_one_stream_takes_one_file_that_only_the_daemon_can_read() {
 }
 
 #[tokio::test]
+async fn the_digest_of_a_stream_is_of_all_that_was_kept_of_it() {
+    use sha2::Digest as _;
+    let directory = TempDir::new().unwrap();
+    let file = std::fs::File::create(directory.path().join("stdout")).unwrap();
+    let mut expected = sha2::Sha256::new();
+    for number in 0..2500u32 {
+        let piece = [number.to_le_bytes(); 1000].concat();
+        (&file).write_all(&piece).unwrap();
+        expected.update(&piece);
+    }
+    let capture = Capture::reopen(open(directory.path()), 1 << 30).unwrap();
+    let expected: [u8; 32] = expected.finalize().into();
+    assert_eq!(capture.digest(Stream::Stdout).await.unwrap(), expected);
+    let nothing: [u8; 32] = sha2::Sha256::digest([]).into();
+    assert_eq!(capture.digest(Stream::Stderr).await.unwrap(), nothing);
+}
+
+#[tokio::test]
 async fn both_streams_are_read_back_in_the_order_in_which_they_came() {
     for first in [Stream::Stdout, Stream::Stderr] {
         let directory = TempDir::new().unwrap();

@@ -1,16 +1,12 @@
 //! Receipts: made when they are asked for, of what is on disk. Two that are asked for are the same to the
 //! byte as long as the audit log reaches back to the execution's submission.
 
-use std::sync::Arc;
-
-use sha2::{Digest as _, Sha256};
 use supervisor_api::{
     ARTIFACTS, ApiError, AuditFilter, Decisions, DecisionsRoot, Digest32, Envelope, ErrorCode,
     Execution, ExecutionId, Predicate, ReceiptSubject, STDERR, STDOUT, Statement, Stream,
 };
 
 use super::{Caller, Supervisor, internal, storage};
-use crate::capture::Capture;
 use crate::clock;
 
 /// Records a page of the audit log; each is about half a kilobyte.
@@ -22,10 +18,13 @@ impl Supervisor {
         let artifacts = self.artifacts(caller, id).await?;
         let execution = self.recorded(caller, id).await?;
         self.note_administration(caller, &execution, "receipt")?;
+        // What a receipt takes is that of a search and more, so there are no more of them than of those.
+        let _search = self.inner.threads.search(caller).await?;
         let capture = self.kept(&execution).await?;
         let mut subjects = Vec::with_capacity(2 + artifacts.artifacts.len());
         for (name, stream) in [(STDOUT, Stream::Stdout), (STDERR, Stream::Stderr)] {
-            subjects.push(ReceiptSubject::new(name, digest(&capture, stream).await?));
+            let digest = Digest32(capture.digest(stream).await.map_err(storage)?);
+            subjects.push(ReceiptSubject::new(name, digest.to_string()));
         }
         let of_artifact = |path: &str| format!("{ARTIFACTS}{path}");
         let artifacts = artifacts.artifacts.into_iter();
@@ -44,7 +43,9 @@ impl Supervisor {
     async fn decided(&self, execution: &Execution) -> Result<Option<Decisions>, ApiError> {
         let filter = AuditFilter {
             execution: Some(execution.id),
-            since: clock::shifted(&execution.created_at, -1), // rounded
+            // Both are rounded, and records are written around them.
+            since: clock::shifted(&execution.created_at, -1),
+            until: execution.finished_at.as_ref().and_then(|time| clock::shifted(time, 60)),
             ..AuditFilter::default()
         };
         let (mut root, mut after) = (DecisionsRoot::new(execution.id), 0);
@@ -58,24 +59,4 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// SHA-256 of what was kept of a stream, in hexadecimal.
-async fn digest(capture: &Arc<Capture>, stream: Stream) -> Result<String, ApiError> {
-    let summary = capture.summary();
-    let mut left = match stream {
-        Stream::Stdout => summary.stdout.kept,
-        Stream::Stderr => summary.stderr.kept,
-    };
-    let mut reader = capture.reader(Some(stream), 0, false);
-    let mut digest = Sha256::new();
-    while left > 0 {
-        let chunk = reader.next().await.map_err(storage)?;
-        let chunk = chunk.ok_or_else(|| ApiError::new(ErrorCode::Internal, "output is missing"))?;
-        // What follows the kept bytes is a line that says what was cut.
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.data.0.len());
-        digest.update(chunk.data.0.get(..most).unwrap_or_default());
-        left -= most as u64;
-    }
-    Ok(Digest32(digest.finalize().into()).to_string())
 }
