@@ -307,6 +307,31 @@ fn a_full_state_directory_refuses_new_work_and_keeps_what_it_has() {
     assert_eq!(ids, [again.id, running, before.execution.id], "no half of a refused submission");
 }
 
+/// FT-04. What is refused is not in force: a session whose extension can't be recorded ends as it would have.
+#[test]
+fn an_extension_that_is_not_recorded_is_not_in_force() {
+    let world = World::with(Settings { state_bytes: Some(48 << 20), ..Settings::default() });
+    let agent = world.agent(AGENT);
+    let call = |method, target: &str, body: &str| {
+        agent.call(method, target, Some(body.as_bytes())).expect("an answer")
+    };
+    let session = call("POST", "/v1/sessions", r#"{"time_to_live": 3600}"#).json();
+    let target = format!("/v1/sessions/{}", session["id"].as_str().expect("an id"));
+    let expires =
+        || agent.call("GET", &target, None).expect("an answer").json()["expires_at"].clone();
+    let before = expires();
+    let ballast = world.state().join("ballast");
+    assert!(fs::write(&ballast, vec![0; 64 << 20]).is_err(), "the file system is too large");
+    let extend = format!("{target}/extend");
+    let refused = call("POST", &extend, r#"{"time_to_live": 86400}"#);
+    assert_eq!(refused.problem().code, ErrorCode::StorageFull);
+    assert_eq!(expires(), before);
+    fs::remove_file(&ballast).expect("removed");
+    let extended = call("POST", &extend, r#"{"time_to_live": 86400}"#).json();
+    assert_eq!(extended["expires_at"], expires());
+    assert_ne!(expires(), before);
+}
+
 /// FT-01. The daemon hands standard input in as the payload takes it. If it dies with some of it left,
 /// no result may be made of the rest.
 #[test]

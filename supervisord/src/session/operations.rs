@@ -145,12 +145,13 @@ impl Supervisor {
         let session = self.own_session(caller, id)?;
         self.note_stewardship(caller, &session.record(), "extend_session")?;
         let guard = session.enter()?;
-        let record = session.change(|record| {
-            record.expires = from_now(time_to_live);
-            record.time_to_live = time_to_live;
-        });
+        let changing = session.changing.lock().await;
+        let record = Record { expires: from_now(time_to_live), time_to_live, ..session.record() };
+        // What is refused is not in force, so it is on disk first.
         let recorded = self.inner().store.put_session(&record).await;
         recorded.map_err(|error| from_store(&error))?;
+        session.change(record);
+        drop(changing);
         fault::reach(Point::SessionExtended);
         self.inner().sessions.changed.notify_one();
         drop(guard);

@@ -25,6 +25,8 @@ const CHANGES: usize = 256;
 #[derive(Debug)]
 pub struct Kept {
     record: Mutex<Record>,
+    /// Held from the look at the record until another is in force: changes are on disk in their order.
+    pub changing: tokio::sync::Mutex<()>,
     /// Executions and calls that use it; `None` once it is closing and takes no more.
     uses: watch::Sender<Uses>,
     /// Tells of it whenever callers would see something new.
@@ -90,6 +92,7 @@ impl Kept {
         Arc::new(Self {
             told: among.told.clone(),
             record: Mutex::new(record),
+            changing: tokio::sync::Mutex::default(),
             uses: watch::Sender::default(),
             grant: OnceCell::new(),
             _place: place,
@@ -120,14 +123,11 @@ impl Kept {
         Ok(())
     }
 
-    /// Changes its record; gives the new one.
-    pub fn change(&self, change: impl FnOnce(&mut Record)) -> Record {
-        let mut record = self.locked();
-        change(&mut record);
-        let changed = record.clone();
-        drop(record);
+    /// Puts a record that is on disk in force. Whoever makes it holds `changing` from the look at the one
+    /// before.
+    pub fn change(&self, record: Record) {
+        *self.locked() = record;
         self.tell();
-        changed
     }
 
     /// Tells whoever follows sessions to look at this one.
