@@ -106,6 +106,8 @@ pub enum Command {
     Output(OutputOptions),
     /// End an execution; done when nothing of it runs any more
     Cancel(IdOption),
+    /// Remove a finished execution with all that is kept of it: record, output and artifacts
+    Remove(IdOption),
     /// Freeze an execution, or all that run in a session, and stop its time
     Pause(PauseOptions),
     /// Let a paused execution go on, or all that are paused in a session

@@ -134,6 +134,11 @@ impl Client {
         self.json(post(format!("cancel {id}"), format!("/v1/executions/{id}/cancel"))).await
     }
 
+    /// Removes a finished execution.
+    pub async fn remove(&self, id: ExecutionId) -> Result<Execution, Failure> {
+        self.json(sessions::delete(format!("remove {id}"), format!("/v1/executions/{id}"))).await
+    }
+
     /// The artifacts of a finished execution.
     pub async fn artifacts(&self, id: ExecutionId) -> Result<ArtifactList, Failure> {
         let target = format!("/v1/executions/{id}/artifacts");

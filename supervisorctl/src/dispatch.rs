@@ -81,6 +81,7 @@ async fn execute(cli: &Cli) -> Result<u8, Failure> {
         Command::List(options) => executions::list(&client, options, global).await,
         Command::Output(options) => output::output(&client, options, global).await,
         Command::Cancel(options) => executions::cancel(&client, options, global).await,
+        Command::Remove(options) => executions::remove(&client, options, global).await,
         Command::Pause(options) => pausing::pause(&client, options, global).await,
         Command::Resume(options) => pausing::resume(&client, options, global).await,
         Command::Artifacts(ArtifactsCommand::List(options)) => {

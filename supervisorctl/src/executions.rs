@@ -1,4 +1,4 @@
-//! `submit`, `status`, `list` and `cancel`.
+//! `submit`, `status`, `list`, `cancel` and `remove`.
 
 use std::time::Instant;
 
@@ -67,6 +67,22 @@ pub async fn cancel(
     global: &GlobalOptions,
 ) -> Result<(), Failure> {
     show(&client.cancel(options.id).await?, global)
+}
+
+/// `remove`.
+pub async fn remove(
+    client: &Client,
+    options: &IdOption,
+    global: &GlobalOptions,
+) -> Result<(), Failure> {
+    let removed = client.remove(options.id).await?;
+    if global.json {
+        return console::print_json(&removed);
+    }
+    if !global.quiet {
+        console::notice(&format!("{} is removed\n", removed.id));
+    }
+    Ok(())
 }
 
 /// `list`.

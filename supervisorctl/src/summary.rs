@@ -66,6 +66,9 @@ pub fn execution(execution: &Execution, files: &str) -> String {
             if execution.artifacts_truncated { ", more were left out by a limit" } else { "" };
         line(&mut text, "artifacts", &format!("{}{rest}", execution.artifact_count));
     }
+    if let Some(kept) = execution.kept_bytes {
+        line(&mut text, "kept", &format!("{} on disk, until it is removed", show_size(kept)));
+    }
     text.push_str(files);
     text.push_str(&controls(&execution.controls));
     text

@@ -111,6 +111,9 @@ pub struct ConfiguredBounds {
     pub submission_bytes: u64,
     /// The same, of one uid; 0 is no ceiling.
     pub submission_bytes_per_uid: u64,
+    /// Bytes that are kept of the finished executions of one uid: output, artifacts and records. Those that
+    /// ended first go. A quarter of the disk is the most in any case; 0 is no ceiling.
+    pub kept_bytes_per_uid: u64,
 }
 
 /// How many sandboxes may be parked ahead, each with an interpreter that waits for its program.
@@ -154,7 +157,8 @@ impl Default for ConfiguredBounds {
     /// more at once than this only makes each slower on a machine of usual size. How much memory one
     /// uid may have depends on the machine, which its administrator knows; 64 GiB of workspaces is what
     /// the built-in floor allows a single one. Submissions are in the daemon's memory: a uid may have five of the
-    /// largest there.
+    /// largest there. What is kept of a uid is twenty-five of the most that the built-in default policy lets one
+    /// execution leave, 512 MiB of artifacts and 64 MiB of each stream.
     fn default() -> Self {
         Self {
             running: 64,
@@ -166,6 +170,7 @@ impl Default for ConfiguredBounds {
             sessions_per_uid: 32,
             submission_bytes: 512 << 20,
             submission_bytes_per_uid: 128 << 20,
+            kept_bytes_per_uid: 16 << 30,
         }
     }
 }

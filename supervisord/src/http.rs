@@ -43,3 +43,4 @@ pub use operations::{Chunks, Follow, Operations, Receiver};
 pub use peer::{Peer, Roles};
 pub use routes::Routes;
 pub use server::Server;
+pub use streaming::{raw, until};

@@ -36,6 +36,7 @@ mod in_turn;
 pub mod input;
 pub mod interpreter;
 pub mod journal;
+mod keeping;
 pub mod launcher;
 pub mod live;
 pub mod metrics;

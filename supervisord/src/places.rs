@@ -12,6 +12,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use supervisor_api::ExecutionId;
 use tokio::task::spawn_blocking;
@@ -51,6 +52,10 @@ const MAX_INTERPRETER_FILE: u64 = 4096;
 
 /// Bytes of a file about changes at the most: a hundred thousand entries with 8 MiB of paths, as JSON.
 const MAX_CHANGES_FILE: u64 = 128 << 20;
+
+/// What a file counts at the least of what its owner may keep: ext4 has one inode for each 16 KiB of a disk
+/// (mke2fs.conf(5), `inode_ratio`), so who keeps empty files uses up inodes no faster than bytes.
+const FILE_WEIGHT: u64 = 16 << 10;
 
 /// What is kept about an execution's changes.
 #[derive(Debug, Clone, Copy)]
@@ -332,6 +337,25 @@ impl Places {
         remove_all(self.root.as_fd(), &id.to_string(), REMOVE_DEPTH)
     }
 
+    /// Bytes of the file system that all of them are on. Blocks.
+    pub fn disk_bytes(&self) -> io::Result<u64> {
+        let disk = fstatvfs(&self.root)?;
+        Ok(disk.blocks().saturating_mul(disk.fragment_size()))
+    }
+
+    /// Bytes on disk of all that is kept of an execution in files. Blocks.
+    pub fn weigh(&self, id: ExecutionId) -> io::Result<u64> {
+        let place = match self.open_place(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            place => place?,
+        };
+        let artifacts = match openat(&place, ARTIFACTS, DIRECTORY, Mode::empty()) {
+            Err(Errno::ENOENT) => 0,
+            artifacts => weight_of(artifacts?)?,
+        };
+        Ok(artifacts.saturating_add(weight_of(place)?))
+    }
+
     /// Has the names of the executions' directories on disk.
     pub async fn sync(self: Arc<Self>) -> io::Result<()> {
         spawn_blocking(move || Ok(fsync(&self.root)?)).await?
@@ -377,6 +401,17 @@ fn remove_all(parent: BorrowedFd<'_>, name: &str, depth: u32) -> io::Result<()> 
         }
     }
     Ok(unlinkat(parent, name, UnlinkatFlags::RemoveDir)?)
+}
+
+/// What the files of a directory weigh.
+fn weight_of(directory: OwnedFd) -> io::Result<u64> {
+    let mut sum = 0u64;
+    for name in names(directory.try_clone()?)? {
+        let file = fstatat(&directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let on_disk = u64::try_from(file.st_blocks).unwrap_or_default().saturating_mul(512);
+        sum = sum.saturating_add(on_disk.max(FILE_WEIGHT));
+    }
+    Ok(sum)
 }
 
 fn names(directory: OwnedFd) -> io::Result<Vec<String>> {

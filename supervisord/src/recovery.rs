@@ -28,11 +28,11 @@ use crate::clock;
 use crate::driver::{self, Before, Clock, End, Wishes, kept, pausing};
 use crate::fault::{self, Point};
 use crate::interpreter::Interpreter;
+use crate::keeping;
 use crate::launcher::{Sandbox, pid_of};
 use crate::live::Live;
 use crate::plan;
 use crate::session;
-use crate::store::MAX_FINISHED_PER_OWNER;
 use crate::supervisor::Inner;
 use crate::traffic::Way;
 use crate::watch::thaw;
@@ -84,19 +84,6 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     sweep(inner).await
 }
 
-/// Removes the oldest records of owners that have too many, and their files.
-pub async fn retire(inner: &Inner) -> Result<(), Failure> {
-    loop {
-        let retired = inner.store.prune(MAX_FINISHED_PER_OWNER).await?;
-        if retired.is_empty() {
-            return Ok(());
-        }
-        for id in retired {
-            inner.places.remove(id)?;
-        }
-    }
-}
-
 /// Removes the files of executions that have no record: their submission was never recorded, or an
 /// earlier daemon was stopped while it retired them.
 async fn sweep(inner: &Arc<Inner>) -> Result<(), Failure> {
@@ -110,7 +97,7 @@ async fn sweep(inner: &Arc<Inner>) -> Result<(), Failure> {
         }
     }
     fault::reach(Point::FilesSwept);
-    if let Err(error) = retire(inner).await {
+    if let Err(error) = keeping::retire(inner).await {
         // Such as for want of room. It is tried again when more have ended.
         tracing::error!(%error, "can't retire old records");
     }

@@ -4,6 +4,7 @@ use supervisor_api::{Administration, ApiError, ErrorCode, Reloaded, What};
 use tokio::task::spawn_blocking;
 
 use crate::journal;
+use crate::keeping;
 use crate::supervisor::{Caller, Role, Supervisor};
 use crate::systemd;
 
@@ -49,6 +50,12 @@ impl Supervisor {
                 systemd::status(&format!("serving, generation {}", generation.number));
                 let (number, mode) = (generation.number, generation.mode);
                 note("reload", number);
+                let inner = self.inner().clone();
+                tokio::spawn(async move {
+                    if let Err(error) = keeping::retire(&inner).await {
+                        tracing::error!(%error, "can't retire old records");
+                    }
+                });
                 Ok(Reloaded { generation: number, mode, policies: generation.policy_names() })
             }
             Ok(Err(error)) => {

@@ -34,6 +34,7 @@ use crate::host::Host;
 use crate::http::{Roles, Server};
 use crate::interpreter::InterpreterSet;
 use crate::journal;
+use crate::keeping::Keeping;
 use crate::launcher::Launcher;
 use crate::live::LiveSet;
 use crate::metrics::Metrics;
@@ -244,6 +245,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     }
     let roles = Roles::new(first.admin_uids.clone(), first.admin_gids.clone());
     let supervisor = Supervisor::new(Inner {
+        keeping: Keeping::default(),
         store,
         audit: audit.clone(),
         refusals: Refusals::default(),

@@ -25,6 +25,7 @@ mod writing;
 
 pub use changes::{SessionChange, SessionChanges};
 pub use expiry::watch;
+pub use files::OpenFile;
 pub use held::HeldCopy;
 pub use record::Record;
 pub use recovery::recover;

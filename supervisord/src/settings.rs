@@ -49,6 +49,8 @@ pub struct Generation {
     pub admin_gids: Vec<u32>,
     /// How many executions there may be.
     pub bounds: Bounds,
+    /// Bytes that are kept of the finished executions of one uid; 0 is no ceiling.
+    pub kept_bytes_per_uid: u64,
     /// How many sandboxes may be parked.
     pub warm: warm::Bounds,
     /// What each user may spend.
@@ -242,6 +244,7 @@ fn generation(
         admin_uids,
         admin_gids,
         bounds: Bounds::from(&config.bounds),
+        kept_bytes_per_uid: config.bounds.kept_bytes_per_uid,
         warm: warm::Bounds::from(&config.warm),
         uid_budgets: UidBudgets::of(&config.uid_budget)
             .map_err(|error| SettingsError::because("can't use the budgets of users", error))?,

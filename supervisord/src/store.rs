@@ -13,6 +13,7 @@
 mod database;
 mod directory;
 mod error;
+mod kept;
 mod output;
 mod reader;
 mod record;
@@ -41,8 +42,8 @@ use crate::store::reader::Query;
 use crate::store::record::{Filter, Record};
 use crate::store::writer::{Reply, Write, Writer};
 
-/// Finished executions kept of one owner; the oldest go first. With records of a few KiB an owner
-/// takes some tens of megabytes at the most.
+/// Finished executions kept of one owner; the oldest go first. What they keep is bounded besides
+/// ([`Store::lighten`]).
 pub const MAX_FINISHED_PER_OWNER: u32 = 10_000;
 
 /// Executions removed by one call of [`Store::prune`], so that it doesn't hold up other writes:
@@ -239,10 +240,34 @@ impl Store {
             .query(move |connection| record::superfluous(connection, keep, PRUNED_AT_ONCE))
             .await?;
         if !ids.is_empty() {
-            let removed = ids.clone();
-            self.write(|reply| Write::Remove { ids: removed, reply }).await?;
+            self.remove(ids.clone()).await?;
         }
         Ok(ids)
+    }
+
+    /// Removes the records of an owner's finished executions that ended first, so that no more than so many
+    /// bytes are kept of it: records, and the files that [`Execution::kept_bytes`] counts. Those of which
+    /// little is kept count by number alone, and the one that ended last stays. At most 64 a call; gives
+    /// their ids as [`Store::prune`] does.
+    pub async fn lighten(&self, owner: u32, most: u64) -> Result<Vec<ExecutionId>, StoreError> {
+        let at_once = PRUNED_AT_ONCE as usize;
+        let ids = self
+            .query(move |connection| kept::superfluous(connection, owner, most, at_once))
+            .await?;
+        if !ids.is_empty() {
+            self.remove(ids.clone()).await?;
+        }
+        Ok(ids)
+    }
+
+    /// Owners of whose executions more than a little is kept.
+    pub async fn keepers(&self) -> Result<Vec<u32>, StoreError> {
+        self.query(kept::owners).await
+    }
+
+    /// Removes the records of these executions, of those among them that have finished.
+    pub async fn remove(&self, ids: Vec<ExecutionId>) -> Result<(), StoreError> {
+        self.write(|reply| Write::Remove { ids, reply }).await
     }
 
     /// Records a session, or what has changed of it.

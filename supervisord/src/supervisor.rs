@@ -34,11 +34,11 @@ use crate::credentials::Credentials;
 use crate::host::Host;
 use crate::http::Roles;
 use crate::interpreter::InterpreterSet;
+use crate::keeping::{self, Keeping};
 use crate::launcher::Launcher;
 use crate::live::{Live, LiveSet};
 use crate::metrics::Metrics;
 use crate::places::Places;
-use crate::recovery;
 use crate::refusals::Refusals;
 use crate::session::{SessionSet, Watched, Writing};
 use crate::settings::{Generation, Settings};
@@ -132,6 +132,8 @@ pub struct Inner {
     pub warm: Warm,
     /// Where files are kept.
     pub places: Arc<Places>,
+    /// How long finished executions are kept.
+    pub keeping: Keeping,
     /// Workspaces into which files are being written.
     pub writing: Arc<Writing>,
     /// What callers keep over several executions.
@@ -181,15 +183,27 @@ impl Inner {
         self.host.landlock()
     }
 
-    /// Counts an execution that has finished, and now and then retires old records.
-    pub fn note_finished(self: &Arc<Self>) {
+    /// Returns once the files of an execution are removed; told from this call on.
+    pub fn removal(&self, id: ExecutionId) -> impl Future<Output = ()> + Send + use<> {
+        self.keeping.removal(self.store.clone(), id)
+    }
+
+    /// Counts an execution that has finished, and retires old ones: now and then, and where much is kept of
+    /// this one.
+    pub fn note_finished(self: &Arc<Self>, owner: u32, keeps_much: bool) {
         self.warm.note_end();
-        if self.finished.fetch_add(1, Ordering::Relaxed) % RETIRE_EVERY != RETIRE_EVERY - 1 {
+        let count = self.finished.fetch_add(1, Ordering::Relaxed);
+        let all = count % RETIRE_EVERY == RETIRE_EVERY - 1;
+        if !all && !keeps_much {
             return;
         }
         let inner = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = recovery::retire(&inner).await {
+            let retired = match all {
+                true => keeping::retire(&inner).await,
+                false => keeping::lighten(&inner, owner).await,
+            };
+            if let Err(error) = retired {
                 tracing::error!(%error, "can't retire old records");
             }
         });
@@ -282,6 +296,20 @@ impl Supervisor {
         self.inner.audit.note(audit::cancellation(&live.snapshot(), caller.uid));
         live.cancelled.send_replace(true);
         self.finished(&live).await
+    }
+
+    /// Removes a finished execution with all that is kept of it. The audit log keeps what it has.
+    pub async fn remove(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
+        if self.own_live(caller, id).is_some() {
+            let problem = "the execution has not finished";
+            return Err(ApiError::new(ErrorCode::Conflict, problem).with_hint("cancel it first"));
+        }
+        let execution = self.recorded(caller, id).await?;
+        self.refuse_held(&execution)?;
+        // Never refused for want of room, which this makes.
+        self.inner.audit.note(audit::administration(&execution, "remove", caller.uid));
+        keeping::remove(&self.inner, id).await.map_err(internal)?;
+        Ok(execution)
     }
 
     /// What is left of the caller's budgets; of all, for an administrator who asks.

@@ -227,6 +227,10 @@ class Client:
         """Ends an execution; nothing of it runs any more then."""
         return Execution.of(self._json("POST", f"/v1/executions/{execution}/cancel", timeout=_LONG))
 
+    def remove(self, execution: str) -> Execution:
+        """Removes an execution that has finished, with its record, output and artifacts."""
+        return Execution.of(self._json("DELETE", f"/v1/executions/{execution}", timeout=_LONG))
+
     def pause(self, execution: str) -> Execution:
         """Freezes an execution, whose time stands still."""
         return Execution.of(self._json("POST", f"/v1/executions/{execution}/pause"))

@@ -200,6 +200,6 @@ pub(super) fn file(id: SessionId, path: &str) -> String {
     format!("/v1/sessions/{id}/files/{}", paths::percent_encoded(path))
 }
 
-pub(super) fn delete(operation: String, target: String) -> Call {
+pub(crate) fn delete(operation: String, target: String) -> Call {
     Call { method: Method::DELETE, ..get(operation, target) }
 }

@@ -60,6 +60,18 @@ fn cancel_tells_the_outcome() {
 }
 
 #[test]
+fn remove_says_that_it_is_done_or_shows_what_it_was() {
+    let fake = Fake::new();
+    let id = ID.to_string();
+    let ended = fake.ctl(&["remove", &id]);
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(0), ""));
+    assert!(ended.stderr.contains(&format!("{id} is removed")), "{}", ended.stderr);
+    assert_eq!(fake.ctl(&["remove", &id, "--json"]).json()["id"], id);
+    assert_eq!(fake.ctl(&["remove", &id, "-q"]).stderr, "");
+    assert_eq!(fake.requests("remove").len(), 3);
+}
+
+#[test]
 fn doctor_shows_the_matrix_and_how_to_get_what_is_not_enforced() {
     let fake = Fake::new();
     let ended = fake.ctl(&["doctor"]);

@@ -253,6 +253,9 @@ pub struct Execution {
     pub artifact_count: u64,
     /// Whether artifacts were left out because of a limit.
     pub artifacts_truncated: bool,
+    /// Bytes that are kept of it, record and files, once it has finished; absent where that is little.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_bytes: Option<u64>,
     /// How many changes it made in its workspace, where it was submitted with `changes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<ChangeSummary>,

@@ -105,6 +105,7 @@ pub const OPERATIONS: &[Operation] = &[
     execution::STATUS,
     execution::OUTPUT,
     execution::CANCEL,
+    execution::REMOVE,
     execution::ARTIFACTS,
     execution::ARTIFACT,
     stream::INPUT,

@@ -1,7 +1,5 @@
 //! The methods of executions, which the manager has too, by id.
 
-use std::os::fd::OwnedFd;
-
 use supervisor_api::{ApiError, ExecutionId, Stream};
 use zbus::Fd;
 use zbus::message::Message;
@@ -10,6 +8,8 @@ use crate::dbus::call::{Call, Front};
 use crate::dbus::failure::Failure;
 use crate::dbus::feed;
 use crate::dbus::polkit::Action;
+use crate::http::{bytes_of, raw, until};
+use crate::pool::Share;
 use crate::supervisor::OutputQuery;
 
 /// Does what a call of an execution's interface asks for.
@@ -80,12 +80,13 @@ pub async fn output(
             return Err(error.with_hint("it is stdout, stderr or both").into());
         }
     };
-    let share = front.feeds.take(&call.weight(), 1);
-    let share = share.ok_or_else(|| Failure::busy("too many pipes of output are open"))?;
+    let share = share(front, call)?;
+    let removal = front.supervisor.inner().removal(id);
     let caller = front.caller_for(call, id, Action::SeeAll).await;
     let query = OutputQuery { stream, offset, follow };
     let reader = front.supervisor.output(&caller, id, query).await?;
-    let pipe = feed::start(reader, share).map_err(Failure::internal)?;
+    let pieces = feed::Pieces(until(raw(reader), removal));
+    let pipe = feed::start(pieces, share).map_err(Failure::internal)?;
     call.answer(&(Fd::from(pipe),))
 }
 
@@ -108,19 +109,29 @@ pub async fn artifacts(front: &Front, call: &Call, id: ExecutionId) -> Result<Me
     made.await
 }
 
-/// One artifact.
+/// One artifact as a pipe. Its file's own descriptor would hold its blocks for as long as the caller likes, also
+/// when the execution has been removed.
 ///
 /// # Errors
 ///
-/// What the operation refuses with.
+/// As for [`output`].
 pub async fn artifact(
     front: &Front,
     call: &Call,
     id: ExecutionId,
     path: &str,
 ) -> Result<Message, Failure> {
+    let share = share(front, call)?;
+    let removal = front.supervisor.inner().removal(id);
     let caller = front.caller_for(call, id, Action::SeeAll).await;
     let (artifact, file) = front.supervisor.artifact(&caller, id, path).await?;
-    let file = Fd::from(OwnedFd::from(file));
-    call.answer(&(file, artifact.size, artifact.sha256, artifact.media_type))
+    let pieces = feed::Pieces(until(bytes_of(file, artifact.size), removal));
+    let pipe = feed::start(pieces, share).map_err(Failure::internal)?;
+    call.answer(&(Fd::from(pipe), artifact.size, artifact.sha256, artifact.media_type))
+}
+
+/// The place of one more pipe among the caller's.
+fn share(front: &Front, call: &Call) -> Result<Share, Failure> {
+    let share = front.feeds.take(&call.weight(), 1);
+    share.ok_or_else(|| Failure::busy("too many pipes are open"))
 }

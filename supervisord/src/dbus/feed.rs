@@ -1,7 +1,6 @@
 //! Fills a pipe with output, or with what the routes answer. The reader gets the other end and reads at its own pace; what it costs
 //! meanwhile is a chunk and two descriptors.
 
-use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -13,25 +12,12 @@ use tokio::time::timeout;
 
 use crate::dbus::bounds::STALL;
 use crate::pool::Share;
-use crate::supervisor::OutputReader;
 
 /// What comes piece by piece.
-pub trait Source: Send + 'static {
-    /// The next piece, or `None` at the end.
-    fn next(&mut self) -> impl Future<Output = io::Result<Option<Vec<u8>>>> + Send;
-}
-
-/// An answer of the routes.
 #[derive(Debug)]
 pub struct Pieces(pub Body);
 
-impl Source for OutputReader {
-    async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
-        Ok(OutputReader::next(self).await?.map(|chunk| chunk.data.0))
-    }
-}
-
-impl Source for Pieces {
+impl Pieces {
     async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         while let Some(frame) = self.0.frame().await {
             if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
@@ -47,7 +33,7 @@ impl Source for Pieces {
 /// # Errors
 ///
 /// When there are no descriptors left.
-pub fn start(reader: impl Source, share: Share) -> io::Result<OwnedFd> {
+pub fn start(reader: Pieces, share: Share) -> io::Result<OwnedFd> {
     let (sender, receiver) = pipe()?;
     let end = receiver.into_blocking_fd()?;
     tokio::spawn(async move {
@@ -60,7 +46,7 @@ pub fn start(reader: impl Source, share: Share) -> io::Result<OwnedFd> {
 }
 
 /// Until the output ends, the reader is gone or it leaves a full pipe alone for too long.
-async fn fill(mut reader: impl Source, mut sender: Sender) -> io::Result<()> {
+async fn fill(mut reader: Pieces, mut sender: Sender) -> io::Result<()> {
     loop {
         let chunk = tokio::select! {
             biased;

@@ -10,6 +10,7 @@ use supervisor_api::{
 };
 use supervisor_launch::{Descriptor, Step};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::audit::{self, Unaudited};
@@ -188,9 +189,10 @@ async fn record_and_tell(
             interpreter.end(outcome, &finished.output).await;
         }
         live.leave_source(); // before the end is told: what comes next has the usual name
+        let (owner, keeps_much) = (finished.owner_uid, finished.kept_bytes.is_some());
         live.change(|execution| *execution = finished);
         fault::reach(Point::EndTold);
-        inner.note_finished();
+        inner.note_finished(owner, keeps_much);
         if let Some(first) = first.take() {
             drop(first.send(Ok(()))); // whoever submitted may be gone
         }
@@ -260,6 +262,20 @@ async fn small_output(live: &Live) -> Option<SmallOutput> {
     })
 }
 
+/// Bytes of the files that are kept of an execution, on disk or, where that can't be seen, by what they hold.
+async fn kept_bytes(inner: &Inner, finished: &Execution, artifacts: &ArtifactList) -> u64 {
+    let (places, id) = (inner.places.clone(), finished.id);
+    match spawn_blocking(move || places.weigh(id)).await {
+        Ok(Ok(bytes)) => bytes,
+        failed => {
+            tracing::error!(?failed, execution_id = %id, "can't see what is kept");
+            let sizes = artifacts.artifacts.iter().map(|artifact| artifact.size);
+            let output = finished.output.stdout.kept.saturating_add(finished.output.stderr.kept);
+            sizes.fold(output, u64::saturating_add)
+        }
+    }
+}
+
 /// Has output, artifacts and the record on disk, in this order or at once; however often it takes. False if the
 /// daemon is being stopped: whoever comes next finds the execution unfinished. False too if the first
 /// record can't be written: whoever waits for it is told so.
@@ -281,6 +297,9 @@ async fn record(
     if (has_output && small.is_none()) || has_artifacts {
         sync_output(inner, live).await;
         fault::reach(Point::OutputSynced);
+    }
+    if has_artifacts || (has_output && small.is_none()) || finished.changes.is_some() {
+        finished.kept_bytes = Some(kept_bytes(inner, finished, artifacts).await);
     }
     if let Some(recorded) = first.take() {
         finished.finished_at = Some(clock::now());

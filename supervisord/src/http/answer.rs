@@ -51,6 +51,11 @@ impl Answer {
         self.response.headers_mut()
     }
 
+    /// The same answer, with this done to its body. One that has yet to be written stays as it is.
+    pub fn map(self, change: impl FnOnce(Body) -> Body) -> Self {
+        Self { response: self.response.map(change), body: self.body }
+    }
+
     /// The whole answer to this caller.
     ///
     /// # Errors

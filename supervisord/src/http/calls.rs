@@ -133,10 +133,16 @@ pub async fn output<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     };
     let offset = call.query.number("offset")?;
     let query = OutputQuery { stream, offset, follow: call.query.flag("follow")? };
+    let removal = call.front.operations.removal(call.execution()); // before anything is opened
     let chunks = call.front.operations.output(&call.caller, call.execution(), query).await?;
     Ok(match stream {
-        Some(_) => with_type(StatusCode::OK, download::BYTES, streaming::raw(chunks)),
-        None => with_type(StatusCode::OK, NDJSON, streaming::lines(chunks)),
+        Some(_) => {
+            let body = streaming::until(streaming::raw(chunks), removal);
+            with_type(StatusCode::OK, download::BYTES, body)
+        }
+        None => {
+            with_type(StatusCode::OK, NDJSON, streaming::until(streaming::lines(chunks), removal))
+        }
     })
 }
 
@@ -147,6 +153,13 @@ pub async fn cancel<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     json(StatusCode::OK, cancelled)
 }
 
+/// `DELETE /v1/executions/{id}`
+pub async fn remove<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
+    let (front, caller, id) = (call.front.clone(), call.caller, call.execution());
+    let removed = to_the_end(async move { front.operations.remove(&caller, id).await }).await?;
+    json(StatusCode::OK, removed)
+}
+
 /// `GET /v1/executions/{id}/artifacts`
 pub async fn artifacts<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     json(StatusCode::OK, call.front.operations.artifacts(&call.caller, call.execution()).await?)
@@ -155,8 +168,10 @@ pub async fn artifacts<O: Operations>(call: Call<O>) -> Result<Answer, Problem> 
 /// `GET /v1/executions/{id}/artifacts/{*path}`
 pub async fn artifact<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let path = call.parameter("path");
+    let removal = call.front.operations.removal(call.execution()); // before anything is opened
     let found = call.front.operations.artifact(&call.caller, call.execution(), path).await?;
-    download::answer(&found.0, found.1, call.request.headers())
+    let answer = download::answer(&found.0, found.1, call.request.headers())?;
+    Ok(answer.map(|body| streaming::until(body, removal)))
 }
 
 /// `GET /v1/executions/{id}/receipt`

@@ -15,7 +15,8 @@ use tokio::task::spawn_blocking;
 use super::answer::{Answer, Problem, with_type};
 use super::bounds::READ_SIZE;
 use super::range::Extent;
-use super::streaming::unfold;
+use super::streaming::{unfold, until};
+use crate::session::OpenFile;
 
 /// Media type of bytes that nobody should interpret.
 pub const BYTES: &str = "application/octet-stream";
@@ -33,7 +34,7 @@ const SAFE_TYPES: &[(&str, &str)] = &[
 
 /// Where reading is in a file.
 struct Reading {
-    file: Arc<File>,
+    file: Arc<OpenFile>,
     offset: u64,
     left: u64,
 }
@@ -51,7 +52,7 @@ pub fn answer(artifact: &Artifact, file: File, request: &HeaderMap) -> Result<An
         Extent::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
         Extent::Unsatisfiable => return unsatisfiable(artifact.size),
     };
-    let reading = Reading { file: Arc::new(file), offset, left: length };
+    let reading = Reading { file: Arc::new(file.into()), offset, left: length };
     let mut response = with_type(status, safe_type(&artifact.media_type), unfold(reading, read));
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -66,18 +67,21 @@ pub fn answer(artifact: &Artifact, file: File, request: &HeaderMap) -> Result<An
     Ok(response)
 }
 
-/// A file of a workspace as it is now. It may change while it is read, so there is no tag and no part.
+/// A file of a workspace as it is now. It may change while it is read, so there is no tag and no part. It breaks
+/// off when the session is being closed, which waits for that.
 ///
 /// # Errors
 ///
 /// [`ErrorCode::Internal`] when its size can't be told.
-pub fn file(path: &str, file: File) -> Result<Answer, Problem> {
-    let size = file.metadata().map(|metadata| metadata.len()).map_err(|error| {
+pub fn file(path: &str, file: OpenFile) -> Result<Answer, Problem> {
+    let size = file.file.metadata().map(|metadata| metadata.len()).map_err(|error| {
         tracing::error!(%error, "a file that was just opened can't be looked at");
         Problem(ApiError::new(ErrorCode::Internal, "the file can't be read"))
     })?;
+    let closing = file.closing();
     let reading = Reading { file: Arc::new(file), offset: 0, left: size };
-    let mut response = with_type(StatusCode::OK, BYTES, unfold(reading, read));
+    let body = until(unfold(reading, read), closing);
+    let mut response = with_type(StatusCode::OK, BYTES, body);
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     let name = safe_name(path);
@@ -87,7 +91,7 @@ pub fn file(path: &str, file: File) -> Result<Answer, Problem> {
 
 /// The first bytes of a file, as the body of a request.
 pub fn bytes_of(file: File, length: u64) -> Body {
-    unfold(Reading { file: Arc::new(file), offset: 0, left: length }, read)
+    unfold(Reading { file: Arc::new(file.into()), offset: 0, left: length }, read)
 }
 
 /// The digest names the bytes, so it is a strong tag (RFC 9110 §8.8.3).
@@ -146,7 +150,7 @@ async fn read(reading: Reading) -> io::Result<Option<(Bytes, Reading)>> {
     let Reading { file, offset, left } = reading;
     let size = usize::try_from(left).unwrap_or(READ_SIZE).min(READ_SIZE);
     let open = file.clone();
-    let piece = spawn_blocking(move || read_at(&open, offset, size)).await??;
+    let piece = spawn_blocking(move || read_at(&open.file, offset, size)).await??;
     let count = u64::try_from(piece.len()).unwrap_or(left);
     Ok(Some((Bytes::from(piece), Reading { file, offset: offset + count, left: left - count })))
 }

@@ -21,7 +21,7 @@ use super::changes::Changes;
 use super::pausing::Pausing;
 use super::samples::Samples;
 use super::workspaces::Workspaces;
-use crate::session::Packing;
+use crate::session::{OpenFile, Packing};
 use crate::supervisor::{Caller, ListQuery, OutputQuery};
 use crate::workspace::FilePage;
 
@@ -107,6 +107,16 @@ pub trait Operations: Changes + Pausing + Samples + Workspaces {
         caller: &Caller,
         id: ExecutionId,
     ) -> impl Future<Output = Result<Execution, ApiError>> + Send;
+
+    /// Removes a finished execution with all that is kept of it; gives what it was.
+    fn remove(
+        &self,
+        caller: &Caller,
+        id: ExecutionId,
+    ) -> impl Future<Output = Result<Execution, ApiError>> + Send;
+
+    /// Returns once the files of an execution are removed; told from this call on.
+    fn removal(&self, id: ExecutionId) -> impl Future<Output = ()> + Send + use<Self>;
 
     /// How far an execution's standard input has come.
     fn input(
@@ -221,7 +231,7 @@ pub trait Operations: Changes + Pausing + Samples + Workspaces {
         caller: &Caller,
         id: SessionId,
         path: &str,
-    ) -> impl Future<Output = Result<File, ApiError>> + Send;
+    ) -> impl Future<Output = Result<OpenFile, ApiError>> + Send;
 
     /// Begins to write a file.
     fn begin_file(

@@ -141,6 +141,7 @@ fn route_of<O: Operations>(operation: &Operation) -> Option<MethodRouter<Arc<Fro
         "status" => route(operation, calls::status),
         "output" => route(operation, calls::output),
         "cancel" => route(operation, calls::cancel),
+        "remove" => route(operation, calls::remove),
         "pause" => route(operation, pausing::pause),
         "resume" => route(operation, pausing::resume),
         "pause_session" => route(operation, pausing::pause_session),

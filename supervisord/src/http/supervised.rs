@@ -18,7 +18,7 @@ use supervisor_api::{InputState, TerminalSize};
 use super::operations::{Chunks, Follow, Operations, Receiver};
 use crate::approval::Changes;
 use crate::events::Events;
-use crate::session::{Packing, Unpacking, Upload};
+use crate::session::{OpenFile, Packing, Unpacking, Upload};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, OutputReader, Supervisor};
 use crate::workspace::FilePage;
 
@@ -103,6 +103,14 @@ impl Operations for Supervisor {
 
     async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
         Supervisor::cancel(self, caller, id).await
+    }
+
+    async fn remove(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
+        Supervisor::remove(self, caller, id).await
+    }
+
+    fn removal(&self, id: ExecutionId) -> impl Future<Output = ()> + Send + use<> {
+        self.inner().removal(id)
     }
 
     async fn receipt(&self, caller: &Caller, id: ExecutionId) -> Result<Envelope, ApiError> {
@@ -207,7 +215,7 @@ impl Operations for Supervisor {
         caller: &Caller,
         id: SessionId,
         path: &str,
-    ) -> Result<File, ApiError> {
+    ) -> Result<OpenFile, ApiError> {
         Supervisor::open_file(self, caller, id, path).await
     }
 

@@ -13,6 +13,35 @@ use super::set::Use;
 use crate::supervisor::{Caller, Supervisor, internal};
 use crate::workspace::{self, FileError, FilePage, Listing, WorkspacePath};
 
+/// A file that is read, in a session that is not removed meanwhile: its blocks would be held, and counted
+/// against nobody. Whoever reads lets go of it when the session is being closed.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// The file.
+    pub file: File,
+    guard: Option<Use>,
+}
+
+impl OpenFile {
+    /// Returns once its session is being closed.
+    pub fn closing(&self) -> impl Future<Output = ()> + Send + use<> {
+        let session = self.guard.as_ref().map(|guard| guard.session().clone());
+        async move {
+            match session {
+                Some(session) => session.closing().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl From<File> for OpenFile {
+    /// A file of no session.
+    fn from(file: File) -> Self {
+        Self { file, guard: None }
+    }
+}
+
 impl Supervisor {
     /// What a directory of the workspace holds; without a path, its root.
     pub async fn list_files(
@@ -45,9 +74,12 @@ impl Supervisor {
         caller: &Caller,
         id: SessionId,
         path: &str,
-    ) -> Result<File, ApiError> {
+    ) -> Result<OpenFile, ApiError> {
         let path = checked(path)?;
-        self.on_files(caller, id, move |root| workspace::open(root, &path)).await
+        let entered = self.enter(caller, id).await?;
+        let opened = self.in_turn_and_hold(entered, move |root| workspace::open(root, &path));
+        let (file, guard) = opened.await?;
+        Ok(OpenFile { file, guard: Some(guard) })
     }
 
     /// Removes a file, or a directory; with `recursive`, one that holds something. Gives what was there.
@@ -126,14 +158,23 @@ impl Supervisor {
     /// Does it on a thread for that, in the turn of the session's owner.
     async fn in_turn<T: Send + 'static>(
         &self,
-        (guard, root): (Use, Arc<OwnedFd>),
+        entered: (Use, Arc<OwnedFd>),
         act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, ApiError> {
+        self.in_turn_and_hold(entered, act).await.map(|(done, _)| done)
+    }
+
+    /// The same for what uses the session after that as well.
+    async fn in_turn_and_hold<T: Send + 'static>(
+        &self,
+        (guard, root): (Use, Arc<OwnedFd>),
+        act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<(T, Use), ApiError> {
         let turn = self.inner().threads.files(guard.session().record().owner_uid).await?;
         let done = spawn_blocking(move || {
             let result = act(root.as_fd());
-            drop((guard, turn));
-            result
+            drop(turn);
+            result.map(|done| (done, guard))
         });
         done.await.map_err(internal)?.map_err(refuse)
     }

@@ -14,17 +14,17 @@ use crate::store::record;
 const APPLICATION_ID: i32 = 0x7376_7374;
 
 /// The form of the tables (`PRAGMA user_version`).
-const SCHEMA_VERSION: i32 = 4;
+const SCHEMA_VERSION: i32 = 5;
 
 /// Tables of [`SCHEMA`] that the versions before had, from the first on. What came after is added to their
 /// databases when they are opened.
-const BEFORE: [(i32, usize); 3] = [(1, 5), (2, 6), (3, 8)];
+const BEFORE: [(i32, usize); 4] = [(1, 5), (2, 6), (3, 8), (4, 9)];
 
 /// The tables, as SQLite keeps their text; a database whose text differs is not one of ours.
 ///
 /// The columns beside a record repeat what the record says, for look-ups; the CHECK keeps both
 /// alike, and `integrity_check` goes through it at every start. `seq` is the order of insertion.
-const SCHEMA: [&str; 9] = [
+const SCHEMA: [&str; 11] = [
     "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), identity TEXT NOT NULL, \
      commits INTEGER NOT NULL) STRICT",
     "CREATE TABLE execution (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, \
@@ -43,7 +43,20 @@ const SCHEMA: [&str; 9] = [
      ON DELETE CASCADE) STRICT",
     "CREATE TABLE output (seq INTEGER PRIMARY KEY REFERENCES execution (seq) \
      ON DELETE CASCADE, stdout BLOB NOT NULL, stderr BLOB NOT NULL, parts BLOB NOT NULL) STRICT",
+    "CREATE TABLE kept (ended INTEGER PRIMARY KEY, seq INTEGER NOT NULL UNIQUE \
+     REFERENCES execution (seq) ON DELETE CASCADE, owner INTEGER NOT NULL, \
+     bytes INTEGER NOT NULL) STRICT",
+    "CREATE INDEX kept_owner ON kept (owner)",
 ];
+
+/// Fills the table `kept` of a database from before it with what the records say: output and artifacts, each
+/// file as 16 KiB at the least. What they don't say, indexes and lists of changes, stays uncounted.
+const COUNT_KEPT: &str = "INSERT INTO kept (seq, owner, bytes) SELECT seq, owner, bytes FROM ( \
+     SELECT seq, owner, length(CAST(record AS BLOB)) + length(CAST(list AS BLOB)) \
+     + coalesce(record ->> '$.output.stdout.kept', 0) + coalesce(record ->> '$.output.stderr.kept', 0) \
+     + (SELECT coalesce(sum(max(16384, artifact.value ->> '$.size')), 0) \
+     FROM json_each(list, '$.artifacts') AS artifact) AS bytes \
+     FROM execution JOIN artifacts USING (seq)) WHERE bytes > 65536 ORDER BY seq";
 
 /// Pages of 4 KiB in the write-ahead log after which a commit moves them into the database itself.
 /// The writer does so earlier, between commits; this is for the case that it doesn't get to it.
@@ -150,7 +163,8 @@ fn upgrade(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         return Ok(()); // refused by what looks at it next
     }
     let new = SCHEMA.get(count..).unwrap_or_default().join(";\n");
-    let script = format!("BEGIN; {new}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+    let script =
+        format!("BEGIN; {new}; {COUNT_KEPT}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
     let upgraded = connection.execute_batch(&script);
     upgraded.map_err(|source| database("upgrade the state database", source))
 }

@@ -17,6 +17,7 @@ pub(super) struct Record {
     id: ExecutionId,
     owner: u32,
     state: State,
+    kept: u64,
     text: String,
 }
 
@@ -46,12 +47,18 @@ impl Record {
     pub(super) fn new(execution: &Execution) -> Result<Self, StoreError> {
         let text = serde_json::to_string(execution)
             .map_err(|source| StoreError::Record { id: execution.id.to_string(), source })?;
-        Ok(Self { id: execution.id, owner: execution.owner_uid, state: execution.state, text })
+        let (id, owner, state) = (execution.id, execution.owner_uid, execution.state);
+        Ok(Self { id, owner, state, kept: execution.kept_bytes.unwrap_or_default(), text })
     }
 
     /// Bytes of the record itself.
     pub(super) fn len(&self) -> usize {
         self.text.len()
+    }
+
+    /// Bytes of the files that are kept of it, where they are more than a little.
+    pub(super) const fn kept(&self) -> u64 {
+        self.kept
     }
 
     /// Whether the payload has started, by what is recorded.
@@ -233,14 +240,13 @@ pub(super) fn superfluous(
             row.get::<_, String>(0)
         })
         .map_err(failed)?;
-    rows.map(|row| {
-        let text = row.map_err(failed)?;
-        text.parse().map_err(|error| StoreError::Record {
-            id: text,
-            source: serde::de::Error::custom(error),
-        })
-    })
-    .collect()
+    rows.map(|row| id_of(row.map_err(failed)?)).collect()
+}
+
+/// An id as it stands in a row.
+pub(super) fn id_of(text: String) -> Result<ExecutionId, StoreError> {
+    text.parse()
+        .map_err(|error| StoreError::Record { id: text, source: serde::de::Error::custom(error) })
 }
 
 /// The place of an execution in the order of insertion, if it is this owner's.

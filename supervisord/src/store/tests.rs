@@ -47,6 +47,7 @@ fn queued(number: u128) -> Execution {
         output: OutputSummary::default(),
         artifact_count: 0,
         artifacts_truncated: false,
+        kept_bytes: None,
         changes: None,
         controls: Vec::new(),
         waits_for: Vec::new(),
@@ -248,6 +249,38 @@ async fn pruning_keeps_the_newest_of_every_owner_and_whatever_has_not_finished()
 }
 
 #[tokio::test]
+async fn what_an_owner_keeps_is_bounded_in_bytes_by_the_order_of_ends() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let heavy =
+        |number, owner_uid| Execution { owner_uid, kept_bytes: Some(1 << 20), ..finished(number) };
+    store.insert(&queued(1)).await.unwrap(); // begins first and ends last
+    for number in [2, 3, 4] {
+        store.insert(&queued(number)).await.unwrap();
+        store.finish(&heavy(number, OWNER), &artifacts(number), None).await.unwrap();
+    }
+    run_one(&store, 5).await; // keeps little
+    let other = Execution { owner_uid: OWNER + 1, ..queued(6) };
+    store.insert(&other).await.unwrap();
+    store.finish(&heavy(6, OWNER + 1), &artifacts(6), None).await.unwrap();
+    store.finish(&heavy(1, OWNER), &artifacts(1), None).await.unwrap();
+    assert_eq!(store.keepers().await.unwrap(), [OWNER, OWNER + 1]);
+
+    let ids = |numbers: &[u128]| -> Vec<_> {
+        numbers.iter().copied().map(ExecutionId::from_bits).collect()
+    };
+    assert_eq!(store.lighten(OWNER, 5 << 20).await.unwrap(), []);
+    assert_eq!(store.lighten(OWNER, 5 << 19).await.unwrap(), ids(&[2, 3]));
+    assert_eq!(store.lighten(OWNER, 5 << 19).await.unwrap(), []);
+    assert_eq!(numbers(&all(&store).await.unwrap()), [6, 5, 4, 1]);
+    // The one that ended last stays.
+    assert_eq!(store.lighten(OWNER, 1).await.unwrap(), ids(&[4]));
+    store.remove(ids(&[1, 6])).await.unwrap();
+    assert_eq!(store.keepers().await.unwrap(), [0; 0]);
+    assert_eq!(numbers(&all(&store).await.unwrap()), [5]);
+}
+
+#[tokio::test]
 async fn two_stores_cannot_have_the_same_directory() {
     let directory = TempDir::new().unwrap();
     let store = Store::open(directory.path()).unwrap();
@@ -335,12 +368,21 @@ async fn what_waits_is_kept_whole_until_it_is_recorded_that_it_runs() {
 
 #[tokio::test]
 async fn a_database_of_a_version_before_is_used_with_what_it_lacks_added() {
-    for (version, gone) in
-        [(3, "output"), (2, "output begun waiting"), (1, "output begun waiting session")]
-    {
+    for (version, gone) in [
+        (4, "kept"),
+        (3, "kept output"),
+        (2, "kept output begun waiting"),
+        (1, "kept output begun waiting session"),
+    ] {
         let directory = TempDir::new().unwrap();
         let store = Store::open(directory.path()).unwrap();
         run_one(&store, 1).await;
+        let other = Execution { owner_uid: OWNER + 1, ..queued(7) };
+        store.insert(&other).await.unwrap();
+        let mut large = artifacts(7);
+        large.artifacts[0].size = 1 << 20;
+        let other = Execution { owner_uid: OWNER + 1, ..finished(7) };
+        store.finish(&other, &large, None).await.unwrap();
         store.close().await.unwrap();
         let path = directory.path().join("state.db");
         let old = rusqlite::Connection::open(&path).unwrap();
@@ -351,7 +393,8 @@ async fn a_database_of_a_version_before_is_used_with_what_it_lacks_added() {
         drop(old);
 
         let store = Store::open(directory.path()).unwrap();
-        assert_eq!(numbers(&all(&store).await.unwrap()), [1]);
+        assert_eq!(numbers(&all(&store).await.unwrap()), [7, 1]);
+        assert_eq!(store.keepers().await.unwrap(), [OWNER + 1]); // counted by its record
         store.insert_waiting(&queued(2), "{}".to_owned()).await.unwrap();
         assert!(store.waiting(ExecutionId::from_bits(2)).await.unwrap().is_some());
         assert_eq!(store.sessions().await.unwrap().len(), 0);

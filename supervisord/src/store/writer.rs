@@ -14,6 +14,7 @@ use crate::fault::{self, Point};
 use crate::store::StoreError;
 use crate::store::database::database;
 use crate::store::directory::{Directory, Marker};
+use crate::store::kept;
 use crate::store::output;
 use crate::store::record::{self, Record};
 use crate::store::waiting;
@@ -110,7 +111,8 @@ impl Write {
                 if let Some(said) = output {
                     output::add(connection, record.id(), said)?;
                 }
-                record::add_artifacts(connection, record, artifacts)
+                record::add_artifacts(connection, record, artifacts)?;
+                kept::add(connection, record, artifacts.len())
             }
             Self::Remove { ids, .. } => record::remove(connection, ids),
             Self::PutSession { id, text, .. } => {

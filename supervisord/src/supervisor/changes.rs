@@ -151,6 +151,22 @@ impl Supervisor {
     }
 }
 
+impl Supervisor {
+    /// Refuses what would leave changes that are held back with nobody who could apply them.
+    pub(super) fn refuse_held(&self, execution: &Execution) -> Result<(), ApiError> {
+        if execution.changes.is_none_or(|changes| changes.mode != ChangesMode::Hold)
+            || !matches!(
+                self.changes_state(execution.id)?,
+                ChangesState::Held | ChangesState::Applying
+            )
+        {
+            return Ok(());
+        }
+        let problem = "the execution's changes are held back";
+        Err(ApiError::new(ErrorCode::Conflict, problem).with_hint("apply or discard them first"))
+    }
+}
+
 fn not_held(state: ChangesState) -> ApiError {
     let problem = match state {
         ChangesState::Applied => "the changes were applied",

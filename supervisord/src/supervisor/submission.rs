@@ -187,6 +187,7 @@ impl Supervisor {
             output: OutputSummary::default(),
             artifact_count: 0,
             artifacts_truncated: false,
+            kept_bytes: None,
             changes,
             controls: Vec::new(),
             waits_for: Vec::new(),

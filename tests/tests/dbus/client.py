@@ -1,6 +1,7 @@
 # One caller from submission to artifact, with jeepney.
 import json
 import os
+import stat
 import sys
 
 from jeepney import DBusAddress, MatchRule, MessageType, new_method_call
@@ -69,6 +70,7 @@ assert [(entry[0], entry[1]) for entry in kept] == [('a.txt', 8)] and not refuse
 file, size, digest, media = call(execution, 'Artifact', 's', ('a.txt',))
 assert contents(file) == b'artifact' and size == 8 and digest == kept[0][2]
 file, *rest = call(manager, 'Artifact', 'ss', (id, 'a.txt'))
+assert stat.S_ISFIFO(os.fstat(file.fileno()).st_mode), 'its own file would hold its blocks'
 try:
     os.write(file.fileno(), b'x')
     sys.exit('an artifact can be written')

@@ -93,7 +93,7 @@ KNOWN = {
     "/v1/sessions/": {"id": home, "path": "a", "interpreter": interpreter, "number": 1},
 }
 # These would be its end.
-LAST = {"close_interpreter", "close_session", "extend_session", "interrupt_interpreter", "remove_file"}
+LAST = {"close_interpreter", "close_session", "extend_session", "interrupt_interpreter", "remove", "remove_file"}
 failures, statuses = {}, {}
 
 

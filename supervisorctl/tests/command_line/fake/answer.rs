@@ -60,6 +60,7 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
             shared.script.lock().expect("whole").execution.outcome = Some(Outcome::Cancelled);
             json_answer(200, &json!(shared.present()))
         }
+        "remove" => json_answer(200, &json!(shared.present())),
         "artifacts" => json_answer(200, &json!(shared.artifacts())),
         "artifact" => artifact_answer(&shared, &path),
         "top" => json_answer(200, &top(&shared)),

@@ -115,6 +115,18 @@ pub(super) const CANCEL: Operation = Operation {
     response: Some("Execution"),
 };
 
+pub(super) const REMOVE: Operation = Operation {
+    id: "remove",
+    method: Method::Delete,
+    path: "/v1/executions/{id}",
+    summary: "Remove a finished execution with all that is kept of it: record, output and artifacts. The audit log stays as it is.",
+    parameters: &[ID],
+    request: None,
+    success: 200,
+    media_type: JSON,
+    response: Some("Execution"),
+};
+
 pub(super) const ARTIFACTS: Operation = Operation {
     id: "artifacts",
     method: Method::Get,

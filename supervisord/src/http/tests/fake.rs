@@ -32,7 +32,7 @@ use self::shown::{FakeEvents, FakeQuestions};
 pub use self::shown::{FakeOutput, chunk, two_chunks};
 use super::OWNER;
 use crate::http::operations::Operations;
-use crate::session::{Packing, Piece};
+use crate::session::{OpenFile, Packing, Piece};
 use crate::supervisor::{Caller, ListQuery, OutputQuery, Role};
 use crate::workspace::FilePage;
 
@@ -123,6 +123,14 @@ impl Operations for Fake {
 
     async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
         self.find(caller, id)
+    }
+
+    async fn remove(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
+        self.find(caller, id)
+    }
+
+    fn removal(&self, _: ExecutionId) -> impl Future<Output = ()> + Send + use<> {
+        std::future::pending()
     }
 
     async fn input(&self, caller: &Caller, id: ExecutionId) -> Result<InputState, ApiError> {
@@ -240,11 +248,16 @@ impl Operations for Fake {
         sessions::find(caller, id).map(|_| sessions::entry())
     }
 
-    async fn open_file(&self, caller: &Caller, id: SessionId, _: &str) -> Result<File, ApiError> {
+    async fn open_file(
+        &self,
+        caller: &Caller,
+        id: SessionId,
+        _: &str,
+    ) -> Result<OpenFile, ApiError> {
         sessions::find(caller, id)?;
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(ARTIFACT).expect("room for a file");
-        Ok(file)
+        Ok(file.into())
     }
 
     async fn begin_file(

@@ -73,6 +73,7 @@ async fn a_foreign_an_unknown_and_an_impossible_id_get_the_very_same_answer() {
     let mut client = house.connect_as(STRANGER).await;
     for (method, rest) in [
         ("GET", ""),
+        ("DELETE", ""),
         ("GET", "/output"),
         ("POST", "/cancel"),
         ("GET", "/artifacts"),

@@ -94,6 +94,7 @@ pub fn execution(state: State) -> Execution {
         output: OutputSummary::default(),
         artifact_count: 1,
         artifacts_truncated: false,
+        kept_bytes: None,
         changes: None,
         controls: vec![control()],
         waits_for: Vec::new(),

@@ -1,0 +1,209 @@
+//! How long finished executions are kept, and that nothing of what is gone holds the disk.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
+use std::fs;
+
+use serde_json::{Value, json};
+use supervisor_api::{
+    ArtifactRequest, ChangesMode, ErrorCode, ExecutionId, Outcome, Session, State, SubmitRequest,
+};
+use supervisor_tests::{
+    AGENT, Client, OTHER_AGENT, Selection, Settings, World, argv, bash, descriptors, until_true,
+};
+
+const MIB: u64 = 1 << 20;
+
+fn world(kept_bytes_per_uid: u64) -> World {
+    let tables = format!("kept_bytes_per_uid = {kept_bytes_per_uid}\n");
+    World::with(Settings { tables, ..Settings::default() })
+}
+
+/// Has an execution leave an artifact of this size.
+fn leave(agent: &Client, mib: u64) -> ExecutionId {
+    let request = SubmitRequest {
+        artifacts: ArtifactRequest { globs: vec!["kept".to_owned()] },
+        ..bash(&format!("head -c {} /dev/urandom >kept", mib * MIB))
+    };
+    let ended = agent.run(&request);
+    ended.expect_exit(0);
+    let kept = ended.execution.kept_bytes.expect("it keeps more than a little");
+    assert!((mib * MIB..(mib + 1) * MIB).contains(&kept), "{kept}");
+    ended.execution.id
+}
+
+fn is_there(agent: &Client, id: ExecutionId) -> bool {
+    match agent.status(id, 0) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.code, ErrorCode::NotFound, "{error}");
+            false
+        }
+    }
+}
+
+fn remove(agent: &Client, id: ExecutionId) -> Result<(), ErrorCode> {
+    let reply = agent.call("DELETE", &format!("/v1/executions/{id}"), None).expect("an answer");
+    if reply.status == 200 { Ok(()) } else { Err(reply.problem().code) }
+}
+
+/// Whether the daemon holds a file of executions that has no name any more.
+fn holds_what_is_gone(world: &World) -> bool {
+    let gone = |name: &String| name.ends_with("(deleted)") && name.contains("/executions/");
+    descriptors(world.daemon_pid()).iter().any(gone)
+}
+
+/// RS-32. The bound is of each owner, and of what ended first.
+#[test]
+fn what_an_owner_keeps_is_bounded_in_bytes_and_what_ended_first_goes() {
+    let mut world = world(10 * MIB);
+    let (agent, other) = (world.agent(AGENT), world.agent(OTHER_AGENT));
+    let theirs = [leave(&other, 4), leave(&other, 4)];
+    let little = agent.run(&bash("echo little")).execution;
+    assert_eq!(little.kept_bytes, None);
+    let slow = agent.start(&SubmitRequest {
+        artifacts: ArtifactRequest { globs: vec!["kept".to_owned()] },
+        stdin_open: true,
+        ..bash(&format!("read; head -c {} /dev/urandom >kept", 4 * MIB))
+    });
+    let [first, second, third] = [(); 3].map(|()| leave(&agent, 4));
+    until_true("what ended first is gone", || !is_there(&agent, first));
+    until_true("its files are, too", || {
+        !world.state().join(format!("executions/{first}")).exists()
+    });
+    assert!(is_there(&agent, second) && is_there(&agent, third));
+
+    // It was submitted before all of them, and ends after.
+    agent.close_input(slow).expect("it is ours");
+    assert_eq!(agent.finished(slow).outcome, Some(Outcome::Exited { code: 0 }));
+    until_true("what ended first is gone", || !is_there(&agent, second));
+    assert!(is_there(&agent, slow) && is_there(&agent, third));
+
+    // What is larger than all that may be kept stays until something ends after it.
+    let large = leave(&agent, 12);
+    until_true("all else is gone", || !is_there(&agent, slow) && !is_there(&agent, third));
+    assert_eq!(agent.artifact(large, "kept").expect("it is there").len() as u64, 12 * MIB);
+    assert!(is_there(&agent, little.id) && theirs.iter().all(|id| is_there(&other, *id)));
+
+    world.daemon().end();
+    world.start_daemon();
+    leave(&agent, 1);
+    until_true("it is counted over a restart", || !is_there(&agent, large));
+}
+
+/// RS-32. Its owner and administrators remove one, and nobody else sees that it is there.
+#[test]
+fn an_execution_that_has_finished_is_removed_by_its_owner_and_by_administrators() {
+    let world = world(0);
+    let (agent, other, root) = (world.agent(AGENT), world.agent(OTHER_AGENT), world.root());
+    let running = agent.start(&bash("echo up; exec sleep 600"));
+    agent.wait_for_words(running, "up");
+    assert_eq!(remove(&agent, running), Err(ErrorCode::Conflict));
+    agent.cancel(running).expect("it is ours");
+
+    let [mine, also_mine] = [(); 2].map(|()| leave(&agent, 1));
+    assert_eq!(remove(&other, mine), Err(ErrorCode::NotFound));
+    assert_eq!(remove(&agent, mine), Ok(()));
+    assert_eq!(remove(&root, also_mine), Ok(()));
+    for id in [mine, also_mine] {
+        assert!(!is_there(&agent, id) && !is_there(&root, id));
+        assert_eq!(remove(&agent, id), Err(ErrorCode::NotFound));
+        assert!(agent.artifact(id, "kept").is_err());
+        assert!(agent.output(id, Selection::Stdout, 0).is_err());
+        assert!(!world.state().join(format!("executions/{id}")).exists());
+    }
+    let listed = agent.list("limit=200").expect("it may").executions;
+    assert_eq!(listed.iter().map(|each| each.id).collect::<Vec<_>>(), [running]);
+    for (id, by) in [(mine, AGENT), (also_mine, root.uid())] {
+        let page = root.audit(&format!("execution={id}&kind=administration")).expect("root may");
+        let acts: Vec<Value> = page.records.iter().map(|each| json!(each)).collect();
+        assert!(acts.iter().any(|it| it["act"] == "remove" && it["by"] == by), "{acts:?}");
+    }
+}
+
+/// RS-32. Changes that are held back stay until somebody has decided about them.
+#[test]
+fn an_execution_whose_changes_are_held_back_is_not_removed() {
+    let world = world(0);
+    let agent = world.agent(AGENT);
+    let made = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
+    let session: Session = serde_json::from_slice(&made.body).expect("a session");
+    let held = agent.run(&SubmitRequest {
+        session: Some(session.id),
+        changes: Some(ChangesMode::Hold),
+        ..bash("echo new >file")
+    });
+    let id = held.execution.id;
+    assert_eq!(remove(&agent, id), Err(ErrorCode::Conflict));
+    let discard = format!("/v1/executions/{id}/changes/discard");
+    assert_eq!(agent.call("POST", &discard, None).expect("an answer").status, 200);
+    assert_eq!(remove(&agent, id), Ok(()));
+}
+
+/// RS-32. A reader that takes its time gets less, and the disk is free at once.
+#[test]
+fn what_is_removed_is_not_held_by_those_who_read_it() {
+    let world = world(0);
+    let agent = world.agent(AGENT);
+    let id = agent.run(&SubmitRequest {
+        artifacts: ArtifactRequest { globs: vec!["kept".to_owned()] },
+        ..bash(&format!("head -c {} /dev/urandom | tee kept", 8 * MIB))
+    });
+    let id = id.execution.id;
+    let targets = ["artifacts/kept", "output?stream=stdout", "output"];
+    let readers = targets.map(|target| {
+        let mut reader = agent.connect().expect("it may");
+        reader.request("GET", &format!("/v1/executions/{id}/{target}"), None).expect("it is sent");
+        assert_eq!(reader.head().expect("it begins").status, 200);
+        reader
+    });
+    assert_eq!(remove(&agent, id), Ok(()));
+    until_true("nothing of it is held", || !holds_what_is_gone(&world));
+    for mut reader in readers {
+        assert!((reader.rest().len() as u64) < 8 * MIB, "it has broken off");
+    }
+}
+
+/// RS-32. The same for a file of a session, whose disk counts against nobody when the session is gone.
+#[test]
+fn a_session_that_is_closed_is_not_held_by_those_who_read_its_files() {
+    let world = world(0);
+    let agent = world.agent(AGENT);
+    let made = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
+    let session: Session = serde_json::from_slice(&made.body).expect("a session");
+    let fill = format!("head -c {} /dev/urandom >large", 8 * MIB);
+    agent.run(&SubmitRequest { session: Some(session.id), ..bash(&fill) }).expect_exit(0);
+    let mut reader = agent.connect().expect("it may");
+    let target = format!("/v1/sessions/{}/files/large", session.id);
+    reader.request("GET", &target, None).expect("it is sent");
+    assert_eq!(reader.head().expect("it begins").status, 200);
+    let closed = agent.call("DELETE", &format!("/v1/sessions/{}", session.id), None);
+    assert_eq!(closed.expect("an answer").status, 200);
+    let open = descriptors(world.daemon_pid());
+    assert!(!open.iter().any(|name| name.contains("/large")), "{open:?}");
+    assert!((reader.rest().len() as u64) < 8 * MIB, "it has broken off");
+}
+
+/// RS-32. An owner has a quarter of a small disk at the most, and on a full one room is made by removing what has
+/// finished.
+#[test]
+fn a_full_disk_is_emptied_through_the_interface() {
+    let settings = Settings { state_bytes: Some(48 << 20), ..Settings::default() };
+    let world = World::with(settings);
+    let agent = world.agent(AGENT);
+    let [first, id] = [(); 2].map(|()| leave(&agent, 8));
+    until_true("a quarter of the disk is an owner's", || !is_there(&agent, first));
+    let ballast = world.state().join("ballast");
+    assert!(fs::write(&ballast, vec![0; 64 << 20]).is_err(), "the file system is too large");
+    let refused = agent.submit(&argv(&["true"])).expect_err("there is no room to record it");
+    assert_eq!(refused.code, ErrorCode::StorageFull, "{refused}");
+    assert_eq!(remove(&agent, id), Ok(()));
+    let again = agent.run(&argv(&["true"])).execution;
+    assert_eq!((again.state, again.outcome), (State::Finished, Some(Outcome::Exited { code: 0 })));
+}
