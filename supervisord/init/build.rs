@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
          pub const fn program(profile: Profile) -> Option<&'static [Instruction]> {\n\
          match profile {\n",
     );
-    for profile in Profile::PAYLOAD.into_iter().chain([Profile::Init]) {
+    for profile in Profile::PAYLOAD.into_iter().chain(Profile::NARROWER).chain([Profile::Init]) {
         writeln!(source, "Profile::{profile:?} => Some(&[")?;
         for each in compile(profile, architecture) {
             let (code, jt, jf, k) = (each.code, each.jt, each.jf, each.k);

@@ -281,8 +281,9 @@ fn resource(control: Control, held: &Held, limits: &Limits) -> Line {
         }
         Control::MemoryMax => (
             Weaker,
-            "the daemon looks every 20 ms and kills; RLIMIT_DATA per process, no memfd; \
-             shared memory that nobody has mapped and /tmp go uncounted",
+            "the daemon looks every 20 ms and kills; RLIMIT_DATA per process, no memfd, an \
+             eighth of it for System V's segments at the most, or none; pages that are shared and no longer \
+             mapped, buffers of sockets and pipes, and /tmp go uncounted",
             without,
             Some(CONTROLLER),
         ),

@@ -28,6 +28,7 @@ mod rights;
 mod root;
 mod routes;
 mod seed;
+mod segments;
 mod trust;
 mod without;
 
@@ -86,6 +87,7 @@ fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<u32, Failed> 
     privilege::forbid_namespaces(&setup)?; // while the launcher's /proc can be written
     privilege::reset_process()?; // the launcher's signal mask and umask are not the payload's
     at(Step::Unshare, unshare(namespaces()))?; // in the sandbox's own cgroup, so it is the root of its view
+    let segments = segments::bound(&setup); // the namespace's own numbers, while /proc can be written
     at(Step::SetHostname, sethostname("sandbox"))?;
     match &inherited.root {
         None => mounts::enter_image(setup.image)?,
@@ -107,7 +109,7 @@ fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<u32, Failed> 
     match at(Step::Fork, fork(proof))? {
         Cloned::Child => {
             drop(tell);
-            payload::become_payload(inherited, &setup, confined)
+            payload::become_payload(inherited, &setup, confined, segments)
         }
         Cloned::Parent { pid, .. } => {
             inherited.close_all_but_report(); // or the payload's streams would never end

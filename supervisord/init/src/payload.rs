@@ -17,6 +17,7 @@ use nix::unistd::{
     Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, getresgid, getresuid, setgroups,
     setresgid, setresuid, setsid,
 };
+use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{CHANNEL, INIT_ID, PAYLOAD_ID, Report, STARTUP, Setup, Start, Step};
 use supervisor_sys::{
     close_on_exec_from, default_dispositions, keep_on_exec, take_terminal, without, write_at_once,
@@ -27,9 +28,14 @@ use crate::inherited::Inherited;
 use crate::{privilege, rights, trust};
 
 /// Ends in the payload's program or in a reported failure. `confined` can be read once init has given
-/// up what it holds.
-pub fn become_payload(inherited: &Inherited, setup: &Setup, confined: OwnedFd) -> ! {
-    let failed = match park_and_execute(inherited, setup, confined) {
+/// up what it holds; `segments` says whether shared memory is bounded where it has to be.
+pub fn become_payload(
+    inherited: &Inherited,
+    setup: &Setup,
+    confined: OwnedFd,
+    segments: bool,
+) -> ! {
+    let failed = match park_and_execute(inherited, setup, confined, segments) {
         Ok(never) => match never {},
         Err(failed) => failed,
     };
@@ -42,6 +48,7 @@ fn park_and_execute(
     inherited: &Inherited,
     setup: &Setup,
     confined: OwnedFd,
+    segments: bool,
 ) -> Result<std::convert::Infallible, Failed> {
     let ours = inherited.take_for_payload().ok_or(Failed { step: Step::Fork, errno: 0 })?;
     at(Step::BecomePayload, setsid())?; // a session and process group of its own
@@ -66,10 +73,16 @@ fn park_and_execute(
     privilege::empty_all_sets()?;
     let landlock = rights::restrict(setup)?;
     if setup.limit_memory {
-        rights::filter_without_memfd(setup.profile)?; // its pages show in no process: nobody sees them
-    } else {
-        rights::filter(setup.profile)?;
+        rights::filter(Profile::Unseen)?;
+        // With one id and no Landlock, the payload could write the bounds itself.
+        if !segments || (setup.single_id && landlock == 0) {
+            rights::filter(Profile::Unbound)?;
+        }
     }
+    if !setup.exec {
+        rights::filter(Profile::NoExec)?;
+    }
+    rights::filter(setup.profile)?; // the last: it forbids any other
     wait_for_init(confined)?;
     let ready = Report::Ready { landlock };
     at(Step::ReadStart, write_at_once(inherited.report.as_fd(), &ready.encode()))?;

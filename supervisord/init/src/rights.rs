@@ -11,7 +11,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{Setup, Step};
-use supervisor_sys::{Instruction, install_filter, landlock_abi, without};
+use supervisor_sys::{install_filter, landlock_abi, without};
 
 use crate::failure::{Failed, at, ensure};
 use crate::filters::program;
@@ -142,32 +142,11 @@ fn allow(
     Ok(ruleset)
 }
 
-/// Installs the filter of a profile. It is the last step: nothing after it can be undone or added.
+/// Installs the filter of a profile. Once it is init's or a payload's, nothing can be undone or added.
 pub fn filter(profile: Profile) -> Result<(), Failed> {
     let program = program(profile).ok_or(Failed { step: Step::Seccomp, errno: 0 })?;
     if without("seccomp") && profile != Profile::Init {
         return Ok(());
     }
     at(Step::Seccomp, install_filter(&passing(profile, program)))
-}
-
-/// The same, and memfd_create(2) is a call that this kernel doesn't have. Only where memory is watched by
-/// looking at processes: what is written to such a file and not mapped belongs to none of them.
-pub fn filter_without_memfd(profile: Profile) -> Result<(), Failed> {
-    const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS, at offset 0 of seccomp_data
-    const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-    const ERRNO: u32 = 0x0005_0000; // SECCOMP_RET_ERRNO
-    let number = nix::libc::SYS_memfd_create as u32;
-    let missing = ERRNO | nix::libc::ENOSYS as u32;
-    let before = [
-        Instruction { code: LOAD_NUMBER, jt: 0, jf: 0, k: 0 },
-        Instruction { code: JUMP_EQUAL, jt: 0, jf: 1, k: number },
-        Instruction { code: RETURN, jt: 0, jf: 0, k: missing },
-    ];
-    let program = program(profile).ok_or(Failed { step: Step::Seccomp, errno: 0 })?;
-    if without("seccomp") {
-        return Ok(());
-    }
-    at(Step::Seccomp, install_filter(&passing(profile, &[&before, program].concat())))
 }

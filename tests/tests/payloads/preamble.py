@@ -7,7 +7,7 @@ _libc.syscall.restype = ctypes.c_long
 _COLUMN = {"x86_64": 0, "aarch64": 1}[platform.machine()]
 # Numbers of system calls: x86-64 and arm64 (arch/x86/entry/syscalls, include/uapi/asm-generic).
 _NUMBERS = {
-    "ioctl": (16, 29), "socket": (41, 198), "clone": (56, 220), "ptrace": (101, 117),
+    "ioctl": (16, 29), "shmget": (29, 194), "semget": (64, 190), "socket": (41, 198), "clone": (56, 220), "ptrace": (101, 117),
     "personality": (135, 92), "pivot_root": (155, 41), "prctl": (157, 167), "chroot": (161, 51),
     "mount": (165, 40), "umount2": (166, 39), "add_key": (248, 217), "request_key": (249, 218),
     "keyctl": (250, 219), "unshare": (272, 97), "setns": (308, 268),

@@ -108,6 +108,51 @@ print('held')
     world.agent(AGENT).run(&request).expect(&Outcome::OutOfMemory);
 }
 
+/// RS-33. What nobody has attached shows in no process, nor do semaphores. The controller counts both; without it,
+/// the ipc namespace has numbers of its own, which a payload can't change.
+#[test]
+fn memory_that_no_process_shows_is_bounded_too() {
+    const SEMAPHORES: u64 = 32_000;
+    let world = World::open();
+    let source = "
+_libc.shmat.restype = ctypes.c_void_p
+def stopped(what, most, take):
+    taken = 0
+    try:
+        while taken < most:
+            taken += take()
+        print(what, taken)
+    except OSError as problem:
+        print(what, taken, errno.errorcode[problem.errno])
+def segment():
+    size = 4 << 20
+    made = call('shmget', 0, size, 0o1600)
+    place = _libc.shmat(made, None, 0)
+    ctypes.memset(place, 1, size)
+    _libc.shmdt(ctypes.c_void_p(place))
+    return size
+def semaphores():
+    call('semget', 0, 250, 0o1600)
+    return 250
+for name in ('shmall', 'shmmni', 'sem'):
+    attempt(name, lambda: write(f'/proc/sys/kernel/{name}', b'1 1 1 1'))
+stopped('SEMAPHORES', 64000, semaphores)
+stopped('SEGMENTS', 256 << 20, segment)
+";
+    let request = limited(attack(source), |limits| limits.memory_max = Some(128 * MIB));
+    let ended = world.agent(AGENT).run(&request);
+    if is_enforced(&ended.execution, "memory_max") {
+        return ended.expect(&Outcome::OutOfMemory);
+    }
+    ended.attempts().expect_all_denied(&["EROFS", "EACCES"]);
+    for (what, most) in [("SEMAPHORES ", SEMAPHORES), ("SEGMENTS ", 16 * MIB)] {
+        let taken = ended.numbers(what)[0];
+        let reason = if taken == 0 { "ENOSYS" } else { "ENOSPC" };
+        assert!(taken == 0 || taken == most, "{}", ended.stdout);
+        assert!(ended.stdout.contains(&format!("{what}{taken} {reason}\n")), "{}", ended.stdout);
+    }
+}
+
 /// RS-04. Holes cost nothing, so a file may look as large as it likes.
 #[test]
 fn the_workspace_holds_so_many_bytes_and_no_more() {

@@ -20,11 +20,21 @@ pub enum Profile {
     NoNetwork,
     /// [`Profile::Default`] with Unix sockets that have addresses.
     UnixSockets,
+    /// What a payload lacks whose memory is watched by looking at its processes. Like those that follow, it
+    /// comes before a payload's profile and can't be asked for.
+    Unseen,
+    /// What it lacks besides where its ipc namespace could not be given bounds.
+    Unbound,
+    /// What it lacks where nothing may be executed that was written.
+    NoExec,
 }
 
 impl Profile {
     /// The profiles that a payload can run under.
     pub const PAYLOAD: [Profile; 3] = [Profile::Default, Profile::NoNetwork, Profile::UnixSockets];
+
+    /// Those that come before one of them, in one sandbox or another.
+    pub const NARROWER: [Profile; 3] = [Profile::Unseen, Profile::Unbound, Profile::NoExec];
 
     /// The name that policies and results use.
     pub const fn name(self) -> &'static str {
@@ -36,6 +46,9 @@ impl Profile {
             Profile::Default => "default",
             Profile::NoNetwork => "no-network",
             Profile::UnixSockets => "unix-sockets",
+            Profile::Unseen => "unseen",
+            Profile::Unbound => "unbound",
+            Profile::NoExec => "no-exec",
         }
     }
 
@@ -52,6 +65,9 @@ impl Profile {
             Profile::Launcher => u8::MAX,
             Profile::Daemon => u8::MAX - 1,
             Profile::Unpack => u8::MAX - 2,
+            Profile::Unseen => u8::MAX - 3,
+            Profile::Unbound => u8::MAX - 4,
+            Profile::NoExec => u8::MAX - 5,
             Profile::Default => 1,
             Profile::NoNetwork => 2,
             Profile::UnixSockets => 3,
@@ -73,6 +89,8 @@ impl Profile {
             // A list of what is allowed would have to follow every update of the runtime and of
             // SQLite. This one closes what leads out of the process.
             Profile::Daemon => Action::Allow,
+            // The payload's own filter has the rest.
+            Profile::Unseen | Profile::Unbound | Profile::NoExec => Action::Allow,
             // Programs and C libraries know this answer from older kernels and have another way.
             Profile::Default | Profile::NoNetwork | Profile::UnixSockets => {
                 Action::Fail(Errno::ENOSYS)

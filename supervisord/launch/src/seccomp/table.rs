@@ -9,6 +9,7 @@ mod init;
 mod ioctl;
 mod launcher;
 mod memory;
+mod narrower;
 mod processes;
 mod socket_options;
 mod sockets;
@@ -43,6 +44,9 @@ pub(super) const fn layers(profile: Profile) -> (&'static [Group], &'static [&'s
         Profile::Default => (&[], PAYLOAD),
         Profile::NoNetwork => (sockets::NO_NETWORK, PAYLOAD),
         Profile::UnixSockets => (sockets::UNIX_SOCKETS, PAYLOAD),
+        Profile::Unseen => (narrower::UNSEEN, &[]),
+        Profile::Unbound => (narrower::UNBOUND, &[]),
+        Profile::NoExec => (narrower::NO_EXEC, &[]),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::seccomp::machine::Data;
 use crate::seccomp::verdict::{Clause, Test, Verdict};
 use crate::seccomp::{Action, Architecture, Errno, Profile, describe, table};
 
-const PROFILES: [Profile; 7] = [
+const PROFILES: [Profile; 10] = [
     Profile::Init,
     Profile::Launcher,
     Profile::Daemon,
@@ -21,6 +21,9 @@ const PROFILES: [Profile; 7] = [
     Profile::Default,
     Profile::NoNetwork,
     Profile::UnixSockets,
+    Profile::Unseen,
+    Profile::Unbound,
+    Profile::NoExec,
 ];
 const ARCHITECTURES: [Architecture; 2] = [Architecture::X86_64, Architecture::Aarch64];
 

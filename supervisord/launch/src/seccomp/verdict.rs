@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Errno {
     /// Operation not permitted: what the sandbox forbids.
     EPERM = 1,
+    /// Permission denied: what a kernel says that lets nobody execute files in memory.
+    EACCES = 13,
     /// Invalid argument: what a call says that can't do this kind of work.
     EINVAL = 22,
     /// Function not implemented: what a kernel without the call says.

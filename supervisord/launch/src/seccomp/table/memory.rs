@@ -84,7 +84,7 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         reason: "System V shared memory and semaphores (PostgreSQL, X, MPI), in an ipc namespace \
-                 of the sandbox's own and charged to its memory",
+                 of the sandbox's own and charged to its memory, or bounded by init",
         verdict: Verdict::Allow,
         calls: &[
             call("shmat", 30, 196),

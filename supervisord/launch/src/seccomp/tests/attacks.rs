@@ -296,6 +296,26 @@ fn memory_is_the_sandboxs_own_and_shared_with_nobody() {
 }
 
 #[test]
+fn a_file_in_memory_is_sealed_against_executing_where_nothing_written_may_be_executed() {
+    let filter = Filter::of(Profile::NoExec);
+    for flags in [0_u64, 1, 3, 0x10, 0x13, DIRTY, 8 << 32] {
+        filter.expect(Action::Fail(Errno::EACCES), "memfd_create", &[0, flags]);
+    }
+    for flags in [8_u64, 9, 0xB, 8 | DIRTY] {
+        filter.expect(ALLOWED, "memfd_create", &[0, flags]);
+    }
+}
+
+#[test]
+fn memory_that_nobody_would_see_cannot_be_had_where_nothing_bounds_it() {
+    let (unseen, unbound) = (Filter::of(Profile::Unseen), Filter::of(Profile::Unbound));
+    unseen.expect(UNKNOWN, "memfd_create", &[0, 8]);
+    unseen.expect(ALLOWED, "shmget", &[0, 4096, 0o1600]);
+    unbound.expect(UNKNOWN, "shmget", &[0, 4096, 0o1600]);
+    unbound.expect(UNKNOWN, "semget", &[0, 1, 0o1600]);
+}
+
+#[test]
 fn what_others_do_with_the_hosts_files_is_not_seen_and_those_are_not_written_back() {
     for profile in Profile::PAYLOAD {
         let filter = Filter::of(profile);
