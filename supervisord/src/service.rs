@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -152,7 +152,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let [directory, uid, strict, clients, listener, launcher] = arguments else {
         return Err("this command line is supervisord's own".into());
     };
-    let listener = UnixListener::from(supervisor_sys::take_inherited(listener.parse()?)?);
+    let listener = listening(supervisor_sys::take_inherited(listener.parse()?)?)?;
     // It was started with us, so it is of our version.
     let launcher = (supervisor_sys::take_inherited(launcher.parse()?)?, VERSION);
     journal::begin("warn,rmcp=error")?;
@@ -202,6 +202,9 @@ fn runtime() -> io::Result<runtime::Runtime> {
 fn listening(socket: OwnedFd) -> io::Result<UnixListener> {
     let listens = getsockopt(&socket, sockopt::AcceptConn)?;
     if listens && getsockopt(&socket, sockopt::SockType)? == SockType::Stream {
+        // No request carries a descriptor. One that did would be let go of by our only thread, as slowly as its
+        // sender likes; older kernels can't refuse it.
+        supervisor_sys::refuse_descriptors(socket.as_fd())?;
         return Ok(UnixListener::from(socket));
     }
     Err(io::Error::other("the socket that was handed in is not a listening stream"))
@@ -216,6 +219,7 @@ fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
+    supervisor_sys::refuse_descriptors(listener.as_fd())?; // as above
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }

@@ -82,6 +82,7 @@ fn namespaces() -> CloneFlags {
 /// The steps, in order; the first that fails is reported by its name and is the last.
 fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<u32, Failed> {
     let setup = inherited.read_setup()?; // comes when our ids are mapped
+    privilege::go_first()?; // before a payload can have taken memory
     privilege::become_init(&setup)?; // until then we are the launcher's user in the kernel's eyes
     privilege::die_with_launcher(inherited)?; // before anything that must not outlive it
     privilege::forbid_namespaces(&setup)?; // while the launcher's /proc can be written

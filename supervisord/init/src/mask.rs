@@ -17,7 +17,7 @@ use crate::failure::{Failed, at};
 /// root. Each cover is a mount to make and to take down at every start, so what is no secret is left:
 /// addresses that the kernel blanks (iomem, ioports), the configuration of a distribution's kernel, and
 /// counters that /proc/stat has as well.
-const MASKED: [&CStr; 20] = [
+const MASKED: [&CStr; 21] = [
     c"acpi",          // the host's power and firmware
     c"asound",        // its sound hardware
     c"bootconfig",    // its boot parameters
@@ -33,6 +33,7 @@ const MASKED: [&CStr; 20] = [
     c"key-users",     // keyrings, which are not in a namespace
     c"keys",          // the same
     c"latency_stats", // a side channel
+    c"locks",         // what the host's programs lock, and a channel to them
     c"modules",       // which attacks are worth a try
     c"sched_debug",   // every process of the host
     c"scsi",          // its devices

@@ -17,6 +17,16 @@ use supervisor_sys::{
 use crate::failure::{Failed, at, ensure};
 use crate::inherited::Inherited;
 
+/// The most that there is: where the host has no memory left, a sandbox goes first, and neither the launcher,
+/// whose own mark we have inherited, nor a service of the host.
+const FIRST_TO_GO: &str = "1000";
+
+/// Marks us and all that we start. While we are the launcher's user, whom this file belongs to; what is marked
+/// can't take it back, since its /proc can't be written.
+pub fn go_first() -> Result<(), Failed> {
+    at(Step::BecomeInit, std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO))
+}
+
 /// Root of this sandbox's user namespace, and no host id or group that the launcher has; a session of
 /// its own, away from any terminal of whoever started the launcher.
 pub fn become_init(setup: &Setup) -> Result<(), Failed> {

@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 use supervisor_launch::{Descriptor, Input};
-use supervisor_sys::memory_file;
+use supervisor_sys::{memory_file, refuse_descriptors};
 
 use crate::terminal::Terminal;
 
@@ -119,6 +119,9 @@ pub fn pipes(
 fn make_channel(outside: &mut Outside) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
+    // A socket that comes along is let go of by whoever reads, and that takes as long as its sender likes. Kernels
+    // that can't refuse them have a filter that lets no payload make one that is let go of slowly (SO_LINGER).
+    refuse_descriptors(ours.as_fd())?;
     keep(outside, Descriptor::Channel, ours)?;
     Ok(theirs)
 }

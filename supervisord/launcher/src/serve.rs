@@ -17,7 +17,7 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, umask};
 use nix::sys::time::TimeVal;
 use supervisor_launch::{MAX_MESSAGE, Reply, Request};
-use supervisor_sys::{accept, peer_uid, receive, send, take_inherited};
+use supervisor_sys::{accept, peer_uid, receive, refuse_descriptors, send, take_inherited};
 
 use crate::arguments::{Arguments, DaemonSocket};
 use crate::failure::{Failed, Fatal, fatal, tell};
@@ -79,6 +79,7 @@ fn take_listener(number: RawFd) -> io::Result<OwnedFd> {
     let listener = take_inherited(number)?;
     let listens = getsockopt(&listener, sockopt::AcceptConn)?;
     if listens && getsockopt(&listener, sockopt::SockType)? == SockType::SeqPacket {
+        refuse_descriptors(listener.as_fd())?;
         return Ok(listener);
     }
     Err(io::Error::other("it is not a listening socket of type SOCK_SEQPACKET"))
@@ -96,6 +97,7 @@ fn listen_on(path: &Path, uid: u32, gid: u32) -> io::Result<OwnedFd> {
     umask(before);
     bound?;
     lchown(path, Some(uid), Some(gid))?; // not through a link that somebody put in its place
+    refuse_descriptors(listener.as_fd())?; // no request carries any; where the kernel is too old, they are closed
     listen(&listener, Backlog::new(4)?)?; // one daemon, and room while it is replaced
     Ok(listener)
 }
@@ -153,6 +155,9 @@ fn next(daemon: &Daemon) -> io::Result<Event> {
     }
 }
 
+/// How long the queue is left alone when nothing can be taken from it: for want of descriptors, the host's or ours.
+const RECESS_MS: u16 = 100;
+
 fn admit(daemon: &Daemon) -> Option<OwnedFd> {
     let connection = accept(daemon.listener.as_ref()?.as_fd()).and_then(bounded);
     match connection.and_then(|fd| peer_uid(fd.as_fd()).map(|uid| (fd, uid))) {
@@ -163,6 +168,9 @@ fn admit(daemon: &Daemon) -> Option<OwnedFd> {
         }
         Err(error) => {
             tell(format_args!("can't accept a connection: {error}"));
+            // What is in the queue stays there, and would be seen again at once. A signal ends the wait.
+            let mut signals = [PollFd::new(daemon.signals.as_fd(), PollFlags::POLLIN)];
+            poll(&mut signals, PollTimeout::from(RECESS_MS)).ok();
             None
         }
     }

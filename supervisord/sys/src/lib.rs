@@ -34,7 +34,9 @@ pub use keyring::leave_session_keyring;
 pub use lock::lock_first_free;
 pub use loop_device::{behind_loop, configure_loop, free_loop};
 pub use loopback::loopback_up;
-pub use message::{accept, peer_groups, peer_uid, receive, receive_what_fits, send};
+pub use message::{
+    accept, peer_groups, peer_uid, receive, receive_what_fits, refuse_descriptors, send,
+};
 pub use mount::{
     FsContext, MountAttributes, attach, attach_over, clone_tree, clone_tree_beneath,
     mount_attributes,

@@ -130,6 +130,22 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     check_fd(unsafe { libc::accept4(fd, nobody, length, libc::SOCK_CLOEXEC) }.into())
 }
 
+/// Has the kernel refuse descriptors that somebody would pass to this Unix socket, or to one that is accepted from
+/// it (SO_PASSRIGHTS, Linux 6.16). False where the kernel doesn't know how; they arrive then, or are closed for
+/// whoever reads without room for them.
+pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let no: libc::c_int = 0;
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    let (fd, level) = (socket.as_raw_fd(), libc::SOL_SOCKET);
+    // SAFETY: the kernel reads `length` bytes of an int that lives through the call.
+    let set = unsafe { libc::setsockopt(fd, level, SO_PASSRIGHTS, (&raw const no).cast(), length) };
+    match check(set.into()) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(false),
+        other => other.map(|_| true),
+    }
+}
+
 /// The uid of a connected Unix socket's other end, as it was when it connected (SO_PEERCRED).
 pub fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };

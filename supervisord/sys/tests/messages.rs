@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use supervisor_sys::{peer_uid, receive, send};
+use supervisor_sys::{peer_uid, receive, refuse_descriptors, send};
 
 fn pair() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap()
@@ -56,6 +56,16 @@ fn more_descriptors_than_a_message_may_have_are_an_error_on_both_sides() {
     nix::sys::socket::sendmsg::<()>(ours.as_raw_fd(), &bytes, &rights, flags, None).unwrap();
     assert!(receive(theirs.as_fd(), &mut [0; 10]).is_err());
     assert_eq!(copies(&theirs), 1);
+}
+
+#[test]
+fn a_socket_that_wants_no_descriptors_gets_none_where_the_kernel_can_refuse_them() {
+    let (ours, theirs) = pair();
+    let refused = refuse_descriptors(theirs.as_fd()).unwrap();
+    let sent = send(ours.as_fd(), b"x", &[ours.as_fd()]).map_err(|error| error.raw_os_error());
+    assert_eq!(sent, if refused { Err(Some(nix::libc::EPERM)) } else { Ok(()) });
+    send(ours.as_fd(), b"y", &[]).unwrap();
+    assert_eq!(receive(theirs.as_fd(), &mut [0; 10]).unwrap().0, 1);
 }
 
 #[test]

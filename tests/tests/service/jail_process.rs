@@ -202,6 +202,20 @@ fn processes_that_hid_away_end_with_the_payload() {
     assert_eq!(world.processes_of(ended.execution.id), [0; 0]);
 }
 
+/// FT-10. Where the host has no memory left the kernel ends first whoever says this, and the payload can't take
+/// it back.
+#[test]
+fn a_payload_goes_first_where_the_host_has_no_memory_left() {
+    let world = World::open();
+    let source = "
+print('SCORE', read('/proc/self/oom_score_adj').decode())
+attempt('less', lambda: write('/proc/self/oom_score_adj', b'-900'))
+";
+    let ended = world.agent(AGENT).run(&attack(source));
+    assert_eq!(ended.numbers("SCORE "), [1000]);
+    ended.attempts().expect_all_denied(&["EROFS", "EACCES"]);
+}
+
 /// PR-09. There is no grace to be had: the whole cgroup is killed.
 #[test]
 fn a_payload_that_ignores_every_signal_still_ends_on_time() {

@@ -203,15 +203,23 @@ fn the_workspace_and_tmp_hold_so_many_files_and_no_more() {
     assert_eq!(ended.execution.usage.workspace_inodes, Some(4096));
 }
 
-/// RS-08. Pipes are bounded by the kernel for each user, and each sandbox is a user of its own.
+/// RS-08. Pipes are bounded by the kernel for each user, and each sandbox is a user of its own. None can be made
+/// larger: those of standard streams are root's.
 #[test]
 fn full_pipes_are_bounded_and_leave_a_neighbours_alone() {
     let world = World::open();
     let agent = world.agent(AGENT);
     let id = agent.start(&attack(include_str!("../payloads/pipes.py")));
     let text = agent.wait_for_words(id, "PIPES");
-    let neighbour = attack("r, w = os.pipe()\nprint(fcntl.fcntl(w, 1031, 1 << 20))");
-    assert_eq!(world.agent(OTHER_AGENT).run(&neighbour).stdout, "1048576\n");
+    let neighbour = attack(
+        "r, w = os.pipe()
+print(fcntl.fcntl(w, 1032))
+for which in (1, 2, w):
+    attempt('grow', lambda: fcntl.fcntl(which, 1031, 1 << 20))",
+    );
+    let neighbour = world.agent(OTHER_AGENT).run(&neighbour);
+    assert!(neighbour.stdout.starts_with("65536\n"), "{}", neighbour.stdout);
+    neighbour.attempts().expect_all_denied(&["EPERM"]);
     agent.cancel(id).expect("it is ours");
     let line = text.lines().last().expect("a line");
     let said: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();

@@ -14,6 +14,8 @@ pub enum Errno {
     EINVAL = 22,
     /// Function not implemented: what a kernel without the call says.
     ENOSYS = 38,
+    /// Operation not supported: what a file system says that has no such way to read.
+    EOPNOTSUPP = 95,
 }
 
 /// How a call ends as far as the filter is concerned.

@@ -24,6 +24,22 @@ const HUGE_FILE: Constant = constant("MFD_HUGETLB", 4);
 const WATCH_MASK: Argument = argument(2, "mask");
 const USE: Constant = constant("IN_ACCESS|IN_CLOSE_NOWRITE|IN_OPEN", 0x31);
 
+const ADVICE: Argument = argument(3, "advice");
+
+/// Not here: POSIX_FADV_DONTNEED.
+const ADVICES: &[Constant] = &[
+    constant("POSIX_FADV_NORMAL", 0),
+    constant("POSIX_FADV_RANDOM", 1),
+    constant("POSIX_FADV_SEQUENTIAL", 2),
+    constant("POSIX_FADV_WILLNEED", 3),
+    constant("POSIX_FADV_NOREUSE", 5),
+];
+
+const TRANSFER_FLAGS: Argument = argument(5, "flags");
+const IN_CACHE: Constant = constant("RWF_NOWAIT|RWF_DONTCACHE", 0x88);
+
+/// Not here: F_SETPIPE_SZ, since standard streams are pipes that root made, and it is root's share that they
+/// would grow by; F_SETLEASE and F_NOTIFY.
 const FCNTL_COMMANDS: &[Constant] = &[
     constant("F_DUPFD", 0),
     constant("F_GETFD", 1),
@@ -44,7 +60,6 @@ const FCNTL_COMMANDS: &[Constant] = &[
     constant("F_OFD_SETLKW", 38),
     constant("F_DUPFD_QUERY", 1027),
     constant("F_DUPFD_CLOEXEC", 1030),
-    constant("F_SETPIPE_SZ", 1031),
     constant("F_GETPIPE_SZ", 1032),
     constant("F_ADD_SEALS", 1033),
     constant("F_GET_SEALS", 1034),
@@ -63,26 +78,44 @@ pub const GROUPS: &[Group] = &[
             call("writev", 20, 66),
             call("preadv", 295, 69),
             call("pwritev", 296, 70),
-            call("preadv2", 327, 286),
-            call("pwritev2", 328, 287),
             call("lseek", 8, 62),
             call("readahead", 187, 213),
-            call("fadvise64", 221, 223),
         ],
+    },
+    Group {
+        reason: "the same, but not to ask what of a file the host has in memory, which tells what its \
+                 other programs read, nor to take it out of there; a file system that can't says EOPNOTSUPP",
+        verdict: Verdict::AllowIf(
+            &[&[Test::NoneOfBits(TRANSFER_FLAGS, IN_CACHE)]],
+            Errno::EOPNOTSUPP,
+        ),
+        calls: &[call("preadv2", 327, 286), call("pwritev2", 328, 287)],
+    },
+    Group {
+        reason: "how it will read a file, but not that the host is to drop it from memory: who reads it \
+                 next would be seen by how long that takes",
+        verdict: Verdict::AllowIf(&[&[Test::OneOf(ADVICE, ADVICES)]], Errno::EINVAL),
+        calls: &[call("fadvise64", 221, 223)],
     },
     Group {
         reason: "copies that cp, git, Python and Node make inside the kernel; both ends are files \
                  that the program could read and write anyway",
         verdict: Verdict::Allow,
-        calls: &[call("sendfile", 40, 71), call("copy_file_range", 326, 285)],
+        calls: &[call("copy_file_range", 326, 285)],
     },
     Group {
         reason: "they put page-cache pages of read-only files into pipes and sockets, the first \
                  half of Dirty Pipe and Copy Fail, and the image's files are the host's own; \
                  EINVAL says that these descriptors can't do it, on which every user of the calls \
-                 copies instead (Go's network copies give up on anything else)",
+                 copies instead (Go's network copies give up on anything else). sendfile is splice by \
+                 another name; of ordinary programs only nginx has to be told (sendfile off)",
         verdict: Verdict::Deny(Errno::EINVAL),
-        calls: &[call("splice", 275, 76), call("tee", 276, 77), call("vmsplice", 278, 75)],
+        calls: &[
+            call("splice", 275, 76),
+            call("tee", 276, 77),
+            call("vmsplice", 278, 75),
+            call("sendfile", 40, 71),
+        ],
     },
     Group {
         reason: "opening, closing and duplicating; what can be opened is decided by the mounts, \

@@ -8,7 +8,8 @@ use crate::seccomp::verdict::{
 const LEVEL: Argument = argument(1, "level");
 const OPTION: Argument = argument(2, "optname");
 
-/// Not here: attached filters and BPF, SO_BINDTODEVICE, SO_MARK, SO_ZEROCOPY, SO_TIMESTAMPING.
+/// Not here: attached filters and BPF, SO_BINDTODEVICE, SO_MARK, SO_ZEROCOPY, SO_TIMESTAMPING; SO_LINGER, by
+/// which whoever closes a socket last waits, and that is the daemon or the kernel where one was passed on.
 const SOCKET_OPTIONS: &[Constant] = &[
     constant("SO_REUSEADDR", 2),
     constant("SO_BROADCAST", 6),
@@ -17,7 +18,6 @@ const SOCKET_OPTIONS: &[Constant] = &[
     constant("SO_KEEPALIVE", 9),
     constant("SO_OOBINLINE", 10),
     constant("SO_PRIORITY", 12),
-    constant("SO_LINGER", 13),
     constant("SO_REUSEPORT", 15),
     constant("SO_PASSCRED", 16),
     constant("SO_RCVLOWAT", 18),

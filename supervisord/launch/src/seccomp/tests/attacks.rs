@@ -206,6 +206,7 @@ fn a_socket_cannot_be_made_into_something_else() {
         (41, 20),  // IPV6_ADD_MEMBERSHIP
         (41, 1),   // IPV6_ADDRFORM
         (284, 1),  // SOL_MPTCP
+        (1, 13),   // SO_LINGER
     ] {
         filter.expect(FORBIDDEN, "setsockopt", &[3, level, option]);
     }
@@ -313,6 +314,38 @@ fn memory_that_nobody_would_see_cannot_be_had_where_nothing_bounds_it() {
     unseen.expect(ALLOWED, "shmget", &[0, 4096, 0o1600]);
     unbound.expect(UNKNOWN, "shmget", &[0, 4096, 0o1600]);
     unbound.expect(UNKNOWN, "semget", &[0, 1, 0o1600]);
+}
+
+#[test]
+fn the_hosts_page_cache_is_not_put_into_pipes_not_asked_about_and_not_emptied() {
+    for profile in Profile::PAYLOAD {
+        let filter = Filter::of(profile);
+        for name in ["splice", "tee", "vmsplice", "sendfile"] {
+            filter.expect(IMPOSSIBLE, name, &[1, 3, 0, 4096]);
+        }
+        for advice in [4_u64, 4 | DIRTY, 6] {
+            filter.expect(IMPOSSIBLE, "fadvise64", &[3, 0, 4096, advice]);
+        }
+        for advice in [0_u64, 2, 3] {
+            filter.expect(ALLOWED, "fadvise64", &[3, 0, 4096, advice]);
+        }
+        for name in ["preadv2", "pwritev2"] {
+            for flags in [8_u64, 8 | DIRTY, 0x80, 0x88] {
+                filter.expect(Action::Fail(Errno::EOPNOTSUPP), name, &[3, 0, 1, 0, 0, flags]);
+            }
+            for flags in [0_u64, 2, 0x10] {
+                filter.expect(ALLOWED, name, &[3, 0, 1, 0, 0, flags]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pipe_that_root_made_does_not_grow() {
+    for profile in Profile::PAYLOAD {
+        Filter::of(profile).expect(FORBIDDEN, "fcntl", &[1, 1031, 1 << 20]);
+        Filter::of(profile).expect(ALLOWED, "fcntl", &[1, 1032]);
+    }
 }
 
 #[test]
