@@ -4,13 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use sha2::{Digest, Sha256};
-use supervisor_api::{
-    AuditRecord, Execution, ExecutionId, FileList, Outcome, Session, SessionId, SessionList, What,
-};
-use supervisor_tests::{AGENT, Client, Ended, Selection, Told as Run, World, bash, program};
+use supervisor_api::{Execution, ExecutionId, FileList, Outcome, Session, SessionId, SessionList};
+use supervisor_tests::{AGENT, Client, Ended, Recorded, Selection, World, bash};
 
 use crate::story::{Held, KEPT, Kind, Story, Told, all_of};
 
@@ -47,7 +44,10 @@ pub fn expect_accounts(
     expect_files(world, &known);
     let left = names_in(&world.path().join("workspaces"));
     assert_eq!(&left, workspaces, "workspaces without a session");
-    expect_audit(world, ends);
+    let recorded = Recorded::read(world);
+    for (id, execution) in ends {
+        recorded.expect(*id, execution.outcome.as_ref());
+    }
     world.expect_nothing_left();
     world.agent(AGENT).run(&bash("true")).expect_exit(0);
 }
@@ -190,36 +190,5 @@ fn expect_sessions(client: &Client, held: Vec<Held>) {
         }
         let reply = client.call("DELETE", &format!("/v1/sessions/{id}"), None).expect("an answer");
         assert!(reply.status < 300, "{:?}", reply.problem());
-    }
-}
-
-/// The chain is whole, and it says of each execution what its record says.
-fn expect_audit(world: &World, ends: &BTreeMap<ExecutionId, Execution>) {
-    let mut verify = Command::new(program("supervisorctl"));
-    verify.args(["audit", "verify", "--state"]).arg(world.state());
-    let verified = Run::of(verify);
-    assert_eq!(verified.code, Some(0), "{verified:?}");
-    let log = world.state().join("audit");
-    let files = names_in(&log).into_iter().filter(|name| name.ends_with(".jsonl"));
-    let (mut submitted, mut ended) = (BTreeSet::new(), BTreeMap::new());
-    for file in files {
-        let text = fs::read_to_string(log.join(file)).expect("readable");
-        for line in text.lines() {
-            let record: AuditRecord = serde_json::from_str(line).expect("a record");
-            let Some(id) = record.event.subject.execution else { continue };
-            match record.event.what {
-                What::Submission(_) => assert!(submitted.insert(id), "{id} was submitted twice"),
-                What::Outcome(end) => {
-                    let before = ended.insert(id, end.outcome.clone());
-                    let same = before.is_none_or(|before| before == end.outcome);
-                    assert!(same, "the log has two ends of {id}");
-                }
-                _ => {}
-            }
-        }
-    }
-    for (id, execution) in ends {
-        assert!(submitted.contains(id), "the log knows nothing of {id}");
-        assert_eq!(ended.get(id), execution.outcome.as_ref(), "{id}");
     }
 }
