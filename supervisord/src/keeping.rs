@@ -1,6 +1,7 @@
 //! How long finished executions are kept: until somebody removes them, or until they are the oldest of an
 //! owner who has too many of them or of whom too much is kept.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ impl Keeping {
 /// When a record or a file can't be removed; whoever tries next goes on from there.
 pub async fn retire(inner: &Inner) -> Result<(), Failure> {
     loop {
-        let retired = inner.store.prune(MAX_FINISHED_PER_OWNER).await?;
+        let retired = inner.store.prune(MAX_FINISHED_PER_OWNER, &undecided(inner)).await?;
         if retired.is_empty() {
             break;
         }
@@ -103,13 +104,19 @@ pub async fn retire(inner: &Inner) -> Result<(), Failure> {
 pub async fn lighten(inner: &Inner, owner: u32) -> Result<(), Failure> {
     let Some(most) = ceiling(inner).await? else { return Ok(()) };
     loop {
-        let retired = inner.store.lighten(owner, most).await?;
+        let retired = inner.store.lighten(owner, most, &undecided(inner)).await?;
         if retired.is_empty() {
             return Ok(());
         }
         tracing::info!(uid = owner, executions = retired.len(), most, "too much was kept");
         inner.keeping.remove_files(&inner.places, retired).await?;
     }
+}
+
+/// Executions whose changes are held back, or are being applied: they stay until that is decided and done.
+fn undecided(inner: &Inner) -> HashSet<ExecutionId> {
+    let held = inner.sessions.all().into_iter().filter_map(|session| session.record().held);
+    held.map(|held| held.execution).collect()
 }
 
 /// Bytes that may be kept of one owner, if that is bounded.

@@ -28,21 +28,26 @@ const KEPT_EVERY: u32 = 16;
 
 /// The samples of one execution.
 #[derive(Debug)]
-pub struct Series(SampleList);
+pub struct Series {
+    list: SampleList,
+    /// Whoever keeps them holds this, also where nobody waits for that any more.
+    keeping: Arc<tokio::sync::Mutex<()>>,
+}
 
 impl Default for Series {
     fn default() -> Self {
-        Self(SampleList { interval_ms: FIRST_INTERVAL_MS, samples: Vec::new() })
+        let list = SampleList { interval_ms: FIRST_INTERVAL_MS, samples: Vec::new() };
+        Self { list, keeping: Arc::default() }
     }
 }
 
 impl Series {
     const fn list(&self) -> &SampleList {
-        &self.0
+        &self.list
     }
 
     fn add(&mut self, sample: Sample) {
-        let SampleList { interval_ms, samples } = &mut self.0;
+        let SampleList { interval_ms, samples } = &mut self.list;
         if samples.len() >= MOST {
             *samples =
                 samples.chunks(2).filter_map(|pair| pair.iter().copied().reduce(both)).collect();
@@ -112,7 +117,7 @@ async fn go_on(places: &Arc<Places>, live: &Live) {
     let (places, id) = (places.clone(), live.id());
     let found = spawn_blocking(move || kept(&places, id)).await;
     match found.map_err(io::Error::other).flatten() {
-        Ok(Some(list)) => with(live, |series| series.0 = list),
+        Ok(Some(list)) => with(live, |series| series.list = list),
         Ok(None) => {}
         Err(error) => {
             tracing::warn!(%error, execution_id = %live.id(), "can't read its samples, and begins anew");
@@ -122,8 +127,13 @@ async fn go_on(places: &Arc<Places>, live: &Live) {
 
 /// Not to be had is a plot with a gap, and no reason to end anything.
 async fn keep(places: &Arc<Places>, live: &Live) {
+    let one = with(live, |series| series.keeping.clone()).lock_owned().await;
     let (places, id, list) = (places.clone(), live.id(), so_far(live));
-    let kept = spawn_blocking(move || places.keep_samples(id, &serde_json::to_vec(&list)?));
+    let kept = spawn_blocking(move || {
+        let result = places.keep_samples(id, &serde_json::to_vec(&list)?);
+        drop(one); // written, so what is written next is later
+        result
+    });
     if let Err(error) = kept.await.map_err(io::Error::other).flatten() {
         tracing::warn!(%error, execution_id = %live.id(), "can't keep its samples");
     }
@@ -146,7 +156,7 @@ pub fn so_far(live: &Live) -> SampleList {
 
 /// Of one that nobody has looked at.
 pub fn none() -> SampleList {
-    Series::default().0
+    Series::default().list
 }
 
 /// Nothing between two changes of a series panics, so a poisoned one is whole.

@@ -22,6 +22,7 @@ mod tests;
 mod waiting;
 mod writer;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -234,11 +235,16 @@ impl Store {
 
     /// Removes the records of finished executions that are older than the newest `keep` of their
     /// owner, usually [`MAX_FINISHED_PER_OWNER`]; at most 64 a call. Gives their ids, so that the
-    /// files can follow; an empty answer means that nothing is left to remove.
-    pub async fn prune(&self, keep: u32) -> Result<Vec<ExecutionId>, StoreError> {
-        let ids = self
-            .query(move |connection| record::superfluous(connection, keep, PRUNED_AT_ONCE))
-            .await?;
+    /// files can follow; an empty answer means that nothing is left to remove. Those to `spare` stay.
+    pub async fn prune(
+        &self,
+        keep: u32,
+        spare: &HashSet<ExecutionId>,
+    ) -> Result<Vec<ExecutionId>, StoreError> {
+        let at_most = PRUNED_AT_ONCE.saturating_add(u32::try_from(spare.len()).unwrap_or(u32::MAX));
+        let mut ids =
+            self.query(move |connection| record::superfluous(connection, keep, at_most)).await?;
+        ids.retain(|id| !spare.contains(id));
         if !ids.is_empty() {
             self.remove(ids.clone()).await?;
         }
@@ -248,11 +254,16 @@ impl Store {
     /// Removes the records of an owner's finished executions that ended first, so that no more than so many
     /// bytes are kept of it: records, and the files that [`Execution::kept_bytes`] counts. Those of which
     /// little is kept count by number alone, and the one that ended last stays. At most 64 a call; gives
-    /// their ids as [`Store::prune`] does.
-    pub async fn lighten(&self, owner: u32, most: u64) -> Result<Vec<ExecutionId>, StoreError> {
-        let at_once = PRUNED_AT_ONCE as usize;
+    /// their ids as [`Store::prune`] does. Those to `spare` stay, and count.
+    pub async fn lighten(
+        &self,
+        owner: u32,
+        most: u64,
+        spare: &HashSet<ExecutionId>,
+    ) -> Result<Vec<ExecutionId>, StoreError> {
+        let (at_once, spare) = (PRUNED_AT_ONCE as usize, spare.clone());
         let ids = self
-            .query(move |connection| kept::superfluous(connection, owner, most, at_once))
+            .query(move |connection| kept::superfluous(connection, owner, most, at_once, &spare))
             .await?;
         if !ids.is_empty() {
             self.remove(ids.clone()).await?;

@@ -33,7 +33,7 @@ pub const HTTP2_UPSTREAM_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// See [`HTTP2_UPSTREAM_STREAM_WINDOW`].
 pub const WIDE_WINDOWS: usize = 8;
 /// See [`HTTP2_UPSTREAM_STREAM_WINDOW`].
-pub const HTTP2_NARROW_STREAM_WINDOW: u32 = 64 * 1024;
+pub const HTTP2_NARROW_STREAM_WINDOW: u32 = 256 * 1024;
 /// See [`HTTP2_UPSTREAM_STREAM_WINDOW`].
 pub const HTTP2_NARROW_CONNECTION_WINDOW: u32 = 256 * 1024;
 
@@ -147,9 +147,9 @@ pub const MAX_ASKED_BODY: usize = 256 * 1024;
 /// Such bodies that are held at once, 8 MiB of a session. At it: 403.
 pub const MAX_ASKED_BODIES: usize = 32;
 
-/// Bodies that are held at once because a signature covers them, up to 1 MiB each and 2 while they arrive: SDKs
-/// send about ten at once. At it: 503 `too_many_connections`.
-pub const MAX_SIGNED_BODIES: usize = 16;
+/// KiB of bodies that are held at once because a signature covers them, each of up to 1 MiB, and twice that while it
+/// arrives. At it: requests wait for [`Limits::crowded`], and then 503 `too_many_connections`.
+pub const MAX_SIGNED_KIB: usize = 16 * 1024;
 
 /// Bytes of the fields that somebody is shown with it: programs send a dozen besides those that are left out.
 /// At it: 413.

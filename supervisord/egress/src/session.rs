@@ -18,7 +18,7 @@ use crate::credential;
 use crate::dns::answer;
 use crate::dns::synthetic::{Dialled, Synthetic};
 use crate::event::{CredentialEvent, Decided, Ended, Event, Subject};
-use crate::limits::MAX_LOOK_UPS;
+use crate::limits::{MAX_LOOK_UPS, MAX_SIGNED_KIB};
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::running::Running;
@@ -47,7 +47,7 @@ pub struct Session {
     pub(crate) running: Running,
     pub(crate) connections: Count,
     pub(crate) asked_bodies: Count,
-    pub(crate) signed_bodies: Count,
+    pub(crate) signed_bodies: Arc<Semaphore>,
     pub(crate) wide_windows: Count,
     pub(crate) sockets: Arc<Semaphore>,
     pub(crate) look_ups: Semaphore,
@@ -126,7 +126,7 @@ impl Session {
             running: Running::default(),
             connections: Count::default(),
             asked_bodies: Count::default(),
-            signed_bodies: Count::default(),
+            signed_bodies: Arc::new(Semaphore::new(MAX_SIGNED_KIB)),
             wide_windows: Count::default(),
             totals: Arc::default(),
             policy,

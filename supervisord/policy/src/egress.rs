@@ -247,12 +247,18 @@ impl Egress {
         else {
             return false;
         };
+        let alone = IpNet::from(address);
+        let is_host = |pattern: &HostPattern| match pattern {
+            HostPattern::Network(network) => *network == alone,
+            _ => false,
+        };
+        let named = matches!(destination.host, Host::Address(_));
         let opens = |rule: &Rule| {
-            rule.verdict != Verdict::Deny
-                && rule.names(&destination.host)
+            (rule.addresses.contains(&alone) || (named && rule.hosts.iter().any(is_host)))
+                && rule.verdict != Verdict::Deny
                 && rule.ports.contains(&destination.port)
                 && rule.protocols.contains(protocol)
-                && rule.addresses.contains(&IpNet::from(address))
+                && rule.names(&destination.host)
         };
         self.rules.iter().any(opens)
     }

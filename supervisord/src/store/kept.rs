@@ -1,5 +1,7 @@
 //! How many bytes are kept of finished executions, of each that keeps more than a little.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, named_params};
 use supervisor_api::ExecutionId;
 
@@ -48,6 +50,7 @@ pub(super) fn superfluous(
     owner: u32,
     most: u64,
     at_most: usize,
+    spare: &HashSet<ExecutionId>,
 ) -> Result<Vec<ExecutionId>, StoreError> {
     const SUM: &str = "SELECT total(bytes) FROM kept WHERE owner = :owner"; // no sum overflows
     const OLDEST: &str = "SELECT id, bytes FROM kept JOIN execution USING (seq) \
@@ -62,13 +65,17 @@ pub(super) fn superfluous(
         return Ok(superfluous);
     }
     let mut select = connection.prepare_cached(OLDEST).map_err(failed)?;
-    let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+    let at_most = i64::try_from(at_most.saturating_add(spare.len())).unwrap_or(i64::MAX);
     let mut rows =
         select.query(named_params! {":owner": owner, ":at_most": at_most}).map_err(failed)?;
     while left > most
         && let Some(row) = rows.next().map_err(failed)?
     {
-        superfluous.push(id_of(row.get(0).map_err(failed)?)?);
+        let id = id_of(row.get(0).map_err(failed)?)?;
+        if spare.contains(&id) {
+            continue;
+        }
+        superfluous.push(id);
         left -= row.get::<_, i64>(1).map_err(failed)? as f64;
     }
     Ok(superfluous)

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod full;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -240,9 +241,13 @@ async fn pruning_keeps_the_newest_of_every_owner_and_whatever_has_not_finished()
     let other = Execution { owner_uid: OWNER + 1, ..finished(30) };
     store.finish(&other, &artifacts(30), None).await.unwrap();
 
-    let removed: Vec<u128> = store.prune(5).await.unwrap().iter().map(|id| id.bits()).collect();
+    let none = HashSet::new();
+    let spared = (2..=3).map(ExecutionId::from_bits).collect();
+    assert_eq!(store.prune(17, &spared).await.unwrap(), []);
+    let removed: Vec<u128> =
+        store.prune(5, &none).await.unwrap().iter().map(|id| id.bits()).collect();
     assert_eq!(removed, (2..=15).collect::<Vec<_>>());
-    assert_eq!(store.prune(5).await.unwrap(), []);
+    assert_eq!(store.prune(5, &none).await.unwrap(), []);
     assert_eq!(numbers(&all(&store).await.unwrap()), [30, 20, 19, 18, 17, 16, 1]);
     assert_eq!(store.artifacts(ExecutionId::from_bits(2)).await.unwrap(), None);
     assert_eq!(store.artifacts(ExecutionId::from_bits(16)).await.unwrap(), Some(artifacts(16)));
@@ -266,15 +271,18 @@ async fn what_an_owner_keeps_is_bounded_in_bytes_by_the_order_of_ends() {
     store.finish(&heavy(1, OWNER), &artifacts(1), None).await.unwrap();
     assert_eq!(store.keepers().await.unwrap(), [OWNER, OWNER + 1]);
 
+    let none = HashSet::new();
     let ids = |numbers: &[u128]| -> Vec<_> {
         numbers.iter().copied().map(ExecutionId::from_bits).collect()
     };
-    assert_eq!(store.lighten(OWNER, 5 << 20).await.unwrap(), []);
-    assert_eq!(store.lighten(OWNER, 5 << 19).await.unwrap(), ids(&[2, 3]));
-    assert_eq!(store.lighten(OWNER, 5 << 19).await.unwrap(), []);
+    assert_eq!(store.lighten(OWNER, 5 << 20, &none).await.unwrap(), []);
+    assert_eq!(store.lighten(OWNER, 5 << 19, &none).await.unwrap(), ids(&[2, 3]));
+    assert_eq!(store.lighten(OWNER, 5 << 19, &none).await.unwrap(), []);
     assert_eq!(numbers(&all(&store).await.unwrap()), [6, 5, 4, 1]);
     // The one that ended last stays.
-    assert_eq!(store.lighten(OWNER, 1).await.unwrap(), ids(&[4]));
+    let spared = ids(&[4]).into_iter().collect();
+    assert_eq!(store.lighten(OWNER, 1, &spared).await.unwrap(), []);
+    assert_eq!(store.lighten(OWNER, 1, &none).await.unwrap(), ids(&[4]));
     store.remove(ids(&[1, 6])).await.unwrap();
     assert_eq!(store.keepers().await.unwrap(), [0; 0]);
     assert_eq!(numbers(&all(&store).await.unwrap()), [5]);
@@ -413,6 +421,6 @@ async fn little_output_is_recorded_with_its_end_and_goes_with_its_record() {
     let [one, two] = [1, 2].map(ExecutionId::from_bits);
     assert_eq!(store.output(one).await.unwrap(), Some(said));
     assert_eq!(store.output(two).await.unwrap(), None);
-    assert_eq!(store.prune(1).await.unwrap(), [one]);
+    assert_eq!(store.prune(1, &HashSet::new()).await.unwrap(), [one]);
     assert_eq!(store.output(one).await.unwrap(), None);
 }

@@ -60,7 +60,10 @@ impl Contents {
             entry.leave(held.entries.get(&name).map(AsRef::as_ref));
         }
         let Held { entries, former, .. } = &mut *held;
-        former.retain(|name, former| entries.contains_key(name) || !former.is_empty());
+        former.retain(|name, former| {
+            // Whoever still fetches for a credential that is gone has it as well.
+            entries.contains_key(name) || !former.is_empty() || Arc::strong_count(former) > 1
+        });
         held.canaries = canaries;
         changed();
     }

@@ -11,8 +11,8 @@ use super::value::Current;
 use super::watch::Watch;
 
 /// How many of one credential are watched for. Tokens are renewed long before they end, each after most of its
-/// life.
-const MOST: usize = 4;
+/// life; one that says nothing of its end is renewed when it is rejected, such as every five minutes.
+const MOST: usize = 16;
 
 /// How long one that its source gave no end is watched for.
 const WITHOUT_END: Duration = Duration::from_secs(3600);

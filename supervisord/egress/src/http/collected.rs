@@ -5,19 +5,17 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
-use crate::shared::Counted;
-
 /// A body is longer than it may be, or did not arrive.
 #[derive(Debug)]
 pub struct Uncollected;
 
 /// The bytes of one body.
-struct Held {
+struct Held<P> {
     bytes: BytesMut,
-    _place: Counted,
+    _place: P,
 }
 
-impl AsRef<[u8]> for Held {
+impl<P> AsRef<[u8]> for Held<P> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -28,9 +26,10 @@ impl AsRef<[u8]> for Held {
 /// # Errors
 ///
 /// When it has more than `most` bytes, or breaks off.
-pub async fn collect<B>(mut body: B, most: usize, place: Counted) -> Result<Bytes, Uncollected>
+pub async fn collect<B, P>(mut body: B, most: usize, place: P) -> Result<Bytes, Uncollected>
 where
     B: Body<Data = Bytes> + Unpin,
+    P: Send + 'static,
 {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -1,8 +1,10 @@
 //! How a request asks its server to take it for another one: of another method, or for another target, or to
 //! read another one besides. Some servers do, so the rules have to allow that request as well.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, StatusCode};
-use supervisor_policy::egress::{Ask, Decision, methods_in_query};
+use supervisor_policy::egress::{Ask, Decision, Destination, methods_in_query};
 
 use super::Violation;
 use crate::refused::Refused;
@@ -85,18 +87,50 @@ impl Otherwise {
         if decision.prospect().is_none() {
             return Ok(());
         }
-        let judge = |method: &str, target: &str| {
-            let other = decide(&Ask { method, target, ..*ask });
+        let judge = |method: &str, destination: &Destination, target: &str| {
+            let other = decide(&Ask { destination, method, target, ..*ask });
             match other.is_as_free_as(decision) {
                 true => Ok(()),
                 false => Err(refused(method, target, &other)),
             }
         };
         for method in [ask.method].into_iter().chain(self.methods()) {
-            let targets = self.targets.iter().map(String::as_str);
-            [ask.target].into_iter().chain(targets).try_for_each(|target| judge(method, target))?;
+            judge(method, ask.destination, ask.target)?;
+            for target in &self.targets {
+                let (host, target) = located(ask.destination, target)?;
+                judge(method, &host, &target)?;
+            }
         }
-        self.sources.iter().try_for_each(|source| judge("GET", source))
+        self.sources.iter().try_for_each(|source| {
+            let (host, target) = located(ask.destination, source)?;
+            judge("GET", &host, in_bucket(&host, &target))
+        })
+    }
+}
+
+/// Where such a field leads: a URL to its own host, a path to the request's.
+fn located<'a>(
+    own: &'a Destination,
+    text: &str,
+) -> Result<(Cow<'a, Destination>, String), Refused> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Ok((Cow::Borrowed(own), origin_form(text)));
+    };
+    let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    let port = if scheme.eq_ignore_ascii_case("http") { 80 } else { 443 };
+    let host = Destination::parse(authority, Some(port)).map_err(|_| UNREADABLE)?;
+    Ok((Cow::Owned(host), path.to_owned()))
+}
+
+/// The key in a bucket that has a host of its own: the source names the bucket all the same.
+fn in_bucket<'a>(host: &Destination, target: &'a str) -> &'a str {
+    let named = target.get(1..).and_then(|rest| rest.split_once('/'));
+    let is_own = |bucket: &str| {
+        host.host.to_string().strip_prefix(bucket).is_some_and(|rest| rest.starts_with('.'))
+    };
+    match named.filter(|(bucket, _)| !bucket.is_empty() && is_own(bucket)) {
+        Some((bucket, _)) => target.get(bucket.len() + 1..).unwrap_or(target),
+        None => target,
     }
 }
 
@@ -124,18 +158,12 @@ fn is_listed_otherwise(name: &HeaderName) -> bool {
 fn targets(fields: &HeaderMap, names: &[&str]) -> Result<Vec<String>, Violation> {
     let values = names.iter().flat_map(|name| fields.get_all(*name));
     let texts = values.map(|value| value.to_str().map_err(|_| UNREADABLE));
-    texts.map(|text| text.map(|text| origin_form(text.trim()))).collect()
+    texts.map(|text| text.map(|text| text.trim().to_owned())).collect()
 }
 
-/// The part of a URL that rules compare.
-fn origin_form(text: &str) -> String {
-    let after_host = text
-        .split_once("://")
-        .map(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"));
-    match after_host.unwrap_or(text) {
-        path if path.starts_with('/') => path.to_owned(),
-        path => format!("/{path}"),
-    }
+/// A path as rules compare it.
+fn origin_form(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
 fn refused(method: &str, target: &str, other: &Decision) -> Refused {
@@ -168,17 +196,29 @@ mod tests {
     }
 
     #[test]
-    fn methods_are_read_as_servers_do_and_targets_without_their_host() {
+    fn methods_are_read_as_servers_do_and_targets_where_they_lead() {
         let found = of(&[("x-http-method", " delete "), ("x-method-override", "PATCH")]).unwrap();
         assert_eq!(found.methods().collect::<Vec<_>>(), ["DELETE", "PATCH"]);
-        for (text, path) in [
-            ("/a?b", "/a?b"),
-            ("a/b", "/a/b"),
-            ("https://x.test/a", "/a"),
-            ("https://x.test", "/"),
-            ("", "/"),
+        let own = Destination::parse("own.test:8443", None).unwrap();
+        for (text, host, path) in [
+            ("/a?b", "own.test:8443", "/a?b"),
+            ("a/b", "own.test:8443", "/a/b"),
+            ("https://x.test/a", "x.test:443", "/a"),
+            ("http://x.test", "x.test:80", "/"),
+            ("", "own.test:8443", "/"),
         ] {
-            assert_eq!(of(&[("x-rewrite-url", text)]).unwrap().targets, [path], "{text}");
+            let found = located(&own, text).unwrap();
+            assert_eq!((found.0.to_string(), &*found.1), (host.to_owned(), path), "{text}");
+        }
+        assert!(located(&own, "https://a b/").is_err());
+    }
+
+    #[test]
+    fn a_bucket_with_a_host_of_its_own_is_no_part_of_a_key() {
+        let host = Destination::parse("mine.s3.cloud.test:443", None).unwrap();
+        assert_eq!(in_bucket(&host, "/mine/data/a"), "/data/a");
+        for other in ["/other/data/a", "/min/data/a", "/mine", "//data/a", "/"] {
+            assert_eq!(in_bucket(&host, other), other);
         }
     }
 
@@ -188,7 +228,8 @@ mod tests {
         assert_eq!(found.methods().collect::<Vec<_>>(), ["PUT"]);
         let found = of(&[("x-amz-copy-source", "bucket/key"), ("destination", "http://h/b")]);
         let Otherwise { sources, targets, .. } = found.unwrap();
-        assert_eq!((sources, targets), (vec!["/bucket/key".to_owned()], vec!["/b".to_owned()]));
+        let both = (vec!["bucket/key".to_owned()], vec!["http://h/b".to_owned()]);
+        assert_eq!((sources, targets), both);
     }
 
     #[test]

@@ -130,7 +130,8 @@ fn own_address(address: IpAddr) -> Refused {
         "destination_ip_prohibited",
         "own_address",
         format!("{address} is an address of the host that runs this sandbox"),
-        "Use a service elsewhere; this host's own are closed to sandboxes.",
+        "Use a service elsewhere. The author of the policy can open this one by its address alone: \
+         `addresses = [\"ADDRESS/32\"]`, or /128.",
     )
 }
 

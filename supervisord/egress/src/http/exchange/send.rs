@@ -10,7 +10,8 @@ use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
 use sha2::{Digest, Sha256};
 use supervisor_policy::egress::Protocol;
-use tokio::time::sleep;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
 
 use super::super::body::{self, Exchange, Fault, Sending};
 use super::super::collected::collect;
@@ -23,7 +24,6 @@ use super::decide::{is_idempotent, length};
 use super::permitted::Permitted;
 use super::receive::Answered;
 use crate::credential::{BodyDigest, Prepared, Wanted};
-use crate::limits::MAX_SIGNED_BODIES;
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::tls::upstream::Offer;
@@ -121,18 +121,32 @@ impl Conversation {
         if length(&incoming).is_some_and(|length| length > most) {
             return Err(body::body_too_large());
         }
-        let meter = permitted.meter.clone();
+        let (meter, announced) = (permitted.meter.clone(), length(&incoming));
         let sending = Sending::new(incoming, meter, most, limits.stall, fault.clone());
         let credentials = &self.session.seams.credentials;
         match credentials.body_to_digest(&permitted.bindings, head) {
             None => Ok((Outgoing::Streamed(sending), BodyDigest::Unknown)),
             Some(most) => {
-                let place = self.session.signed_bodies.one_more(MAX_SIGNED_BODIES);
-                let place = place.ok_or_else(|| Refused::too_many("bodies to be signed"))?;
+                let place = self.place_for(announced, most).await?;
                 let bytes = collect(sending, most, place).await.map_err(|_| self.fault(fault))?;
                 let digest = BodyDigest::Sha256(Sha256::digest(&bytes).into());
                 Ok((Outgoing::Collected(bytes), digest))
             }
+        }
+    }
+
+    /// Room for a body that is held as long as its answer may ask for it once more: what it announces, or the most.
+    async fn place_for(
+        &self,
+        announced: Option<u64>,
+        most: usize,
+    ) -> Result<OwnedSemaphorePermit, Refused> {
+        let bytes = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(most);
+        let kib = u32::try_from(bytes.min(most).div_ceil(1024)).unwrap_or(u32::MAX);
+        let room = self.session.signed_bodies.clone().acquire_many_owned(kib);
+        match timeout(self.session.shared.limits.crowded, room).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(Refused::too_many("bodies to be signed")),
         }
     }
 
