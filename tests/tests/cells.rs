@@ -308,6 +308,43 @@ fn whatever_a_cell_does_to_its_channel_ends_no_more_than_its_interpreter() {
     book.close();
 }
 
+/// SY-35. Whoever lets go of a socket last waits for as long as its maker said. Kernels before 6.16 let one be passed.
+#[test]
+fn a_cell_passes_its_daemon_no_socket_and_makes_none_that_is_let_go_of_slowly() {
+    let world = World::open();
+    let book = Notebook::python(&world);
+    let cell = book.run(
+        "import array, errno, socket, struct
+def attempt(name, action):
+    try:
+        action()
+        print('ALLOWED', name)
+    except OSError as problem:
+        print('DENIED', name, errno.errorcode[problem.errno])
+made = socket.socket()
+slow = struct.pack('ii', 1, 100_000)
+attempt('slow', lambda: made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, slow))
+channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=3)
+rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [made.fileno()]))]
+attempt('pass', lambda: channel.sendmsg([b' '], rights))
+channel.detach()",
+    );
+    let passed = if is_kernel_from(6, 16) { "DENIED pass EPERM" } else { "ALLOWED pass" };
+    assert_eq!(text(&cell.stdout), format!("DENIED slow EPERM\n{passed}\n"), "{cell:?}");
+    book.close();
+}
+
+fn is_kernel_from(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
+}
+
+#[test]
+fn without_a_layer_a_socket_is_passed_or_meets_the_next_one() {
+    supervisor_tests::check_mutations(&["cells.rs"]);
+}
+
 #[test]
 fn a_daemon_that_is_killed_in_a_cell_comes_back_to_it_and_runs_nothing_twice() {
     let mut world = World::open();

@@ -130,11 +130,15 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     check_fd(unsafe { libc::accept4(fd, nobody, length, libc::SOCK_CLOEXEC) }.into())
 }
 
+const SO_PASSRIGHTS: libc::c_int = 83;
+
 /// Has the kernel refuse descriptors that somebody would pass to this Unix socket, or to one that is accepted from
 /// it (SO_PASSRIGHTS, Linux 6.16). False where the kernel doesn't know how; they arrive then, or are closed for
 /// whoever reads without room for them.
 pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    const SO_PASSRIGHTS: libc::c_int = 83;
+    if without("pass-rights") {
+        return Ok(false);
+    }
     let no: libc::c_int = 0;
     let length = size_of::<libc::c_int>() as libc::socklen_t;
     let (fd, level) = (socket.as_raw_fd(), libc::SOL_SOCKET);

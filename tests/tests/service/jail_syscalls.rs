@@ -128,6 +128,25 @@ attempt('filter by prctl', lambda: call('prctl', 22, 2, buffer, 0, 0))
     unconfined(outside).expect_allowed("add");
 }
 
+/// SY-34. The image's files are the host's own, and so are their pages in memory.
+#[test]
+fn a_payload_neither_asks_about_the_hosts_page_cache_nor_empties_it_nor_has_its_pages_in_a_pipe() {
+    let source = "
+file = os.open('/usr/bin/env', os.O_RDONLY)
+os.pread(file, 10, 0)
+reader, writer = os.pipe()
+attempt('sendfile', lambda: os.sendfile(writer, file, 0, 100))
+attempt('ask', lambda: os.preadv(file, [bytearray(10)], 0, os.RWF_NOWAIT))
+attempt('forget', lambda: os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED))
+";
+    assert_eq!(unconfined(source).denied(), []);
+    let attempts = World::open().agent(AGENT).run(&attack(source)).attempts();
+    assert_eq!(
+        attempts.denied(),
+        [("sendfile", "EINVAL"), ("ask", "ENOTSUP"), ("forget", "EINVAL")]
+    );
+}
+
 /// SY-06.
 #[test]
 fn sockets_are_tcp_udp_and_the_list_of_interfaces_and_nothing_else() {
