@@ -10,7 +10,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
-use hyper::{Method, Request, Response, header};
+use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use indicatif::ProgressBar;
 use serde::de::DeserializeOwned;
@@ -80,7 +80,7 @@ impl Call {
     /// Sends the request and waits for the head of the answer.
     pub async fn send(self, socket: &Path) -> Result<Answer, Failure> {
         let operation = self.operation.clone();
-        let patience = self.patience;
+        let (patience, range) = (self.patience, self.range);
         let response = time::timeout(patience, self.exchange(socket)).await.map_err(|_| {
             let words = format!("no answer within {} s", patience.as_secs());
             Failure::broken(&operation)(words)
@@ -89,6 +89,11 @@ impl Call {
         let status = response.status();
         let body = response.into_body();
         if success {
+            // What begins elsewhere than was asked for would be taken for what was asked for.
+            if status != StatusCode::PARTIAL_CONTENT && range.is_some_and(|(first, _)| first > 0) {
+                let words = "the whole came where a part was asked for";
+                return Err(Failure::misunderstood(&operation)(words));
+            }
             return Ok(Answer { operation, body });
         }
         let document = collect(&operation, body, PROBLEM_MAX).await?;

@@ -72,7 +72,7 @@ async fn serve(
     say(&url, &keys, options, global)?;
     let endpoint = Endpoint::new(client, keys, options, address.port());
     tokio::select! {
-        served = server::serve(listener, endpoint) => served,
+        never = server::serve(listener, endpoint) => match never {},
         () = interrupts.next() => Ok(()),
     }
 }

@@ -1,9 +1,7 @@
 //! `files`: a session's files, one by one and as archives.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use supervisor_api::{
@@ -17,7 +15,7 @@ use crate::failure::Failure;
 use crate::reader::{Lines, next_of};
 use crate::table::{cell, table, text};
 use crate::units::show_size;
-use crate::{console, local, terminal};
+use crate::{console, local, save, terminal};
 
 /// Stands for standard output.
 const STANDARD_OUTPUT: &str = "-";
@@ -78,7 +76,7 @@ pub async fn files(
         }
         FilesCommand::Pack(options) => {
             let answer = client.pack(options.id).await?;
-            save(answer, &options.to, options.force).await
+            keep(answer, &options.to, options.force).await
         }
         FilesCommand::Unpack(options) => {
             let (file, _) = local::open(&options.archive)?;
@@ -122,40 +120,23 @@ async fn get(client: &Client, options: &FileGetOptions) -> Result<(), Failure> {
         Some(to) => to.clone(),
         None => PathBuf::from(own_name(Path::new(&options.path))?),
     };
-    save(answer, &to, options.force).await
+    keep(answer, &to, options.force).await
 }
 
 /// Writes an answer where the operator said. A file that could not be written in full does not stay.
-async fn save(mut answer: Answer, to: &Path, force: bool) -> Result<(), Failure> {
+async fn keep(mut answer: Answer, to: &Path, force: bool) -> Result<(), Failure> {
     if to.as_os_str() == STANDARD_OUTPUT {
         while let Some(bytes) = answer.bytes().await? {
             console::print_bytes(&bytes)?;
         }
         return Ok(());
     }
-    let doing = || format!("cannot write {}", to.display());
-    let mut options = OpenOptions::new();
-    // Never executable: what a sandboxed program wrote should not run outside by a slip.
-    options.write(true).create(true).mode(0o666);
-    let opened =
-        if force { options.truncate(true).open(to) } else { options.create_new(true).open(to) };
-    let mut file = opened.map_err(Failure::local(doing()))?;
-    let written = write_all(&mut answer, &mut file, doing).await;
-    if written.is_err() {
-        std::fs::remove_file(to).ok(); // the failure that led here is what the operator is told
-    }
-    written
-}
-
-async fn write_all(
-    answer: &mut Answer,
-    file: &mut File,
-    doing: impl Fn() -> String,
-) -> Result<(), Failure> {
+    let mut file = save::file(to, force)?;
     while let Some(bytes) = answer.bytes().await? {
-        file.write_all(&bytes).map_err(Failure::local(doing()))?;
+        file.write(&bytes)?;
     }
-    file.sync_all().map_err(Failure::local(doing()))
+    file.sync()?;
+    file.commit().map(drop)
 }
 
 fn own_name(path: &Path) -> Result<String, Failure> {

@@ -15,6 +15,7 @@ mod console;
 mod credentials;
 mod dispatch;
 mod doctor;
+mod doorway;
 mod e2b;
 mod events;
 mod executions;

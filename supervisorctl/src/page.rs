@@ -7,8 +7,6 @@ mod over_time;
 mod plots;
 mod sections;
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -20,6 +18,7 @@ use crate::cli::{GlobalOptions, ReportOptions, Which};
 use crate::client::Client;
 use crate::console;
 use crate::failure::Failure;
+use crate::save;
 
 use self::gathered::Gathered;
 use self::markup::Markup;
@@ -47,14 +46,9 @@ pub async fn report(
     }
     let path = options.to.clone().unwrap_or_else(|| PathBuf::from(format!("report-{name}.html")));
     let shown = path.display().to_string();
-    if options.force && path.exists() {
-        fs::remove_file(&path).map_err(Failure::local(format!("cannot replace {shown}")))?;
-    }
-    // What stands there already, a link among it, is not written through.
-    let file = OpenOptions::new().write(true).create_new(true).open(&path);
-    let mut file =
-        file.map_err(Failure::local(format!("cannot make {shown} (--force replaces)")))?;
-    file.write_all(text.as_bytes()).map_err(Failure::local(format!("cannot write {shown}")))?;
+    let mut file = save::file(&path, options.force)?;
+    file.write(text.as_bytes())?;
+    file.commit()?;
     match global.json {
         true => console::print_json(&json!({"report": shown, "bytes": text.len()})),
         false => console::print(&format!("{shown}\n")),

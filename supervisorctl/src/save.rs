@@ -3,6 +3,7 @@
 //! no symbolic link beneath it is followed, nothing that exists is overwritten unless the operator
 //! said so, and a file whose digest is wrong does not stay.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::failure::Failure;
@@ -44,9 +45,9 @@ pub struct Pending {
     directory: OwnedFd,
     file: File,
     /// The name it has now.
-    current: String,
+    current: OsString,
     /// The name it gets in the end.
-    name: String,
+    name: OsString,
     committed: bool,
     shown: PathBuf,
 }
@@ -102,14 +103,47 @@ impl Destination {
             directory = descend(directory, part)
                 .map_err(|errno| failed("cannot make the directories of", &shown, errno))?;
         }
-        let current = if self.force { temporary_name() } else { name.to_owned() };
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(directory.as_fd(), current.as_str(), flags, FILE_MODE)
-            .map_err(|errno| failed("cannot create", &shown, errno))?;
-        let (file, name) = (File::from(file), name.to_owned());
-        Ok(Pending { directory, file, current, name, committed: false, shown })
+        begin(directory, name.as_ref(), self.force, shown)
     }
+}
+
+/// Begins a file at a path of the operator's choice. What stands there stays until the new one is whole, and is
+/// replaced, not written through, if it is a link.
+pub fn file(path: &Path, force: bool) -> Result<Pending, Failure> {
+    let name = path.file_name().ok_or_else(|| {
+        Failure::Usage(format!("{} is no name for a file", terminal::name(&path.to_string_lossy())))
+    })?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = open(parent.unwrap_or(Path::new(".")), flags, Mode::empty())
+        .map_err(|errno| failed("cannot open the directory of", path, errno))?;
+    begin(directory, name, force, path.to_owned())
+}
+
+fn begin(
+    directory: OwnedFd,
+    name: &OsStr,
+    force: bool,
+    shown: PathBuf,
+) -> Result<Pending, Failure> {
+    let current = if force { temporary_name() } else { name.to_owned() };
+    let replaced = fstatat(directory.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    // Such as a device, which bytes would go to and which nobody wants replaced.
+    if let (true, Ok(found)) = (force, replaced)
+        && ![SFlag::S_IFREG, SFlag::S_IFLNK].contains(&kind(found.st_mode))
+    {
+        return Err(failed("cannot replace", &shown, Errno::EEXIST));
+    }
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(directory.as_fd(), current.as_os_str(), flags, FILE_MODE)
+        .map_err(|errno| failed("cannot create", &shown, errno))?;
+    let (file, name) = (File::from(file), name.to_owned());
+    Ok(Pending { directory, file, current, name, committed: false, shown })
+}
+
+fn kind(mode: u32) -> SFlag {
+    SFlag::from_bits_truncate(mode) & SFlag::S_IFMT
 }
 
 impl Drop for Destination {
@@ -128,10 +162,16 @@ impl Pending {
         self.file.write_all(bytes).map_err(|source| Failure::Local { doing: doing(), source })
     }
 
+    /// Waits until the bytes are on the disk.
+    pub fn sync(&self) -> Result<(), Failure> {
+        let doing = || format!("cannot write {}", self.shown.display());
+        self.file.sync_all().map_err(|source| Failure::Local { doing: doing(), source })
+    }
+
     /// Gives the file its name and leaves it; tells where it is.
     pub fn commit(mut self) -> Result<PathBuf, Failure> {
         if self.current != self.name {
-            let (from, to) = (self.current.as_str(), self.name.as_str());
+            let (from, to) = (self.current.as_os_str(), self.name.as_os_str());
             renameat(self.directory.as_fd(), from, self.directory.as_fd(), to)
                 .map_err(|errno| failed("cannot replace", &self.shown, errno))?;
         }
@@ -144,7 +184,7 @@ impl Drop for Pending {
     fn drop(&mut self) {
         if !self.committed {
             // The failure that led here is what the operator is told.
-            let name = self.current.as_str();
+            let name = self.current.as_os_str();
             unlinkat(self.directory.as_fd(), name, UnlinkatFlags::NoRemoveDir).ok();
         }
     }
@@ -160,9 +200,9 @@ fn descend(directory: OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     openat(directory.as_fd(), name, flags, Mode::empty())
 }
 
-fn temporary_name() -> String {
+fn temporary_name() -> OsString {
     let number = TEMPORARY.fetch_add(1, Ordering::Relaxed);
-    format!(".supervisorctl-{}-{number}", std::process::id())
+    format!(".supervisorctl-{}-{number}", std::process::id()).into()
 }
 
 fn failed(doing: &str, path: &Path, errno: Errno) -> Failure {
@@ -190,6 +230,27 @@ mod tests {
         let path = save(&destination, "a/b/c.txt", b"x").expect("saved");
         assert_eq!(fs::read(&path).expect("there"), b"x");
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o111, 0);
+    }
+
+    #[test]
+    fn what_stands_at_a_path_of_the_operators_choice_stays_until_the_new_file_is_whole() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let (path, other) = (scratch.path().join("kept"), scratch.path().join("other"));
+        fs::write(&path, "old").expect("written");
+        assert!(file(&path, false).is_err());
+        let mut broken = file(&path, true).expect("begun");
+        broken.write(b"ne").expect("room");
+        drop(broken);
+        assert_eq!(fs::read(&path).expect("there"), b"old");
+        symlink(&path, &other).expect("a link");
+        let mut new = file(&other, true).expect("begun");
+        new.write(b"new").expect("room");
+        new.commit().expect("committed");
+        let read = |path: &Path| fs::read(path).expect("there");
+        assert_eq!((read(&path), read(&other)), (b"old".to_vec(), b"new".to_vec()));
+        nix::unistd::mkfifo(&scratch.path().join("fifo"), Mode::S_IRWXU).expect("made");
+        assert!(file(&scratch.path().join("fifo"), true).is_err());
+        assert_eq!(fs::read_dir(scratch.path()).expect("readable").count(), 3);
     }
 
     #[test]

@@ -226,7 +226,7 @@ fn what_is_written_through_a_link_of_an_archive_stays_in_the_image() {
 }
 
 #[test]
-fn a_changed_image_is_found_out() {
+fn a_changed_image_is_found_out_and_made_whole_by_importing_it_again() {
     let store = Store::new();
     let image = store.import("docker.tar", &["--name", "box"]);
     assert_eq!(store.image(&["verify"]).unwrap()["verified"][0]["id"], image["id"]);
@@ -242,6 +242,13 @@ fn a_changed_image_is_found_out() {
     assert!(!damaged.status.success());
     let words = String::from_utf8_lossy(&damaged.stdout);
     assert!(words.contains("damaged") && words.contains("./opt/tool"), "{words}");
+    let again = store.import("docker.tar", &["--name", "box"]);
+    assert_eq!(again["id"], image["id"]);
+    assert_eq!(store.image(&["verify"]).unwrap()["verified"][0]["id"], image["id"]);
+    // What a removal that was cut off has left is in nobody's way.
+    let digits = image["id"].as_str().unwrap().trim_start_matches("sha256:");
+    fs::create_dir_all(store.images.join(format!("work/gone-{digits}/tree"))).unwrap();
+    store.image(&["remove", "box"]).unwrap();
 }
 
 #[test]

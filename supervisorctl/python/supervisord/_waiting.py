@@ -83,6 +83,8 @@ async def _exchange(
     body: bytes | None,
     media_type: str | None,
 ) -> tuple[int, dict[str, str]]:
+    if not target.isascii() or any(character <= " " or character == "\x7f" for character in target):
+        raise ValueError(f"{target!r} is no place of the interface")
     head = f"{method} {target} HTTP/1.1\r\nHost: supervisord\r\nConnection: close\r\n"
     if media_type:
         head += f"Content-Type: {media_type}\r\n"

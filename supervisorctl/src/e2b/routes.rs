@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode, header};
-use supervisor_api::Session;
+use supervisor_api::{Session, SessionId};
 
 use super::answer::{Dialect, Kind, Refusal, Reply, empty};
 use super::body::Body;
@@ -28,6 +28,12 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Request<Incoming>) -> Repl
         Err(refusal) => Err(refusal),
     };
     rest.settle(answered.unwrap_or_else(|refusal| refusal.reply(dialect))).await
+}
+
+/// Whether whoever asks knows the endpoint's key, or the token of a sandbox.
+pub fn shows_key<B>(endpoint: &Endpoint, request: &Request<B>) -> bool {
+    let headers = request.headers();
+    check_key(endpoint, headers).is_ok() || named(endpoint, headers).is_ok()
 }
 
 async fn route(endpoint: Arc<Endpoint>, parts: Parts, body: Body) -> Result<Reply, Refusal> {
@@ -97,6 +103,10 @@ async fn called(
 
 /// The sandbox that a request names, if it shows its token.
 async fn sandbox(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Session, Refusal> {
+    endpoint.running(named(endpoint, headers)?).await
+}
+
+fn named(endpoint: &Endpoint, headers: &HeaderMap) -> Result<SessionId, Refusal> {
     let named = field(headers, "e2b-sandbox-id")
         .ok_or_else(|| Refusal::invalid("the field E2b-Sandbox-Id says which sandbox is meant"))?;
     let id = named.parse().map_err(|_| Refusal::gone(None))?;
@@ -105,7 +115,7 @@ async fn sandbox(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Session, Re
         let words = "the field X-Access-Token is missing, or is not this sandbox's";
         return Err(Refusal::new(Kind::Unauthenticated, words));
     }
-    endpoint.running(id).await
+    Ok(id)
 }
 
 fn check_key(endpoint: &Endpoint, headers: &HeaderMap) -> Result<(), Refusal> {

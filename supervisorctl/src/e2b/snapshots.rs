@@ -11,6 +11,8 @@ use supervisor_api::{CreateSession, CreateSnapshot, Session, SessionId, UniqueMa
 
 use tokio::task::JoinError;
 
+use crate::console;
+
 use super::answer::{Kind, Refusal, Reply, empty, json as answer_json};
 use super::control::{PAGE, handle, named};
 use super::endpoint::{Endpoint, METADATA, TEMPLATE, VARIABLES};
@@ -84,8 +86,16 @@ async fn make(
     Ok(made?)
 }
 
-/// Makes forks: all of them are copies of the same moment.
+/// Makes forks. A client that goes meanwhile leaves no moment that nobody lists.
 pub async fn fork(endpoint: &Arc<Endpoint>, id: SessionId, asked: Fork) -> Result<Reply, Refusal> {
+    let made = tokio::spawn(forks(Arc::clone(endpoint), id, asked));
+    let broken =
+        |error: JoinError| Refusal::new(Kind::Conflict, format!("the forks broke off: {error}"));
+    made.await.map_err(broken)?
+}
+
+/// All of them are copies of the same moment.
+async fn forks(endpoint: Arc<Endpoint>, id: SessionId, asked: Fork) -> Result<Reply, Refusal> {
     let count = asked.count.unwrap_or(1);
     if !(1..=FORKS).contains(&count) {
         return Err(Refusal::invalid(format!("one request makes 1 to {FORKS} forks")));
@@ -97,7 +107,7 @@ pub async fn fork(endpoint: &Arc<Endpoint>, id: SessionId, asked: Fork) -> Resul
         [TEMPLATE, VARIABLES].contains(&label.as_str()) || label.starts_with(METADATA)
     });
     let labels: BTreeMap<_, _> = own.map(|(label, value)| (label.clone(), value.clone())).collect();
-    let moment = make(Arc::clone(endpoint), id, CreateSnapshot::default(), false).await?;
+    let moment = make(Arc::clone(&endpoint), id, CreateSnapshot::default(), false).await?;
     let mut results = Vec::new();
     for _ in 0..count {
         let request = CreateSession {
@@ -109,7 +119,7 @@ pub async fn fork(endpoint: &Arc<Endpoint>, id: SessionId, asked: Fork) -> Resul
         results.push(match endpoint.client.create_session(&request).await {
             Ok(made) => {
                 endpoint.with(made.id, |kept| kept.variables = Some(variables.clone()));
-                json!({"sandbox": handle(endpoint, &made)})
+                json!({"sandbox": handle(&endpoint, &made)})
             }
             Err(failure) => {
                 let refusal = Refusal::from(failure);
@@ -118,7 +128,14 @@ pub async fn fork(endpoint: &Arc<Endpoint>, id: SessionId, asked: Fork) -> Resul
             }
         });
     }
-    endpoint.client.close_session(moment.id).await?;
+    // The forks exist, whatever becomes of the moment; it ends by itself.
+    if let Err(failure) = endpoint.client.close_session(moment.id).await {
+        console::notice(&format!(
+            "the moment {} of its forks stays for a while: {}",
+            moment.id,
+            failure.chain()
+        ));
+    }
     Ok(answer_json(StatusCode::CREATED, &results))
 }
 

@@ -20,10 +20,10 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::Semaphore;
 
 use crate::cli::GlobalOptions;
 use crate::console;
+use crate::doorway::{Doorway, Visitor};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 
@@ -33,7 +33,7 @@ const PLACE: &str = "/mcp";
 /// Bytes of chance in a token.
 const TOKEN: usize = 24;
 
-/// Connections at once; the daemon serves as many of one uid.
+/// Connections at once that have shown the token; the daemon serves as many of one uid.
 const CONNECTIONS: usize = 64;
 
 /// The body of an answer.
@@ -66,35 +66,20 @@ pub async fn serve(
         false => console::print(&format!("{url}\n"))?,
     }
     std::io::stdout().flush().map_err(Failure::writing)?;
+    let shared = Arc::new(Listener { socket, token });
+    let serving = Doorway::serve(listener, CONNECTIONS, move |stream, visitor| {
+        converse(stream, visitor, Arc::clone(&shared))
+    });
     tokio::select! {
-        failure = accept(listener, Arc::new(Listener { socket, token })) => Err(failure),
+        never = serving => match never {},
         () = interrupts.next() => Ok(()),
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Listener>) -> Failure {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        // Nobody is accepted whom there is no place for: the kernel's queue is where they wait.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return Failure::Negative("the listener has ended".to_owned());
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(source) => return Failure::local("cannot accept a connection")(source),
-        };
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
-            converse(stream, shared).await;
-            drop(place);
-        });
-    }
-}
-
-async fn converse(stream: TcpStream, shared: Arc<Listener>) {
+async fn converse(stream: TcpStream, visitor: Arc<Visitor>, shared: Arc<Listener>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(shared.answer(request).await) }
+        let (shared, visitor) = (Arc::clone(&shared), Arc::clone(&visitor));
+        async move { Ok::<_, Infallible>(shared.answer(request, &visitor).await) }
     });
     let connection = server::Builder::new()
         .timer(TokioTimer::new())
@@ -104,10 +89,11 @@ async fn converse(stream: TcpStream, shared: Arc<Listener>) {
 }
 
 impl Listener {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+    async fn answer(&self, request: Request<Incoming>, visitor: &Visitor) -> Response<Answer> {
         if !self.admits(request.uri().path(), request.headers()) {
             return refusal(StatusCode::UNAUTHORIZED, "the token is missing or another one");
         }
+        visitor.admit().await;
         match pass_on(&self.socket, request).await {
             Ok(response) => response,
             Err((status, words)) => refusal(status, &words),

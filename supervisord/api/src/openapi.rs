@@ -101,7 +101,7 @@ fn describe(operation: &Operation) -> Value {
         "4XX": problem("The request was refused."),
         "5XX": problem("The daemon could not do it."),
     });
-    if operation.id == IN_PARTS
+    if IN_PARTS.contains(&operation.id)
         && let Value::Object(fields) = &mut responses
     {
         let part = json!({"description": "The part that was asked for.", "content": content});

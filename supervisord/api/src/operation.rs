@@ -85,8 +85,8 @@ pub struct Operation {
 
 const JSON: &str = "application/json";
 
-/// The operation that also answers with a part of what it has.
-pub(crate) const IN_PARTS: &str = "artifact";
+/// The operations that also answer with a part of what they have.
+pub(crate) const IN_PARTS: [&str; 2] = ["artifact", "read_file"];
 
 /// Stands for a request body of bytes, which has no schema.
 pub const RAW_BODY: &str = "bytes";

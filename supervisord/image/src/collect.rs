@@ -62,6 +62,13 @@ impl Store {
         // First it loses its place, which a launcher looks at again once it has the lock.
         let (place, gone) = (self.place(id), self.work().join(format!("gone-{}", id.digits())));
         let removing = || format!("remove image {id}");
+        // What an earlier removal that was cut off has left.
+        match fs::remove_dir_all(&gone) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(ImageError::failed(removing())(error));
+            }
+            _ => {}
+        }
         fs::rename(&place, &gone).map_err(ImageError::failed(removing()))?;
         drop(lock);
         fs::remove_dir_all(&gone).map_err(ImageError::failed(removing()))

@@ -75,7 +75,9 @@ impl fmt::Display for ImageError {
                 write!(f, "image {id} is not imported: supervisorctl image import ARCHIVE")
             }
             ImageError::InUse(id) => write!(f, "image {id} is in use: a sandbox has it"),
-            ImageError::Damaged { id, why } => write!(f, "image {id} is damaged: {why}"),
+            ImageError::Damaged { id, why } => {
+                write!(f, "image {id} is damaged: {why}; import it again while nothing runs on it")
+            }
         }
     }
 }

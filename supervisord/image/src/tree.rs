@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::Flock;
+use nix::fcntl::{AT_FDCWD, Flock, RenameFlags, renameat2};
 use sha2::{Digest, Sha256};
 use supervisor_sys::random_bits;
 
@@ -38,20 +38,27 @@ impl Draft {
         self.path.as_deref().unwrap_or(Path::new(""))
     }
 
-    /// Gives it its name. Whether it was new: one that is there already is the same.
+    /// Gives it its name. Whether it was new: one that is there already is the same, unless it was damaged since.
+    /// So it gives way where nobody has it.
     pub fn keep(mut self, store: &Store, id: ImageId) -> Result<bool, ImageError> {
         let place = store.place(id);
         let keeping = || format!("put the image at {}", place.display());
-        if place.is_dir() {
-            return Ok(false);
-        }
         let Some(path) = self.path.as_deref() else { return Ok(false) };
-        fs::rename(path, &place).map_err(ImageError::failed(keeping()))?;
-        self.path = None;
+        let is_new = !place.is_dir();
+        if is_new {
+            fs::rename(path, &place).map_err(ImageError::failed(keeping()))?;
+            self.path = None;
+        } else {
+            // Whoever waits for the lock looks at the place again.
+            let Some(_nobody_has_it) = store.lock(id)? else { return Ok(false) };
+            let exchange =
+                renameat2(AT_FDCWD, path, AT_FDCWD, &place, RenameFlags::RENAME_EXCHANGE);
+            exchange.map_err(|errno| ImageError::failed(keeping())(errno.into()))?;
+        }
         for directory in [place.parent(), Some(&store.work())].into_iter().flatten() {
             store::sync_directory(directory).map_err(ImageError::failed(keeping()))?;
         }
-        Ok(true)
+        Ok(is_new)
     }
 }
 

@@ -46,47 +46,72 @@ struct Reading {
 /// [`ErrorCode::Internal`] when the artifact's digest is none.
 pub fn answer(artifact: &Artifact, file: File, request: &HeaderMap) -> Result<Answer, Problem> {
     let tag = entity_tag(artifact)?;
-    let extent = extent(request, &tag, artifact.size);
-    let (status, offset, length) = match extent {
-        Extent::Whole => (StatusCode::OK, 0, artifact.size),
-        Extent::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
-        Extent::Unsatisfiable => return unsatisfiable(artifact.size),
+    let Some(part) = Part::of(extent(request, Some(&tag), artifact.size), artifact.size) else {
+        return unsatisfiable(artifact.size);
     };
-    let reading = Reading { file: Arc::new(file.into()), offset, left: length };
-    let mut response = with_type(status, safe_type(&artifact.media_type), unfold(reading, read));
-    let fields = response.headers_mut();
-    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    fields.insert(header::ETAG, tag);
-    fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let name = safe_name(&artifact.path);
-    insert(fields, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{name}\""))?;
-    if let Extent::Part { first, last } = extent {
-        let size = artifact.size;
-        insert(fields, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"))?;
-    }
+    let reading = Reading { file: Arc::new(file.into()), offset: part.offset, left: part.length };
+    let body = unfold(reading, read);
+    let mut response = part.answer(&artifact.path, safe_type(&artifact.media_type), body)?;
+    response.headers_mut().insert(header::ETAG, tag);
     Ok(response)
 }
 
-/// A file of a workspace as it is now. It may change while it is read, so there is no tag and no part. It breaks
-/// off when the session is being closed, which waits for that.
+/// A file of a workspace as it is now, or the part of it that the request asks for. It may change while it is
+/// read and between two parts, so there is no tag. It breaks off when the session is being closed, which waits
+/// for that.
 ///
 /// # Errors
 ///
 /// [`ErrorCode::Internal`] when its size can't be told.
-pub fn file(path: &str, file: OpenFile) -> Result<Answer, Problem> {
+pub fn file(path: &str, file: OpenFile, request: &HeaderMap) -> Result<Answer, Problem> {
     let size = file.file.metadata().map(|metadata| metadata.len()).map_err(|error| {
         tracing::error!(%error, "a file that was just opened can't be looked at");
         Problem(ApiError::new(ErrorCode::Internal, "the file can't be read"))
     })?;
+    let Some(part) = Part::of(extent(request, None, size), size) else {
+        return unsatisfiable(size);
+    };
     let closing = file.closing();
-    let reading = Reading { file: Arc::new(file), offset: 0, left: size };
-    let body = until(unfold(reading, read), closing);
-    let mut response = with_type(StatusCode::OK, BYTES, body);
-    let fields = response.headers_mut();
-    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
-    let name = safe_name(path);
-    insert(fields, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{name}\""))?;
-    Ok(response)
+    let reading = Reading { file: Arc::new(file), offset: part.offset, left: part.length };
+    part.answer(path, BYTES, until(unfold(reading, read), closing))
+}
+
+/// What goes out of so many bytes.
+struct Part {
+    offset: u64,
+    length: u64,
+    /// What of which it is, where it isn't all.
+    content_range: Option<String>,
+}
+
+impl Part {
+    fn of(extent: Extent, size: u64) -> Option<Self> {
+        match extent {
+            Extent::Whole => Some(Self { offset: 0, length: size, content_range: None }),
+            Extent::Part { first, last } => {
+                let content_range = Some(format!("bytes {first}-{last}/{size}"));
+                Some(Self { offset: first, length: last - first + 1, content_range })
+            }
+            Extent::Unsatisfiable => None,
+        }
+    }
+
+    fn answer(self, path: &str, media_type: &'static str, body: Body) -> Result<Answer, Problem> {
+        let status = match self.content_range {
+            None => StatusCode::OK,
+            Some(_) => StatusCode::PARTIAL_CONTENT,
+        };
+        let mut response = with_type(status, media_type, body);
+        let fields = response.headers_mut();
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(self.length));
+        fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        let name = safe_name(path);
+        insert(fields, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{name}\""))?;
+        if let Some(range) = &self.content_range {
+            insert(fields, header::CONTENT_RANGE, range)?;
+        }
+        Ok(response)
+    }
 }
 
 /// The first bytes of a file, as the body of a request.
@@ -104,13 +129,13 @@ fn entity_tag(artifact: &Artifact) -> Result<HeaderValue, Problem> {
     value(&format!("\"sha256:{}\"", artifact.sha256))
 }
 
-/// A range is served only of the very bytes that the client has the beginning of.
-fn extent(request: &HeaderMap, tag: &HeaderValue, size: u64) -> Extent {
+/// A range is served only of the very bytes that the client has the beginning of, where it says which.
+fn extent(request: &HeaderMap, tag: Option<&HeaderValue>, size: u64) -> Extent {
     let mut ranges = request.get_all(header::RANGE).iter();
     let (Some(range), None) = (ranges.next(), ranges.next()) else {
         return Extent::Whole;
     };
-    if request.get(header::IF_RANGE).is_some_and(|known| known != tag) {
+    if request.get(header::IF_RANGE).is_some_and(|known| Some(known) != tag) {
         return Extent::Whole;
     }
     range.to_str().map_or(Extent::Whole, |range| Extent::of(range, size))
@@ -118,7 +143,7 @@ fn extent(request: &HeaderMap, tag: &HeaderValue, size: u64) -> Extent {
 
 fn unsatisfiable(size: u64) -> Result<Answer, Problem> {
     let error = ApiError::new(ErrorCode::RangeNotSatisfiable, "the range begins past the end")
-        .with_hint(format!("the artifact has {size} bytes"));
+        .with_hint(format!("there are {size} bytes"));
     let mut response = Problem(error).into_response();
     insert(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"))?;
     Ok(response.into())

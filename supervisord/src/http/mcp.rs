@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
-use axum::http::{Method, Request, Response, header};
+use axum::http::{Method, Request, Response, StatusCode, header};
 use axum::routing::Router;
 use http_body_util::BodyExt;
 use supervisor_api::{ApiError, ErrorCode};
@@ -88,14 +88,24 @@ impl Door for Within {
     fn ask(&self, question: Question) -> Asking<'_> {
         Box::pin(async move {
             let operation = question.operation.clone();
-            let most = question.most;
+            let (most, range) = (question.most, question.range);
             let request = self.request(question).map_err(Failure::broken(&operation))?;
             let mut router = self.router.clone();
             let Ok(response) = Service::call(&mut router, request).await;
-            let refused = !response.status().is_success();
+            let status = response.status();
+            let refused = !status.is_success();
             let most = if refused { PROBLEM_MAX } else { most };
             let bytes = beginning(response.into_body(), most).await;
             let bytes = bytes.map_err(Failure::broken(&operation))?;
+            // What begins elsewhere than was asked for would be taken for what was asked for.
+            if !refused
+                && status != StatusCode::PARTIAL_CONTENT
+                && range.is_some_and(|(first, _)| first > 0)
+            {
+                return Err(Failure::misunderstood(&operation)(
+                    "the whole came where a part was asked for",
+                ));
+            }
             if !refused {
                 return Ok(bytes);
             }

@@ -79,7 +79,7 @@ pub async fn stat<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
 pub async fn read_file<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let path = call.parameter("path");
     let file = call.front.operations.open_file(&call.caller, call.session(), path).await?;
-    download::file(path, file)
+    download::file(path, file, call.request.headers())
 }
 
 /// `PUT /v1/sessions/{id}/files/{*path}`

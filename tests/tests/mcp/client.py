@@ -117,6 +117,12 @@ async def sessions(client):
     names = [entry["path"] for entry in (await data(client, "list_files", session=session))["entries"]]
     assert names == ["b.bin", "d"], names
     assert (await data(client, "read_file", session=session, path="b.bin"))["base64"] == "/w=="
+    await data(client, "run", session=session, argv=["python3", "-c", "open('long', 'w').write('ö' * 150_000)"])
+    text, offset = "", 0
+    while offset is not None:
+        piece = await data(client, "read_file", session=session, path="long", offset=offset, length=100_001)
+        text, offset = text + piece["text"], piece.get("next_offset")
+    assert text == "ö" * 150_000
     ran = await data(client, "run", session=session, argv=["cat", "d/b.txt"])
     assert ran["stdout"]["text"] == "one\n", ran
     [read] = (await client.read_resource(f"supervisord://sessions/{session}/files/d/b.txt")).contents

@@ -125,7 +125,7 @@ pub(super) const STAT: Operation = Operation {
 pub(super) const READ: Operation = Operation {
     id: "read_file",
     path: "/v1/sessions/{id}/files/{*path}",
-    summary: "The bytes of a file of the workspace.",
+    summary: "The bytes of a file of the workspace, or the part that a Range field asks for.",
     parameters: &[ID, PATH],
     media_type: "application/octet-stream",
     ..OPERATION
