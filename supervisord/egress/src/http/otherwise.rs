@@ -89,7 +89,7 @@ impl Otherwise {
         }
         let judge = |method: &str, destination: &Destination, target: &str| {
             let other = decide(&Ask { destination, method, target, ..*ask });
-            match other.is_as_free_as(decision) {
+            match other.is_as_free_as(decision, ask.body) {
                 true => Ok(()),
                 false => Err(refused(method, target, &other)),
             }
@@ -170,7 +170,8 @@ fn refused(method: &str, target: &str, other: &Decision) -> Refused {
     let path = target.split('?').next().unwrap_or_default();
     let why = match other.refusal() {
         Some(refusal) => refusal.cause().to_owned(),
-        None => "a credential goes out with it that is not bound to that".to_owned(),
+        None => "a credential goes out with it that is not bound to that, or a longer body may"
+            .to_owned(),
     };
     let mut refused = Refused::new(
         StatusCode::FORBIDDEN,

@@ -49,6 +49,8 @@ pub enum Reason {
     InvalidMethod,
     /// The address isn't public, and no rule names it.
     AddressNotAllowed,
+    /// Its server may take it for another request, which isn't allowed as freely.
+    TakenOtherwise,
 }
 
 /// The right to resolve a name, to connect, or to forward one request.
@@ -108,14 +110,31 @@ impl Decision {
         }
     }
 
-    /// Whether what this is about may be done wherever the other may, with the same credentials. A person who is
-    /// asked is shown both.
-    pub fn is_as_free_as(&self, other: &Self) -> bool {
+    /// Whether what this is about may be done wherever the other may, with the same credentials and, where the length
+    /// of its body isn't known yet, with as long a body. A person who is asked is shown both.
+    pub fn is_as_free_as(&self, other: &Self, body: Option<u64>) -> bool {
         let (Some(own), Some(permit)) = (self.prospect(), other.prospect()) else { return false };
         let is_free = self.verdict() == Verdict::Allow || Arc::ptr_eq(&own.rule, &permit.rule);
+        let most = |permit: &Permit| permit.max_body.unwrap_or(u64::MAX);
+        let has_room = body.is_some() || most(own) >= most(permit);
         let is_bound =
             |binding: &Arc<Binding>| own.bindings.iter().any(|one| Arc::ptr_eq(one, binding));
-        is_free && permit.bindings.iter().all(is_bound)
+        is_free && has_room && permit.bindings.iter().all(is_bound)
+    }
+
+    /// The denial of a request that its server may take for the one that this is about, which isn't allowed as freely.
+    pub fn taken_otherwise(self, method: &str) -> Self {
+        let what = match self.0 {
+            Outcome::Deny(_) => return self,
+            Outcome::Ask(..) => "which is not allowed without asking a person",
+            Outcome::Allow(_) => "which may not have as long a body, or not the same credentials",
+        };
+        Self(Outcome::Deny(Refusal {
+            reason: Reason::TakenOtherwise,
+            rule: Arc::clone(self.rule()),
+            cause: format!("its query asks the server to take it for a {method}, {what}"),
+            remedy: "Send it as what it is, without _method.".to_owned(),
+        }))
     }
 
     /// Why.
@@ -282,6 +301,7 @@ impl Reason {
         Reason::InvalidTarget,
         Reason::InvalidMethod,
         Reason::AddressNotAllowed,
+        Reason::TakenOtherwise,
     ];
 
     /// The code.
@@ -300,6 +320,7 @@ impl Reason {
             Reason::InvalidTarget => "invalid_target",
             Reason::InvalidMethod => "invalid_method",
             Reason::AddressNotAllowed => "address_not_allowed",
+            Reason::TakenOtherwise => "taken_otherwise",
         }
     }
 

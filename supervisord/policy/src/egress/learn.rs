@@ -125,6 +125,7 @@ fn place(
         Reason::DeniedByRule => return Err("a rule denies it by name, and deny wins"),
         Reason::InvalidMethod => return Err("its method is never forwarded"),
         Reason::InvalidTarget => return Err("its target can be read in two ways"),
+        Reason::TakenOtherwise => return Err("its server may take it for what is less free"),
         _ => {}
     }
     if Reason::from_name(&recorded.reason) == Some(Reason::AddressNotAllowed) {

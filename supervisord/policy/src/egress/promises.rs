@@ -502,3 +502,65 @@ fn an_address_is_named_alone_only_where_a_rule_has_it_and_no_network_around_it()
         assert_eq!(rules.names_alone(&permit, address), alone, "{place} {address}");
     }
 }
+
+#[test]
+fn what_a_server_may_take_for_something_less_free_is_denied_and_neither_asked_about_nor_allowed() {
+    let rules = egress(
+        "[[egress]]\nname = \"long\"\nhosts = [\"up.test\"]\nmethods = [\"POST\"]\n\
+         [[egress]]\nname = \"short\"\nhosts = [\"up.test\"]\nmethods = [\"PUT\"]\nmax_body = 1024\n\
+         [[egress]]\nname = \"asked\"\nhosts = [\"up.test\"]\nmethods = [\"DELETE\", \"PATCH\"]\n\
+         verdict = \"ask\"\n\
+         [[egress]]\nname = \"another\"\nhosts = [\"up.test\"]\nmethods = [\"LOCK\"]\nverdict = \"ask\"\n\
+         [[egress]]\nname = \"keyed\"\nhosts = [\"key.test\"]\nmethods = [\"POST\", \"PUT\"]\n\
+         [[credential]]\nname = \"key\"\nhosts = [\"key.test\"]\nmethods = [\"POST\"]\nheader = \"x-key\"\n",
+    );
+    for (question, body, verdict, expected) in [
+        ("POST https://up.test/?_method=put", Some(9), Verdict::Allow, Reason::Allowed),
+        ("POST https://up.test/?_method=put", None, Verdict::Deny, Reason::TakenOtherwise),
+        ("PUT https://up.test/?_method=post", None, Verdict::Allow, Reason::Allowed),
+        ("POST https://up.test/?_method=delete", Some(0), Verdict::Deny, Reason::TakenOtherwise),
+        ("DELETE https://up.test/?_method=patch", Some(0), Verdict::Ask, Reason::ApprovalNeeded),
+        ("DELETE https://up.test/?_method=lock", Some(0), Verdict::Deny, Reason::TakenOtherwise),
+        (
+            "POST https://up.test/?_method=put&_method=get",
+            Some(0),
+            Verdict::Deny,
+            Reason::MethodNotAllowed,
+        ),
+        ("POST https://key.test/?_method=put", Some(0), Verdict::Deny, Reason::TakenOtherwise),
+        ("PUT https://key.test/?_method=post", Some(0), Verdict::Allow, Reason::Allowed),
+    ] {
+        let Ok(Question::Request { destination, protocol, method, target, websocket, .. }) =
+            Question::parse(question)
+        else {
+            panic!("{question} is a request");
+        };
+        let question = Question::Request { destination, protocol, method, target, websocket, body };
+        let decision = question.put_to(&rules);
+        assert_eq!((decision.verdict(), decision.reason()), (verdict, expected), "{question}");
+    }
+}
+
+#[test]
+fn an_address_that_a_rule_has_for_its_host_is_named_alone_for_that_rule_s_ports_and_protocols() {
+    let rules = egress(
+        "[[egress]]\nname = \"one\"\nhosts = [\"10.1.2.3\"]\nports = [443]\n\
+         [[egress]]\nname = \"wide\"\nhosts = [\"10.0.0.0/8\", \"**\"]\naddresses = [\"10.0.0.0/8\"]\n\
+         protocols = [\"http\", \"https\"]\nports = [80, 443, 8443]\n\
+         [[egress]]\nname = \"no\"\nverdict = \"deny\"\nhosts = [\"10.1.2.9\"]\nmethods = [\"PUT\"]\n",
+    );
+    for (place, protocol, address, alone) in [
+        ("10.1.2.3:443", Protocol::Https, "10.1.2.3", true),
+        ("10.1.2.3:8443", Protocol::Https, "10.1.2.3", false), // another rule's port
+        ("10.1.2.3:80", Protocol::Http, "10.1.2.3", false),    // another rule's protocol
+        ("10.1.2.4:443", Protocol::Https, "10.1.2.4", false),
+        ("10.1.2.9:443", Protocol::Https, "10.1.2.9", false), // a rule that denies opens nothing
+        ("name.test:443", Protocol::Https, "10.1.2.3", false), // a name that has the same address
+    ] {
+        let destination = Destination::parse(place, None).unwrap();
+        let permit = rules.connect(&destination, protocol).permit().unwrap();
+        let address: IpAddr = address.parse().unwrap();
+        assert!(rules.address(&permit, address).is_ok(), "{place} {address}");
+        assert_eq!(rules.names_alone(&permit, address), alone, "{place} {address}");
+    }
+}

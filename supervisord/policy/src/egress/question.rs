@@ -126,10 +126,15 @@ impl Question {
                 let ask = Ask { destination, protocol, method, target, websocket, body };
                 let decision = egress.request(&ask);
                 // As the proxy has it: what servers may take it for has to be allowed as freely.
-                let otherwise = methods_in_query(target)
-                    .map(|method| egress.request(&Ask { method: &method, ..ask }))
-                    .find(|other| decision.prospect().is_some() && !other.is_as_free_as(&decision));
-                otherwise.unwrap_or(decision)
+                if decision.prospect().is_none() {
+                    return decision;
+                }
+                let less_free = methods_in_query(target).find_map(|method| {
+                    let other = egress.request(&Ask { method: &method, ..ask });
+                    let is_as_free = other.is_as_free_as(&decision, body);
+                    (!is_as_free).then(|| other.taken_otherwise(&method))
+                });
+                less_free.unwrap_or(decision)
             }
         }
     }

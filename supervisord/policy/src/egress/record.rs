@@ -86,9 +86,11 @@ impl Egress {
     }
 }
 
-/// Whether rules decided it, and not an address, a budget or a broken connection.
+/// Whether rules decided it by what is on record, and not an address, a budget, a broken connection, or a query or field
+/// that isn't recorded.
 fn is_of_rules(decision: &Recorded) -> bool {
     decision.verdict != Verdict::Deny
-        || Reason::from_name(&decision.reason)
-            .is_some_and(|reason| reason != Reason::AddressNotAllowed)
+        || Reason::from_name(&decision.reason).is_some_and(|reason| {
+            !matches!(reason, Reason::AddressNotAllowed | Reason::TakenOtherwise)
+        })
 }
