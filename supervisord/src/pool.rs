@@ -40,16 +40,33 @@ impl Pool {
 
     /// Takes an amount, or nothing if that would go past a bound.
     pub fn take(self: &Arc<Self>, caller: &Caller, amount: u64) -> Option<Share> {
-        let ceiling = match caller.role {
-            Role::Admin => self.size,
-            Role::Agent => self.size.saturating_sub(self.admin_reserve),
-        };
-        self.take_within(ceiling, caller.uid, amount)
+        self.take_within(self.ceiling(caller), caller.uid, amount)
+    }
+
+    /// Takes an amount, or as much of it as there is within the bounds: for what can't be refused any more.
+    pub fn take_up_to(self: &Arc<Self>, caller: &Caller, amount: u64) -> Share {
+        let ceiling = self.ceiling(caller);
+        let mut taken = self.lock();
+        let held = taken.by_uid.get(&caller.uid).copied().unwrap_or(0);
+        let left = ceiling.saturating_sub(taken.sum).min(self.per_uid.saturating_sub(held));
+        let amount = amount.min(left);
+        taken.sum += amount;
+        taken.by_uid.insert(caller.uid, held + amount);
+        drop(taken);
+        Share { pool: self.clone(), uid: caller.uid, amount }
     }
 
     /// Takes an amount in the name of a uid, whoever asks for it.
     pub fn take_of(self: &Arc<Self>, uid: u32, amount: u64) -> Option<Share> {
         self.take_within(self.size.saturating_sub(self.admin_reserve), uid, amount)
+    }
+
+    /// What all may hold together before this caller gets no more.
+    fn ceiling(&self, caller: &Caller) -> u64 {
+        match caller.role {
+            Role::Admin => self.size,
+            Role::Agent => self.size.saturating_sub(self.admin_reserve),
+        }
     }
 
     fn take_within(self: &Arc<Self>, ceiling: u64, uid: u32, amount: u64) -> Option<Share> {
@@ -134,6 +151,20 @@ mod tests {
             assert!(share.is_some());
             assert!(pool.take(&OTHER, 1).is_none());
         }
+        assert_eq!(pool.lock().sum, 0);
+        assert!(pool.lock().by_uid.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_refused_takes_what_there_is_and_of_nobody_else_s() {
+        let pool = Pool::new(10, 4, 1);
+        let first = pool.take_up_to(&AGENT, 3);
+        let second = pool.take_up_to(&AGENT, 3);
+        let third = pool.take_up_to(&AGENT, 3);
+        assert_eq!((first.amount, second.amount, third.amount), (3, 1, 0));
+        assert!(pool.take(&AGENT, 1).is_none());
+        assert!(pool.take(&OTHER, 4).is_some());
+        drop((first, second, third));
         assert_eq!(pool.lock().sum, 0);
         assert!(pool.lock().by_uid.is_empty());
     }

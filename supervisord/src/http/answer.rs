@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use supervisor_api::{ApiError, ErrorCode, PROBLEM_JSON};
 
-use super::writing::{Writing, Written};
+use super::writing::{Refusable, Writing, Written};
 use crate::supervisor::Caller;
 
 /// Media type of answers that are one JSON value.
@@ -64,11 +64,12 @@ impl Answer {
         self,
         caller: &Caller,
         writing: &Writing,
+        refusable: Refusable,
     ) -> Result<Response<Body>, Problem> {
         let body = match self.body {
             None => return Ok(self.response),
             Some(Written::Short(bytes)) => Body::from(bytes),
-            Some(Written::Long(write)) => writing.write(caller, write).await?,
+            Some(Written::Long(write)) => writing.write(caller, write, refusable).await?,
         };
         Ok(self.response.map(|_| body))
     }

@@ -22,7 +22,7 @@ use super::interpreters;
 use super::mcp::Agents;
 use super::operations::Operations;
 use super::parameters::Rules;
-use super::writing::Writing;
+use super::writing::{Refusable, Writing};
 use super::{changes, pausing, samples, sessions, streams, workspaces};
 use crate::pool::Pool;
 use crate::supervisor::Caller;
@@ -214,6 +214,10 @@ where
 {
     let rules = Rules::of(operation);
     let (id, takes_body) = (operation.id, operation.request.is_some());
+    let refusable = match operation.method {
+        Method::Get => Refusable::Yes,
+        Method::Post | Method::Put | Method::Delete => Refusable::No,
+    };
     let answer = async move |State(front): State<Arc<Front<O>>>,
                              Extension(caller): Extension<Caller>,
                              path: Result<RawPathParams, RawPathParamsRejection>,
@@ -229,7 +233,7 @@ where
             let path =
                 path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             let answer = act(Call { front, caller, path, query, request }).await?;
-            answer.whole(&caller, &shared.writing).await
+            answer.whole(&caller, &shared.writing, refusable).await
         };
         let answered = answered.await;
         if shared.counts {

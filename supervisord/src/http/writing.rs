@@ -34,6 +34,15 @@ pub enum Written {
     Long(LongAnswer),
 }
 
+/// Whether an answer can still be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusable {
+    /// It was only looked at something, which can be looked at again.
+    Yes,
+    /// What was asked for is done.
+    No,
+}
+
 /// A long answer in memory, and what it takes of what its caller may have.
 struct Held {
     bytes: Vec<u8>,
@@ -57,11 +66,17 @@ impl Default for Writing {
 }
 
 impl Writing {
-    /// Writes a long answer to this caller.
+    /// Writes a long answer to this caller. One that can't be refused has room whatever there is: each of a uid's
+    /// connections, which are counted, has one such answer of some MiB at the most.
     ///
     /// # Errors
     /// [`ErrorCode::Busy`] where the caller has not taken what it was answered before.
-    pub async fn write(&self, caller: &Caller, write: LongAnswer) -> Result<Body, ApiError> {
+    pub async fn write(
+        &self,
+        caller: &Caller,
+        write: LongAnswer,
+        refusable: Refusable,
+    ) -> Result<Body, ApiError> {
         let turn = self.turns.turn(caller.uid).await?;
         let written = spawn_blocking(move || {
             let written = write();
@@ -69,12 +84,15 @@ impl Writing {
             written
         });
         let bytes = written.await.map_err(internal)?.map_err(|error| unwritable(&error))?;
-        let share = self.bytes.take(caller, bytes.len() as u64).ok_or_else(|| {
-            let problem =
-                "long answers to this uid have not been taken yet, and one more has no room";
-            ApiError::new(ErrorCode::Busy, problem)
-                .with_hint("take them, and ask again; what was asked for besides is done")
-        })?;
+        let length = bytes.len() as u64;
+        let share = match refusable {
+            Refusable::Yes => self.bytes.take(caller, length).ok_or_else(|| {
+                let problem =
+                    "long answers to this uid have not been taken yet, and one more has no room";
+                ApiError::new(ErrorCode::Busy, problem).with_hint("take them, and ask again")
+            })?,
+            Refusable::No => self.bytes.take_up_to(caller, length),
+        };
         Ok(Body::from(Bytes::from_owner(Held { bytes, _share: share })))
     }
 }
@@ -171,16 +189,19 @@ mod tests {
         let answer = || long("x".repeat(length - 2));
         let mut bodies = Vec::new();
         for _ in 0..4 {
-            bodies.push(writing.write(&CALLER, answer()).await.unwrap());
+            bodies.push(writing.write(&CALLER, answer(), Refusable::Yes).await.unwrap());
         }
-        let refused = writing.write(&CALLER, answer()).await.unwrap_err();
+        let refused = writing.write(&CALLER, answer(), Refusable::Yes).await.unwrap_err();
         assert_eq!(refused.code, ErrorCode::Busy);
+        // What was done is answered all the same.
+        let done = writing.write(&CALLER, answer(), Refusable::No).await.unwrap();
+        assert_eq!(done.collect().await.unwrap().to_bytes().len(), length);
         let other = Caller { uid: 2002, role: Role::Agent };
-        drop(writing.write(&other, answer()).await.unwrap());
+        drop(writing.write(&other, answer(), Refusable::Yes).await.unwrap());
         let taken = bodies.pop().unwrap().collect().await.unwrap().to_bytes();
         assert_eq!(taken.len(), length);
         drop(taken);
-        drop(writing.write(&CALLER, answer()).await.unwrap());
+        drop(writing.write(&CALLER, answer(), Refusable::Yes).await.unwrap());
         drop(bodies);
         assert_eq!(writing.bytes.in_use(), 0);
     }
