@@ -50,6 +50,7 @@ static MEMORY: Wiping = Wiping;
 const CLIENTS: usize = 32;
 const REQUESTS: usize = 40_000;
 const HANDSHAKES: usize = 1_000;
+const TUNNELS: usize = 5_000;
 const BULK: usize = 4 << 30;
 /// Each takes four descriptors of this process, where 20,000 is a common limit.
 const IDLE: usize = 4_000;
@@ -84,6 +85,7 @@ impl Notices for Nothing {
 struct Upstream {
     plain: SocketAddr,
     tls: SocketAddr,
+    passed: SocketAddr,
     sink: SocketAddr,
 }
 
@@ -131,8 +133,12 @@ fn main() {
         report(&format!("inspected, keep-alive{wiping}"), REQUESTS, begun, used);
 
         let (begun, used) = (Instant::now(), proxy.used());
-        client.block_on(handshakes(proxy.address, upstream.tls, &roots));
+        client.block_on(handshakes(HANDSHAKES, proxy.address, upstream.tls, &roots));
         report(&format!("inspected, new connection{wiping}"), HANDSHAKES, begun, used);
+
+        let (begun, used) = (Instant::now(), proxy.used());
+        client.block_on(handshakes(TUNNELS, proxy.address, upstream.passed, &roots));
+        report(&format!("passed on, new connection{wiping}"), TUNNELS, begun, used);
         wipe_freed_memory();
     }
 
@@ -225,9 +231,14 @@ where
     clients.join_all().await;
 }
 
-async fn handshakes(proxy: SocketAddr, upstream: SocketAddr, roots: &[CertificateDer<'static>]) {
+async fn handshakes(
+    count: usize,
+    proxy: SocketAddr,
+    upstream: SocketAddr,
+    roots: &[CertificateDer<'static>],
+) {
     let request = format!("GET / HTTP/1.1\r\nHost: {upstream}\r\n\r\n");
-    for _ in 0..HANDSHAKES {
+    for _ in 0..count {
         // Without a cache of sessions to resume, as new clients are.
         let mut stream = tunnelled(proxy, upstream, connector(roots)).await;
         ask(&mut stream, request.as_bytes()).await;
@@ -297,11 +308,22 @@ fn upstream(issuer: &CertifiedIssuer<'static, KeyPair>) -> Upstream {
         runtime.unwrap().block_on(async move {
             let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let tls = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let passed = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let sink = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = |listener: &TcpListener| listener.local_addr().unwrap();
-            let (plain_at, tls_at, sink_at) = (address(&plain), address(&tls), address(&sink));
-            sender.send(Upstream { plain: plain_at, tls: tls_at, sink: sink_at }).unwrap();
-            tokio::join!(serve(plain, None), serve(tls, Some(acceptor)), swallow(sink));
+            let at = Upstream {
+                plain: address(&plain),
+                tls: address(&tls),
+                passed: address(&passed),
+                sink: address(&sink),
+            };
+            sender.send(at).unwrap();
+            tokio::join!(
+                serve(plain, None),
+                serve(tls, Some(acceptor.clone())),
+                serve(passed, Some(acceptor)),
+                swallow(sink)
+            );
         });
     });
     receiver.recv().unwrap()
@@ -358,9 +380,10 @@ fn proxy(upstream: Upstream, root: CertificateDer<'static>) -> Proxy {
         )
     };
     let text = format!(
-        "name = \"measure\"\nextends = \"default\"\n{}{}{}",
+        "name = \"measure\"\nextends = \"default\"\n{}{}{}{}",
         rule("plain", "http", upstream.plain.port(), ""),
         rule("tls", "https", upstream.tls.port(), "tls = \"inspect\"\n"),
+        rule("passed", "https", upstream.passed.port(), "tls = \"pass\"\n"),
         rule("sink", "tcp", upstream.sink.port(), "")
     );
     let base = include_str!("../../../policies/default.toml");

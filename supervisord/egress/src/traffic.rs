@@ -141,9 +141,7 @@ impl Traffic {
         for (door, port, fd) in doors {
             let std: std::net::TcpListener = fd.into();
             std.set_nonblocking(true)?;
-            if let Err(error) = setsockopt(&std, sockopt::TcpCongestion, &UNPACED.into()) {
-                tracing::debug!(%error, "connections of a payload are paced as the host's are");
-            }
+            hasten(&std);
             let acceptor = Acceptor::new(TcpListener::from_std(std)?);
             let (session, names) = (session.clone(), names.clone());
             self.session.running.spawn(take(session, names, acceptor, door, port));
@@ -215,9 +213,6 @@ async fn serve_one<V>(
 ) where
     V: Fn(&supervisor_policy::egress::HostName) -> crate::dns::answer::Verdict,
 {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "small writes to the payload may wait");
-    }
     match door {
         Door::Proxy => Box::pin(serve_proxy(session, stream, place)).await,
         Door::Names => {
@@ -247,8 +242,37 @@ impl Door {
     }
 }
 
+/// Has what is sent to a payload go at once: set here for all connections, which have it from their listener.
+fn hasten(listener: &std::net::TcpListener) {
+    if let Err(error) = setsockopt(listener, sockopt::TcpCongestion, &UNPACED.into()) {
+        tracing::debug!(%error, "connections of a payload are paced as the host's are");
+    }
+    if let Err(error) = setsockopt(listener, sockopt::TcpNoDelay, &true) {
+        tracing::debug!(%error, "small writes to the payload may wait");
+    }
+}
+
 fn nonblocking(fd: OwnedFd) -> io::Result<std::net::UdpSocket> {
     let socket: std::net::UdpSocket = fd.into();
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use nix::sys::socket::getsockopt;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_has_from_its_listener_how_it_is_sent_to() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        hasten(&listener);
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
+        assert_eq!(getsockopt(&accepted, sockopt::TcpCongestion).unwrap(), UNPACED);
+    }
 }

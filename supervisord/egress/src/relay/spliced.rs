@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
@@ -32,7 +33,8 @@ impl From<Overdrawn> for Stop {
     }
 }
 
-/// Relays until both sides are done, one breaks, or nothing happens for `patience`.
+/// Relays until both sides are done, one breaks, or nothing happens for `patience`. The side that was told last is
+/// told by the closing of its connection, which is up to whoever has it.
 pub async fn relay_spliced(
     client: &TcpStream,
     upstream: &TcpStream,
@@ -40,8 +42,9 @@ pub async fn relay_spliced(
     pipes: &Pipes,
     patience: Duration,
 ) -> Ended {
-    let out = pump(client, upstream, pipes, |bytes| meter.send(bytes));
-    let back = pump(upstream, client, pipes, |bytes| meter.receive(bytes));
+    let half = AtomicBool::new(false);
+    let out = pump(client, upstream, pipes, &half, |bytes| meter.send(bytes));
+    let back = pump(upstream, client, pipes, &half, |bytes| meter.receive(bytes));
     let both = async { tokio::try_join!(out, back) };
     tokio::select! {
         ended = both => match ended {
@@ -60,6 +63,7 @@ async fn pump(
     from: &TcpStream,
     to: &TcpStream,
     pipes: &Pipes,
+    half: &AtomicBool,
     count: impl Fn(usize) -> Result<(), Overdrawn>,
 ) -> Result<(), Stop> {
     let mut is_little = true;
@@ -70,7 +74,10 @@ async fn pump(
             None => copied(from, to, &count).await?,
         };
         let Some(moved) = moved else {
-            close(to)?;
+            // Behind the end of the other direction, nothing is left of either connection but its closing.
+            if !half.swap(true, Ordering::Relaxed) {
+                close(to)?;
+            }
             return Ok(());
         };
         // A message of a handshake is copied, which takes fewer system calls; what is more is spliced.

@@ -55,7 +55,14 @@ pub async fn addresses(session: &Session, permit: &Permit) -> Result<Vec<Checked
 /// When there is no place for a socket, or no address takes the connection in time.
 pub async fn dial(session: &Session, addresses: &[CheckedAddress]) -> Result<Socket, Refused> {
     let place = SocketPlace::wait(session).await?;
-    match timeout(session.shared.limits.connect, race(session, place, addresses)).await {
+    let connecting = async {
+        match addresses {
+            // Nothing to race with, so it takes no task of its own.
+            [only] => connect(*only, place).await.map_err(|(error, _)| error),
+            several => race(session, place, several).await,
+        }
+    };
+    match timeout(session.shared.limits.connect, connecting).await {
         Ok(connected) => connected.map_err(|error| UpstreamError::Connect(error).into()),
         Err(_) => Err(UpstreamError::ConnectTimeout.into()),
     }
