@@ -7,6 +7,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::NixPath;
 use nix::dir::Dir;
@@ -27,6 +28,13 @@ const CHUNK: usize = 64 << 20;
 /// Bytes that are read and written at once where the kernel doesn't copy.
 const BUFFER: usize = 1 << 20;
 
+/// Entries of a copy at the most, those that are left out among them: more than the inodes of any workspace that
+/// policies give out by default.
+const MAX_ENTRIES: u64 = 1_000_000;
+
+/// How long a copy takes at the most, as an archive: it has one of the threads for all callers.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
 /// Copies all of a workspace, and has it on disk. Files, directories and links as they are, with their
 /// permissions and times, as far as these say anything: no set-id bits, no attributes. Each name of a file with
 /// several is a file of its own; FIFOs and sockets are left out, and counted. `goes_on` is asked now and then.
@@ -38,7 +46,7 @@ pub fn copy(
     to: BorrowedFd<'_>,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<CopyReport, FileError> {
-    let mut copier = Copier { report: CopyReport::default(), goes_on };
+    let mut copier = Copier::new(goes_on);
     let source = beneath::open_root(from).map_err(failed("open the workspace"))?;
     let target = beneath::open_root(to).map_err(failed("open the copy"))?;
     copier.directory(source, target.as_fd(), MAX_DEPTH)?;
@@ -58,7 +66,7 @@ pub fn copy_one(
     let opened = beneath::open_directory(from, parent).map_err(failed("open a directory"))?;
     let found = beneath::stat(opened.as_fd(), own).map_err(failed("look at a file"))?;
     let (source, names) = (opened.as_fd(), (own, name));
-    let mut copier = Copier { report: CopyReport::default(), goes_on: &|| true };
+    let mut copier = Copier::new(&|| true);
     let size = u64::try_from(found.st_size).unwrap_or_default();
     match beneath::kind_of(&found) {
         SFlag::S_IFLNK => copier.link(source, to, names).map(|()| (FileKind::SymbolicLink, size)),
@@ -71,9 +79,27 @@ pub fn copy_one(
 struct Copier<'g> {
     report: CopyReport,
     goes_on: &'g dyn Fn() -> bool,
+    /// Entries that it may yet have.
+    left: u64,
+    until: Instant,
 }
 
-impl Copier<'_> {
+impl<'g> Copier<'g> {
+    fn new(goes_on: &'g dyn Fn() -> bool) -> Self {
+        let (report, until) = (CopyReport::default(), Instant::now() + PATIENCE);
+        Self { report, goes_on, left: MAX_ENTRIES, until }
+    }
+
+    fn go_on(&self) -> Result<(), FileError> {
+        if Instant::now() >= self.until {
+            return Err(FileError::TooMuch("the copy took longer than an hour".to_owned()));
+        }
+        if !(self.goes_on)() {
+            return Err(FileError::TooMuch("the copy was broken off".to_owned()));
+        }
+        Ok(())
+    }
+
     fn directory(
         &mut self,
         source: OwnedFd,
@@ -81,16 +107,14 @@ impl Copier<'_> {
         depth: usize,
     ) -> Result<(), FileError> {
         let found = fstat(&source).map_err(failed("look at a directory"))?;
-        let mut directory = Dir::from_fd(source).map_err(failed("read a directory"))?;
-        let mut names = Vec::new();
-        for entry in directory.iter() {
-            let name = entry.map_err(failed("read a directory"))?.file_name().to_owned();
-            if name.as_c_str() != c"." && name.as_c_str() != c".." {
-                names.push(name);
+        let listed = beneath::open_directory(source.as_fd(), ".");
+        let listed = listed.and_then(Dir::from_fd).map_err(failed("read a directory"))?;
+        // One by one: hard links make names without inodes, so no limit of the workspace bounds those of a directory.
+        for entry in listed {
+            let entry = entry.map_err(failed("read a directory"))?;
+            if entry.file_name() != c"." && entry.file_name() != c".." {
+                self.entry(source.as_fd(), target, entry.file_name(), depth)?;
             }
-        }
-        for name in names {
-            self.entry(directory.as_fd(), target, &name, depth)?;
         }
         keep(target, &found)
     }
@@ -102,9 +126,10 @@ impl Copier<'_> {
         name: &CStr,
         depth: usize,
     ) -> Result<(), FileError> {
-        if !(self.goes_on)() {
-            return Err(FileError::TooMuch("the copy was broken off".to_owned()));
-        }
+        self.go_on()?;
+        self.left = self.left.checked_sub(1).ok_or_else(|| {
+            FileError::TooMuch(format!("the workspace has more than {MAX_ENTRIES} entries"))
+        })?;
         let found = beneath::stat(source, name).map_err(failed("look at a file"))?;
         match beneath::kind_of(&found) {
             SFlag::S_IFDIR => {
@@ -183,9 +208,7 @@ impl Copier<'_> {
         end: i64,
     ) -> Result<i64, FileError> {
         while place < end {
-            if !(self.goes_on)() {
-                return Err(FileError::TooMuch("the copy was broken off".to_owned()));
-            }
+            self.go_on()?;
             let most = usize::try_from(end - place).unwrap_or(CHUNK).min(CHUNK);
             let (mut read, mut written) = (place, place);
             let copied = match copy_file_range(from, Some(&mut read), to, Some(&mut written), most)
@@ -293,6 +316,28 @@ mod tests {
         let file = fs::File::open(to.at("sparse")).unwrap();
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut end, (1 << 40) - 3).unwrap();
         assert_eq!(&end, b"end");
+    }
+
+    #[test]
+    fn a_copy_has_so_many_entries_however_few_inodes_they_take_and_so_much_time() {
+        let from = Fixture::new();
+        for name in ["a", "b", "c"] {
+            mkfifo(&from.at(name), Mode::S_IRWXU).unwrap();
+        }
+        fs::hard_link(from.at("a"), from.at("d")).unwrap();
+        let (source, to) = (from.root(), Fixture::new());
+        let target = to.root();
+        let copy = |left: u64, until: Instant| {
+            let mut copier = Copier { left, until, ..Copier::new(&|| true) };
+            let source = beneath::open_root(source.as_fd()).unwrap();
+            copier.directory(source, target.as_fd(), MAX_DEPTH).map(|()| copier.report.left_out)
+        };
+        let later = Instant::now() + PATIENCE;
+        assert_eq!(copy(4, later).unwrap(), 4);
+        let error = copy(3, later).unwrap_err();
+        assert!(error.to_string().contains("entries"), "{error}");
+        let error = copy(4, Instant::now()).unwrap_err();
+        assert!(error.to_string().contains("longer"), "{error}");
     }
 
     #[test]
