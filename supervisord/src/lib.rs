@@ -72,6 +72,7 @@ mod table;
 pub mod threads;
 pub mod top;
 pub mod traffic;
+mod values;
 pub mod warm;
 pub mod watch;
 pub mod workspace;

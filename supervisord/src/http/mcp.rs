@@ -19,6 +19,7 @@ use super::bounds::{ADMIN_BODIES, BODIES, BODIES_PER_UID, Bounds, MAX_VALUES};
 use super::{body, download};
 use crate::pool::Pool;
 use crate::supervisor::Caller;
+use crate::values::values;
 
 /// Bytes of a problem document; ours have a few hundred.
 const PROBLEM_MAX: usize = 1 << 20;
@@ -166,21 +167,6 @@ fn check_values(message: &[u8]) -> Result<(), ApiError> {
     Err(too_large().with_hint(format!("a message has {MAX_VALUES} values at the most")))
 }
 
-/// Values of a JSON text, or a few more: each is the whole, or follows a bracket, brace, colon or comma.
-fn values(text: &[u8]) -> usize {
-    let (mut count, mut quoted, mut escaped) = (1usize, false, false);
-    for byte in text {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'[' | b'{' | b',' if !quoted => count = count.saturating_add(1),
-            _ => {}
-        }
-    }
-    count
-}
-
 fn of_message(error: ApiError) -> ApiError {
     match error.code {
         ErrorCode::TooLarge => {
@@ -192,22 +178,4 @@ fn of_message(error: ApiError) -> ApiError {
 
 fn too_large() -> ApiError {
     ApiError::new(ErrorCode::TooLarge, "the message is too large")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_counted_without_what_stands_in_strings() {
-        for (text, expected) in [
-            ("1", 1),
-            ("[]", 2),
-            ("[1,2,3]", 4),
-            (r#"{"a":[{},{}]}"#, 6),
-            (r#"["a,[{","\\",",\"["]"#, 4),
-        ] {
-            assert_eq!(values(text.as_bytes()), expected, "{text}");
-        }
-    }
 }

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use supervisor_api::{CellError, CellResult};
 
+use crate::values::values;
+
 /// Bytes of a line at the most: the 2 MiB of a cell's results and what stands around them. A sandbox costs us
 /// no more than this.
 pub const MAX_LINE: usize = 3 << 20;
@@ -13,6 +15,10 @@ const MAX_TRACEBACK: usize = 1000;
 /// Results of a cell at the most, and what they look like, each counted: ours have no more. In memory each takes
 /// far more than the few bytes that it can be in a line.
 pub const MAX_RESULTS: usize = 1000;
+
+/// Values of a line at the most: a result has two braces and two commas, each of its looks and each line of a traceback
+/// one more, and the cell's own are few. What says which word it is may come last, so all of them are made first.
+const MAX_VALUES: usize = 4 * MAX_RESULTS + MAX_RESULTS + MAX_TRACEBACK + 100;
 
 /// It is no word of an interpreter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +121,9 @@ impl Said {
     /// # Errors
     /// When it is none that a runner says.
     pub fn read(line: &[u8]) -> Result<Self, Broken> {
+        if values(line) > MAX_VALUES {
+            return Err(Broken("a line has too many values"));
+        }
         match serde_json::from_slice(line).map_err(|_| Broken("a line is no word"))? {
             Raw::State { nonce, last } => Ok(Self::State { nonce, last }),
             Raw::Done(done) => {
@@ -175,6 +184,25 @@ mod tests {
         };
         assert!(done(looks(MAX_RESULTS)).is_ok());
         assert!(done(looks(MAX_RESULTS + 1)).is_err());
+    }
+
+    #[test]
+    fn a_line_has_so_many_values_whatever_they_are() {
+        let traceback = vec![r#""""#; MAX_TRACEBACK].join(",");
+        let results = vec![r#"{"kind":"value","data":{"a":""}}"#; MAX_RESULTS].join(",");
+        let most = format!(
+            r#"{{"number":1,"status":"error","results":[{results}],"error":{{"name":"","value":"","traceback":[{traceback}]}},"is":"done"}}"#
+        );
+        assert!(Said::read(most.as_bytes()).is_ok());
+        // As many as fit into a line, where nobody would have looked at them.
+        let zeros = vec!["0"; MAX_LINE / 2 - 100].join(",");
+        for line in [
+            format!(r#"{{"nonce":"","last":0,"more":[{zeros}],"is":"state"}}"#),
+            format!(r#"{{"number":1,"status":"ok","results":[{zeros}],"is":"done"}}"#),
+        ] {
+            assert!(line.len() <= MAX_LINE);
+            assert_eq!(Said::read(line.as_bytes()), Err(Broken("a line has too many values")));
+        }
     }
 
     #[test]

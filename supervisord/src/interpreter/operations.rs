@@ -121,7 +121,7 @@ impl Supervisor {
         let (cells, forgotten) = match interpreter.cells() {
             Some(here) => here,
             None => {
-                let past = self.past(id).await?;
+                let past = self.past(interpreter.owner, id).await?;
                 (past.cells.clone(), past.forgotten)
             }
         };
@@ -179,15 +179,15 @@ impl Supervisor {
         let found = Interpreter::ended_as(&inner.places, &inner.interpreters, &execution, outcome);
         let mut interpreter = found.map_err(internal)?.ok_or_else(not_found)?;
         if interpreter.kept.cells.is_none() {
-            interpreter.had_cells(self.past(id).await?.last); // its end was not noted with it
+            interpreter.had_cells(self.past(execution.owner_uid, id).await?.last); // its end was not noted with it
         }
         Ok(Arc::new(interpreter))
     }
 
     /// The cells of an interpreter that has ended.
-    async fn past(&self, id: ExecutionId) -> Result<Arc<Past>, ApiError> {
+    async fn past(&self, owner: u32, id: ExecutionId) -> Result<Arc<Past>, ApiError> {
         let inner = self.inner();
-        inner.interpreters.past.read(&inner.places, id).await
+        inner.interpreters.past.read(&inner.places, (owner, id)).await
     }
 
     /// A cell that was looked for, wherever it is.
@@ -199,7 +199,7 @@ impl Supervisor {
     ) -> Result<Cell, ApiError> {
         let cell = match found {
             Found::Here(cell) => cell,
-            Found::Past => self.past(interpreter.id).await?.get(number),
+            Found::Past => self.past(interpreter.owner, interpreter.id).await?.get(number),
         };
         let cell = cell.ok_or_else(forgotten)?;
         if weight::of(&cell) <= LARGE {

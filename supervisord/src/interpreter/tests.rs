@@ -195,7 +195,8 @@ async fn what_waited_at_the_end_is_written_once_and_read_when_somebody_asks() {
     assert!(interpreter.cells().is_none() && matches!(interpreter.cell(1), Found::Past));
     let shown = interpreter.show();
     assert_eq!((shown.cells, shown.waiting), (64, 0));
-    let past = fixture.set.past.read(&fixture.places, interpreter.id).await.unwrap();
+    let past =
+        fixture.set.past.read(&fixture.places, (interpreter.owner, interpreter.id)).await.unwrap();
     assert_eq!((past.cells.len(), past.forgotten, past.last), (64, 0, 64));
     assert!(past.cells.iter().all(|cell| cell.outcome == Some(CellOutcome::Lost)));
     assert_eq!(past.get(64).map(|cell| cell.source.len()), Some(text.len()));
@@ -210,6 +211,6 @@ async fn what_waited_at_the_end_is_written_once_and_read_when_somebody_asks() {
     let file = fs::read(fixture.file(1)).unwrap();
     fs::write(fixture.file(1), &file[..before as usize]).unwrap();
     let other = past::Reader::default();
-    let past = other.read(&fixture.places, interpreter.id).await.unwrap();
+    let past = other.read(&fixture.places, (interpreter.owner, interpreter.id)).await.unwrap();
     assert!(past.cells.iter().all(|cell| cell.outcome == Some(CellOutcome::Lost)));
 }
