@@ -242,7 +242,7 @@ fn resurrect(
     execution: Execution,
     interpreter: Option<Arc<Interpreter>>,
 ) -> Result<Arc<Live>, Failure> {
-    let session = inner.sessions.get(execution.session).and_then(|session| session.run().ok());
+    let session = inner.sessions.get(execution.session).and_then(|session| session.run_on().ok());
     let copy = execution.changes.and_then(|changes| inner.sessions.get(changes.held_in?));
     let held = copy.and_then(|copy| copy.run_held().ok());
     let source = match (&session, plan::source_of(&execution)) {

@@ -6,7 +6,8 @@
     reason = "a test that panics is a test that fails"
 )]
 
-use std::fs;
+use std::sync::Barrier;
+use std::{fs, thread};
 
 use supervisor_api::{
     ChangeSet, ChangesMode, ChangesState, ErrorCode, Execution, ExecutionId, FileList, Session,
@@ -214,6 +215,158 @@ fn a_daemon_that_dies_while_it_applies_has_applied_all_or_nothing_when_it_is_bac
     }
     let left = fs::read_dir(world.state().join("writing")).expect("readable").count();
     assert_eq!(left, 0);
+}
+
+#[test]
+fn changes_that_fit_into_a_session_once_are_applied_though_they_do_not_fit_twice() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let digests = "find . -type f ! -name digests -exec sha256sum {} +";
+    for (session, payload) in [
+        // 56 MiB, the largest file 8 MiB.
+        (
+            r#"{"workspace_bytes": 100663296}"#,
+            "for n in 1 2 3 4 5 6 7; do head -c 8M /dev/urandom > $n; done",
+        ),
+        // 620 inodes.
+        (
+            r#"{"workspace_inodes": 1000}"#,
+            "for d in $(seq 20); do mkdir -p d/$d; for f in $(seq 29); do echo $d $f > d/$d/$f; done; done",
+        ),
+    ] {
+        let reply = call(&agent, "POST", "/v1/sessions", Some(session));
+        assert_eq!(reply.status, 201, "{}", String::from_utf8_lossy(&reply.body));
+        let id = serde_json::from_slice::<Session>(&reply.body).expect("a session").id;
+        let execution = run(&agent, &held(id, &format!("{payload}; {digests} > digests")));
+        let applied = set("apply_changes", &apply(&agent, execution.id));
+        assert_eq!(applied.state, ChangesState::Applied);
+        run(&agent, &within(id, "sha256sum -c --quiet digests && test ! -e .replacement-*"));
+        assert!(call(&agent, "DELETE", &format!("/v1/sessions/{id}"), None).status < 300);
+    }
+}
+
+#[test]
+fn changes_at_names_that_are_no_paths_are_not_applied_in_part() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    run(&agent, &within(id, r"touch $'was\nthere'"));
+    let unchanged = run(&agent, &held(id, CHANGES));
+    let changed = run(&agent, &held(id, &format!(r"{CHANGES}; echo x > $'was\nthere'")));
+    assert!(!changes(&agent, changed.id).summary.complete);
+    let refused = apply(&agent, changed.id).problem();
+    assert_eq!(refused.code, ErrorCode::TooLarge);
+    assert!(refused.hint.is_some_and(|hint| hint.contains("from the copy")));
+    let file = format!("/v1/sessions/{id}/files/file");
+    assert_eq!(call(&agent, "GET", &file, None).body, b"one\n");
+    assert_eq!(set("apply_changes", &apply(&agent, unchanged.id)).state, ChangesState::Applied);
+    assert_eq!(call(&agent, "GET", &file, None).body, b"two\n");
+}
+
+#[test]
+fn what_was_refused_leaves_nothing_of_a_copy() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    let start = Barrier::new(4);
+    let all = thread::scope(|scope| {
+        let submit = || {
+            start.wait();
+            agent.submit(&held(id, "true"))
+        };
+        let all = [(); 4].map(|()| scope.spawn(submit));
+        all.map(|each| each.join().expect("it is answered"))
+    });
+    let (made, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
+    for refused in refused {
+        let refused = refused.expect_err("it is refused");
+        assert!([ErrorCode::Conflict, ErrorCode::Busy].contains(&refused.code), "{refused:?}");
+    }
+    for made in &made {
+        agent.finished(made.as_ref().expect("it is made").id);
+    }
+    until_true("each that was refused has no copy", || sessions(&agent).len() == 1 + made.len());
+    for place in fs::read_dir(world.state().join("executions")).expect("readable") {
+        let name = place.expect("readable").file_name().into_string().expect("an id");
+        assert_eq!(
+            call(&agent, "GET", &format!("/v1/executions/{name}"), None).status,
+            200,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn nobody_enters_a_session_with_changes_in_it_by_half() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    let execution = run(&agent, &held(id, CHANGES));
+    let copy = execution.changes.and_then(|changes| changes.held_in).expect("a copy");
+    world.daemon().end();
+    assert!(world.start_doomed_daemon("ChangePlaced:1"));
+    let target = format!("/v1/executions/{}/changes/apply", execution.id);
+    assert!(agent.call("POST", &target, None).is_err(), "it dies in between");
+    world.daemon().wait_for_kill("ChangePlaced:1");
+    // Without what is to be applied, the next one can't go on.
+    let changes = world.state().join(format!("executions/{}/changes", execution.id));
+    let aside = changes.with_file_name("aside");
+    fs::rename(&changes, &aside).expect("it is there");
+    world.start_daemon();
+    let file = format!("/v1/sessions/{id}/files/file");
+    for (method, target, body) in [
+        ("GET", file.clone(), None),
+        ("PUT", file, Some("x")),
+        ("POST", format!("/v1/sessions/{id}/snapshots"), Some("{}")),
+        ("DELETE", format!("/v1/sessions/{copy}"), None),
+    ] {
+        let refused = call(&agent, method, &target, body).problem();
+        assert_eq!(refused.code, ErrorCode::Conflict, "{method} {target}");
+        assert!(refused.detail.contains("by half"), "{}", refused.detail);
+        assert!(refused.hint.is_some_and(|hint| hint.contains("apply them again")));
+    }
+    for request in [within(id, "true"), held(id, "true")] {
+        let refused = agent.submit(&request).expect_err("nothing runs in it");
+        assert_eq!(refused.code, ErrorCode::Conflict, "{}", refused.detail);
+    }
+    fs::rename(&aside, &changes).expect("it is there");
+    assert_eq!(set("apply_changes", &apply(&agent, execution.id)).state, ChangesState::Applied);
+    expect_session(&agent, id, true);
+    expect_only(&agent, id);
+    agent.run(&within(id, "true")).expect_exit(0);
+}
+
+#[test]
+fn what_holds_changes_is_there_as_long_as_its_session() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    let extend = |id: SessionId, seconds: u64| {
+        let body = format!(r#"{{"time_to_live": {seconds}}}"#);
+        call(&agent, "POST", &format!("/v1/sessions/{id}/extend"), Some(&body))
+    };
+    assert_eq!(extend(id, 2).status, 200);
+    // Both end in two seconds, and the one is extended.
+    let running = agent.start(&held(id, &format!("echo up; sleep 4; {CHANGES}")));
+    agent.wait_for_words(running, "up");
+    assert_eq!(extend(id, 600).status, 200);
+    agent.finished(running);
+    let seen = changes(&agent, running);
+    assert_eq!((seen.state, seen.summary.complete), (ChangesState::Held, true));
+    let copy = seen.summary.held_in.expect("a copy");
+    let ends = |id: SessionId| {
+        sessions(&agent).into_iter().find(|each| each.id == id).expect("it is there").expires_at
+    };
+    assert_eq!(ends(copy), ends(id));
+    let refused = extend(copy, 600).problem();
+    assert_eq!(refused.code, ErrorCode::Conflict);
+    assert!(refused.hint.is_some_and(|hint| hint.contains(&id.to_string())));
+    assert_eq!(set("apply_changes", &apply(&agent, running)).state, ChangesState::Applied);
+    expect_session(&agent, id, true);
+    // It ends with it as well.
+    run(&agent, &held(id, CHANGES));
+    assert_eq!(extend(id, 1).status, 200);
+    until_true("the session and the copy are gone", || sessions(&agent).is_empty());
 }
 
 #[test]

@@ -20,6 +20,12 @@ pub async fn watch(supervisor: Supervisor) {
         let mut next = now.saturating_add_unsigned(LOOK.as_secs());
         for session in supervisor.inner().sessions.all() {
             let record = session.record();
+            if record
+                .held
+                .is_some_and(|held| supervisor.inner().sessions.get(held.session).is_some())
+            {
+                continue; // it goes with the session that its changes are for
+            }
             if now >= record.expires {
                 announced.remove(&record.id);
                 if session.is_closing() {

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! submission ──copy──▶ held ──┬── apply: conflicts? ──▶ staged ──▶ applying ──▶ applied ──▶ the copy goes
-//!                             └── discard, the session's end, the copy's own time ──▶ the copy goes
+//!                             └── discard, the session's end, the copy's closing ──▶ the copy goes
 //! ```
 //!
 //! A copy is a session like others in bounds and life, in which nobody runs or changes anything but the one execution
-//! it was made for. From `applying` on there is only the way ahead: what is staged lies in the session's own workspace,
-//! and a daemon that comes after one that was killed goes on with it before anything else happens there.
+//! it was made for. It is there for as long as the session, whose end is its own. From `applying` on there is only the
+//! way ahead: what is staged lies in the session's own workspace, which nobody enters but who applies the rest, and a
+//! daemon that comes after one that was killed goes on with it before anything else happens there.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -25,6 +26,9 @@ use crate::fault::{self, Point};
 use crate::places::{ChangesFile, Places};
 use crate::supervisor::{Inner, Supervisor, internal, storage};
 use crate::workspace::{self, FileError, Manifest, WorkspacePath};
+
+/// What is noted of changes that are being applied once all are in their places: what is staged is of no use any more.
+const PLACED: &[u8] = b"placed";
 
 /// A copy that was made for a submission. Dropped before [`HeldCopy::keep`], it goes again.
 pub struct HeldCopy {
@@ -95,7 +99,7 @@ impl Supervisor {
         changes: Arc<Vec<PathChange>>,
     ) -> Result<(), ApiError> {
         let (copy, origin) = self.held_and_origin(execution)?;
-        let whole = origin.enter_to_copy()?; // first, so that nothing begins after the look
+        let whole = origin.enter_to_apply(execution)?; // first, so that nothing begins after the look
         self.refuse_while_running(origin.record().id)?;
         let guard = copy.enter()?;
         let permits = self.archive_permits(&whole)?;
@@ -105,10 +109,11 @@ impl Supervisor {
         let (from, to) = (self.grant(&copy).await?, self.grant(&origin).await?);
         let (places, begun) = (self.inner().places.clone(), self.has_begun(execution)?);
         let applied = spawn_blocking(move || {
+            let applying = Applying { places: &places, execution, session: whole.session() };
             let done = if begun {
-                finish(&places, execution, to.as_fd(), &changes)
+                applying.finish(to.as_fd(), &changes)
             } else {
-                apply(&places, execution, (&from, &to), &changes)
+                applying.apply((&from, &to), &changes)
             };
             drop((whole, guard, permits));
             done
@@ -184,6 +189,21 @@ impl Supervisor {
         Ok(begun.map_err(storage)?.is_some())
     }
 
+    /// Refuses to close a copy whose changes are in their session by half: there they stay until all are, or until
+    /// that is closed.
+    pub(super) fn refuse_half_applied(&self, copy: &Kept) -> Result<(), ApiError> {
+        let Some(held) = copy.record().held else { return Ok(()) };
+        let origin = self.inner().sessions.get(held.session);
+        let half =
+            |origin: &Arc<Kept>| origin.applying() == Some(held.execution) && !origin.is_closing();
+        if !origin.as_ref().is_some_and(half) {
+            return Ok(());
+        }
+        let problem = format!("its changes are in session {} by half", held.session);
+        Err(ApiError::new(ErrorCode::Conflict, problem)
+            .with_hint("apply them again, which goes on with it, or close that session"))
+    }
+
     /// Closes a session of which nobody is told anything any more. What fails is done when its time is up.
     pub(crate) fn close_soon(&self, session: Arc<Kept>) {
         let supervisor = self.clone();
@@ -208,49 +228,83 @@ fn state(inner: &Inner, execution: ExecutionId, is_held: bool) -> io::Result<Cha
     Ok(if begun { ChangesState::Applying } else { ChangesState::Held })
 }
 
-/// Looks for conflicts, stages and commits.
-fn apply(
-    places: &Places,
+/// An execution's changes on their way into a session.
+struct Applying<'a> {
+    places: &'a Places,
     execution: ExecutionId,
-    (from, to): (&OwnedFd, &OwnedFd),
-    changes: &[PathChange],
-) -> Result<(), ApiError> {
-    let origin = places.changes(execution, ChangesFile::Origin).map_err(storage)?;
-    let origin = origin.ok_or_else(|| internal("what was copied is not known"))?;
-    let origin: Manifest = serde_json::from_slice(&origin).map_err(internal)?;
-    let conflicts = workspace::conflicts(to.as_fd(), changes, &origin).map_err(internal)?;
-    if !conflicts.is_empty() {
-        let named = conflicts.iter().map(|each| format!("{}: {}", each.path, each.why));
-        let problem = format!("the session is in the way of the changes: {}", some(named));
-        return Err(ApiError::new(ErrorCode::Conflict, problem)
-            .with_hint("discard them and run it again, or take what you want out of the copy"));
-    }
-    let name = staging(execution).map_err(internal)?;
-    let written = workspace::stage(to.as_fd(), from.as_fd(), changes, &name);
-    written.map_err(refuse)?;
-    fault::reach(Point::ChangesStaged);
-    let noted = places.keep_changes(execution, ChangesFile::Applying, b"true");
-    if let Err(error) = noted {
-        workspace::unstage(to.as_fd(), &name).map_err(refuse)?;
-        return Err(storage(error));
-    }
-    fault::reach(Point::ApplyingNoted);
-    finish(places, execution, to.as_fd(), changes)
+    session: &'a Kept,
 }
 
-/// Commits what is staged and says so.
-fn finish(
-    places: &Places,
-    execution: ExecutionId,
-    to: BorrowedFd<'_>,
-    changes: &[PathChange],
-) -> Result<(), ApiError> {
-    let name = staging(execution).map_err(internal)?;
-    workspace::commit(to, changes, &name).map_err(refuse)?;
-    fault::reach(Point::ChangesCommitted);
-    settle(places, execution, ChangesState::Applied).map_err(storage)?;
-    fault::reach(Point::ChangesSettled);
-    Ok(())
+impl Applying<'_> {
+    /// Looks for conflicts, stages and commits.
+    fn apply(
+        &self,
+        (from, to): (&OwnedFd, &OwnedFd),
+        changes: &[PathChange],
+    ) -> Result<(), ApiError> {
+        let (places, execution) = (self.places, self.execution);
+        let origin = places.changes(execution, ChangesFile::Origin).map_err(storage)?;
+        let origin = origin.ok_or_else(|| internal("what was copied is not known"))?;
+        let origin: Manifest = serde_json::from_slice(&origin).map_err(internal)?;
+        let conflicts = workspace::conflicts(to.as_fd(), changes, &origin).map_err(internal)?;
+        if !conflicts.is_empty() {
+            let named = conflicts.iter().map(|each| format!("{}: {}", each.path, each.why));
+            let problem = format!("the session is in the way of the changes: {}", some(named));
+            return Err(ApiError::new(ErrorCode::Conflict, problem).with_hint(
+                "discard them and run it again, or take what you want out of the copy",
+            ));
+        }
+        let name = staging(execution).map_err(internal)?;
+        let written = workspace::stage(to.as_fd(), from.as_fd(), changes, &name);
+        written.map_err(refuse)?;
+        fault::reach(Point::ChangesStaged);
+        self.session.begin_to_apply(execution);
+        if let Err(error) = places.keep_changes(execution, ChangesFile::Applying, b"true") {
+            // It may be there all the same. As long as it is, so is what is staged.
+            places.forget_changes(execution, ChangesFile::Applying).map_err(storage)?;
+            self.session.is_whole();
+            workspace::unstage(to.as_fd(), &name).map_err(refuse)?;
+            return Err(storage(error));
+        }
+        fault::reach(Point::ApplyingNoted);
+        self.finish(to.as_fd(), changes)
+    }
+
+    /// Commits what is staged and says so.
+    fn finish(&self, to: BorrowedFd<'_>, changes: &[PathChange]) -> Result<(), ApiError> {
+        let (places, execution) = (self.places, self.execution);
+        let name = staging(execution).map_err(internal)?;
+        let noted = places.changes(execution, ChangesFile::Applying).map_err(storage)?;
+        if noted.as_deref() != Some(PLACED) {
+            workspace::commit(to, changes, &name).map_err(refuse_to_go_on)?;
+            places.keep_changes(execution, ChangesFile::Applying, PLACED).map_err(storage)?;
+        }
+        workspace::unstage(to, &name).map_err(refuse)?;
+        fault::reach(Point::ChangesCommitted);
+        let settled = settle(places, execution, ChangesState::Applied);
+        if !is_half_applied(places, execution).map_err(storage)? {
+            self.session.is_whole();
+        }
+        settled.map_err(storage)?;
+        fault::reach(Point::ChangesSettled);
+        Ok(())
+    }
+}
+
+/// Whether applying an execution's changes has begun and has not ended.
+pub(super) fn is_half_applied(places: &Places, execution: ExecutionId) -> io::Result<bool> {
+    Ok(places.changes(execution, ChangesFile::Applying)?.is_some()
+        && places.changes(execution, ChangesFile::Settled)?.is_none())
+}
+
+/// Why the rest of the changes is not applied.
+fn refuse_to_go_on(error: FileError) -> ApiError {
+    if !matches!(error, FileError::NotFound { .. }) {
+        return refuse(error);
+    }
+    let problem = "what was staged of the changes is gone, so the rest of them can't be applied";
+    ApiError::new(ErrorCode::Conflict, problem)
+        .with_hint("make a session from the copy that holds them, and close this one")
 }
 
 fn settle(places: &Places, execution: ExecutionId, state: ChangesState) -> io::Result<()> {

@@ -144,7 +144,12 @@ impl Supervisor {
         let time_to_live = time_to_live(request.time_to_live)?;
         let session = self.own_session(caller, id)?;
         self.note_stewardship(caller, &session.record(), "extend_session")?;
-        let guard = session.enter()?;
+        if let Some(held) = session.record().held {
+            let problem = "it holds an execution's changes for as long as the session they are for";
+            return Err(ApiError::new(ErrorCode::Conflict, problem)
+                .with_hint(format!("extend session {}", held.session)));
+        }
+        let guard = session.enter_to_keep()?;
         let changing = session.changing.lock().await;
         let record = Record { expires: from_now(time_to_live), time_to_live, ..session.record() };
         // What is refused is not in force, so it is on disk first.
@@ -171,6 +176,7 @@ impl Supervisor {
     pub(super) async fn close(&self, session: &Arc<Kept>) -> Result<(), ApiError> {
         let inner = self.inner();
         let id = session.record().id;
+        self.refuse_half_applied(session)?;
         if !session.begin_to_close() {
             return Err(ApiError::new(ErrorCode::Conflict, "the session is being closed already"));
         }
@@ -182,6 +188,10 @@ impl Supervisor {
         }
         inner.warm.leave(id);
         session.unused().await;
+        if let Err(refusal) = self.refuse_half_applied(session) {
+            session.reopen(); // applying them broke off meanwhile
+            return Err(refusal);
+        }
         fault::reach(Point::SessionUnused);
         if let Err(error) = inner.launcher.remove_workspace(id.bits()).await {
             session.reopen();
@@ -319,7 +329,7 @@ impl Supervisor {
 
     /// What is known of it without a look into its workspace.
     pub(super) fn glance(&self, session: &Kept) -> Session {
-        let record = session.record();
+        let record = self.inner().sessions.with_its_end(session.record());
         let generation = self.inner().settings.current();
         let policy =
             policy(&generation, &record.policy).map(|policy| generation.reference(&policy));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use supervisor_api::SessionId;
 
+use super::held;
 use super::operations::remove_later;
 use super::set::Kept;
 use super::writing;
@@ -36,6 +37,14 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
             tracing::warn!(session = %record.id, "a session has no workspace; it was being closed");
             forget_record(inner, record.id).await?;
             inner.budgets.forget(&Account::Session(record.id));
+        }
+    }
+    for copy in inner.sessions.all() {
+        if let Some(held) = copy.record().held
+            && let Some(origin) = inner.sessions.get(held.session)
+            && held::is_half_applied(&inner.places, held.execution)?
+        {
+            origin.begin_to_apply(held.execution); // before anybody else enters it
         }
     }
     for id in unknown {

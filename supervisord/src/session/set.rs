@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use supervisor_api::{ApiError, ErrorCode, SessionId};
+use supervisor_api::{ApiError, ErrorCode, ExecutionId, SessionId};
 use supervisor_launch::MAX_WORKSPACES;
 use tokio::sync::{OnceCell, broadcast, watch};
 
@@ -55,16 +55,31 @@ struct Uses {
     changes: u64,
     /// Copies of its workspace that are being made, or the one into it.
     copies: u64,
+    /// The execution whose changes are in it by half, from when applying them is noted until it is done.
+    applying: Option<ExecutionId>,
     closing: bool,
 }
 
 /// What a session is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
+    /// Its files stay as they are, and nobody looks at them.
+    Keep,
     Look,
     Change,
     Run,
+    /// It ran before there was this daemon.
+    RunOn,
     Copy,
+    /// Puts an execution's changes into it.
+    Apply(ExecutionId),
+}
+
+impl Purpose {
+    /// Whether an execution uses it so.
+    const fn runs(self) -> bool {
+        matches!(self, Self::Run | Self::RunOn)
+    }
 }
 
 /// A session that is in use and so is not removed. Given back when it is dropped.
@@ -135,6 +150,11 @@ impl Kept {
         drop(self.told.send(self.record().id)); // an error says that nobody follows
     }
 
+    /// Uses it for a call that has nothing to do with its files.
+    pub fn enter_to_keep(self: &Arc<Self>) -> Result<Use, ApiError> {
+        self.take(Purpose::Keep)
+    }
+
     /// Uses it for a call that looks at its files.
     pub fn enter(self: &Arc<Self>) -> Result<Use, ApiError> {
         self.take(Purpose::Look)
@@ -151,6 +171,27 @@ impl Kept {
         self.take(Purpose::Copy)
     }
 
+    /// Uses it to apply an execution's changes to it: nobody changes it meanwhile.
+    pub fn enter_to_apply(self: &Arc<Self>, changes: ExecutionId) -> Result<Use, ApiError> {
+        self.take(Purpose::Apply(changes))
+    }
+
+    /// An execution's changes are in it by half from now on: nothing is done to it or seen of it but that they are
+    /// applied or that it is closed.
+    pub fn begin_to_apply(&self, changes: ExecutionId) {
+        self.uses.send_modify(|uses| uses.applying = Some(changes));
+    }
+
+    /// All of them are there, or nothing.
+    pub fn is_whole(&self) {
+        self.uses.send_modify(|uses| uses.applying = None);
+    }
+
+    /// The execution whose changes are in it by half.
+    pub fn applying(&self) -> Option<ExecutionId> {
+        self.uses.borrow().applying
+    }
+
     /// Whether its workspace is being copied.
     pub fn is_being_copied(&self) -> bool {
         self.uses.borrow().copies > 0
@@ -160,6 +201,12 @@ impl Kept {
     pub fn run(self: &Arc<Self>) -> Result<Use, ApiError> {
         self.refuse_snapshot()?;
         self.take(Purpose::Run)
+    }
+
+    /// Uses it for an execution that ran in it before there was this daemon.
+    pub fn run_on(self: &Arc<Self>) -> Result<Use, ApiError> {
+        self.refuse_snapshot()?;
+        self.take(Purpose::RunOn)
     }
 
     /// Uses it for the one execution that it was made for.
@@ -177,13 +224,12 @@ impl Kept {
     /// Lets a paused execution of it go on: nobody begins to copy its workspace until the answer is dropped, by when it
     /// is seen to run.
     pub fn go_on(self: &Arc<Self>) -> Result<GoingOn, ApiError> {
-        if !self.uses.send_if_modified(Uses::go_on) {
-            let problem = "the session's workspace is being copied";
-            return Err(
-                ApiError::new(ErrorCode::Conflict, problem).with_hint("try again when it is done")
-            );
-        }
-        Ok(GoingOn(self.clone()))
+        let mut refusal = None;
+        self.uses.send_if_modified(|uses| {
+            refusal = uses.go_on().err();
+            refusal.is_none()
+        });
+        refusal.map_or_else(|| Ok(GoingOn(self.clone())), Err)
     }
 
     /// Executions in it that have not finished.
@@ -233,7 +279,7 @@ impl Kept {
             }
             refusal.is_none()
         });
-        if taken && purpose == Purpose::Run {
+        if taken && purpose.runs() {
             self.tell();
         }
         let is_found = AtomicBool::new(false);
@@ -271,40 +317,53 @@ impl Uses {
         let conflict = |problem| {
             ApiError::new(ErrorCode::Conflict, problem).with_hint("try again when it is done")
         };
-        match purpose {
-            Purpose::Change | Purpose::Run if self.copies > 0 => {
+        match (purpose, self.applying) {
+            (Purpose::Keep | Purpose::RunOn, _) => None,
+            (Purpose::Apply(asked), Some(half)) if asked != half => Some(half_applied(half)),
+            (Purpose::Look | Purpose::Change | Purpose::Run | Purpose::Copy, Some(half)) => {
+                Some(half_applied(half))
+            }
+            (Purpose::Change | Purpose::Run, _) if self.copies > 0 => {
                 Some(conflict("the session's workspace is being copied"))
             }
-            Purpose::Copy if self.changes > 0 => {
+            (Purpose::Copy | Purpose::Apply(_), _) if self.changes > 0 => {
                 Some(conflict("files of the session are being changed"))
             }
-            Purpose::Copy if self.starting > 0 => {
+            (Purpose::Copy | Purpose::Apply(_), _) if self.starting > 0 => {
                 Some(conflict("something is about to run in the session"))
             }
             _ => None,
         }
     }
 
-    /// One more that is about to run, unless its workspace is being copied.
-    fn go_on(&mut self) -> bool {
-        let may = self.copies == 0;
-        self.starting += u64::from(may);
-        may
+    /// One more that is about to run, unless its workspace is being copied or changes are in it by half.
+    fn go_on(&mut self) -> Result<(), ApiError> {
+        if let Some(half) = self.applying {
+            return Err(half_applied(half));
+        }
+        if self.copies > 0 {
+            let problem = "the session's workspace is being copied";
+            return Err(
+                ApiError::new(ErrorCode::Conflict, problem).with_hint("try again when it is done")
+            );
+        }
+        self.starting += 1;
+        Ok(())
     }
 
     fn count(&mut self, purpose: Purpose, by: i64) {
         let add = |count: &mut u64| *count = count.saturating_add_signed(by);
         match purpose {
-            Purpose::Run => {
+            Purpose::Run | Purpose::RunOn => {
                 add(&mut self.executions);
                 self.starting += u64::from(by > 0); // until it is found
             }
-            Purpose::Look => add(&mut self.calls),
+            Purpose::Keep | Purpose::Look => add(&mut self.calls),
             Purpose::Change => {
                 add(&mut self.calls);
                 add(&mut self.changes);
             }
-            Purpose::Copy => {
+            Purpose::Copy | Purpose::Apply(_) => {
                 add(&mut self.calls);
                 add(&mut self.copies);
             }
@@ -318,6 +377,13 @@ pub fn being_closed() -> ApiError {
         .with_hint("create another one")
 }
 
+/// The refusal of what a session takes as little as it can be seen, while an execution's changes are in it by half.
+fn half_applied(changes: ExecutionId) -> ApiError {
+    let problem = format!("the changes of execution {changes} are in the session by half");
+    ApiError::new(ErrorCode::Conflict, problem)
+        .with_hint("apply them again, which goes on with it, or close the session")
+}
+
 impl Use {
     /// The session.
     pub fn session(&self) -> &Arc<Kept> {
@@ -328,7 +394,7 @@ impl Use {
 impl Use {
     /// The execution is found among all that live from now on, and can be asked what it does.
     pub fn is_found(&self) {
-        if self.purpose == Purpose::Run && !self.is_found.swap(true, Ordering::AcqRel) {
+        if self.purpose.runs() && !self.is_found.swap(true, Ordering::AcqRel) {
             self.session.uses.send_modify(|uses| uses.starting = uses.starting.saturating_sub(1));
         }
     }
@@ -338,7 +404,7 @@ impl Drop for Use {
     fn drop(&mut self) {
         self.is_found();
         self.session.uses.send_modify(|uses| uses.count(self.purpose, -1));
-        if self.purpose == Purpose::Run {
+        if self.purpose.runs() {
             self.session.tell();
         }
     }
@@ -397,6 +463,17 @@ impl SessionSet {
         self.all.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
+    /// A record with the end that is in force: what holds changes is there as long as the session they are for.
+    pub fn with_its_end(&self, record: Record) -> Record {
+        let theirs = record.held.and_then(|held| self.get(held.session));
+        match theirs.map(|theirs| theirs.record()) {
+            Some(theirs) => {
+                Record { expires: theirs.expires, time_to_live: theirs.time_to_live, ..record }
+            }
+            None => record,
+        }
+    }
+
     /// All there are.
     pub fn all(&self) -> Vec<Arc<Kept>> {
         self.all.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -410,12 +487,31 @@ mod tests {
     #[test]
     fn what_is_about_to_go_on_keeps_a_copy_from_beginning_and_a_copy_keeps_it_from_going_on() {
         let mut uses = Uses::default();
-        assert!(uses.go_on());
+        assert!(uses.go_on().is_ok());
         assert!(uses.refusal(Purpose::Copy).is_some());
         uses.starting -= 1;
         assert!(uses.refusal(Purpose::Copy).is_none());
         uses.count(Purpose::Copy, 1);
-        assert!(!uses.go_on());
+        assert!(uses.go_on().is_err());
         assert_eq!(uses.starting, 0);
+    }
+
+    #[test]
+    fn what_has_changes_in_it_by_half_takes_nothing_but_the_rest_of_them() {
+        let (half, other) = (ExecutionId::from_bits(1), ExecutionId::from_bits(2));
+        let mut uses = Uses { applying: Some(half), ..Uses::default() };
+        for purpose in
+            [Purpose::Look, Purpose::Change, Purpose::Run, Purpose::Copy, Purpose::Apply(other)]
+        {
+            let refusal = uses.refusal(purpose).unwrap();
+            assert_eq!(refusal.code, ErrorCode::Conflict, "{purpose:?}");
+            assert!(refusal.detail.contains(&half.to_string()), "{}", refusal.detail);
+            assert!(refusal.hint.is_some());
+        }
+        assert!(uses.go_on().is_err());
+        // Its end can be moved, what ran before is still there, and there is a way ahead.
+        for purpose in [Purpose::Keep, Purpose::RunOn, Purpose::Apply(half)] {
+            assert!(uses.refusal(purpose).is_none(), "{purpose:?}");
+        }
     }
 }

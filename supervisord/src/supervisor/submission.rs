@@ -150,8 +150,11 @@ impl Supervisor {
         require(inner, generation.mode, &policy, &plan)?;
         let prepare = plan.prepare(0, caller.uid, inner.landlock_floor(), inner.host.disk());
         older::check(&prepare, inner.launcher.version())?;
+        let (mut unkept, mut turn) = (Unkept { supervisor: self, id: Some(id) }, None);
         let (session, copy) = match (&kept, &mut changes) {
             (Some(kept), Some(changes)) if holds => {
+                // In line first: who has no place there costs no copy.
+                turn = Some(inner.admission.line_up(caller.uid, id, plan.need())?);
                 let copy = self.hold(kept, id).await?;
                 plan.kept = Some(copy.id().bits());
                 changes.held_in = Some(copy.id());
@@ -162,6 +165,7 @@ impl Supervisor {
         let parked = self.parked(caller, generation, &policy, &plan);
         // A parked sandbox has had the id of its execution from the beginning.
         let id = parked.as_ref().map_or(id, |parked| ExecutionId::from_bits(parked.id()));
+        unkept.id = Some(id); // nothing is parked in a copy that is new, and nothing kept of others yet
         let execution = Execution {
             id,
             session: session_id,
@@ -192,7 +196,10 @@ impl Supervisor {
             controls: Vec::new(),
             waits_for: Vec::new(),
         };
-        let turn = inner.admission.line_up(caller.uid, id, plan.need())?;
+        let turn = match turn {
+            Some(turn) => turn,
+            None => inner.admission.line_up(caller.uid, id, plan.need())?,
+        };
         if inner.admission.lacks_room(caller.uid) {
             inner.warm.yield_to(caller.uid);
         }
@@ -222,7 +229,7 @@ impl Supervisor {
                     let synced = spawn_blocking(move || places.sync_interpreter(id)).await;
                     synced.map_err(internal)?.map_err(storage)?;
                 }
-                inner.interpreters.add(made.clone()).inspect_err(|_| self.forget_place(id))?;
+                inner.interpreters.add(made.clone())?;
                 Some(made)
             }
         };
@@ -248,6 +255,7 @@ impl Supervisor {
             meter: Mutex::default(),
             administrators: Mutex::default(),
         });
+        unkept.keep();
         inner.live.insert(id, live.clone());
         live.is_found();
         fault::reach(Point::SubmissionAccepted);
@@ -299,6 +307,27 @@ impl Supervisor {
         match error {
             Unrecorded::Store(error) => from_store(error),
             Unrecorded::Audit(error) => (*error).into(),
+        }
+    }
+}
+
+/// What is kept in files of a submission that is not recorded yet. Dropped before [`Unkept::keep`], it goes again.
+struct Unkept<'s> {
+    supervisor: &'s Supervisor,
+    id: Option<ExecutionId>,
+}
+
+impl Unkept<'_> {
+    /// The submission was accepted: whoever records it sees to its files.
+    fn keep(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Unkept<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.supervisor.forget_place(id);
         }
     }
 }

@@ -4,28 +4,41 @@
 //! conflicts? ──▶ stage: all new bytes beside the files, in a directory of our own ──▶ commit: renames and removals
 //! ```
 //!
-//! Nothing has been changed until all is staged, and what is staged stays until all is done, so that a commit that
-//! was cut off is done again. Nobody else changes the workspace meanwhile; it is whoever calls who sees to that.
+//! Nothing has been changed until all is staged, and what is staged stays until it is in its place and on disk, so that
+//! a commit that was cut off is gone on with. It has all the room it takes from the beginning: what is staged goes as
+//! its copy comes. Nobody else changes the workspace meanwhile; it is whoever calls who sees to that.
+
+mod commit;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, renameat};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat, mkdirat};
-use nix::unistd::{UnlinkatFlags, syncfs, unlinkat};
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::unistd::syncfs;
 use supervisor_api::{ChangeKind, FileFacts, FileKind, PathChange};
 
 use super::beneath;
-use super::files::{FileError, TEMPORARY, copy_one, remove};
+use super::files::{FileError, copy_one, remove};
 use super::manifest::{Entry, Manifest, digest};
 use super::path::WorkspacePath;
-use crate::fault::{self, Point};
 
-/// Name of what is staged to be given back when the room is needed.
-const ROOM: &str = "room";
+pub use commit::commit;
+
+/// Names of what is staged to be given back when the room is needed; a number follows.
+const ROOM: &str = "room-";
+
+/// Inodes of that room at the most: as many changes are put in their places between two syncs of the disk, where the
+/// workspace has no others left.
+const ROOM_INODES: usize = 64;
+
+/// Bytes that a name takes in its directory besides its own: an entry's head, its filling, and a block's half that stays
+/// empty where a directory is indexed.
+const NAME_BYTES: usize = 64;
 
 /// Conflicts that are named.
 const MAX_CONFLICTS: usize = 20;
@@ -183,22 +196,23 @@ pub fn stage(
         let staging = staging.map_err(failed("stage the changes"))?;
         for (number, change) in changes.iter().enumerate() {
             let Some(after) = &change.after else { continue };
-            if matches!(after.kind, FileKind::File | FileKind::SymbolicLink) {
-                let found = copy_one(copy, &change.path, staging.as_fd(), &number.to_string())?;
-                if found != (after.kind, after.size) {
-                    let problem = format!("the copy holds another {}", change.path);
-                    return Err(FileError::TooMuch(problem));
+            match after.kind {
+                FileKind::File | FileKind::SymbolicLink => {
+                    let found = copy_one(copy, &change.path, staging.as_fd(), &number.to_string())?;
+                    if found != (after.kind, after.size) {
+                        let problem = format!("the copy holds another {}", change.path);
+                        return Err(FileError::TooMuch(problem));
+                    }
                 }
+                // Its inode, and its first block.
+                FileKind::Directory if makes_directory(change) => {
+                    mkdirat(&staging, number.to_string().as_str(), Mode::S_IRWXU)
+                        .map_err(failed("stage the changes"))?;
+                }
+                FileKind::Directory | FileKind::Other => {}
             }
         }
-        // Each file is copied once more when it is put in its place: the room for that is taken now.
-        let largest = changes.iter().filter(|change| {
-            change.after.as_ref().is_some_and(|after| after.kind == FileKind::File)
-        });
-        let largest = largest.max_by_key(|change| change.after.as_ref().map(|after| after.size));
-        if let Some(largest) = largest {
-            copy_one(copy, &largest.path, staging.as_fd(), ROOM)?;
-        }
+        take_room(copy, staging.as_fd(), changes)?;
         syncfs(&staging).map_err(failed("have the changes on disk"))
     })();
     if staged.is_err() {
@@ -207,112 +221,51 @@ pub fn stage(
     staged
 }
 
+/// Each file is copied once more when it is put in its place, and what was staged of it goes after that: takes the room
+/// for the largest of them, for some inodes and for all names.
+fn take_room(
+    copy: BorrowedFd<'_>,
+    staging: BorrowedFd<'_>,
+    changes: &[PathChange],
+) -> Result<(), FileError> {
+    let comes = || changes.iter().filter(|change| change.after.is_some());
+    let files = comes().filter_map(|change| {
+        let after = change.after.as_ref().filter(|after| after.kind == FileKind::File)?;
+        Some((after.size, change))
+    });
+    if let Some((_, largest)) = files.max_by_key(|(size, _)| *size) {
+        copy_one(copy, &largest.path, staging, &format!("{ROOM}0"))?;
+    }
+    let names: usize = comes().map(|change| change.path.len() + NAME_BYTES).sum();
+    let (flags, mode) = (OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, Mode::S_IRUSR);
+    for number in 1..=comes().count().min(ROOM_INODES) {
+        let room = beneath::open(staging, format!("{ROOM}{number}").as_str(), flags, mode);
+        let room = room.map_err(failed("take room for the changes"))?;
+        if number == 1 {
+            // Bytes, for not every file system has fallocate(2).
+            File::from(room).write_all(&vec![0; names]).map_err(|error| {
+                failed("take room for the changes")(Errno::from_raw(
+                    error.raw_os_error().unwrap_or_default(),
+                ))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a directory comes where none was.
+fn makes_directory(change: &PathChange) -> bool {
+    let is_one = |facts: &Option<FileFacts>| {
+        facts.as_ref().is_some_and(|facts| facts.kind == FileKind::Directory)
+    };
+    is_one(&change.after) && !is_one(&change.before)
+}
+
 /// Removes what was staged.
 pub fn unstage(root: BorrowedFd<'_>, name: &WorkspacePath) -> Result<(), FileError> {
     match remove(root, name, true) {
         Err(FileError::NotFound { .. }) => Ok(()),
         other => other,
-    }
-}
-
-/// Puts what is staged in its place and removes what is to go; each file in one step. May be done again.
-pub fn commit(
-    root: BorrowedFd<'_>,
-    changes: &[PathChange],
-    name: &WorkspacePath,
-) -> Result<(), FileError> {
-    let staging = match beneath::open_directory(root, name.as_str()) {
-        Err(Errno::ENOENT) => return Ok(()), // all was done before
-        opened => opened.map_err(failed("find the staged changes"))?,
-    };
-    match unlinkat(&staging, ROOM, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => {}
-        Err(errno) => return Err(failed("give room back")(errno)),
-    }
-    for change in changes.iter().rev() {
-        clear(root, change).map_err(failed("remove what is to go"))?;
-    }
-    for (number, change) in changes.iter().enumerate() {
-        place(root, staging.as_fd(), number, change)?;
-        fault::reach(Point::ChangePlaced);
-    }
-    // A directory that can't be written gets its permissions when it is filled.
-    for change in changes.iter().rev() {
-        let Some(after) = change.after.as_ref() else { continue };
-        if after.kind == FileKind::Directory {
-            let opened = beneath::open_directory(root, change.path.as_str());
-            let mode = Mode::from_bits_truncate(after.mode & 0o777);
-            opened
-                .and_then(|opened| fchmod(&opened, mode))
-                .map_err(failed("set the permissions of a directory"))?;
-        }
-    }
-    syncfs(&staging).map_err(failed("have the changes on disk"))?;
-    drop(staging);
-    unstage(root, name)
-}
-
-/// Removes what goes, and what is of another kind than what comes.
-fn clear(root: BorrowedFd<'_>, change: &PathChange) -> Result<(), Errno> {
-    let Some((parent, name)) = parent(root, &change.path)? else { return Ok(()) };
-    let Ok(now) = beneath::stat(parent.as_fd(), name) else { return Ok(()) };
-    let is_directory = beneath::kind_of(&now) == SFlag::S_IFDIR;
-    let stays = change
-        .after
-        .as_ref()
-        .is_some_and(|after| is_directory == (after.kind == FileKind::Directory));
-    if stays {
-        return Ok(());
-    }
-    let mode = beneath::mode_of(&fstat(&parent)?);
-    if !mode.contains(Mode::S_IWUSR) {
-        fchmod(&parent, mode | Mode::S_IRWXU)?; // it goes as well, or gets its permissions in the end
-    }
-    let how = if is_directory { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
-    unlinkat(parent.as_fd(), name, how)
-}
-
-fn place(
-    root: BorrowedFd<'_>,
-    staging: BorrowedFd<'_>,
-    number: usize,
-    change: &PathChange,
-) -> Result<(), FileError> {
-    let failed = failed("put a change in place");
-    let Some(after) = &change.after else { return Ok(()) };
-    let parent = parent(root, &change.path).map_err(&failed)?;
-    let (parent, name) = parent.ok_or_else(|| failed(Errno::ENOENT))?;
-    match after.kind {
-        FileKind::Directory => {
-            match mkdirat(parent.as_fd(), name, Mode::S_IRWXU) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-            let opened = beneath::open_directory(parent.as_fd(), name).map_err(&failed)?;
-            let mode = Mode::from_bits_truncate(after.mode & 0o777) | Mode::S_IRWXU;
-            fchmod(&opened, mode).map_err(failed)
-        }
-        FileKind::File | FileKind::SymbolicLink => {
-            // Our own confinement lets nothing be moved from one directory into another.
-            let temporary = format!("{TEMPORARY}{number:032x}");
-            match unlinkat(parent.as_fd(), temporary.as_str(), UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-            copy_one(staging, &number.to_string(), parent.as_fd(), &temporary)?;
-            renameat(parent.as_fd(), temporary.as_str(), parent.as_fd(), name).map_err(failed)
-        }
-        FileKind::Other => Ok(()),
-    }
-}
-
-/// The directory that a path's last name is in, if there is one.
-fn parent<'p>(root: BorrowedFd<'_>, path: &'p str) -> Result<Option<(OwnedFd, &'p str)>, Errno> {
-    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-    match beneath::open(root, parent, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()) {
-        Ok(opened) => Ok(Some((opened, name))),
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
-        Err(errno) => Err(errno),
     }
 }
 

@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
-use supervisor_api::{ChangeKind, FileKind, PathChange};
+use supervisor_api::{ChangeKind, FileKind, Hazard, PathChange};
 
-use super::hazard::hazards;
+use super::hazard::{Repositories, hazards};
 use super::manifest::{Entry, Manifest, digest};
 
 /// Changes that are told at the most.
@@ -42,7 +42,10 @@ impl Differences {
         let mut now = Manifest::take(root, 0)?;
         let mut told = Self {
             unnamed: now.unnamed,
-            complete: !before.truncated && !now.truncated,
+            // What can't be told of must be as it was.
+            complete: !before.truncated
+                && !now.truncated
+                && before.unnamed_digest == now.unnamed_digest,
             ..Self::default()
         };
         let mut left = digested_bytes;
@@ -64,6 +67,7 @@ impl Differences {
             }
             both
         };
+        let repositories = Repositories::among(now.entries.keys());
         let mut bytes = 0;
         for (path, sides) in both {
             let change = match sides {
@@ -74,7 +78,8 @@ impl Differences {
                 (None, _) => ChangeKind::Added,
                 (Some(_), None) => ChangeKind::Deleted,
             };
-            told.add(path, change, sides, &mut bytes);
+            let in_repository = repositories.run_something_at(path);
+            told.add(path, change, (sides, in_repository), &mut bytes);
         }
         Ok(told)
     }
@@ -83,7 +88,7 @@ impl Differences {
         &mut self,
         path: &str,
         change: ChangeKind,
-        (before, after): (Option<&Entry>, Option<&Entry>),
+        ((before, after), in_repository): ((Option<&Entry>, Option<&Entry>), bool),
         bytes: &mut usize,
     ) {
         match change {
@@ -93,7 +98,11 @@ impl Differences {
         }
         let links = after.map_or(0, |entry| entry.links);
         let (before, after) = (before.map(Entry::facts), after.map(Entry::facts));
-        let hazards = hazards(path, before.as_ref(), after.as_ref(), links);
+        let mut hazards = hazards(path, before.as_ref(), after.as_ref(), links);
+        if in_repository && !hazards.contains(&Hazard::GitHook) {
+            hazards.push(Hazard::GitHook);
+            hazards.sort_unstable();
+        }
         self.hazardous += u64::from(!hazards.is_empty());
         let leads = [&before, &after].into_iter().flatten().filter_map(|each| each.target.as_ref());
         *bytes += path.len() + leads.map(String::len).sum::<usize>();
@@ -112,7 +121,6 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use proptest::prelude::*;
-    use supervisor_api::Hazard;
 
     use super::*;
     use crate::workspace::path::WorkspacePath;
@@ -202,6 +210,46 @@ mod tests {
         assert_eq!(differences.changes.len(), MAX_CHANGES);
         assert_eq!(differences.added, MAX_CHANGES as u64 + 1);
         assert_eq!((differences.unnamed, differences.complete), (1, false));
+    }
+
+    #[test]
+    fn what_has_no_name_of_ours_is_as_it_was_or_the_changes_are_not_all_told() {
+        let fixture = Fixture::new();
+        fixture.file("bad\nname", "");
+        fixture.file("bad\ndirectory/in/it", "");
+        fixture.set_mode("bad\ndirectory", 0o000);
+        let before = manifest(&fixture);
+        fixture.file("new", "");
+        let differences = since(&before, &fixture);
+        assert_eq!((differences.unnamed, differences.complete), (4, true));
+        fixture.file("bad\ndirectory/in/it", "other");
+        assert!(!since(&before, &fixture).complete);
+        let before = manifest(&fixture);
+        assert!(since(&before, &fixture).complete);
+        fs::rename(fixture.at("bad\nname"), fixture.at("bad\rname")).unwrap();
+        let differences = since(&before, &fixture);
+        assert_eq!((differences.unnamed, differences.complete), (4, false));
+    }
+
+    #[test]
+    fn what_git_takes_for_a_repository_has_hazards_under_any_name() {
+        let fixture = Fixture::new();
+        for path in ["docs/HEAD", "docs/config", "docs/notes", "lib/config", "lib/hooks/x", "Head"]
+        {
+            fixture.file(path, "one");
+        }
+        let before = manifest(&fixture);
+        for path in
+            ["docs/config", "docs/hooks/pre-commit", "docs/notes", "lib/config", "lib/hooks/x"]
+        {
+            fixture.file(path, "two");
+        }
+        fixture.file("commondir", "lib");
+        let differences = since(&before, &fixture);
+        let hazardous = differences.changes.iter().filter(|each| each.hazards == [Hazard::GitHook]);
+        let hazardous: Vec<&str> = hazardous.map(|each| each.path.as_str()).collect();
+        assert_eq!(hazardous, ["commondir", "docs/config", "docs/hooks", "docs/hooks/pre-commit"]);
+        assert_eq!(differences.hazardous, 4);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! Names are compared without regard to case: on other systems, where the files may go, `.GIT` is `.git`.
 
+use std::collections::{HashMap, HashSet};
+
 use supervisor_api::{FileFacts, FileKind, Hazard};
 
 /// Files that a shell runs when it starts, or when it enters a directory.
@@ -136,6 +138,10 @@ const TOOLS: &[&str] = &[
 /// Files of `.git`, or at the top of a tree, from which git takes what it runs.
 const GIT_FILES: &[&str] = &[".gitmodules", ".gitattributes", ".gitconfig"];
 
+/// What is in a directory of git's from which git takes what it runs, or where to find that.
+const GIT_RUNS: &[&str] =
+    &["hooks", "config", "config.worktree", "info", "modules", "commondir", "worktrees"];
+
 /// All hazards of a change, each once, in their order.
 pub fn hazards(
     path: &str,
@@ -220,32 +226,80 @@ fn by_name(path: &str, found: &mut Vec<Hazard>) {
     }
 }
 
-/// In `.git`, or in a directory that git takes for one: hooks, and what its settings name.
+/// In `.git`, or in a directory that git takes for one by its name: hooks, and what its settings name. Such a
+/// directory may stand in another one.
 fn in_git(components: &[&str]) -> bool {
-    let inside =
-        components.iter().position(|component| *component == ".git" || component.ends_with(".git"));
-    let Some(place) = inside else { return false };
-    let rest = components.get(place + 1..).unwrap_or_default();
-    match rest.first() {
-        None => true, // the directory itself, or a file that names another one
-        Some(first) => ["hooks", "config", "config.worktree", "info", "modules"].contains(first),
+    components.iter().enumerate().any(|(place, component)| {
+        component.ends_with(".git")
+            // The directory itself, or a file that names another one.
+            && components.get(place + 1).is_none_or(|first| GIT_RUNS.contains(first))
+    })
+}
+
+/// Directories that git takes for repositories whatever they are called, for of what is in them: what runs there runs as
+/// soon as somebody who stands there calls git.
+pub struct Repositories(HashSet<String>);
+
+impl Repositories {
+    /// Those among all paths of a workspace.
+    pub fn among<'p>(paths: impl Iterator<Item = &'p String>) -> Self {
+        let mut found: HashMap<String, (bool, bool)> = HashMap::new();
+        for path in paths {
+            let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let is = |names: &[&str]| names.iter().any(|each| name.eq_ignore_ascii_case(each));
+            // Settings of its own, or where to find them.
+            let (head, settings) = (is(&["head"]), is(&["config", "commondir"]));
+            if head || settings {
+                let seen = found.entry(parent.to_ascii_lowercase()).or_default();
+                seen.0 |= head;
+                seen.1 |= settings;
+            }
+        }
+        let whole = found.into_iter().filter(|(_, seen)| *seen == (true, true));
+        Self(whole.map(|(path, _)| path).collect())
+    }
+
+    /// Whether git takes what it runs from this path.
+    pub fn run_something_at(&self, path: &str) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let path = path.to_ascii_lowercase();
+        let mut ends = path.match_indices('/').map(|(at, _)| at);
+        let inner = |rest: &str| {
+            let first = rest.split('/').next().unwrap_or_default();
+            first == "head" || GIT_RUNS.contains(&first)
+        };
+        (self.0.contains("") && inner(&path))
+            || ends.any(|at| {
+                path.split_at_checked(at).is_some_and(|(directory, rest)| {
+                    self.0.contains(directory) && inner(rest.trim_start_matches('/'))
+                })
+            })
     }
 }
 
-/// Whether the words of a link lead out of the workspace, if every directory on its way is one.
+/// Whether the words of a link lead out of the workspace, or may: a name on its way may itself be a link to somewhere
+/// higher up, so that what goes up again after it is not counted on.
 fn leads_out(path: &str, target: &str) -> bool {
     if target.starts_with('/') {
         return true;
     }
-    let mut depth = path.matches('/').count();
+    climbs_out(path.matches('/').count(), target)
+}
+
+/// Whether a relative link's words, from a directory so deep, go up further than that, or go up after a name.
+pub fn climbs_out(mut depth: usize, target: &str) -> bool {
+    let mut named = false;
     for component in target.split('/') {
         match component {
             "" | "." => {}
+            ".." if named => return true,
             ".." => match depth.checked_sub(1) {
                 Some(less) => depth = less,
                 None => return true,
             },
-            _ => depth += 1,
+            _ => named = true,
         }
     }
     false
@@ -290,6 +344,10 @@ mod tests {
             ("Jenkinsfile", Hazard::Ci),
             (".ssh/authorized_keys", Hazard::Ssh),
             (".ssh", Hazard::Ssh),
+            ("x.git/y/.git/config", Hazard::GitHook),
+            (".git/objects/.git/hooks/x", Hazard::GitHook),
+            (".git/commondir", Hazard::GitHook),
+            (".git/worktrees/x/config.worktree", Hazard::GitHook),
             ("package.json", Hazard::PackageScript),
             ("lib/evil.pth", Hazard::PackageScript),
             (".vscode/tasks.json", Hazard::ToolSettings),
@@ -312,7 +370,7 @@ mod tests {
         assert_eq!(told("a", FileKind::Other, 0o644, None, 1), [Hazard::SpecialFile]);
         let link = |path, target| told(path, FileKind::SymbolicLink, 0o777, Some(target), 1);
         assert_eq!(link("a/b", "../c"), [Hazard::SymbolicLink]);
-        for target in ["/etc/passwd", "../../c", "x/../../../c"] {
+        for target in ["/etc/passwd", "../../c", "x/../../../c", "s/s/../../etc/x", "s/../c"] {
             assert_eq!(
                 link("a/b", target),
                 [Hazard::SymbolicLink, Hazard::LinkLeadsOut],

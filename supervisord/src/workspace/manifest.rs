@@ -4,6 +4,7 @@
 //! during the look was not there.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -63,6 +64,10 @@ pub struct Manifest {
     pub entries: BTreeMap<String, Entry>,
     /// How many names can't.
     pub unnamed: u64,
+    /// SHA-256 of what stands at those and beneath them, in hexadecimal, if there are any: as far as it is seen without
+    /// reading files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unnamed_digest: Option<String>,
     /// Whether there is more than is looked at.
     pub truncated: bool,
 }
@@ -133,9 +138,10 @@ impl Manifest {
     /// bytes allowed for that last; one that isn't readable stays as it is, undigested.
     pub fn take(root: BorrowedFd<'_>, digested_bytes: u64) -> io::Result<Self> {
         let opened = beneath::open_root(root)?;
-        let mut look = Look { manifest: Self::default(), path_bytes: 0 };
+        let mut look = Look { manifest: Self::default(), path_bytes: 0, unnamed: Sha256::new() };
         look.directory(opened, "", MAX_DEPTH)?;
         let mut manifest = look.manifest;
+        manifest.unnamed_digest = (manifest.unnamed > 0).then(|| hexadecimal(look.unnamed));
         let mut left = digested_bytes;
         for (path, entry) in &mut manifest.entries {
             let readable = entry.mode & Mode::S_IRUSR.bits() != 0;
@@ -151,39 +157,107 @@ impl Manifest {
 struct Look {
     manifest: Manifest,
     path_bytes: usize,
+    unnamed: Sha256,
 }
 
 impl Look {
     fn directory(&mut self, opened: OwnedFd, prefix: &str, depth: usize) -> io::Result<()> {
         let mut directory = Dir::from_fd(opened)?;
-        let mut names = Vec::new();
+        let (mut names, mut unnamed) = (Vec::new(), Vec::new());
         for entry in directory.iter() {
             let entry = entry?;
             let path = match entry.file_name().to_str() {
                 Ok("." | "..") => continue,
-                Ok(name) if prefix.is_empty() => name.to_owned(),
-                Ok(name) => format!("{prefix}/{name}"),
-                Err(_) => {
-                    self.manifest.unnamed += 1;
-                    continue;
-                }
+                Ok(name) if prefix.is_empty() => Some(name.to_owned()),
+                Ok(name) => Some(format!("{prefix}/{name}")),
+                Err(_) => None,
             };
-            if WorkspacePath::try_from(path.as_str()).is_err() {
-                self.manifest.unnamed += 1;
-                continue;
-            }
-            self.path_bytes += path.len();
-            let held = self.manifest.entries.len() + names.len();
-            if held >= MAX_ENTRIES || self.path_bytes > MAX_PATH_BYTES {
-                self.manifest.truncated = true;
+            let path = path.filter(|path| WorkspacePath::try_from(path.as_str()).is_ok());
+            self.path_bytes += path.as_ref().map_or(entry.file_name().count_bytes(), String::len);
+            let held = self.manifest.entries.len() + names.len() + unnamed.len();
+            if self.is_full(held) {
                 break;
             }
-            names.push(path);
+            match path {
+                Some(path) => names.push(path),
+                None => unnamed.push(entry.file_name().to_owned()),
+            }
+        }
+        self.manifest.unnamed += unnamed.len() as u64;
+        if !unnamed.is_empty() {
+            self.note(depth, prefix.as_bytes());
+        }
+        // In an order that doesn't depend on where a directory has them.
+        unnamed.sort_unstable();
+        names.sort_unstable();
+        for name in unnamed {
+            self.unnamed(directory.as_fd(), &name, depth)?;
         }
         for path in names {
             self.entry(directory.as_fd(), path, depth)?;
         }
         Ok(())
+    }
+
+    /// Whether there is more than is looked at. What has no name of ours counts as well: hard links are names without
+    /// end.
+    fn is_full(&mut self, held: usize) -> bool {
+        let is_full = held as u64 + self.manifest.unnamed >= MAX_ENTRIES as u64
+            || self.path_bytes > MAX_PATH_BYTES;
+        self.manifest.truncated |= is_full;
+        is_full
+    }
+
+    /// Looks at what can't be told of by its path, to know whether it is as it was.
+    fn unnamed(&mut self, parent: BorrowedFd<'_>, name: &CStr, depth: usize) -> io::Result<()> {
+        let Ok(mut found) = beneath::stat(parent, name) else { return Ok(()) }; // gone meanwhile
+        let inner = match beneath::kind_of(&found) {
+            SFlag::S_IFDIR => match beneath::open_directory(parent, name) {
+                Ok(inner) => Some(inner),
+                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
+                Err(errno) => return Err(errno.into()),
+            },
+            _ => None,
+        };
+        self.note(depth, name.to_bytes());
+        let Some(inner) = inner else {
+            let told =
+                (found.st_mode, found.st_ino, found.st_size, found.st_ctime, found.st_ctime_nsec);
+            self.unnamed.update(format!("{told:?}"));
+            return Ok(());
+        };
+        found = fstat(&inner)?; // its permissions may have been given back
+        self.unnamed.update(format!("{:?}", found.st_mode));
+        let Some(depth) = depth.checked_sub(1) else {
+            self.manifest.truncated = true;
+            return Ok(());
+        };
+        let (mut directory, mut names) = (Dir::from_fd(inner)?, Vec::new());
+        for entry in directory.iter() {
+            let entry = entry?;
+            if [c".", c".."].contains(&entry.file_name()) {
+                continue;
+            }
+            self.path_bytes += entry.file_name().count_bytes();
+            let held = self.manifest.entries.len() + names.len();
+            if self.is_full(held) {
+                break;
+            }
+            names.push(entry.file_name().to_owned());
+        }
+        self.manifest.unnamed += names.len() as u64;
+        names.sort_unstable();
+        for name in names {
+            self.unnamed(directory.as_fd(), &name, depth)?;
+        }
+        Ok(())
+    }
+
+    /// A name, and how deep it is.
+    fn note(&mut self, depth: usize, name: &[u8]) {
+        self.unnamed.update((depth as u64).to_le_bytes());
+        self.unnamed.update((name.len() as u64).to_le_bytes());
+        self.unnamed.update(name);
     }
 
     fn entry(&mut self, parent: BorrowedFd<'_>, path: String, depth: usize) -> io::Result<()> {
@@ -233,6 +307,9 @@ pub fn digest(root: BorrowedFd<'_>, path: &str, seen: &Entry) -> io::Result<Opti
         hasher.update(buffer.get(..read).unwrap_or_default());
     }
     // One that grows or shrinks while it is read has no digest.
-    let hexadecimal = || hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((length == seen.size).then(hexadecimal))
+    Ok((length == seen.size).then(|| hexadecimal(hasher)))
+}
+
+fn hexadecimal(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 
 use proptest::prelude::*;
 
+use super::commit::{clear, place};
 use super::*;
 use crate::workspace::testing::Fixture;
 use crate::workspace::{Differences, copy};
@@ -46,6 +47,10 @@ impl Held {
 
     fn commit(&self) {
         commit(self.own.root().as_fd(), &self.changes(), &name()).unwrap();
+    }
+
+    fn unstage(&self) {
+        unstage(self.own.root().as_fd(), &name()).unwrap();
     }
 
     /// What the workspace holds is what the copy holds.
@@ -101,6 +106,7 @@ fn what_was_changed_on_the_copy_is_so_in_the_workspace_afterwards() {
     held.stage();
     assert_eq!(fs::read_to_string(held.own.at("changed")).unwrap(), "one", "nothing yet");
     held.commit();
+    held.unstage();
     held.assert_same();
     assert!(!held.own.at(name().as_str()).exists());
 }
@@ -116,14 +122,28 @@ fn a_commit_that_was_cut_off_is_gone_on_with() {
         for change in changes.iter().rev() {
             clear(root.as_fd(), change).unwrap();
         }
-        let staging = fs::File::open(staging).unwrap();
+        let staged = fs::File::open(&staging).unwrap();
         for (number, change) in changes.iter().enumerate().take(cut) {
-            place(root.as_fd(), staging.as_fd(), number, change).unwrap();
+            place(root.as_fd(), staged.as_fd(), number, change).unwrap();
+            if cut % 2 == 0 {
+                fs::remove_file(staging.join(number.to_string())).ok(); // it was on disk by then
+            }
         }
         held.commit();
         held.commit();
+        held.unstage();
         held.assert_same();
     }
+}
+
+#[test]
+fn what_is_not_staged_is_not_taken_for_done() {
+    let held = held();
+    change_all(&held.copy);
+    let (root, changes) = (held.own.root(), held.changes());
+    let refused = commit(root.as_fd(), &changes, &name()).unwrap_err();
+    assert!(matches!(refused, FileError::NotFound { .. }), "{refused}");
+    assert_eq!(fs::read_to_string(held.own.at("gone")).unwrap(), "gone");
 }
 
 #[test]
@@ -172,6 +192,7 @@ proptest! {
         prop_assert_eq!(held.conflicts(), Vec::<String>::new());
         held.stage();
         held.commit();
+        held.unstage();
         held.assert_same();
         held.own.assert_outside_untouched();
     }

@@ -16,6 +16,7 @@ use tar::{Archive, Entry, EntryType, PaxExtensions};
 use super::error::{FileError, failed};
 use super::replace::{Replacement, TEMPORARY};
 use crate::fault::{self, Point};
+use crate::workspace::hazard::climbs_out;
 use crate::workspace::path::WorkspacePath;
 
 /// Bytes of a long name or of one set of extended fields. A path of ours has 4 KiB at the most.
@@ -195,18 +196,7 @@ fn stays_inside(path: &WorkspacePath, target: &[u8]) -> bool {
     if target.is_empty() || target.starts_with('/') || target.chars().any(char::is_control) {
         return false;
     }
-    let mut depth = path.ancestors().count();
-    for component in target.split('/') {
-        match component {
-            "" | "." => {}
-            ".." => match depth.checked_sub(1) {
-                Some(less) => depth = less,
-                None => return false,
-            },
-            _ => depth += 1,
-        }
-    }
-    true
+    !climbs_out(path.ancestors().count(), target)
 }
 
 fn read_extensions(entry: Entry<'_, impl Read>, fields: &mut Fields) -> Result<(), FileError> {
