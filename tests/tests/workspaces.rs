@@ -15,6 +15,7 @@ use supervisor_api::{
 };
 use supervisor_tests::{
     AGENT, Client, Connection, OTHER_AGENT, Reply, World, assert_described, bash, python,
+    until_true,
 };
 
 fn call(client: &Client, method: &str, target: &str, body: Option<&str>) -> Reply {
@@ -429,11 +430,40 @@ fn what_an_administrator_does_in_somebody_else_s_session_is_recorded_once_for_ea
         assert_eq!(call(client, "GET", &format!("{target}/{}", interpreter.id), None).status, 200);
     }
     let query = format!("kind=administration&session={session}");
-    let records = root.audit(&query).expect("root may").records;
-    let acts = records.into_iter().filter_map(|record| match record.event.what {
-        What::Administration(done) => Some((done.act, done.by)),
-        _ => None,
-    });
+    let acts = || -> Vec<_> {
+        let records = root.audit(&query).expect("root may").records;
+        let done = records.into_iter().filter_map(|record| match record.event.what {
+            What::Administration(done) => Some((done.act, done.by)),
+            _ => None,
+        });
+        done.collect()
+    };
     let expected = ["change_files", "files", "interpreter"].map(|act| (act.to_owned(), Some(0)));
-    assert_eq!(acts.collect::<Vec<_>>(), expected);
+    until_true("what root did is in the log", || acts().len() >= expected.len());
+    assert_eq!(acts(), expected);
+}
+
+#[test]
+fn permissions_that_a_program_takes_away_are_named_and_nothing_is_done_by_half() {
+    let world = World::open();
+    let client = world.agent(AGENT);
+    let session = open(&client);
+    let prepared =
+        "mkdir ro none && echo kept >ro/f && echo x >none/f && chmod 500 ro && chmod 0 none";
+    client.run(&within(session, prepared)).expect_exit(0);
+    let files = format!("/v1/sessions/{session}/files");
+    let moving = format!("/v1/sessions/{session}/move");
+    for (method, target, body) in [
+        ("PUT", format!("{files}/ro/g"), Some("new")),
+        ("DELETE", format!("{files}/ro/f"), None),
+        ("GET", format!("{files}/none/f"), None),
+        ("POST", moving, Some(r#"{"from": "ro/f", "to": "x"}"#)),
+    ] {
+        let refused = call(&client, method, &target, body);
+        let words = String::from_utf8_lossy(&refused.body).into_owned();
+        assert_eq!((refused.status, words.contains("chmod -R")), (409, true), "{method}: {words}");
+    }
+    assert_eq!(call(&client, "GET", &format!("{files}/x"), None).status, 404);
+    client.run(&within(session, "chmod -R u+rwX . && cat ro/f")).expect_exit(0);
+    assert_eq!(call(&client, "GET", &format!("{files}/none/f"), None).body, b"x\n");
 }

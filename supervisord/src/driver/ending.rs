@@ -135,6 +135,7 @@ pub(super) async fn conclude(
     let removed = remove(inner, live, end.sandbox.as_ref());
     live.measure(None);
     live.capture.finish();
+    live.wishes.end();
     let mut finished = live.snapshot();
     finished.state = State::Finished;
     finished.outcome = Some(end.outcome);

@@ -170,6 +170,11 @@ impl Wishes {
         answered.await.map_err(|_| ended())?
     }
 
+    /// Nobody does anything more: who waits is told so. A driver that was told to end first has never looked.
+    pub fn end(&self) {
+        drop(self.take());
+    }
+
     fn take(&self) -> Option<mpsc::Receiver<Asked>> {
         self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -372,6 +377,17 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn what_is_wished_of_one_that_ends_before_it_looks_is_refused() {
+        let wishes = Wishes::default();
+        let (asked, ()) = tokio::join!(
+            wishes.ask(Wish::Pause { reclaim: false }), // polled first, so it waits
+            async { wishes.end() }
+        );
+        assert_eq!(asked.unwrap_err().code, ErrorCode::Conflict);
+        assert_eq!(wishes.ask(Wish::Resume).await.unwrap_err().code, ErrorCode::Conflict);
+    }
 
     #[test]
     fn time_stands_still_while_a_payload_is_paused() {

@@ -259,6 +259,7 @@ pub(super) async fn attend(
             }
         };
         fault::reach(Point::EndSeen);
+        live.wishes.end();
         feeding::end(live);
         screen::end(live);
         if has_screen {

@@ -212,6 +212,7 @@ pub(super) fn refuse(error: FileError) -> ApiError {
         | FileError::NotDirectory { .. }
         | FileError::NotRegular { .. }
         | FileError::Rooted { .. }
+        | FileError::Denied { .. }
         | FileError::NotEmpty { .. } => ErrorCode::Conflict,
         FileError::Full { .. } => ErrorCode::StorageFull,
         FileError::TooMuch(_) => ErrorCode::TooLarge,
@@ -225,6 +226,9 @@ pub(super) fn refuse(error: FileError) -> ApiError {
     match error {
         FileError::Full { .. } => refused.with_hint("remove something, or make a larger session"),
         FileError::NotDirectory { .. } => refused.with_hint("links are never followed"),
+        FileError::Denied { .. } => {
+            refused.with_hint("a program took them away: run `chmod -R u+rwX .` in the session")
+        }
         FileError::NotEmpty { .. } => refused.with_hint("ask for recursive"),
         FileError::Rooted { .. } => {
             refused.with_hint("make a directory there, and move what is in this one")

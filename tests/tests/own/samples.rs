@@ -59,3 +59,13 @@ fn what_an_execution_used_over_time_is_kept_over_the_death_of_the_daemon() {
         account.run(&["--socket", &socket, "--json", "status", "--samples", &id.to_string()]);
     assert_eq!(told.json()["samples"].as_array().map(Vec::len), Some(after.len()), "{told:?}");
 }
+
+#[test]
+fn an_execution_that_says_nothing_has_its_samples_as_well() {
+    let world = World::alone();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&python("import time\nwhile True: time.sleep(0.01)"));
+    until_true("it was looked at", || !agent.samples(id).expect("it is ours").samples.is_empty());
+    agent.cancel(id).expect("it is ours");
+    assert!(!agent.samples(id).expect("it is ours").samples.is_empty());
+}

@@ -249,6 +249,7 @@ fn skip_or_fail(report: &mut Unpacked, name: &[u8], error: FileError) -> Result<
         | FileError::NotDirectory { .. }
         | FileError::NotRegular { .. }
         | FileError::Rooted { .. }
+        | FileError::Denied { .. }
         | FileError::NotEmpty { .. } => skip(report, name, error.to_string()),
         error => Err(error),
     }

@@ -6,8 +6,8 @@
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{RenameFlags, renameat2};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::{AtFlags, RenameFlags, renameat2};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 use supervisor_api::FileKind;
 
 use super::FileError;
@@ -32,6 +32,8 @@ pub(super) fn carry(
     (target, new): (BorrowedFd<'_>, &str),
     flags: RenameFlags,
 ) -> Result<(), Obstacle> {
+    // It would stay beside its copy.
+    faccessat(source, ".", AccessFlags::W_OK, AtFlags::empty()).map_err(Obstacle::Origin)?;
     let temporary = temporary_name().map_err(|error| {
         let operation = "choose a name".to_owned();
         Obstacle::File(FileError::System { operation, source: error })

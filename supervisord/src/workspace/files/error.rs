@@ -44,6 +44,11 @@ pub enum FileError {
         /// The path.
         path: WorkspacePath,
     },
+    /// A program has taken away the permission that this takes, from it or from what leads to it.
+    Denied {
+        /// The path.
+        path: WorkspacePath,
+    },
     /// The workspace is full.
     Full {
         /// The path.
@@ -76,6 +81,9 @@ impl fmt::Display for FileError {
                 write!(f, "{path} is no file or link, and only those go to another directory")
             }
             Self::NotEmpty { path } => write!(f, "the directory {path} is not empty"),
+            Self::Denied { path } => {
+                write!(f, "the permissions of {path}, or of what leads to it, don't allow that")
+            }
             Self::Full { path } => write!(f, "{path} does not fit into the workspace"),
             Self::TooMuch(words) | Self::Archive(words) => f.write_str(words),
             Self::System { operation, .. } => write!(f, "can't {operation}"),
@@ -109,6 +117,7 @@ pub(super) fn failed<E: Into<io::Error>>(
             Some(Errno::ENOTEMPTY) => FileError::NotEmpty { path },
             // Opening a socket, or a FIFO that nobody reads, for writing.
             Some(Errno::ENXIO) => FileError::NotRegular { path },
+            Some(Errno::EACCES) => FileError::Denied { path },
             Some(Errno::ENOSPC | Errno::EDQUOT) => FileError::Full { path },
             _ => FileError::System { operation: format!("{operation} {path}"), source },
         }
