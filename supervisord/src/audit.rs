@@ -51,7 +51,7 @@ pub use backlog::Backlog;
 pub use error::{AuditError, Unaudited};
 pub use events::{
     accepted, administration, call_denied, cancellation, ended, limits_hit, recovery, refused,
-    start, subject,
+    retirement, start, subject,
 };
 
 use crate::audit::backlog::{Place, Queue, Waiting};

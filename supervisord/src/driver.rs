@@ -31,7 +31,7 @@ use crate::admission::{InLine, Turn};
 use crate::audit::{self, Unaudited};
 use crate::budget::Account;
 use crate::clock;
-pub use crate::driver::ending::End;
+pub use crate::driver::ending::{End, end_sandbox};
 use crate::driver::ending::{conclude, destroy, remove};
 use crate::driver::feeding::Feeding;
 use crate::driver::pausing::freeze_again;
@@ -138,7 +138,8 @@ async fn go_on(inner: &Arc<Inner>, live: &Live, plan: &Plan, launched: Launched)
 
 /// Nobody knows of the execution, so there is nothing to account for yet: it is recorded with its end if
 /// that comes soon. If it can't be recorded it is ended, and the submission refused. The audit log has it
-/// before anything of it runs all the same.
+/// before anything of it runs all the same, and before it is recorded: a daemon that comes back starts what
+/// is recorded, if it had not begun.
 async fn drive_untold(
     inner: &Arc<Inner>,
     live: &Live,
@@ -147,8 +148,15 @@ async fn drive_untold(
     recorded: Recorded,
 ) {
     let first = live.snapshot();
+    let (audited, is_audited) = oneshot::channel();
     let life = async {
-        let accepted = inner.audit.write(audit::accepted(&first));
+        let accepted = async {
+            let written = inner.audit.write(audit::accepted(&first)).await;
+            if written.is_ok() {
+                audited.send(()).unwrap_or_default(); // it may never come to be noted
+            }
+            written
+        };
         match tokio::join!(accepted, launch(inner, live, plan, place)) {
             (Err(error), launched) => {
                 if launched.is_ok() {
@@ -164,6 +172,9 @@ async fn drive_untold(
     };
     let note = async {
         sleep(NOTE_UNTOLD).await;
+        if is_audited.await.is_err() {
+            return pending().await; // it is refused as soon as its sandbox is gone
+        }
         queue::insert(inner, live, plan, &live.snapshot()).await
     };
     tokio::pin!(life, note);

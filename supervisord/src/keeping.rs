@@ -1,7 +1,7 @@
 //! How long finished executions are kept: until somebody removes them, or until they are the oldest of an
 //! owner who has too many of them or of whom too much is kept.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use supervisor_api::ExecutionId;
 use tokio::sync::{Mutex, broadcast};
 use tokio::task::spawn_blocking;
 
+use crate::audit;
 use crate::places::Places;
 use crate::recovery::Failure;
 use crate::store::{MAX_FINISHED_PER_OWNER, Store, StoreError};
@@ -26,12 +27,15 @@ const SHARE: u64 = 4;
 pub struct Keeping {
     /// Files are removed by one thread at a time, whoever asks: ten thousand of them take it about a second.
     removing: Mutex<()>,
+    /// What is to go is looked for and removed by one at a time, or it would be recorded twice that it goes.
+    retiring: Mutex<()>,
     removed: broadcast::Sender<ExecutionId>,
 }
 
 impl Default for Keeping {
     fn default() -> Self {
-        Self { removing: Mutex::default(), removed: broadcast::Sender::new(REMOVALS) }
+        let removed = broadcast::Sender::new(REMOVALS);
+        Self { removing: Mutex::default(), retiring: Mutex::default(), removed }
     }
 }
 
@@ -85,11 +89,20 @@ impl Keeping {
 /// When a record or a file can't be removed; whoever tries next goes on from there.
 pub async fn retire(inner: &Inner) -> Result<(), Failure> {
     loop {
-        let retired = inner.store.prune(MAX_FINISHED_PER_OWNER, &undecided(inner)).await?;
-        if retired.is_empty() {
+        let _alone = inner.keeping.retiring.lock().await;
+        let found = inner.store.too_many(MAX_FINISHED_PER_OWNER, &undecided(inner)).await?;
+        if found.is_empty() {
             break;
         }
-        inner.keeping.remove_files(&inner.places, retired).await?;
+        let mut by_owner: BTreeMap<u32, Vec<ExecutionId>> = BTreeMap::new();
+        for (owner, id) in &found {
+            by_owner.entry(*owner).or_default().push(*id);
+        }
+        for (owner, ids) in by_owner {
+            let most = u64::from(MAX_FINISHED_PER_OWNER);
+            inner.audit.note(audit::retirement(owner, ids, "executions", most));
+        }
+        remove_all(inner, found.into_iter().map(|(_, id)| id).collect()).await?;
     }
     for owner in inner.store.keepers().await? {
         lighten(inner, owner).await?;
@@ -104,13 +117,21 @@ pub async fn retire(inner: &Inner) -> Result<(), Failure> {
 pub async fn lighten(inner: &Inner, owner: u32) -> Result<(), Failure> {
     let Some(most) = ceiling(inner).await? else { return Ok(()) };
     loop {
-        let retired = inner.store.lighten(owner, most, &undecided(inner)).await?;
-        if retired.is_empty() {
+        let _alone = inner.keeping.retiring.lock().await;
+        let ids = inner.store.too_much(owner, most, &undecided(inner)).await?;
+        if ids.is_empty() {
             return Ok(());
         }
-        tracing::info!(uid = owner, executions = retired.len(), most, "too much was kept");
-        inner.keeping.remove_files(&inner.places, retired).await?;
+        tracing::info!(uid = owner, executions = ids.len(), most, "too much was kept");
+        inner.audit.note(audit::retirement(owner, ids.clone(), "kept_bytes", most));
+        remove_all(inner, ids).await?;
     }
+}
+
+/// Removes these, their records first.
+async fn remove_all(inner: &Inner, ids: Vec<ExecutionId>) -> Result<(), Failure> {
+    inner.store.remove(ids.clone()).await?;
+    Ok(inner.keeping.remove_files(&inner.places, ids).await?)
 }
 
 /// Executions whose changes are held back, or are being applied: they stay until that is decided and done.

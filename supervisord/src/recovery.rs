@@ -37,6 +37,7 @@ use crate::supervisor::Inner;
 use crate::traffic::Way;
 use crate::watch::thaw;
 use crate::workspace::GlobSelection;
+use queued::Unstarted;
 
 /// Ends that are read from the audit log at once.
 const ENDS_AT_ONCE: usize = 1000;
@@ -61,10 +62,12 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
             }
             _ => "nothing is known of it",
         };
-        inner.launcher.destroy(*stranger).await?;
-        let execution = Some(ExecutionId::from_bits(*stranger));
-        let subject = Subject { execution, ..Subject::default() };
-        inner.audit.note(audit::recovery(subject, "destroyed", Some(cause)));
+        let id = ExecutionId::from_bits(*stranger);
+        let is_gone = driver::end_sandbox(&inner.launcher, id).await;
+        let stays = if is_gone { "" } else { "; it does not end, which is tried again" };
+        let subject = Subject { execution: Some(id), ..Subject::default() };
+        let cause = format!("{cause}{stays}");
+        inner.audit.note(audit::recovery(subject, "destroyed", Some(&cause)));
         fault::reach(Point::StrangersDestroyed);
     }
     let live = unfinished.iter().map(|execution| execution.id).collect();
@@ -113,7 +116,9 @@ async fn take_over(
 ) -> Result<Option<Execution>, Failure> {
     let id = execution.id;
     let is_over = logged.is_some() || kept::end(&inner.places, id).is_some();
-    if !is_over && queued::unstarted(inner, &execution, lives).await? {
+    let unstarted =
+        if is_over { None } else { queued::unstarted(inner, &execution, lives).await? };
+    if let Some(Unstarted::Ready) = unstarted {
         return Ok(Some(execution));
     }
     let globs = inner.places.globs(id).unwrap_or_default();
@@ -150,7 +155,10 @@ async fn take_over(
     let start = live.execution.borrow().start;
     sandbox.was_parked = could_be_parked && start != Some(StartKind::Cold);
     let globs = GlobSelection::new(&globs).map_err(|problem| problem.message)?;
-    let before = if seen_frozen(&sandbox).await != Seen::Started {
+    let before = if let Some(Unstarted::Stuck) = unstarted {
+        // What has been killed looks as if it had started, whose id is not free for another start of it.
+        Err("its payload had not started, and the sandbox that was made for it does not end")
+    } else if seen_frozen(&sandbox).await != Seen::Started {
         Err("the daemon was killed before the payload started")
     } else if inner.places.owes_input(id)? {
         // What it makes of a part could not be told from what it would make of the whole.

@@ -6,7 +6,7 @@
 //! write whose caller goes away meanwhile is done all the same.
 //!
 //! ```text
-//!   insert, finish, prune ──▶ queue ──▶ writer ──▶ state.db-wal ──▶ state.db
+//!   insert, finish, remove ─▶ queue ──▶ writer ──▶ state.db-wal ──▶ state.db
 //!   get, list, artifacts  ──▶ queue ──▶ readers ◀────────┴──────────────┘
 //! ```
 
@@ -44,10 +44,10 @@ use crate::store::record::{Filter, Record};
 use crate::store::writer::{Reply, Write, Writer};
 
 /// Finished executions kept of one owner; the oldest go first. What they keep is bounded besides
-/// ([`Store::lighten`]).
+/// ([`Store::too_much`]).
 pub const MAX_FINISHED_PER_OWNER: u32 = 10_000;
 
-/// Executions removed by one call of [`Store::prune`], so that it doesn't hold up other writes:
+/// Executions removed by one call of [`Store::too_many`], so that it doesn't hold up other writes:
 /// a millisecond or two.
 const PRUNED_AT_ONCE: u32 = 64;
 
@@ -233,42 +233,34 @@ impl Store {
         self.query(move |connection| output::get(connection, id)).await
     }
 
-    /// Removes the records of finished executions that are older than the newest `keep` of their
-    /// owner, usually [`MAX_FINISHED_PER_OWNER`]; at most 64 a call. Gives their ids, so that the
-    /// files can follow; an empty answer means that nothing is left to remove. Those to `spare` stay.
-    pub async fn prune(
+    /// Finished executions, with their owners, that are older than the newest `keep` of their owner, usually
+    /// [`MAX_FINISHED_PER_OWNER`]; at most 64 a call, to be removed before the next. An empty answer means that
+    /// nothing is left to remove. Those to `spare` stay.
+    pub async fn too_many(
         &self,
         keep: u32,
         spare: &HashSet<ExecutionId>,
-    ) -> Result<Vec<ExecutionId>, StoreError> {
+    ) -> Result<Vec<(u32, ExecutionId)>, StoreError> {
         let at_most = PRUNED_AT_ONCE.saturating_add(u32::try_from(spare.len()).unwrap_or(u32::MAX));
-        let mut ids =
+        let mut found =
             self.query(move |connection| record::superfluous(connection, keep, at_most)).await?;
-        ids.retain(|id| !spare.contains(id));
-        if !ids.is_empty() {
-            self.remove(ids.clone()).await?;
-        }
-        Ok(ids)
+        found.retain(|(_, id)| !spare.contains(id));
+        Ok(found)
     }
 
-    /// Removes the records of an owner's finished executions that ended first, so that no more than so many
+    /// An owner's finished executions that ended first and have to go so that no more than so many
     /// bytes are kept of it: records, and the files that [`Execution::kept_bytes`] counts. Those of which
-    /// little is kept count by number alone, and the one that ended last stays. At most 64 a call; gives
-    /// their ids as [`Store::prune`] does. Those to `spare` stay, and count.
-    pub async fn lighten(
+    /// little is kept count by number alone, and the one that ended last stays. At most 64 a call, as with
+    /// [`Store::too_many`]. Those to `spare` stay, and count.
+    pub async fn too_much(
         &self,
         owner: u32,
         most: u64,
         spare: &HashSet<ExecutionId>,
     ) -> Result<Vec<ExecutionId>, StoreError> {
         let (at_once, spare) = (PRUNED_AT_ONCE as usize, spare.clone());
-        let ids = self
-            .query(move |connection| kept::superfluous(connection, owner, most, at_once, &spare))
-            .await?;
-        if !ids.is_empty() {
-            self.remove(ids.clone()).await?;
-        }
-        Ok(ids)
+        self.query(move |connection| kept::superfluous(connection, owner, most, at_once, &spare))
+            .await
     }
 
     /// Owners of whose executions more than a little is kept.

@@ -8,6 +8,9 @@
     reason = "a test fails by a panic, and so does what it stands on"
 )]
 
+#[path = "host_faults/stuck.rs"]
+mod stuck;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;

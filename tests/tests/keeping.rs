@@ -12,7 +12,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 use supervisor_api::{
-    ArtifactRequest, ChangesMode, ErrorCode, ExecutionId, Outcome, Session, State, SubmitRequest,
+    ArtifactRequest, AuditEvent, ChangesMode, ErrorCode, ExecutionId, Outcome, Session, State,
+    SubmitRequest, What,
 };
 use supervisor_tests::{
     AGENT, Client, OTHER_AGENT, Selection, Settings, World, argv, bash, descriptors, until_true,
@@ -77,6 +78,14 @@ fn what_an_owner_keeps_is_bounded_in_bytes_and_what_ended_first_goes() {
     until_true("its files are, too", || {
         !world.state().join(format!("executions/{first}")).exists()
     });
+    let told = world.root().audit(&format!("execution={first}&kind=retirement")).expect("it may");
+    let told: Vec<_> = told.records.iter().map(|record| &record.event).collect();
+    let [AuditEvent { what: What::Retirement(retired), subject }] = told[..] else {
+        panic!("one record says why it is gone: {told:?}");
+    };
+    assert_eq!(retired.executions, [first]);
+    assert_eq!((retired.of.as_str(), retired.most), ("kept_bytes", 10 * MIB));
+    assert_eq!(subject.uid, Some(AGENT));
     assert!(is_there(&agent, second) && is_there(&agent, third));
 
     // It was submitted before all of them, and ends after.
@@ -144,6 +153,32 @@ fn an_execution_whose_changes_are_held_back_is_not_removed() {
     let discard = format!("/v1/executions/{id}/changes/discard");
     assert_eq!(agent.call("POST", &discard, None).expect("an answer").status, 200);
     assert_eq!(remove(&agent, id), Ok(()));
+}
+
+/// RS-32. They stay though much is kept, of which they are the oldest, and go as soon as it is decided about them.
+#[test]
+fn an_execution_whose_changes_are_held_back_is_not_retired() {
+    let world = world(10 * MIB);
+    let agent = world.agent(AGENT);
+    let made = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
+    let session: Session = serde_json::from_slice(&made.body).expect("a session");
+    let held = agent.run(&SubmitRequest {
+        session: Some(session.id),
+        changes: Some(ChangesMode::Hold),
+        artifacts: ArtifactRequest { globs: vec!["kept".to_owned()] },
+        ..bash(&format!("head -c {} /dev/urandom >kept", 4 * MIB))
+    });
+    held.expect_exit(0);
+    let id = held.execution.id;
+    assert!(held.execution.kept_bytes >= Some(4 * MIB), "{:?}", held.execution.kept_bytes);
+    let [second, third] = [(); 2].map(|()| leave(&agent, 4));
+    until_true("the next one goes", || !is_there(&agent, second));
+    assert!(is_there(&agent, id) && is_there(&agent, third));
+    let discard = format!("/v1/executions/{id}/changes/discard");
+    assert_eq!(agent.call("POST", &discard, None).expect("an answer").status, 200);
+    let fourth = leave(&agent, 4);
+    until_true("it is the oldest", || !is_there(&agent, id));
+    assert!(is_there(&agent, third) && is_there(&agent, fourth));
 }
 
 /// RS-32. A reader that takes its time gets less, and the disk is free at once.

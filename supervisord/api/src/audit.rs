@@ -22,8 +22,8 @@ pub use chain::{
 };
 pub use event::{
     Administration, AuditEvent, Checkpoint, CredentialUse, DeniedCall, Ended, Exhaustion,
-    HeadState, LimitHit, PersonsAnswer, Recovery, Removal, Repair, Ruling, Start, Subject,
-    Submission, Suppression, Suspension, Traffic, Verdict, What, kinds,
+    HeadState, LimitHit, PersonsAnswer, Recovery, Removal, Repair, Retirement, Ruling, Start,
+    Subject, Submission, Suppression, Suspension, Traffic, Verdict, What, kinds,
 };
 pub use filter::AuditFilter;
 pub use record::{AuditKey, AuditPage, AuditRecord};

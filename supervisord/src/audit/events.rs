@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
-    Administration, ApiError, AuditEvent, ControlStatus, DeniedCall, Ended, Execution, HeadState,
-    Limit, LimitHit, Mode, Outcome, Recovery, Ruling, Start, Subject, Submission, Verdict, What,
+    Administration, ApiError, AuditEvent, ControlStatus, DeniedCall, Ended, Execution, ExecutionId,
+    HeadState, Limit, LimitHit, Mode, Outcome, Recovery, Retirement, Ruling, Start, Subject,
+    Submission, Verdict, What,
 };
 use supervisor_policy::{PolicySet, Resolved};
 
@@ -83,6 +84,12 @@ pub fn cancellation(execution: &Execution, by: u32) -> AuditEvent {
 pub fn administration(execution: &Execution, act: &str, by: u32) -> AuditEvent {
     let act = Administration { act: act.to_owned(), by: Some(by), object: None };
     What::Administration(act).about(subject(execution))
+}
+
+/// The oldest finished executions of an owner are about to go: of `of` there is more than `most`.
+pub fn retirement(owner: u32, executions: Vec<ExecutionId>, of: &str, most: u64) -> AuditEvent {
+    let whom = Subject { uid: Some(owner), ..Subject::default() };
+    What::Retirement(Retirement { executions, of: of.to_owned(), most }).about(whom)
 }
 
 /// A start takes over an execution.

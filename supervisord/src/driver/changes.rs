@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use supervisor_api::{ChangeSummary, Outcome};
 use supervisor_launch::Descriptor;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use crate::fault::{self, Point};
@@ -13,6 +14,7 @@ use crate::launcher::Sandbox;
 use crate::live::Live;
 use crate::places::ChangesFile;
 use crate::supervisor::Inner;
+use crate::threads::Threads;
 use crate::workspace::{Differences, Manifest};
 
 /// Bytes of files that are digested before an execution: what half a second of one core does at the most.
@@ -36,7 +38,8 @@ pub(super) async fn look_before(
     };
     let workspace = workspace(sandbox).ok_or_else(|| failed("there is none".to_owned()))?;
     let (places, id) = (inner.places.clone(), live.id());
-    let turn = turn(inner, live).await;
+    let owner = live.execution.borrow().owner_uid;
+    let turn = turn_before(&inner.threads, owner, live.cancelled.subscribe()).await?;
     let looked = spawn_blocking(move || {
         let _turn = turn;
         let manifest = Manifest::take(workspace.as_fd(), DIGESTED_BEFORE)?;
@@ -58,9 +61,10 @@ pub(super) async fn look_after(
     let asked = live.execution.borrow().changes?;
     let workspace = workspace(sandbox)?;
     let (places, id) = (inner.places.clone(), live.id());
-    let turn = turn(inner, live).await;
+    let owner = live.execution.borrow().owner_uid;
+    let turn = inner.threads.look(owner).await;
     let looked = spawn_blocking(move || {
-        let _turn = turn;
+        let _turn = turn; // none only while the daemon ends
         if let Some(found) = places.changes(id, ChangesFile::Found)? {
             return Ok(serde_json::from_slice(&found)?); // by a daemon that was killed after that
         }
@@ -91,12 +95,48 @@ pub(super) async fn look_after(
     }
 }
 
-/// A turn to look; none only while the daemon ends.
-async fn turn(inner: &Inner, live: &Live) -> Option<Piece> {
-    let owner = live.execution.borrow().owner_uid;
-    inner.threads.look(owner).await.ok()
+/// A turn to look before it runs, for which others' looks are waited for, and its owner's own; not by one that is to
+/// end. None only while the daemon ends.
+async fn turn_before(
+    threads: &Threads,
+    owner: u32,
+    mut cancelled: watch::Receiver<bool>,
+) -> Result<Option<Piece>, Outcome> {
+    tokio::select! {
+        biased;
+        _ = cancelled.wait_for(|cancelled| *cancelled) => Err(Outcome::Cancelled),
+        turn = threads.look(owner) => Ok(turn.ok()),
+    }
 }
 
 fn workspace(sandbox: &Sandbox) -> Option<OwnedFd> {
     sandbox.get(Descriptor::Workspace)?.try_clone().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_that_is_cancelled_waits_for_nobody_s_look() {
+        let threads = Arc::new(Threads::default());
+        let looks = [threads.look(1).await.unwrap(), threads.look(1).await.unwrap()];
+        let cancelled = watch::Sender::new(false);
+        let wait = |owner| {
+            let (threads, cancelled) = (threads.clone(), cancelled.subscribe());
+            tokio::spawn(async move { turn_before(&threads, owner, cancelled).await })
+        };
+        let waiting = wait(1);
+        yield_now().await;
+        assert!(!waiting.is_finished());
+        assert!(matches!(wait(2).await, Ok(Ok(Some(_)))), "it is another's turn");
+        cancelled.send_replace(true);
+        assert!(matches!(waiting.await, Ok(Err(Outcome::Cancelled))));
+        assert!(matches!(wait(2).await, Ok(Err(Outcome::Cancelled))), "nor is it looked then");
+        drop(looks);
+    }
 }

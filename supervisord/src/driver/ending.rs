@@ -83,18 +83,23 @@ pub(super) async fn wait_for_death(inner: &Inner, live: &Live, sandbox: &Sandbox
     }
 }
 
-/// Has the launcher end a sandbox and remove what is left of it. If that fails it is tried again until
-/// it doesn't, while the end is told: the launcher gives nothing of it to another meanwhile.
+/// Has the launcher end an execution's sandbox, as [`end_sandbox`] does, while the end is told.
 pub(super) async fn destroy(inner: &Inner, live: &Live) {
-    if let Err(error) = try_destroy(&inner.launcher, live.id()).await {
-        tracing::error!(%error, execution_id = %live.id(), "a sandbox is not gone");
-        let (launcher, id) = (inner.launcher.clone(), live.id());
-        tokio::spawn(async move {
-            while try_destroy(&launcher, id).await.is_err() {
-                sleep(DESTROY_AGAIN).await;
-            }
-        });
-    }
+    end_sandbox(&inner.launcher, live.id()).await;
+}
+
+/// Has the launcher end a sandbox and remove what is left of it; says whether it is gone. If not, it is tried
+/// again until it is: the launcher gives nothing of it to another meanwhile.
+pub async fn end_sandbox(launcher: &Launcher, id: ExecutionId) -> bool {
+    let Err(error) = try_destroy(launcher, id).await else { return true };
+    tracing::error!(%error, execution_id = %id, "a sandbox is not gone");
+    let launcher = launcher.clone();
+    tokio::spawn(async move {
+        while try_destroy(&launcher, id).await.is_err() {
+            sleep(DESTROY_AGAIN).await;
+        }
+    });
+    false
 }
 
 async fn try_destroy(launcher: &Launcher, id: ExecutionId) -> Result<(), LaunchError> {

@@ -29,24 +29,33 @@ use crate::traffic::{Way, Whose};
 /// The step that fails where an execution can't be put in line again.
 const STEP: &str = "queue_again";
 
+/// What there is to do about an execution whose payload has certainly not started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unstarted {
+    /// It can be put in line again.
+    Ready,
+    /// A sandbox was made for it that does not end, such as where a process of it is stuck in the kernel.
+    Stuck,
+}
+
 /// Whether an execution waited or was being started, and its payload has certainly not started. What there is of a sandbox for it is
 /// destroyed then: the daemon that asked for it is gone. Nobody knows of an end of it.
 pub(super) async fn unstarted(
     inner: &Arc<Inner>,
     execution: &Execution,
     lives: bool,
-) -> Result<bool, Failure> {
-    let Some(waiting) = inner.store.waiting(execution.id).await? else { return Ok(false) };
-    if lives {
-        let sandbox = inner.launcher.adopt(execution.id.bits()).await?;
-        let seen = if waiting.begun { seen_frozen(&sandbox).await } else { seen(&sandbox) };
-        if seen != Seen::Unstarted {
-            return Ok(false);
-        }
-        inner.launcher.destroy(execution.id.bits()).await?;
-        return Ok(true);
+) -> Result<Option<Unstarted>, Failure> {
+    let Some(waiting) = inner.store.waiting(execution.id).await? else { return Ok(None) };
+    if !lives {
+        return Ok((!waiting.begun).then_some(Unstarted::Ready));
     }
-    Ok(!waiting.begun)
+    let sandbox = inner.launcher.adopt(execution.id.bits()).await?;
+    let seen = if waiting.begun { seen_frozen(&sandbox).await } else { seen(&sandbox) };
+    if seen != Seen::Unstarted {
+        return Ok(None);
+    }
+    let is_gone = driver::end_sandbox(&inner.launcher, execution.id).await;
+    Ok(Some(if is_gone { Unstarted::Ready } else { Unstarted::Stuck }))
 }
 
 /// Puts an execution in line again. What can't be started any more ends with the reason. Submissions are read

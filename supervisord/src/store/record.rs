@@ -222,13 +222,13 @@ pub(super) fn superfluous(
     connection: &Connection,
     keep: u32,
     at_most: u32,
-) -> Result<Vec<ExecutionId>, StoreError> {
+) -> Result<Vec<(u32, ExecutionId)>, StoreError> {
     // Owner by owner from the index on owner alone, where the one at which the superfluous begin is
     // found by walking over those that are kept; only rows beyond it are read.
     const SELECT: &str = "WITH RECURSIVE named (one) AS (SELECT min(owner) FROM execution \
         UNION ALL SELECT (SELECT min(owner) FROM execution WHERE owner > one) FROM named \
         WHERE one IS NOT NULL) \
-        SELECT old.id FROM named CROSS JOIN execution AS old \
+        SELECT old.owner, old.id FROM named CROSS JOIN execution AS old \
         WHERE old.owner = named.one AND old.state = 'finished' \
         AND old.seq <= (SELECT kept.seq FROM execution AS kept WHERE kept.owner = named.one \
         ORDER BY kept.seq DESC LIMIT 1 OFFSET :keep) \
@@ -237,10 +237,14 @@ pub(super) fn superfluous(
     let mut select = connection.prepare_cached(SELECT).map_err(failed)?;
     let rows = select
         .query_map(named_params! {":keep": keep, ":at_most": at_most}, |row| {
-            row.get::<_, String>(0)
+            Ok((row.get::<_, u32>(0)?, row.get::<_, String>(1)?))
         })
         .map_err(failed)?;
-    rows.map(|row| id_of(row.map_err(failed)?)).collect()
+    rows.map(|row| {
+        let (owner, id) = row.map_err(failed)?;
+        Ok((owner, id_of(id)?))
+    })
+    .collect()
 }
 
 /// An id as it stands in a row.

@@ -322,6 +322,18 @@ pub struct Suppression {
     pub since: String,
 }
 
+/// Finished executions of one uid are about to be removed with all that is kept of them: those that came or ended
+/// first, of too many or too much. If they can't be, it is tried again, and recorded again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Retirement {
+    /// Which ones.
+    pub executions: Vec<ExecutionId>,
+    /// What there is too much of: `executions` or `kept_bytes`.
+    pub of: String,
+    /// How many executions of one uid may be kept, or how many bytes.
+    pub most: u64,
+}
+
 macro_rules! whats {
     ($($(#[$doc:meta])* $variant:ident $(($body:ty))? = $name:literal,)*) => {
         /// What happened.
@@ -385,6 +397,8 @@ whats! {
     Repair(Repair) = "repair",
     /// The oldest file goes.
     Removal(Removal) = "removal",
+    /// The oldest of an owner's finished executions go.
+    Retirement(Retirement) = "retirement",
     /// There was no room for a while.
     Suspension(Suspension) = "suspension",
     /// Refused submissions of one uid that are counted instead of recorded.
@@ -425,6 +439,14 @@ impl What {
             Self::Credential(event) => event.host.as_deref(),
             Self::Budget(event) => event.host.as_deref(),
             _ => None,
+        }
+    }
+
+    /// Whether it is about this execution, of which there may be several.
+    pub fn concerns_execution(&self, id: ExecutionId) -> bool {
+        match self {
+            Self::Retirement(event) => event.executions.contains(&id),
+            _ => false,
         }
     }
 

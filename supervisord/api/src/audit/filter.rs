@@ -36,7 +36,10 @@ impl AuditFilter {
         let ruling = what.ruling();
         let asked = |holds: Option<bool>| holds.unwrap_or(true);
         asked(self.session.map(|session| subject.session == Some(session)))
-            && asked(self.execution.map(|execution| subject.execution == Some(execution)))
+            && asked(
+                self.execution
+                    .map(|id| subject.execution == Some(id) || what.concerns_execution(id)),
+            )
             && asked(self.uid.map(|uid| subject.uid == Some(uid)))
             && asked(self.kind.as_ref().map(|kind| what.kind() == kind))
             && asked(self.host.as_ref().map(|host| what.host() == Some(host)))

@@ -63,6 +63,10 @@ impl What {
             Self::Removal(removal) => {
                 format!("{} removed, up to record {}", removal.file, removal.last)
             }
+            Self::Retirement(retired) => {
+                let (count, of) = (retired.executions.len(), retired.of.replace('_', " "));
+                format!("{count} finished executions removed: more than {} {of}", retired.most)
+            }
             Self::Suppression(minute) => {
                 let codes = minute.codes.iter().map(|(code, count)| format!("{count} {code}"));
                 let codes = codes.collect::<Vec<_>>().join(", ");

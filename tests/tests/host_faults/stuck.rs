@@ -1,0 +1,154 @@
+//! What does not end when it is killed, or does not go on: a process that the kernel holds, a thread that waits for a
+//! disk.
+//!
+//! Whoever traces a process holds it as the kernel does: an init that was killed ends after all that was in its
+//! sandbox, and what is traced has ended when its tracer has looked.
+
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::ptrace::{self, Options};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+use supervisor_api::{Outcome, Recovery, SubmitRequest, Top, What};
+use supervisor_tests::{
+    AGENT, Client, Settings, World, argv, bash, children, is_sandbox_id, owner_uid, python, until,
+    until_true,
+};
+
+/// A process that does not end before it is let go. It is its thread's to let it go, which traces it.
+struct Held(Pid);
+
+impl Held {
+    fn process(pid: u32) -> Self {
+        let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
+        ptrace::seize(pid, Options::empty()).expect("root may trace it");
+        Self(pid)
+    }
+
+    /// Stands still until it is let go.
+    fn thread(pid: u32, name: &str) -> Self {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
+        let is_it = |task: &fs::DirEntry| {
+            fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        };
+        let task = tasks.into_iter().find(is_it).expect("it has such a thread").file_name();
+        let task = task.to_str().and_then(|task| task.parse().ok()).expect("a pid");
+        let held = Self::process(task);
+        ptrace::interrupt(held.0).expect("it is traced");
+        waitpid(held.0, Some(WaitPidFlag::__WALL)).expect("it stands still");
+        held
+    }
+
+    fn go_on(self) {
+        ptrace::detach(self.0, None).expect("it stood still");
+    }
+
+    /// Has it end, which was killed.
+    fn end(self) {
+        waitpid(self.0, Some(WaitPidFlag::__WALL)).expect("it was killed");
+    }
+}
+
+/// The inits of this supervisor's sandboxes.
+fn inits(world: &World) -> Vec<u32> {
+    let mut inits = children(world.launcher_pid());
+    inits.retain(|pid| owner_uid(*pid).is_some_and(is_sandbox_id));
+    inits
+}
+
+/// An init, with a process of its sandbox.
+fn sandbox(world: &World) -> (u32, u32) {
+    until("a sandbox has a process", || {
+        let init = *inits(world).first()?;
+        Some((init, *children(init).first()?))
+    })
+}
+
+fn exists(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// What the last start made of what it found.
+fn recoveries(client: &Client) -> Vec<Recovery> {
+    let records = client.audit("kind=recovery").expect("root may").records;
+    let recovery = |what| if let What::Recovery(recovery) = what { Some(recovery) } else { None };
+    records.into_iter().filter_map(|record| recovery(record.event.what)).collect()
+}
+
+/// FT-01. It is told and tried again, and nobody else waits for it.
+#[test]
+fn a_daemon_comes_back_though_what_was_parked_does_not_end() {
+    let mut world = World::with(Settings { tables: "[warm]\n".to_owned(), ..Settings::default() });
+    let agent = world.agent(AGENT);
+    for _ in 0..2 {
+        agent.run(&python("print(1)")).expect_exit(0);
+    }
+    until_true("what is there is parked", || {
+        let reply = agent.call("GET", "/v1/top", None).expect("an answer");
+        let parked = serde_json::from_slice::<Top>(&reply.body).expect("what runs").parked;
+        parked > 0 && inits(&world).len() as u64 == parked
+    });
+    world.daemon().kill();
+    let (init, interpreter) = sandbox(&world);
+    let held = Held::process(interpreter);
+    world.start_daemon();
+    let told = recoveries(&world.root());
+    let is_told = |it: &Recovery| {
+        let cause = it.cause.as_deref().unwrap_or_default();
+        it.act == "destroyed" && cause.contains("parked") && cause.contains("does not end")
+    };
+    assert_eq!(told.iter().filter(|it| is_told(it)).count(), 1, "{told:?}");
+    agent.run(&argv(&["true"])).expect_exit(0);
+    assert!(exists(init), "it was held");
+    held.end();
+    until_true("it has ended", || !exists(init));
+}
+
+/// FT-01. Its id is that of a sandbox that is there, so it can't be started anew.
+#[test]
+fn what_had_not_started_and_does_not_end_is_told_by_its_name_and_holds_up_nobody() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    world.daemon().end();
+    assert!(world.start_doomed_daemon("FilesWritten:1"));
+    let body = serde_json::to_vec(&bash("echo it runs")).expect("JSON");
+    drop(agent.call("POST", "/v1/executions", Some(&body))); // it may be dead before it answers
+    world.daemon().wait_for_kill("FilesWritten:1");
+    let (init, stub) = sandbox(&world);
+    let held = Held::process(stub);
+    world.start_daemon();
+    let id = agent.list("limit=1").expect("it may").executions.first().expect("it is known").id;
+    let ended = agent.ended(id);
+    let Some(Outcome::Lost { reason }) = &ended.execution.outcome else { panic!("{ended:?}") };
+    assert!(reason.contains("had not started") && reason.contains("does not end"), "{reason}");
+    assert_eq!(ended.stdout, "");
+    agent.run(&argv(&["true"])).expect_exit(0);
+    assert!(exists(init), "it was held");
+    held.end();
+    until_true("it has ended", || !exists(init));
+}
+
+/// AU-01. What is recorded is started by the next daemon if it had not begun, so the audit log has it first.
+#[test]
+fn what_is_recorded_is_in_the_audit_log_before_however_long_that_takes() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    world.daemon().end();
+    assert!(world.start_doomed_daemon("UntoldRecorded:1"));
+    let writer = Held::thread(world.daemon_pid(), "audit-writer");
+    let mut connection = agent.connect().expect("a connection");
+    let request = SubmitRequest { wait: true, ..bash("exec sleep 600") };
+    let body = serde_json::to_vec(&request).expect("JSON");
+    connection.request("POST", "/v1/executions", Some(&body)).expect("sent");
+    sleep(Duration::from_millis(400)); // the time in which it would be recorded, four times
+    writer.go_on();
+    world.daemon().wait_for_kill("UntoldRecorded:1");
+    world.start_daemon();
+    let id = agent.list("limit=1").expect("it may").executions.first().expect("it is recorded").id;
+    let told = world.root().audit(&format!("execution={id}&kind=submission")).expect("root may");
+    assert_eq!(told.records.len(), 1, "{told:?}");
+    agent.cancel(id).expect("it is ours");
+}
