@@ -9,6 +9,8 @@
     reason = "a test that panics is a test that fails"
 )]
 
+#[path = "images/parked.rs"]
+mod parked;
 #[path = "images/writable.rs"]
 mod writable;
 
@@ -271,13 +273,18 @@ fn images_without_a_name_are_collected_and_names_move() {
 
 /// A supervisor whose default policy is that of an image.
 fn world() -> World {
+    world_with("")
+}
+
+/// The same with more in its configuration.
+fn world_with(tables: &str) -> World {
     let default = include_str!("../../policies/default.toml");
     let boxed = "name = \"boxed\"\nextends = \"default\"\n[filesystem]\nimage = \"box:1\"\n\
                  images = [\"default\", \"other\"]\n";
     let floor = include_str!("../../policies/floor.toml");
     let files = [("default.toml", default), ("floor.toml", floor), ("boxed.toml", boxed)];
     let policies = files.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec();
-    World::with(Settings { policies, ..Settings::default() })
+    World::with(Settings { policies, tables: tables.to_owned(), ..Settings::default() })
 }
 
 fn boxed(words: &[&str]) -> SubmitRequest {

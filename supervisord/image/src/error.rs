@@ -74,7 +74,11 @@ impl fmt::Display for ImageError {
             ImageError::NoImage(id) => {
                 write!(f, "image {id} is not imported: supervisorctl image import ARCHIVE")
             }
-            ImageError::InUse(id) => write!(f, "image {id} is in use: a sandbox has it"),
+            ImageError::InUse(id) => write!(
+                f,
+                "image {id} is in use: a sandbox has it, or somebody works with it; try again when what \
+                 runs in it has ended; `supervisorctl reload` gives up what is parked in it"
+            ),
             ImageError::Damaged { id, why } => {
                 write!(f, "image {id} is damaged: {why}; import it again while nothing runs on it")
             }
