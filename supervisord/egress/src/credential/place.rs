@@ -97,6 +97,9 @@ const FORBIDDEN: &[HeaderName] = &[
 /// The same, for those that [`http::header`] has no constant for.
 const FORBIDDEN_NAMES: &[&str] = &["keep-alive", "proxy-connection", "http2-settings"];
 
+/// Fields that servers read for Range, or rather than it: Apache the first, Azure's storage the second.
+pub(super) const OTHER_RANGES: [&str; 2] = ["request-range", "x-ms-range"];
+
 impl TryFrom<&egress::Binding> for Binding {
     type Error = InvalidPlace;
 
@@ -137,6 +140,7 @@ impl Place {
         if forwarded
             || FORBIDDEN.contains(&header)
             || FORBIDDEN_NAMES.contains(&header.as_str())
+            || OTHER_RANGES.contains(&header.as_str())
             || header.as_str().starts_with("sec-")
         {
             return Err(InvalidPlace::ForbiddenHeader(name.to_owned()));
@@ -250,6 +254,7 @@ mod tests {
             "Sec-Fetch-Site",
             "X-Forwarded-For",
             "Range",
+            "Request-Range",
         ] {
             let refused = Place::header(name, "{}");
             assert_eq!(refused, Err(InvalidPlace::ForbiddenHeader(name.to_owned())));

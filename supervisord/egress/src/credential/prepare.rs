@@ -11,7 +11,7 @@ use super::entry::Entry;
 use super::inject;
 use super::name::CredentialName;
 use super::outbound::Unwelcome;
-use super::place::{Binding, Place};
+use super::place::{Binding, OTHER_RANGES, Place};
 use super::prepared::Prepared;
 use super::query::decoded;
 use super::refusal::{CredentialRefusal, RefusalCode};
@@ -213,12 +213,15 @@ fn look(head: &Parts, unwelcome: &Unwelcome, due: &[Due<'_>]) -> Result<(), Cred
 }
 
 /// Asks for a response that can be searched: not compressed, and whole, since a secret could come back
-/// in ranges that are each too short to be recognised. A server may ignore both fields (RFC 9110
+/// in ranges that are each too short to be recognised. A server may ignore such fields (RFC 9110
 /// §12.5.3, §14.2), so clients cope without. Signed requests of hosts that get no other secret are left as
 /// they are: the key that signs does not travel, and the token that goes with some is worth nothing without it.
 fn make_readable(head: &mut Parts) {
     head.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     for name in [header::RANGE, header::IF_RANGE, WEBSOCKET_EXTENSIONS] {
+        head.headers.remove(name);
+    }
+    for name in OTHER_RANGES {
         head.headers.remove(name);
     }
 }
