@@ -86,9 +86,9 @@ impl Capture {
     }
 
     /// The capture of an execution that has no directory and never gets one.
-    pub fn nothing() -> Arc<Self> {
+    pub fn nothing(limit: u64) -> Arc<Self> {
         let progress = Progress { finished: true, ..Progress::NONE };
-        Self::new(Files::without_directory(None), 0, progress)
+        Self::new(Files::without_directory(None), limit, progress)
     }
 
     /// The capture of an execution that there was before, to go on with it or to read it. Of one
@@ -152,6 +152,17 @@ impl Capture {
     /// Tells the readers that nothing comes any more. Until then they wait, where they follow.
     pub fn finish(&self) {
         self.progress.send_modify(|progress| progress.finished = true);
+    }
+
+    /// The same of an execution that has finished long since. What its record says was cut is told to readers,
+    /// though there may have been no room for a file that says so.
+    pub fn finish_as(&self, recorded: &OutputSummary) {
+        self.progress.send_modify(|progress| {
+            let cut = &mut progress.cut;
+            cut.stdout = cut.stdout.max(recorded.stdout.cut);
+            cut.stderr = cut.stderr.max(recorded.stderr.cut);
+            progress.finished = true;
+        });
     }
 
     /// What has been kept and cut so far. After the death of a daemon the count of what was cut

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -409,4 +410,52 @@ fn a_daemon_comes_back_to_a_full_state_directory_with_what_runs_and_what_waits()
     let ended = agent.ended(waiting);
     ended.expect_exit(0);
     assert_eq!(ended.stdout, "its turn\n");
+}
+
+/// FT-04. Room there is, and no file can be made: what an execution needs files for is refused or told by its name,
+/// what was told stays, and a daemon that is killed comes back.
+#[test]
+fn a_state_directory_without_inodes_loses_nothing_that_was_told() {
+    let settings = Settings { state_disk: Some(48 << 20), ..Settings::default() };
+    let mut world = World::with(settings);
+    let agent = world.agent(AGENT);
+    let before = agent.run(&bash("echo before; head -c 100000 /dev/zero"));
+    let running = agent.start(&bash("echo up; until [ -e stop ]; do sleep 0.05; done"));
+    agent.wait_for_words(running, "up");
+    let ballast = world.state().join("ballast");
+    fs::create_dir(&ballast).expect("made");
+    let full =
+        (0..1_000_000).find_map(|number| fs::File::create(ballast.join(number.to_string())).err());
+    assert_eq!(full.map(|error| error.kind()), Some(ErrorKind::StorageFull));
+    for _ in 0..2 {
+        match agent.submit(&bash("echo it runs; head -c 100000 /dev/zero")) {
+            Err(refused) => assert_eq!(refused.code, ErrorCode::StorageFull, "{refused}"),
+            Ok(submitted) => {
+                let ended = agent.ended(submitted.id);
+                match &ended.execution.outcome {
+                    Some(Outcome::Exited { code: 0 }) if ended.stdout.len() == 100_008 => {}
+                    Some(Outcome::Exited { code: 0 }) => {
+                        let marker =
+                            "\n[supervisord: 100008 bytes cut, no space left to keep them]\n";
+                        assert_eq!(ended.stdout, marker);
+                    }
+                    Some(Outcome::Lost { .. } | Outcome::SetupFailed { .. }) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!(agent.status(before.execution.id, 0).as_ref(), Ok(&before.execution));
+        assert_eq!(agent.status(running, 0).expect("it is ours").state, State::Running);
+        world.daemon().kill();
+        world.start_daemon();
+    }
+    fs::remove_dir_all(&ballast).expect("removed");
+    until_true("there is room again", || {
+        let ended = agent.submit(&bash("echo it runs")).map(|submitted| agent.ended(submitted.id));
+        ended.is_ok_and(|ended| ended.stdout == "it runs\n")
+    });
+    let kept = agent.output(before.execution.id, Selection::Stdout, 0).expect("it is kept");
+    assert_eq!(kept.len(), 100_007);
+    let cancelled = agent.cancel(running).expect("it is ours");
+    assert_eq!(cancelled.outcome, Some(Outcome::Cancelled));
 }

@@ -45,7 +45,7 @@ impl Supervisor {
         let reopened = spawn_blocking(move || {
             let place = match (places.open_place(id), &recorded) {
                 (Err(error), said) if error.kind() == io::ErrorKind::NotFound => match said {
-                    None => return Ok(Capture::nothing()), // nothing was made for it
+                    None => return Ok(Capture::nothing(limit)), // nothing was made for it
                     Some(_) => places.make(id, &[])?,
                 },
                 (other, _) => other?,
@@ -57,7 +57,7 @@ impl Supervisor {
         });
         let reopened = reopened.await;
         let capture = reopened.map_err(internal)?.map_err(storage)?;
-        capture.finish();
+        capture.finish_as(&execution.output);
         Ok(capture)
     }
 
