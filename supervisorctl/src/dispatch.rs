@@ -2,6 +2,7 @@
 
 use clap::{CommandFactory, Parser};
 use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::attach;
 use crate::cli::{
@@ -36,6 +37,9 @@ pub fn main() -> u8 {
 }
 
 async fn execute(cli: &Cli) -> Result<u8, Failure> {
+    // Whoever started us may ignore SIGCHLD, and then nobody's end can be waited for (wait(2), ECHILD).
+    // Taken once, it is taken for as long as this process lives.
+    drop(signal(SignalKind::child()).map_err(Failure::local("cannot take signals"))?);
     let global = &cli.global;
     let client = Client::new(global.socket.clone());
     let done = match &cli.command {

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use supervisor_sys::Wiping;
+use supervisor_sys::{Wiping, start_as_usual};
 use supervisord::service::{self, LauncherGone};
 use supervisord::{dbus, standalone};
 
@@ -18,6 +18,10 @@ const USAGE: &str =
     "usage: supervisord --config FILE | supervisord --standalone [--strict] [--clients=TEXT]";
 
 fn main() -> ExitCode {
+    if let Err(error) = start_as_usual() {
+        tell(&error);
+        return ExitCode::FAILURE;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {

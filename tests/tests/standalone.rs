@@ -93,6 +93,27 @@ fn statuses_and_limits_are_the_same_as_with_a_daemon() {
     }
 }
 
+/// Ignored signals, blocked ones and the file mode mask pass from a process to all that it starts.
+#[test]
+fn what_a_caller_left_in_its_process_reaches_neither_the_supervisor_nor_the_payload() {
+    let look = "umask; grep -E '^Sig(Blk|Ign)' /proc/self/status; sleep 0 & wait; echo waited";
+    for user in CALLERS.map(Account::new) {
+        user.write("odd_start.py", include_str!("payloads/odd_start.py"));
+        let program = user.program("supervisorctl");
+        let program = program.to_str().expect("its path is text");
+        let words = ["odd_start.py", program, "run", "--standalone", "--", "sh", "-c", look];
+        let told = Told::of(user.command("/usr/bin/python3", &words));
+        user.expect_nothing_left();
+        if is_refused_here(&user, &told) {
+            continue;
+        }
+        assert_eq!(told.code, Some(0), "{told:?}");
+        let lines: Vec<&str> = told.stdout.split_whitespace().collect();
+        let none = "0000000000000000";
+        assert_eq!(lines, ["0022", "SigBlk:", none, "SigIgn:", none, "waited"]);
+    }
+}
+
 /// However the caller ends, its supervisor sees the end of its standard input.
 #[test]
 fn a_caller_that_is_killed_leaves_nothing_behind() {

@@ -35,7 +35,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use supervisor_launch::FIRST_ID;
-use supervisor_sys::{SingleThreaded, close_on_exec_from};
+use supervisor_sys::{SingleThreaded, close_on_exec_from, start_as_usual};
 
 use crate::failure::fatal;
 
@@ -55,6 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), failure::Fatal> {
+    fatal("undo what was inherited", start_as_usual())?;
     let arguments = arguments::Arguments::read(std::env::args_os())?;
     let proof = fatal("count threads", SingleThreaded::prove())?;
     let daemon = serve::Daemon::open(&arguments)?;

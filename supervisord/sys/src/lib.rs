@@ -41,7 +41,7 @@ pub use mount::{
     FsContext, MountAttributes, attach, attach_over, clone_tree, clone_tree_beneath,
     mount_attributes,
 };
-pub use process::{default_dispositions, execute, kill, wait_any};
+pub use process::{default_dispositions, execute, kill, start_as_usual, wait_any};
 pub use quota::{
     ENDED_BYTES, ENDED_INODES, ended_projects, has_project_quota, is_empty_project,
     is_free_project, limit_project, project_of, put_into_project,

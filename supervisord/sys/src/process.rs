@@ -54,25 +54,61 @@ pub fn wait_any() -> io::Result<(u32, i32)> {
 /// Signals that there are (signal(7)): from 1 to this.
 const SIGNALS: libc::c_int = 64;
 
+/// Signals that stay blocked if they were: who starts a program may keep them from it, to end it otherwise.
+const KEPT_BACK: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+/// Undoes what a caller may have set in its own process and all that it starts inherit. Where SIGCHLD is ignored
+/// nobody's end can be waited for (wait(2), ECHILD). Where SIGXFSZ isn't, a caller's limit on the size of files ends
+/// us without a word; ignored, writing says so (EFBIG). No other signal stays blocked, but for those of
+/// `KEPT_BACK`. Of the file mode mask, what takes our own rights away goes; what it takes from others stays,
+/// and writing is always taken from them.
+///
+/// For the start of a program: a mask is a thread's own, and those made later have it.
+pub fn start_as_usual() -> io::Result<()> {
+    disposition(libc::SIGCHLD, libc::SIG_DFL)?;
+    disposition(libc::SIGXFSZ, libc::SIG_IGN)?;
+    let mut blocked = 0u64; // the kernel's own set: bit n - 1 is signal n
+    mask(libc::SIG_SETMASK, None, Some(&mut blocked))?;
+    let kept = KEPT_BACK.iter().fold(0, |set, signal| set | 1u64 << (signal - 1));
+    mask(libc::SIG_SETMASK, Some(&(blocked & kept)), None)?;
+    // SAFETY: it takes and answers a number.
+    let inherited = unsafe { libc::umask(0o077) };
+    // SAFETY: the same.
+    unsafe { libc::umask(inherited & 0o077 | 0o022) };
+    Ok(())
+}
+
+fn mask(how: libc::c_int, new: Option<&u64>, old: Option<&mut u64>) -> io::Result<()> {
+    let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
+    let old = old.map_or(std::ptr::null_mut(), std::ptr::from_mut);
+    // SAFETY: each is null or of the size that is said.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, new, old, size_of::<u64>()) })
+        .map(drop)
+}
+
 /// Has every signal do what it does by default. What is ignored stays ignored across exec (signal(7)):
 /// SIGPIPE by Rust's runtime, and whatever this program was started with, as by nohup(1) or in the background of
 /// a shell.
 pub fn default_dispositions() -> io::Result<()> {
-    // The kernel's own `struct sigaction` (rt_sigaction(2)), all zeroes: the default. The C library's
+    let mut all = (1..=SIGNALS).filter(|each| ![libc::SIGKILL, libc::SIGSTOP].contains(each));
+    all.try_for_each(|signal| disposition(signal, libc::SIG_DFL))
+}
+
+/// What a signal does: by default, or nothing.
+fn disposition(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
+    // The kernel's own `struct sigaction` (rt_sigaction(2)), which begins with the handler. The C library's
     // function keeps two of the signals to itself.
-    let default = [0u64; 4];
-    for signal in (1..=SIGNALS).filter(|each| ![libc::SIGKILL, libc::SIGSTOP].contains(each)) {
-        // SAFETY: the kernel reads a structure of no more than these bytes, and the default disposition
-        // runs no code of ours.
-        check(unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                &raw const default,
-                std::ptr::null_mut::<u64>(),
-                size_of::<u64>(),
-            )
-        })?;
-    }
-    Ok(())
+    let action = [handler as u64, 0, 0, 0];
+    // SAFETY: the kernel reads a structure of no more than these bytes, and neither of the two dispositions
+    // runs code of ours.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &raw const action,
+            std::ptr::null_mut::<u64>(),
+            size_of::<u64>(),
+        )
+    })
+    .map(drop)
 }
