@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub struct Doorway {
 pub struct Visitor {
     doorway: Arc<Doorway>,
     sent_away: Notify,
+    admitted: AtomicBool,
     place: OnceCell<Option<OwnedSemaphorePermit>>,
 }
 
@@ -51,18 +53,22 @@ impl Doorway {
             let conversation = converse(stream, Arc::clone(&visitor));
             tokio::spawn(async move {
                 tokio::select! {
+                    biased;
                     () = conversation => {}
-                    () = visitor.sent_away.notified() => {}
+                    () = visitor.is_sent_away() => {}
                 }
                 visitor.is_unknown_no_more();
             });
+            // A request that has come with its connection is read before that is sent away.
+            tokio::task::yield_now().await;
         }
     }
 
     fn enter(self: &Arc<Self>) -> Arc<Visitor> {
         let doorway = Arc::clone(self);
-        let visitor =
-            Arc::new(Visitor { doorway, sent_away: Notify::new(), place: OnceCell::new() });
+        let (sent_away, place) = (Notify::new(), OnceCell::new());
+        let admitted = AtomicBool::new(false);
+        let visitor = Arc::new(Visitor { doorway, sent_away, admitted, place });
         let mut unknown = self.unknown();
         if unknown.len() >= UNKNOWN
             && let Some(longest) = unknown.pop_front()
@@ -82,9 +88,18 @@ impl Doorway {
 impl Visitor {
     /// It has shown the key: it stays, once there is a place for it.
     pub async fn admit(&self) {
+        self.admitted.store(true, Ordering::Relaxed);
         self.is_unknown_no_more();
         let places = &self.doorway.places;
         self.place.get_or_init(|| async { Arc::clone(places).acquire_owned().await.ok() }).await;
+    }
+
+    /// Returns once it has to go: whoever was admitted meanwhile stays.
+    async fn is_sent_away(&self) {
+        self.sent_away.notified().await;
+        if self.admitted.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn is_unknown_no_more(&self) {

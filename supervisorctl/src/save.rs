@@ -136,8 +136,18 @@ fn begin(
     }
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = openat(directory.as_fd(), current.as_os_str(), flags, FILE_MODE)
-        .map_err(|errno| failed("cannot create", &shown, errno))?;
+    let file =
+        openat(directory.as_fd(), current.as_os_str(), flags, FILE_MODE).map_err(|errno| {
+            match errno {
+                Errno::EEXIST => {
+                    let shown = shown.to_string_lossy();
+                    let doing =
+                        format!("cannot create {} (--force replaces)", terminal::name(&shown));
+                    Failure::Local { doing, source: errno.into() }
+                }
+                errno => failed("cannot create", &shown, errno),
+            }
+        })?;
     let (file, name) = (File::from(file), name.to_owned());
     Ok(Pending { directory, file, current, name, committed: false, shown })
 }

@@ -217,8 +217,10 @@ impl Drop for Own {
             eprintln!("the launcher said:\n{}", self.launcher.words());
         }
         self.daemon.clear_away();
-        if self.launcher.runs() {
-            self.launcher.end(); // not killed: it removes its cgroup
+        match std::thread::panicking() {
+            true => self.launcher.leave(),
+            false if self.launcher.runs() => self.launcher.end(), // not killed: it removes its cgroup
+            false => {}
         }
         if self.settings.state_bytes.is_some() || self.settings.state_disk.is_some() {
             umount2(&self.state(), MntFlags::MNT_DETACH).ok();

@@ -92,6 +92,13 @@ impl Process {
         }
     }
 
+    /// Asks it to end, waits until it has, and doesn't mind how: a panic in a panic would end the whole program.
+    pub fn leave(&mut self) {
+        if self.runs() {
+            self.signal_and_wait(Signal::SIGTERM);
+        }
+    }
+
     /// What it said last.
     pub fn words(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();

@@ -342,6 +342,10 @@ fn is_kernel_from(major: u32, minor: u32) -> bool {
 
 #[test]
 fn without_a_layer_a_socket_is_passed_or_meets_the_next_one() {
+    // One of the two layers is the kernel's, and its lines are about kernels that have it.
+    if !is_kernel_from(6, 16) {
+        return;
+    }
     supervisor_tests::check_mutations(&["cells.rs"]);
 }
 

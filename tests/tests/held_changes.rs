@@ -14,7 +14,8 @@ use supervisor_api::{
     SessionId, SessionList, SubmitRequest,
 };
 use supervisor_tests::{
-    AGENT, Account, Client, OTHER_AGENT, Reply, Told, World, assert_described, bash, until_true,
+    AGENT, Account, Client, OTHER_AGENT, Reply, Told, World, assert_described, bash, slowness,
+    until_true,
 };
 
 /// What a held payload does in these tests, to `file`, `gone` and `new/file`.
@@ -345,9 +346,10 @@ fn what_holds_changes_is_there_as_long_as_its_session() {
         let body = format!(r#"{{"time_to_live": {seconds}}}"#);
         call(&agent, "POST", &format!("/v1/sessions/{id}/extend"), Some(&body))
     };
-    assert_eq!(extend(id, 2).status, 200);
-    // Both end in two seconds, and the one is extended.
-    let running = agent.start(&held(id, &format!("echo up; sleep 4; {CHANGES}")));
+    let soon = 12 * u64::from(slowness());
+    assert_eq!(extend(id, soon).status, 200);
+    // Both end soon, and the one is extended; the other is there after that time all the same.
+    let running = agent.start(&held(id, &format!("echo up; sleep {}; {CHANGES}", soon + 1)));
     agent.wait_for_words(running, "up");
     assert_eq!(extend(id, 600).status, 200);
     agent.finished(running);

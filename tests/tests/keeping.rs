@@ -16,7 +16,8 @@ use supervisor_api::{
     SubmitRequest, What,
 };
 use supervisor_tests::{
-    AGENT, Client, OTHER_AGENT, Selection, Settings, World, argv, bash, descriptors, until_true,
+    AGENT, Client, OTHER_AGENT, Selection, Settings, World, argv, bash, descriptors, until,
+    until_true,
 };
 
 const MIB: u64 = 1 << 20;
@@ -78,7 +79,11 @@ fn what_an_owner_keeps_is_bounded_in_bytes_and_what_ended_first_goes() {
     until_true("its files are, too", || {
         !world.state().join(format!("executions/{first}")).exists()
     });
-    let told = world.root().audit(&format!("execution={first}&kind=retirement")).expect("it may");
+    let root = world.root();
+    let told = until("it is recorded", || {
+        let told = root.audit(&format!("execution={first}&kind=retirement")).expect("it may");
+        (!told.records.is_empty()).then_some(told)
+    });
     let told: Vec<_> = told.records.iter().map(|record| &record.event).collect();
     let [AuditEvent { what: What::Retirement(retired), subject }] = told[..] else {
         panic!("one record says why it is gone: {told:?}");

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, RenameFlags, renameat2};
 use sha2::{Digest, Sha256};
 use supervisor_sys::random_bits;
@@ -53,7 +54,12 @@ impl Draft {
             let Some(_nobody_has_it) = store.lock(id)? else { return Ok(false) };
             let exchange =
                 renameat2(AT_FDCWD, path, AT_FDCWD, &place, RenameFlags::RENAME_EXCHANGE);
-            exchange.map_err(|errno| ImageError::failed(keeping())(errno.into()))?;
+            match exchange {
+                Ok(()) => {}
+                // A file system that can't: what is there stays.
+                Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => return Ok(false),
+                Err(errno) => return Err(ImageError::failed(keeping())(errno.into())),
+            }
         }
         for directory in [place.parent(), Some(&store.work())].into_iter().flatten() {
             store::sync_directory(directory).map_err(ImageError::failed(keeping()))?;

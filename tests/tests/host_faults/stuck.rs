@@ -95,7 +95,11 @@ fn a_daemon_comes_back_though_what_was_parked_does_not_end() {
     let (init, interpreter) = sandbox(&world);
     let held = Held::process(interpreter);
     world.start_daemon();
-    let told = recoveries(&world.root());
+    let root = world.root();
+    let told = until("the recovery is recorded", || {
+        let told = recoveries(&root);
+        (!told.is_empty()).then_some(told)
+    });
     let is_told = |it: &Recovery| {
         let cause = it.cause.as_deref().unwrap_or_default();
         it.act == "destroyed" && cause.contains("parked") && cause.contains("does not end")
