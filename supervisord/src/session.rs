@@ -20,6 +20,7 @@ mod set;
 mod snapshots;
 mod sources;
 mod transfer;
+mod uses;
 mod watching;
 mod writing;
 

@@ -55,6 +55,11 @@ fn remove(agent: &Client, id: ExecutionId) -> Result<(), ErrorCode> {
     if reply.status == 200 { Ok(()) } else { Err(reply.problem().code) }
 }
 
+fn open(client: &Client) -> Session {
+    let made = client.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
+    serde_json::from_slice(&made.body).expect("a session")
+}
+
 /// Whether the daemon holds a file of executions that has no name any more.
 fn holds_what_is_gone(world: &World) -> bool {
     let gone = |name: &String| name.ends_with("(deleted)") && name.contains("/executions/");
@@ -146,8 +151,7 @@ fn an_execution_that_has_finished_is_removed_by_its_owner_and_by_administrators(
 fn an_execution_whose_changes_are_held_back_is_not_removed() {
     let world = world(0);
     let agent = world.agent(AGENT);
-    let made = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
-    let session: Session = serde_json::from_slice(&made.body).expect("a session");
+    let session = open(&agent);
     let held = agent.run(&SubmitRequest {
         session: Some(session.id),
         changes: Some(ChangesMode::Hold),
@@ -165,8 +169,7 @@ fn an_execution_whose_changes_are_held_back_is_not_removed() {
 fn an_execution_whose_changes_are_held_back_is_not_retired() {
     let world = world(10 * MIB);
     let agent = world.agent(AGENT);
-    let made = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
-    let session: Session = serde_json::from_slice(&made.body).expect("a session");
+    let session = open(&agent);
     let held = agent.run(&SubmitRequest {
         session: Some(session.id),
         changes: Some(ChangesMode::Hold),
@@ -215,8 +218,7 @@ fn what_is_removed_is_not_held_by_those_who_read_it() {
 fn a_session_that_is_closed_is_not_held_by_those_who_read_its_files() {
     let world = world(0);
     let agent = world.agent(AGENT);
-    let made = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
-    let session: Session = serde_json::from_slice(&made.body).expect("a session");
+    let session = open(&agent);
     let fill = format!("head -c {} /dev/urandom >large", 8 * MIB);
     agent.run(&SubmitRequest { session: Some(session.id), ..bash(&fill) }).expect_exit(0);
     let mut reader = agent.connect().expect("it may");

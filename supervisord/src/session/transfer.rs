@@ -13,7 +13,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
 use super::files::{checked, refuse, some};
-use super::set::{Kept, Use, being_closed};
+use super::set::{Kept, Use};
+use super::uses::being_closed;
 use super::writing::BeingWritten;
 use crate::pool::Share;
 use crate::supervisor::{Caller, Supervisor, internal};
