@@ -1,6 +1,8 @@
 //! What a sandbox uses, as its cgroup tells it; where there is none, as /proc tells it.
 
-use std::collections::{HashMap, HashSet};
+mod memory;
+
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,6 +12,7 @@ use nix::sys::stat::Mode;
 use supervisor_api::{Pressure, Stall};
 use supervisor_launch::{Applied, Descriptor};
 
+pub use self::memory::Memory;
 use crate::launcher::{Sandbox, pid_of};
 use crate::top::Meter;
 
@@ -20,9 +23,6 @@ const MAX_FILE: usize = 4096;
 /// Processes that are looked at for one reading. A sandbox has `pids_max` of them at the most; this
 /// bounds the walk where that limit is weaker.
 const MAX_PROCESSES: usize = 4096;
-
-/// How often the memory of a sandbox that was parked is looked at for one reading, of which the least counts.
-const LOOKS: u32 = 3;
 
 /// What the cgroup of a sandbox counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub fn in_use(meter: &Meter) -> Now {
         let processes = processes(cgroup, meter.process.as_ref());
         let cpu = || processes.iter().filter_map(|pid| cpu_of(*pid)).sum();
         now.cpu = counted.or_else(|| Some(cpu()));
-        now.memory = memory.or_else(|| Some(memory_of(&processes, meter.was_parked)));
+        now.memory = memory.or_else(|| Some(memory::of(&processes, meter.was_parked).all));
         now.pids = pids.or(Some(processes.len() as u64));
     }
     now.cpu = now.cpu.map(|cpu| cpu.saturating_sub(meter.spent));
@@ -160,62 +160,10 @@ pub fn cpu(sandbox: &Sandbox) -> Option<u64> {
     used.map(|used| used.saturating_sub(sandbox.spent))
 }
 
-/// Memory of all processes that belongs to no file of a disk, in bytes: what they wrote for themselves
-/// and what they share. A page that two processes have counts twice, so this errs towards the limit.
-pub fn memory(sandbox: &Sandbox) -> u64 {
+/// Memory of all processes, as they show it.
+pub fn memory(sandbox: &Sandbox) -> Memory {
     let (cgroup, process) = (sandbox.get(Descriptor::Cgroup), sandbox.get(Descriptor::Process));
-    memory_of(&processes(cgroup, process), sandbox.was_parked)
-}
-
-fn memory_of(processes: &HashSet<u32>, was_parked: bool) -> u64 {
-    // Two of them may be seen before and after something was mapped, and not be known for a pair.
-    let looks = if was_parked { LOOKS } else { 1 };
-    (0..looks).map(|_| look(processes, was_parked)).min().unwrap_or_default()
-}
-
-fn look(processes: &HashSet<u32>, was_parked: bool) -> u64 {
-    let texts =
-        processes.iter().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/status")).ok());
-    add_up(texts.filter_map(|text| Shown::read(&text)), was_parked)
-}
-
-/// What a process shows of its memory.
-struct Shown {
-    /// What belongs to no file of a disk, in bytes.
-    own: u64,
-    /// Sizes that two processes in one address space have alike, and that seldom change.
-    layout: [u64; 5],
-}
-
-impl Shown {
-    /// proc(5), status: sizes in KiB.
-    fn read(text: &str) -> Option<Self> {
-        let value = |name| {
-            let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
-            rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-        };
-        let own = (value("RssAnon:")? + value("RssShmem:")?) * 1024;
-        let layout = ["VmSize:", "VmData:", "VmStk:", "VmExe:", "VmLib:"];
-        Some(Self { own, layout: layout.map(|name| value(name).unwrap_or_default()) })
-    }
-}
-
-/// The sum of them. In a sandbox that was parked, one process more is in the interpreter's address space and has
-/// no memory of its own: there, two that show the same count once, of all such pairs the largest alone. Both are
-/// read one after the other, so what they show may differ a little. A payload that takes that process over can
-/// have one more address space for it that is laid out alike.
-fn add_up(processes: impl Iterator<Item = Shown>, was_parked: bool) -> u64 {
-    let (mut sum, mut twice) = (0_u64, 0);
-    let mut seen: HashMap<[u64; 5], u64> = HashMap::new();
-    for Shown { own, layout } in processes {
-        sum = sum.saturating_add(own);
-        if let Some(other) = seen.insert(layout, own)
-            && own.abs_diff(other) <= own.max(other) / 8
-        {
-            twice = own.min(other).max(twice);
-        }
-    }
-    if was_parked { sum.saturating_sub(twice) } else { sum }
+    memory::of(&processes(cgroup, process), sandbox.was_parked)
 }
 
 fn processes(cgroup: Option<&OwnedFd>, process: Option<&OwnedFd>) -> HashSet<u32> {
@@ -297,26 +245,5 @@ mod tests {
                     253:7 rbytes=1 wbytes=2 rios=1 wios=2 dbytes=0 dios=0\n70:1\n";
         assert_eq!(add_disks(text), Disk { read: 1001, written: 2002 });
         assert_eq!(add_disks(""), Disk::default());
-    }
-
-    #[test]
-    fn memory_that_two_processes_of_a_parked_sandbox_show_counts_once() {
-        let shown = |size: u64, own: u64| {
-            let text = format!(
-                "Name:\tpython3\nVmSize:\t{size} kB\nVmData:\t7 kB\nVmStk:\t1 kB\nVmExe:\t1 kB\n\
-                 VmLib:\t1 kB\nRssAnon:\t{own} kB\nRssShmem:\t0 kB\n"
-            );
-            Shown::read(&text).expect("all of its lines")
-        };
-        let of = |sizes: &[(u64, u64)], was_parked| {
-            add_up(sizes.iter().map(|(size, own)| shown(*size, *own)), was_parked) / 1024
-        };
-        let interpreter_and_init = [(900, 80), (900, 80), (20, 1)];
-        assert_eq!(of(&interpreter_and_init, true), 81);
-        assert_eq!(of(&interpreter_and_init, false), 161);
-        assert_eq!(of(&[(900, 80), (900, 79)], true), 80, "one was read a little later");
-        assert_eq!(of(&[(900, 80), (900, 20)], true), 100, "what differs is two");
-        assert_eq!(of(&[(900, 80), (901, 80)], true), 160, "what is laid out otherwise is two");
-        assert_eq!(of(&[(900, 80), (900, 80), (50, 8), (50, 8)], true), 96, "one pair and no more");
     }
 }

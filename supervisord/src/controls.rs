@@ -281,9 +281,10 @@ fn resource(control: Control, held: &Held, limits: &Limits) -> Line {
         }
         Control::MemoryMax => (
             Weaker,
-            "the daemon looks every 20 ms and kills; RLIMIT_DATA per process, no memfd, an \
-             eighth of it for System V's segments at the most, or none; pages that are shared and no longer \
-             mapped, buffers of sockets and pipes, and /tmp go uncounted",
+            "the daemon looks every 20 ms and kills, where processes may share pages after a tenth of a second; \
+             RLIMIT_DATA per process, no memfd, an eighth of it at the most for System V's segments, or none, and \
+             each for watched files and for their events that wait; pages that are shared and no longer mapped, \
+             buffers of sockets and pipes, records of mappings, and /tmp go uncounted, pages since a fork count twice",
             without,
             Some(CONTROLLER),
         ),

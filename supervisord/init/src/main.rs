@@ -30,6 +30,7 @@ mod routes;
 mod seed;
 mod segments;
 mod trust;
+mod watchers;
 mod without;
 
 use std::os::fd::AsFd;
@@ -86,6 +87,7 @@ fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<u32, Failed> 
     privilege::become_init(&setup)?; // until then we are the launcher's user in the kernel's eyes
     privilege::die_with_launcher(inherited)?; // before anything that must not outlive it
     privilege::forbid_namespaces(&setup)?; // while the launcher's /proc can be written
+    watchers::bound(&setup)?; // the same
     privilege::reset_process()?; // the launcher's signal mask and umask are not the payload's
     at(Step::Unshare, unshare(namespaces()))?; // in the sandbox's own cgroup, so it is the root of its view
     let segments = segments::bound(&setup); // the namespace's own numbers, while /proc can be written

@@ -12,7 +12,10 @@ use supervisor_tests::{
 const MIB: u64 = 1 << 20;
 
 /// A submission with these limits.
-fn limited(request: SubmitRequest, change: impl FnOnce(&mut LimitsRequest)) -> SubmitRequest {
+pub(crate) fn limited(
+    request: SubmitRequest,
+    change: impl FnOnce(&mut LimitsRequest),
+) -> SubmitRequest {
     let mut limits = request.limits;
     change(&mut limits);
     SubmitRequest { limits, ..request }

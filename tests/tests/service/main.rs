@@ -14,6 +14,7 @@ mod jail_namespaces;
 mod jail_process;
 mod jail_syscalls;
 mod limits;
+mod memory;
 mod mutations;
 mod output;
 mod programs;
