@@ -9,8 +9,9 @@ use supervisor_launch::{
 use supervisor_policy::WorkspacePlace;
 
 use crate::controls::{self, Held};
+use crate::hard_limits;
 use crate::launcher::{LaunchError, Launcher};
-use crate::outcome::setup_failed;
+use crate::outcome::{is_short_limit, setup_failed};
 use crate::plan::sandbox_limits;
 use crate::reports::Reports;
 
@@ -179,6 +180,10 @@ async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Un
 }
 
 fn unable(step: Step, errno: i32) -> Unable {
+    if is_short_limit(step, errno) {
+        let reason = hard_limits::short(&PROBE).problem;
+        return Unable { reason, remedy: remedy(step) };
+    }
     let reason = match setup_failed(step, errno) {
         supervisor_api::Outcome::SetupFailed { step, reason } => format!("step {step}: {reason}"),
         other => format!("{other:?}"),
@@ -209,6 +214,10 @@ fn remedy(step: Step) -> &'static str {
         Step::MakeNetwork => "allow network namespaces: sysctl user.max_net_namespaces",
         Step::MakeCgroup | Step::WriteLimits => {
             "give the launcher a cgroup v2 of its own (systemd: Delegate=)"
+        }
+        Step::SetRlimits => {
+            "raise the hard limit there to what executions are to have, which is more than this probe has (shell: \
+             ulimit -H; systemd: LimitCPU= and the like)"
         }
         _ => "see the journal of the launcher and the kernel's log",
     }

@@ -29,6 +29,7 @@ pub mod dbus;
 pub mod driver;
 pub mod events;
 pub mod fault;
+mod hard_limits;
 pub mod host;
 pub mod http;
 mod images;

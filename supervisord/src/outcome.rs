@@ -8,6 +8,7 @@ use supervisor_api::{ApiError, ErrorCode, Limit, Limits, Outcome};
 use supervisor_launch::{Ended, Step};
 
 use crate::accounting::Counted;
+use crate::hard_limits::{self, Short};
 use crate::launcher::LaunchError;
 use crate::older;
 use crate::workspace::{FileError, WriteFilesError};
@@ -29,7 +30,7 @@ pub struct Facts {
 pub fn outcome(facts: &Facts, limits: &Limits) -> Outcome {
     let cpu_is_up = facts.counted.cpu.is_some_and(|used| used / 1000 >= limits.cpu_time);
     match (&facts.failed, &facts.ended, &facts.ended_by) {
-        (Some((step, errno)), _, _) => setup_failed(*step, *errno),
+        (Some((step, errno)), _, _) => limited_setup_failed(*step, *errno, limits),
         // An OOM kill takes init along, so there is no report of an end; if there is one, a kill
         // that came too late for it doesn't count.
         (None, None, _) if facts.counted.out_of_memory > 0 => Outcome::OutOfMemory,
@@ -50,6 +51,21 @@ pub fn outcome(facts: &Facts, limits: &Limits) -> Outcome {
             reason: "the sandbox ended without a report: its init was killed".to_owned(),
         },
     }
+}
+
+/// A step failed before anything of the payload ran, which was to have these limits.
+fn limited_setup_failed(step: Step, errno: i32, limits: &Limits) -> Outcome {
+    if !is_short_limit(step, errno) {
+        return setup_failed(step, errno);
+    }
+    let Short { problem, remedy } = hard_limits::short(limits);
+    let reason = format!("EPERM: {problem}: {remedy}");
+    Outcome::SetupFailed { step: step.name().to_owned(), reason }
+}
+
+/// Whether a step failed since who started us has less than a process is to have.
+pub fn is_short_limit(step: Step, errno: i32) -> bool {
+    step == Step::SetRlimits && Errno::from_raw(errno) == Errno::EPERM
 }
 
 /// A step failed before anything of the payload ran.

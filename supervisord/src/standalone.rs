@@ -16,17 +16,22 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::errno::Errno;
 use nix::libc::O_NOFOLLOW;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{getegid, geteuid, setsid};
 use supervisor_launch::{BLOCK_LOCKS, BLOCKS, first_id, used_blocks};
 use supervisor_sys::{close_on_exec_from, keep_on_exec, lock_first_free, random_bits};
 
+use crate::hard_limits::enough_descriptors;
+
 /// Runs the launcher and the daemon, and cleans up after them. `clients` are the answers of the host's
 /// package clients (`supervisorctl policy hosts`), for the daemon to read.
 pub fn run(strict: bool, clients: &str) -> io::Result<ExitStatus> {
     // Whatever else the caller had open is neither the launcher's nor the daemon's.
     close_on_exec_from(3)?;
+    let (_, descriptors) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    enough_descriptors(descriptors)?;
     leave_the_terminal()?;
     let ids = DaemonIds::choose()?;
     let directory = make_directory()?;
@@ -83,8 +88,13 @@ impl DaemonIds {
 fn make_directory() -> io::Result<PathBuf> {
     let name = format!("supervisord-{:032x}", random_bits()?);
     let directory = std::env::temp_dir().join(name);
-    DirBuilder::new().mode(0o700).create(&directory)?;
-    Ok(directory)
+    match DirBuilder::new().mode(0o700).create(&directory) {
+        Ok(()) => Ok(directory),
+        Err(error) => Err(io::Error::new(
+            error.kind(),
+            format!("{}: {error}; TMPDIR names another place for it", directory.display()),
+        )),
+    }
 }
 
 fn run_in(

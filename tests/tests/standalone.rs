@@ -114,6 +114,45 @@ fn what_a_caller_left_in_its_process_reaches_neither_the_supervisor_nor_the_payl
     }
 }
 
+/// A caller's hard limits are its supervisor's, and nobody gets them back.
+#[test]
+fn a_caller_with_too_low_a_limit_is_told_which_one_the_numbers_and_the_remedy() {
+    let limits = [
+        ("t", "5", "RLIMIT_CPU 11, and who started the supervisor left it 5"),
+        ("l", "16", "RLIMIT_MEMLOCK 65536, and who started the supervisor left it 16384"),
+        ("n", "40", "takes 256 descriptors, and who started it left it 40 (RLIMIT_NOFILE)"),
+        ("n", "300", "RLIMIT_NOFILE 1024, and who started the supervisor left it 300"),
+    ];
+    for user in CALLERS.map(Account::new) {
+        let program = user.program("supervisorctl").display().to_string();
+        for (flag, most, words) in limits {
+            let script = format!(
+                "ulimit -S{flag} {most} -H{flag} {most} && exec {program} run --standalone -- true"
+            );
+            let told = Told::of(user.command("/bin/bash", &["-c", &script]));
+            if is_refused_here(&user, &told) {
+                continue;
+            }
+            assert_eq!(told.code, Some(125), "{told:?}");
+            assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
+            assert!(told.stderr.contains("raise the hard limit there"), "{}", told.stderr);
+        }
+        user.expect_nothing_left();
+    }
+}
+
+#[test]
+fn a_place_for_a_supervisor_that_is_not_there_is_told_by_its_path() {
+    for user in CALLERS.map(Account::new) {
+        let mut command = user.supervisorctl(&["run", "--standalone", "--", "true"]);
+        command.env("TMPDIR", user.path("nowhere"));
+        let told = Told::of(command);
+        assert_eq!(told.code, Some(125), "{told:?}");
+        let place = user.path("nowhere/supervisord-").display().to_string();
+        assert!(told.stderr.contains(&place) && told.stderr.contains("TMPDIR"), "{}", told.stderr);
+    }
+}
+
 /// However the caller ends, its supervisor sees the end of its standard input.
 #[test]
 fn a_caller_that_is_killed_leaves_nothing_behind() {

@@ -49,7 +49,7 @@ pub use identity::{
 };
 pub use image::Image;
 pub use input::Input;
-pub use limits::SandboxLimits;
+pub use limits::{ProcessLimit, SandboxLimits};
 pub use listeners::{Listeners, MAX_PORTS, PROXY_PORT};
 pub use reply::Reply;
 pub use report::{Ended, Report};

@@ -34,7 +34,56 @@ pub struct SandboxLimits {
     pub io_write_iops: u64,
 }
 
+/// A limit of each process (setrlimit(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessLimit {
+    /// Seconds (`RLIMIT_CPU`).
+    CpuTime,
+    /// Descriptors (`RLIMIT_NOFILE`).
+    OpenFiles,
+    /// Processes and threads of its uid in the sandbox (`RLIMIT_NPROC`).
+    Processes,
+    /// Bytes (`RLIMIT_MEMLOCK`).
+    Locked,
+    /// Signals (`RLIMIT_SIGPENDING`).
+    Signals,
+    /// Bytes (`RLIMIT_STACK`).
+    Stack,
+    /// Bytes (`RLIMIT_DATA`).
+    Data,
+}
+
+/// The kernel's usual stack limit. A fixed one keeps a caller's `unlimited` out, which would switch
+/// the address space to the legacy layout (execve(2), personality(2)).
+const STACK: u64 = 8 << 20;
+
+/// Memory that may be locked: enough for a key or two, nothing to press the host with.
+const LOCKED: u64 = 64 << 10;
+
+/// Signals that may wait. Programs with many real-time timers use some hundreds.
+const SIGNALS: u64 = 1024;
+
 impl SandboxLimits {
+    /// What each process gets; `limit_memory` where no controller counts memory.
+    pub fn of_each_process(&self, limit_memory: bool) -> impl Iterator<Item = (ProcessLimit, u64)> {
+        // Per process, so it can only be a backstop: the daemon watches the sum. A second of grace lets
+        // the daemon see the sum first and name the limit.
+        let cpu_seconds = (self.cpu_time.div_ceil(1000)).saturating_add(1);
+        // Where the cgroup holds the number it is to be the one that refuses, because it counts that.
+        let processes = self.pids_max.saturating_add(u64::from(!limit_memory));
+        // Twice the limit for one process: the daemon, which watches the sum, gets to name it.
+        let data = limit_memory.then_some((ProcessLimit::Data, self.memory_max.saturating_mul(2)));
+        let always = [
+            (ProcessLimit::CpuTime, cpu_seconds),
+            (ProcessLimit::OpenFiles, self.open_files),
+            (ProcessLimit::Processes, processes),
+            (ProcessLimit::Locked, LOCKED),
+            (ProcessLimit::Signals, SIGNALS),
+            (ProcessLimit::Stack, STACK),
+        ];
+        always.into_iter().chain(data)
+    }
+
     fn fields(&self) -> [u64; 13] {
         [
             self.memory_max,
