@@ -10,12 +10,20 @@
     reason = "a test fails by a panic"
 )]
 
+#[path = "model/applying.rs"]
+mod applying;
+#[path = "model/pausing.rs"]
+mod pausing;
 #[path = "model/points.rs"]
 mod points;
 #[path = "model/recovery.rs"]
 mod recovery;
+#[path = "model/refusals.rs"]
+mod refusals;
 #[path = "model/rules.rs"]
 mod rules;
+#[path = "model/search.rs"]
+mod search;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::process::Command;
@@ -67,6 +75,7 @@ enum Record {
 enum Told {
     Nothing,
     Accepted,
+    Refused,
     Ended(End),
 }
 
@@ -164,6 +173,8 @@ struct World {
     truth: Option<End>,
     artifacts: bool,
     told: Told,
+    /// It was refused when it had begun, and is ended for it.
+    refused: bool,
     wanted: bool,
     had_power_loss: bool,
     lost_launcher: bool,
@@ -193,6 +204,7 @@ impl World {
             truth: None,
             artifacts: false,
             told: Told::Nothing,
+            refused: false,
             wanted: false,
             had_power_loss: false,
             lost_launcher: false,
@@ -223,6 +235,7 @@ impl World {
         }
         if self.faults > 0 {
             all.extend(self.befall());
+            all.extend(self.refuse(self.is_driven()));
         }
         all
     }
@@ -246,7 +259,22 @@ impl World {
     /// for long.
     fn work(self) -> Vec<(Event, Self)> {
         let mut all = self.go_on();
-        let runs = !matches!(
+        let is_new = matches!(self.step, Step::Submitted | Step::Audited);
+        if is_new && self.sandbox == Sandbox::None {
+            // The launcher is asked while the log and the store are.
+            all.push(("its sandbox is made meanwhile", Self { sandbox: Sandbox::Parked, ..self }));
+        }
+        if self.is_driven() && self.untold && self.record == Record::None && !self.refused {
+            let (record, told) = (Record::Open, Told::Accepted);
+            let whole = self.step == Step::Recorded && self.keeps_whole();
+            all.push(("UntoldRecorded", Self { record, told, whole, ..self }));
+        }
+        all
+    }
+
+    /// Whether its driver is between its submission and its end.
+    fn is_driven(self) -> bool {
+        !matches!(
             self.step,
             Step::Submitted
                 | Step::Audited
@@ -257,13 +285,7 @@ impl World {
                 | Step::Down
                 | Step::Recovering
                 | Step::LiningUp
-        );
-        if runs && self.untold && self.record == Record::None {
-            let (record, told) = (Record::Open, Told::Accepted);
-            let whole = self.step == Step::Recorded && self.keeps_whole();
-            all.push(("UntoldRecorded", Self { record, told, whole, ..self }));
-        }
-        all
+        )
     }
 
     fn go_on(self) -> Vec<(Event, Self)> {
@@ -352,6 +374,9 @@ impl World {
 
     /// Only what somebody knows of is kept: the rest is recorded for the first time with its end.
     fn keep_end(self, end: End) -> Vec<(Event, Self)> {
+        if self.refused {
+            return vec![("it is refused", self.end_refused())];
+        }
         let is_kept = self.record != Record::None && self.has(Defence::KeptEnd);
         let kept = is_kept.then_some(end).or(self.kept);
         vec![("EndKept", Self { step: Step::EndKept(end), kept, ..self })]

@@ -34,25 +34,33 @@ fn ask(client: &Client, id: ExecutionId, act: &str) -> Result<Execution, ApiErro
     Ok(serde_json::from_slice(&reply.body).expect("an execution"))
 }
 
-/// Whether nothing comes for a while of what would come at any moment if it ran.
-fn stands_still(client: &Client, id: ExecutionId) -> bool {
-    let said = || client.output(id, Selection::Stdout, 0).expect("it is ours").len();
-    let mut before = said();
+fn said(client: &Client, id: ExecutionId) -> usize {
+    client.output(id, Selection::Stdout, 0).expect("it is ours").len()
+}
+
+/// Waits until nothing comes for a moment.
+#[track_caller]
+fn comes_to_rest(client: &Client, id: ExecutionId) {
+    let mut before = said(client, id);
     until("what was on its way is there", || {
         std::thread::sleep(Duration::from_millis(50));
-        let now = said();
+        let now = said(client, id);
         (std::mem::replace(&mut before, now) == now).then_some(())
     });
+}
+
+/// Whether nothing comes for a while of what would come at any moment if it ran.
+fn stands_still(client: &Client, id: ExecutionId) -> bool {
+    comes_to_rest(client, id);
+    let before = said(client, id);
     std::thread::sleep(Duration::from_millis(400)); // the time in which nothing may happen
-    said() == before
+    said(client, id) == before
 }
 
 #[track_caller]
 fn goes_on(client: &Client, id: ExecutionId) {
-    let said = client.output(id, Selection::Stdout, 0).expect("it is ours").len();
-    until_true("it goes on", || {
-        client.output(id, Selection::Stdout, 0).expect("it is ours").len() > said
-    });
+    let before = said(client, id);
+    until_true("it goes on", || said(client, id) > before);
 }
 
 #[test]
@@ -124,11 +132,8 @@ fn what_is_paused_can_be_ended() {
     assert_eq!((ended.state, ended.outcome), (State::Finished, Some(Outcome::Cancelled)));
 }
 
-/// Where no controller holds the share of the CPU, the daemon freezes and thaws the payload itself.
-#[test]
-fn holding_back_a_busy_payload_does_not_wake_it_from_its_pause() {
-    let world = World::open();
-    let agent = world.agent(AGENT);
+/// More than its share of a processor, in percent, and a line for every bit of it.
+fn busy(share: u64) -> SubmitRequest {
     let source = "
 number = 0
 while True:
@@ -136,13 +141,40 @@ while True:
     number += 1
     print(number, flush=True)
 ";
-    let limits = LimitsRequest { cpu_max: Some(30), ..LimitsRequest::default() };
-    let id = agent.start(&SubmitRequest { limits, ..attack(source) });
+    let limits = LimitsRequest { cpu_max: Some(share), ..LimitsRequest::default() };
+    SubmitRequest { limits, ..attack(source) }
+}
+
+/// Where no controller holds the share of the CPU, the daemon freezes and thaws the payload itself.
+#[test]
+fn holding_back_a_busy_payload_does_not_wake_it_from_its_pause() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&busy(30));
     agent.wait_for_words(id, "\n20\n");
     for _ in 0..5 {
         ask(&agent, id, "pause").expect("it runs");
         assert!(stands_still(&agent, id));
         ask(&agent, id, "resume").expect("it is paused");
+        goes_on(&agent, id);
+    }
+    agent.cancel(id).expect("ours");
+}
+
+/// Nothing can give its memory back where no controller counts it, and a payload that is just being held back when that
+/// is found is not left so.
+#[test]
+fn a_pause_that_is_refused_leaves_a_busy_payload_running() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = agent.start(&busy(5));
+    agent.wait_for_words(id, "\n20\n");
+    for _ in 0..5 {
+        comes_to_rest(&agent, id); // it is being held back
+        match ask(&agent, id, "pause?reclaim=true") {
+            Ok(_) => drop(ask(&agent, id, "resume").expect("it is paused")),
+            Err(refused) => assert_eq!(refused.code, ErrorCode::ControlMissing, "{refused}"),
+        }
         goes_on(&agent, id);
     }
     agent.cancel(id).expect("ours");

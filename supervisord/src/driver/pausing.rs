@@ -214,6 +214,9 @@ pub async fn attend_limits(
             }
             limit = watch(sandbox, limits, seen), if !rests => return limit_reached(limit),
         };
+        if !rests {
+            thaw(sandbox); // the look at its share was broken off, and may have frozen it
+        }
         let (wish, answer) = match asked {
             Some((wish, answer)) => (wish, Some(answer)),
             None => (Wish::Resume, None),
@@ -292,7 +295,6 @@ async fn resume(
     clock: &SharedClock,
 ) -> Result<(), ApiError> {
     if !lock(clock).rests() {
-        thaw(sandbox); // the look at its limits, which was broken off, may have frozen it
         return Ok(());
     }
     // Until it is seen to run, or a copy could begin while this is being recorded.

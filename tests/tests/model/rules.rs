@@ -25,6 +25,9 @@ impl World {
             (Told::Ended(told), Record::Closed(end)) if told != end => {
                 Err("its caller was told another end than is recorded")
             }
+            (Told::Refused, Record::Open | Record::Closed(_)) => {
+                Err("its caller was told that it is refused, and there is a record")
+            }
             (Told::Ended(_), Record::Open) => Err("its end was told before it was recorded"),
             _ => Ok(()),
         }
