@@ -16,6 +16,7 @@ mod changes;
 mod events;
 mod kept;
 mod question;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -24,12 +25,11 @@ use std::path::Path;
 use std::sync::{self, Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use supervisor_api::{
     AnswerRequest, ApiError, Approval, ApprovalId, ApprovalList, ApprovalState, ErrorCode,
     ExecutionId,
 };
-use supervisor_sys::random_bits;
 use tokio::sync::{Mutex, broadcast};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -38,7 +38,6 @@ pub use changes::Changes;
 pub use kept::KeptError;
 pub use question::Question;
 
-use crate::approval::events::event;
 use crate::approval::kept::Kept;
 use crate::audit::Audit;
 use crate::clock;
@@ -49,9 +48,6 @@ const MAX_QUESTIONS: usize = 64;
 
 /// Questions of all executions.
 const MAX_ALL: usize = 4096;
-
-/// The longest that a request waits: clients have given up long before.
-const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// The most that one answer is good for.
 const MAX_TIMES: u32 = 1000;
@@ -69,7 +65,7 @@ struct Inner {
     audit: Audit,
     operators: BTreeSet<u32>,
     /// Held while a change goes to disk, so that each is one step.
-    kept: Mutex<Kept>,
+    kept: Arc<Mutex<Kept>>,
     /// The same questions for those who only look.
     shown: RwLock<HashMap<ApprovalId, Approval>>,
     /// What waits for the deadline of each that waits for an answer, and for no other.
@@ -107,11 +103,11 @@ impl Approvals {
         audit: Audit,
         operators: impl IntoIterator<Item = u32>,
     ) -> Result<Self, KeptError> {
-        let (kept, questions) = Kept::open(state)?;
+        let (kept, questions) = Kept::open(state, MAX_QUESTIONS, MAX_ALL)?;
         let shown = questions.into_iter().map(|question| (question.id, question)).collect();
         let (changes, _) = broadcast::channel(CHANGES);
         let operators = operators.into_iter().collect();
-        let (kept, shown) = (Mutex::new(kept), RwLock::new(shown));
+        let (kept, shown) = (Arc::new(Mutex::new(kept)), RwLock::new(shown));
         let deadlines = sync::Mutex::default();
         Ok(Self { inner: Arc::new(Inner { audit, operators, kept, shown, deadlines, changes }) })
     }
@@ -159,44 +155,14 @@ impl Approvals {
         id: ApprovalId,
         answer: AnswerRequest,
     ) -> Result<Approval, ApiError> {
-        let times = answer.times.unwrap_or(1);
-        if !(1..=MAX_TIMES).contains(&times) || (answer.times.is_some() && !answer.approve) {
+        if !(1..=MAX_TIMES).contains(&answer.times.unwrap_or(1))
+            || (answer.times.is_some() && !answer.approve)
+        {
             let problem =
                 format!("an approval is good for 1 to {MAX_TIMES} times, a denial has none");
             return Err(ApiError::invalid("times", problem));
         }
-        let mut kept = self.inner.kept.lock().await;
-        let mut approval = self.visible(caller, id)?;
-        if caller.uid == approval.owner_uid {
-            let problem = "nobody answers its own question";
-            return Err(ApiError::new(ErrorCode::PermissionDenied, problem)
-                .with_hint("have another operator or administrator answer"));
-        }
-        if !self.may_answer(caller, &approval) {
-            let problem = "only administrators and operators answer";
-            return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
-        }
-        let waits = approval.state == ApprovalState::Waiting;
-        let is_late = waits && left_until(&approval.deadline).is_zero();
-        // An approval that is not spent can be taken back; no request is made by it from then on.
-        let is_open = waits || (approval.state == ApprovalState::Approved && !answer.approve);
-        if is_late || !is_open {
-            return Err(ApiError::new(ErrorCode::Conflict, "the question is answered or expired")
-                .with_hint("supervisorctl approvals show tells how it stands"));
-        }
-        (approval.state, approval.left) = match answer.approve {
-            true => (ApprovalState::Approved, times),
-            false => (ApprovalState::Denied, 0),
-        };
-        approval.answered_by = Some(caller.uid);
-        approval.answered_at = Some(show(clock::timestamp()));
-        self.inner.audit.write(event(&approval, answer.approve.then_some(times))).await?;
-        kept.put(&approval).await.map_err(|error| {
-            tracing::error!(%error, "can't keep an answer");
-            ApiError::new(ErrorCode::Internal, "the answer could not be kept; it is not given")
-        })?;
-        self.tell(&approval);
-        Ok(approval)
+        self.give(*caller, id, answer).await
     }
 
     /// The questions of executions that have not finished, as far as the caller may see them.
@@ -242,122 +208,6 @@ impl Approvals {
         shown.values().filter(waits).map(|approval| approval.id).collect()
     }
 
-    /// An execution has ended, and with it all that it asked and was answered.
-    pub async fn end(&self, execution: ExecutionId) {
-        self.retain(|approval| approval.execution != execution).await;
-    }
-
-    /// After a start: forgets what belongs to no execution of these, and sets the deadlines of the rest.
-    pub async fn restore(&self, live: &BTreeSet<ExecutionId>) {
-        self.retain(|approval| live.contains(&approval.execution)).await;
-        let shown = self.inner.shown.read().unwrap_or_else(PoisonError::into_inner);
-        for approval in shown.values().filter(|it| it.state == ApprovalState::Waiting) {
-            self.watch_deadline(approval);
-        }
-    }
-
-    async fn retain(&self, keep: impl Fn(&Approval) -> bool) {
-        let ended: Vec<ApprovalId> = {
-            let shown = self.inner.shown.read().unwrap_or_else(PoisonError::into_inner);
-            shown.values().filter(|approval| !keep(approval)).map(|approval| approval.id).collect()
-        };
-        if ended.is_empty() {
-            return;
-        }
-        let mut kept = self.inner.kept.lock().await;
-        if let Err(error) = kept.remove(&ended).await {
-            tracing::error!(%error, questions = ended.len(), "can't forget questions");
-        }
-        let mut shown = self.inner.shown.write().unwrap_or_else(PoisonError::into_inner);
-        for id in ended {
-            self.forget_deadline(id);
-            shown.remove(&id);
-        }
-    }
-
-    /// The question that was asked before in the same words, or a new one.
-    async fn find_or_ask(&self, question: &Question) -> Result<Approval, &'static str> {
-        let digest = question.digest().to_string();
-        let mut kept = self.inner.kept.lock().await;
-        {
-            let shown = self.inner.shown.read().unwrap_or_else(PoisonError::into_inner);
-            let mut own = 0;
-            for approval in shown.values().filter(|it| it.execution == question.execution) {
-                let over = matches!(approval.state, ApprovalState::Spent | ApprovalState::Expired);
-                if approval.digest == digest && !over {
-                    return Ok(approval.clone());
-                }
-                own += 1;
-            }
-            if own >= MAX_QUESTIONS || shown.len() >= MAX_ALL {
-                return Err("too_many_questions");
-            }
-        }
-        let now = clock::timestamp();
-        let patience =
-            SignedDuration::try_from(question.deadline.min(MAX_WAIT)).unwrap_or_default();
-        let approval = Approval {
-            id: ApprovalId::from_bits(random_bits().map_err(|_| "approval_unkept")?),
-            state: ApprovalState::Waiting,
-            execution: question.execution,
-            session: question.session,
-            owner_uid: question.uid,
-            policy: question.policy.clone(),
-            rule: question.rule.clone(),
-            request: question.request.clone(),
-            digest,
-            asked_at: show(now),
-            deadline: show(now.saturating_add(patience).unwrap_or(now)),
-            answered_by: None,
-            answered_at: None,
-            left: 0,
-        };
-        let recorded = self.inner.audit.write(event(&approval, None)).await;
-        recorded.map_err(|_| "approval_unkept")?;
-        kept.put(&approval).await.map_err(|error| {
-            tracing::error!(%error, "can't keep a question");
-            "approval_unkept"
-        })?;
-        self.tell(&approval);
-        self.watch_deadline(&approval);
-        Ok(approval)
-    }
-
-    /// Takes one of the times that a request may be made; who allowed it.
-    async fn take(&self, id: ApprovalId) -> Result<u32, &'static str> {
-        let mut kept = self.inner.kept.lock().await;
-        let Some(mut approval) = self.get(id) else { return Err("approval_expired") };
-        match approval.state {
-            ApprovalState::Approved => {}
-            ApprovalState::Denied => return Err("approval_denied"),
-            ApprovalState::Spent => return Err("approval_spent"),
-            ApprovalState::Waiting | ApprovalState::Expired => return Err("approval_expired"),
-        }
-        approval.left = approval.left.saturating_sub(1);
-        if approval.left == 0 {
-            approval.state = ApprovalState::Spent;
-        }
-        // On disk before the request is made: a killed daemon must not give one time twice.
-        kept.put(&approval).await.map_err(|error| {
-            tracing::error!(%error, "can't keep an answer");
-            "approval_unkept"
-        })?;
-        self.tell(&approval);
-        Ok(approval.answered_by.unwrap_or_default())
-    }
-
-    async fn expire(&self, id: ApprovalId) {
-        let mut kept = self.inner.kept.lock().await;
-        let waiting = |it: &Approval| it.state == ApprovalState::Waiting;
-        let Some(mut approval) = self.get(id).filter(waiting) else { return };
-        approval.state = ApprovalState::Expired;
-        self.inner.audit.note(event(&approval, None));
-        if let Err(error) = kept.put(&approval).await {
-            tracing::error!(%error, "can't keep that a question expired; its deadline still holds");
-        }
-        self.tell(&approval);
-    }
-
     /// Denies a question at its deadline, even when nobody waits for the answer any more.
     fn watch_deadline(&self, approval: &Approval) {
         let (approvals, id, left) = (self.clone(), approval.id, left_until(&approval.deadline));
@@ -382,7 +232,7 @@ impl Approvals {
 
     fn tell(&self, approval: &Approval) {
         if approval.state != ApprovalState::Waiting {
-            // What expires is told by what waited for that: it does nothing more that could be cut off.
+            // What expires is told by a step that what waited for that has begun: this doesn't cut it off.
             self.forget_deadline(approval.id);
         }
         let mut shown = self.inner.shown.write().unwrap_or_else(PoisonError::into_inner);

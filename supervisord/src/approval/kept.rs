@@ -1,11 +1,12 @@
 //! The questions on disk: one row each, which is what callers see of it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
-use supervisor_api::{Approval, ApprovalId};
+use supervisor_api::{Approval, ApprovalId, ExecutionId};
 use tokio::task::spawn_blocking;
 
 use crate::table::{Cause, Table};
@@ -42,11 +43,16 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Opens it and reads all of it.
-    pub fn open(state: &Path) -> Result<(Self, Vec<Approval>), KeptError> {
+    /// Opens it and reads what is there, up to so many questions of one execution and of all. More of them
+    /// nobody sees: they are removed, first those that wait, and whoever asks again is asked again.
+    pub fn open(
+        state: &Path,
+        of_one: usize,
+        of_all: usize,
+    ) -> Result<(Self, Vec<Approval>), KeptError> {
         let failed = |cause| KeptError { path: state.to_owned(), cause };
         let connection = TABLE.open(state).map_err(failed)?;
-        let approvals = read(&connection).map_err(failed)?;
+        let approvals = read(&connection, of_one, of_all).map_err(failed)?;
         let path = state.join(TABLE.file);
         Ok((Self { connection: Arc::new(Mutex::new(connection)), path }, approvals))
     }
@@ -76,6 +82,11 @@ impl Kept {
         .await
     }
 
+    #[cfg(test)]
+    pub fn connection(&self) -> Arc<Mutex<Connection>> {
+        self.connection.clone()
+    }
+
     async fn run(
         &self,
         work: impl FnOnce(&Connection) -> Result<usize, rusqlite::Error> + Send + 'static,
@@ -96,8 +107,31 @@ impl Kept {
     }
 }
 
-fn read(connection: &Connection) -> Result<Vec<Approval>, Cause> {
-    let mut select = connection.prepare("SELECT record FROM approval")?;
-    let rows = select.query_map([], |row| row.get::<_, String>(0))?;
-    rows.map(|row| Ok(serde_json::from_str(&row?)?)).collect()
+fn read(connection: &Connection, of_one: usize, of_all: usize) -> Result<Vec<Approval>, Cause> {
+    let (mut approvals, mut more) = (Vec::new(), false);
+    let mut of: HashMap<ExecutionId, usize> = HashMap::new();
+    // What somebody has answered comes first, so that no denial is forgotten for what was left to wait.
+    for order in ["IS NOT", "IS"] {
+        let text =
+            format!("SELECT record FROM approval WHERE record ->> '$.state' {order} 'waiting'");
+        let mut select = connection.prepare(&text)?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let approval: Approval = serde_json::from_str(row.get_ref(0)?.as_str()?)?;
+            let own = of.entry(approval.execution).or_default();
+            if *own >= of_one || approvals.len() >= of_all {
+                more = true;
+                continue;
+            }
+            *own += 1;
+            approvals.push(approval);
+        }
+    }
+    if more {
+        let ids: Vec<String> = approvals.iter().map(|approval| approval.id.to_string()).collect();
+        let text = "DELETE FROM approval WHERE id NOT IN (SELECT value FROM json_each(?1))";
+        let removed = connection.execute(text, [serde_json::to_string(&ids)?])?;
+        tracing::warn!(removed, "there were more questions than are kept");
+    }
+    Ok(approvals)
 }

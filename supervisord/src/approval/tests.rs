@@ -1,5 +1,7 @@
 //! Questions with and without somebody to answer them.
 
+mod gone;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use supervisor_api::{AuditFilter, RequestAsked, SessionId, Verdict};
