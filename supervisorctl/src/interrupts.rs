@@ -1,6 +1,8 @@
 //! Ctrl-C and requests to end, counted. They are taken from the moment of the submission on, so
 //! that an execution is never left behind by accident.
 
+use std::fs;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
@@ -10,17 +12,20 @@ use crate::failure::Failure;
 pub struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
+    /// Of a terminal that is closed; nothing where whoever started us has it ignored, as nohup(1) does.
+    hangup: Option<Signal>,
     received: u32,
     terminated: bool,
 }
 
 impl Interrupts {
-    /// Takes SIGINT and SIGTERM from now on.
+    /// Takes SIGINT, SIGTERM and SIGHUP from now on.
     pub fn install() -> Result<Self, Failure> {
         let take = |kind| signal(kind).map_err(Failure::local("cannot take signals"));
         Ok(Self {
             interrupt: take(SignalKind::interrupt())?,
             terminate: take(SignalKind::terminate())?,
+            hangup: if ignores_hangup() { None } else { Some(take(SignalKind::hangup())?) },
             received: 0,
             terminated: false,
         })
@@ -31,7 +36,7 @@ impl Interrupts {
         self.received
     }
 
-    /// Whether one of them was SIGTERM, which nobody sends to change his mind a second later.
+    /// Whether one of them was SIGTERM or SIGHUP, which nobody sends to change his mind a second later.
     pub fn terminated(&self) -> bool {
         self.terminated
     }
@@ -42,6 +47,10 @@ impl Interrupts {
             let came = tokio::select! {
                 came = self.interrupt.recv() => came,
                 came = self.terminate.recv() => {
+                    self.terminated = true;
+                    came
+                }
+                came = next(&mut self.hangup) => {
                     self.terminated = true;
                     came
                 }
@@ -58,4 +67,20 @@ impl Interrupts {
     pub async fn next(&mut self) {
         self.reached(self.received.saturating_add(1)).await;
     }
+}
+
+/// The next signal of a kind that is taken.
+async fn next(signal: &mut Option<Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether SIGHUP is ignored (proc_pid_status(5), `SigIgn`, whose lowest bit it is).
+fn ignores_hangup() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }

@@ -1,7 +1,7 @@
 //! `run`: submit, show the output while it comes, wait for the end, save the artifacts, report, and
 //! exit as the payload did. Ctrl-C cancels the execution; a second one leaves it running.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::time::Duration;
 
 use supervisor_api::{Execution, ExecutionId, State, Stream, SubmitRequest};
@@ -105,10 +105,10 @@ impl Attendance<'_> {
         };
         let mut report = match self.interruptible(id, interrupts, self.watch(id)).await {
             Ok(report) => report,
-            Err(Failure::OutputClosed) => {
-                // As a program in the same pipe would be ended by SIGPIPE.
+            Err(failure @ (Failure::OutputClosed | Failure::Local { .. })) => {
+                // As a program in the same pipe would be ended by SIGPIPE, or would end by itself.
                 time::timeout(LAST_CANCEL, self.client.cancel(id)).await.ok();
-                return Err(Failure::OutputClosed);
+                return Err(failure);
             }
             Err(failure) => {
                 let left = matches!(failure, Failure::Interrupted(_) | Failure::Detached(_));
@@ -192,8 +192,19 @@ impl Attendance<'_> {
             self.notice(&format!("cancelling {id}"));
         }
         let both = async { tokio::join!(&mut work, self.cancel(id)).0 };
+        let is_asked_to_end = interrupts.terminated();
+        let patience = async {
+            match is_asked_to_end {
+                true => time::sleep(LAST_CANCEL).await, // whoever reads our output may have stopped
+                false => pending().await,
+            }
+        };
         tokio::select! {
             done = both => done,
+            () = patience => {
+                let words = format!("{id} is cancelled; its end was not shown in {LAST_CANCEL:?}");
+                Err(Failure::Interrupted(words))
+            }
             () = interrupts.next() => {
                 let words = format!("not waited for; {id} is being cancelled");
                 Err(Failure::Interrupted(words))

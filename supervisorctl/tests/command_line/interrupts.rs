@@ -1,4 +1,7 @@
-//! Ctrl-C once, twice, and a reader that goes away.
+//! Ctrl-C once, twice, a terminal that is closed, and output that nobody takes.
+
+use std::fs::OpenOptions;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use supervisor_api::Stream;
@@ -63,5 +66,53 @@ fn a_reader_that_goes_away_ends_the_execution_without_words() {
     running.stop_reading();
     let ended = running.end();
     assert_eq!((ended.status, ended.stderr.as_str()), (Some(141), ""));
+    assert_eq!(fake.requests("cancel").len(), 1);
+}
+
+#[test]
+fn a_terminal_that_is_closed_cancels_at_once_unless_that_is_ignored() {
+    let fake = endless();
+    let running = Running::start(fake.command(&["--json", "run", "sleep", "1000"]));
+    fake.wait_for("status");
+    running.signal(Signal::SIGHUP);
+    assert_eq!(running.end().status, Some(130));
+    assert_eq!(fake.requests("cancel").len(), 1);
+
+    let fake = endless();
+    let program = fake.command(&["run", "sleep", "1000"]);
+    let mut ignoring = Command::new("/bin/sh");
+    ignoring.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]);
+    ignoring.arg(program.get_program()).args(program.get_args()).stdin(Stdio::null());
+    for (name, value) in program.get_envs() {
+        value.map(|value| ignoring.env(name, value));
+    }
+    let mut running = Running::start(ignoring);
+    assert_eq!(running.read(7), b"so far\n");
+    running.signal(Signal::SIGHUP);
+    running.signal(Signal::SIGINT);
+    running.wait_for_words("Ctrl-C again leaves it running");
+    assert_eq!(running.end().status, Some(130));
+}
+
+#[test]
+fn output_that_can_not_be_written_ends_the_execution() {
+    let fake = endless();
+    let mut command = fake.command(&["run", "-q", "sleep", "1000"]);
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("there");
+    let status = command.stdout(full).stderr(Stdio::null()).status().expect("started");
+    assert_eq!(status.code(), Some(125));
+    assert_eq!(fake.requests("cancel").len(), 1);
+}
+
+#[test]
+fn a_request_to_end_waits_for_no_reader() {
+    let fake = Fake::with(|script| {
+        script.runs_until_cancelled = true;
+        script.chunks = chunks(&[(Stream::Stdout, &[b'x'; 200_000])]);
+    });
+    let mut running = Running::start(fake.command(&["run", "yes"]));
+    running.read(10);
+    running.signal(Signal::SIGTERM);
+    running.wait_for_words("its end was not shown");
     assert_eq!(fake.requests("cancel").len(), 1);
 }
