@@ -106,8 +106,7 @@ fn mount(device: &OwnedFd, stays: Stays) -> io::Result<OwnedFd> {
     let path = CString::new(format!("/proc/self/fd/{}", device.as_raw_fd()))?;
     context.set(c"source", &path)?;
     context.set(c"errors", c"remount-ro")?;
-    context.set_flag(c"noinit_itable")?; // zeroes it would write are holes in the image already
-    context.set_flag(c"discard")?; // what is deleted inside is free outside
+    context.set_flag(c"noinit_itable")?; // zeroes that it would write are there already
     if stays == Stays::No {
         context.set_flag(c"nobarrier")?;
     }

@@ -71,7 +71,9 @@ pub fn can_format() -> bool {
 }
 
 impl Templates {
-    /// Makes `image`, an empty file, a file system of this size.
+    /// Makes `image`, an empty file, a file system of this size. All of its room is its own from then on: a disk
+    /// that is full when the kernel gets to write would take what a program has written long since, and the
+    /// workspace's journal with it, and nobody would be told.
     pub fn copy(
         &mut self,
         proof: &SingleThreaded,
@@ -91,7 +93,9 @@ impl Templates {
             }
         };
         let (_, template) = self.made.get(place).ok_or(Errno::ENOENT)?;
-        copy(template, image)
+        copy(template, image)?;
+        let length = i64::try_from(image.metadata()?.len()).map_err(io::Error::other)?;
+        Ok(fallocate(image, FallocateFlags::empty(), 0, length)?)
     }
 }
 
