@@ -1,7 +1,6 @@
 //! The daemon's configuration: one TOML file of root's. Unknown keys are errors.
 
 use std::error::Error;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -13,7 +12,11 @@ use crate::audit;
 use crate::budget::ConfiguredBudget;
 use crate::credentials::Configured;
 use crate::dbus::Address;
+use crate::settings;
 use crate::warm;
+
+/// Bytes of the file at the most: a thousand credentials, with comments.
+const MAX_FILE: usize = 1 << 20;
 
 /// What the configuration says. Every key may be left out.
 #[derive(Debug, Clone, Deserialize)]
@@ -225,6 +228,6 @@ impl From<&ConfiguredBounds> for Bounds {
 impl Config {
     /// Reads a configuration file.
     pub fn read(path: &Path) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        Ok(toml::from_str(&fs::read_to_string(path)?)?)
+        Ok(toml::from_str(&settings::read_text(path, MAX_FILE)?)?)
     }
 }

@@ -65,6 +65,7 @@ pub mod samples;
 pub mod service;
 pub mod session;
 pub mod settings;
+mod spare;
 pub mod standalone;
 pub mod store;
 pub mod supervisor;

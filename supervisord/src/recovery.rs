@@ -1,6 +1,7 @@
 //! After a restart: every execution that an earlier daemon did not finish is accounted for, and
 //! nothing is left behind on the host.
 
+mod damaged;
 mod queued;
 
 use std::collections::{HashMap, HashSet};
@@ -78,7 +79,10 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     for execution in unfinished {
         let end = ends.remove(&execution.id);
         let lives = living.contains(&execution.id.bits());
-        waiting.extend(take_over(inner, execution, lives, end).await?);
+        match take_over(inner, execution.clone(), lives, end).await {
+            Ok(unstarted) => waiting.extend(unstarted),
+            Err(error) => damaged::give_up(inner, execution, lives, error)?,
+        }
     }
     // When all that runs has its place again, in the order in which they came.
     for execution in waiting {
@@ -92,7 +96,12 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
 async fn sweep(inner: &Arc<Inner>) -> Result<(), Failure> {
     for id in inner.places.all()? {
         match inner.store.get(id).await? {
-            None => inner.places.remove(id)?,
+            // What can't be removed is in nobody's way, and is tried again at the next start.
+            None => {
+                if let Err(error) = inner.places.remove(id) {
+                    tracing::error!(%error, execution_id = %id, "can't remove files without a record");
+                }
+            }
             Some(execution) if execution.state == State::Finished => {
                 kept::forget(&inner.places, id).await;
             }
@@ -250,6 +259,19 @@ fn resurrect(
     execution: Execution,
     interpreter: Option<Arc<Interpreter>>,
 ) -> Result<Arc<Live>, Failure> {
+    let capture = capture_of(inner, &execution)?;
+    if let Some(interpreter) = &interpreter {
+        inner.interpreters.add(interpreter.clone())?;
+    }
+    Ok(live_of(inner, execution, interpreter, capture))
+}
+
+fn live_of(
+    inner: &Inner,
+    execution: Execution,
+    interpreter: Option<Arc<Interpreter>>,
+    capture: Arc<Capture>,
+) -> Arc<Live> {
     let session = inner.sessions.get(execution.session).and_then(|session| session.run_on().ok());
     let copy = execution.changes.and_then(|changes| inner.sessions.get(changes.held_in?));
     let held = copy.and_then(|copy| copy.run_held().ok());
@@ -257,23 +279,11 @@ fn resurrect(
         (Some(used), Some(name)) if held.is_none() => Some(used.session().keep_source_name(name)),
         _ => None,
     };
-    let (id, limit) = (execution.id, execution.limits.output_bytes);
-    let capture = match inner.places.open_place(id) {
-        // It has said nothing yet, and a disk that is full by now is no reason to let go of it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let places = inner.places.clone();
-            Capture::create(Box::new(move || places.make(id, &[])), limit)
-        }
-        place => Capture::reopen(place?, limit)?,
-    };
-    if let Some(interpreter) = &interpreter {
-        inner.interpreters.add(interpreter.clone())?;
-    }
     let generation = inner.settings.current();
     let policy = generation.policies.resolve(&execution.policy.name);
     let workspace = policy.map(|policy| policy.workspace()).unwrap_or_default();
     let profile = policy.and_then(|policy| Profile::parse(policy.profile().as_str()));
-    Ok(Arc::new(Live {
+    Arc::new(Live {
         profile: profile.unwrap_or(Profile::Default),
         place: workspace,
         execution: watch::Sender::new(execution),
@@ -291,7 +301,20 @@ fn resurrect(
         waits: AtomicBool::new(false),
         meter: Mutex::default(),
         administrators: Mutex::default(),
-    }))
+    })
+}
+
+/// What it has said so far.
+fn capture_of(inner: &Inner, execution: &Execution) -> io::Result<Arc<Capture>> {
+    let (id, limit) = (execution.id, execution.limits.output_bytes);
+    match inner.places.open_place(id) {
+        // It has said nothing yet, and a disk that is full by now is no reason to let go of it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let places = inner.places.clone();
+            Ok(Capture::create(Box::new(move || places.make(id, &[])), limit))
+        }
+        place => Capture::reopen(place?, limit),
+    }
 }
 
 /// What its time comes to, of an execution that began so long ago. While it is paused, and that it stays, the

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fmt;
 use std::fs;
+use std::future::pending;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -44,6 +45,7 @@ use crate::recovery;
 use crate::refusals::Refusals;
 use crate::session::{self, SessionSet, Writing};
 use crate::settings::Settings;
+use crate::spare;
 use crate::store::Store;
 use crate::supervisor::{Inner, Supervisor};
 use crate::systemd;
@@ -104,6 +106,10 @@ struct Parts {
     /// Uids that may answer what a policy has a person asked.
     operators: Vec<u32>,
 }
+
+/// How long a thread for blocking work is kept that has none: where no other can be made for a while, work waits
+/// for one that there is, and without any the runtime would end the daemon.
+const KEPT_THREADS: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Runs the installed service.
 pub fn run(path: &Path) -> Result<(), Failure> {
@@ -195,7 +201,11 @@ enum Until {
 }
 
 fn runtime() -> io::Result<runtime::Runtime> {
-    runtime::Builder::new_current_thread().max_blocking_threads(BLOCKING).enable_all().build()
+    runtime::Builder::new_current_thread()
+        .max_blocking_threads(BLOCKING)
+        .thread_keep_alive(KEPT_THREADS)
+        .enable_all()
+        .build()
 }
 
 /// A socket that was handed in. Who may reach it is its unit's word.
@@ -226,6 +236,8 @@ fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
 
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let Parts { listener, metrics, launcher, state, settings, bus, .. } = parts;
+    let is_installed = matches!(until, Until::Signal);
+    spare::take(&state);
     let store = Store::open(&state)?;
     let audit = Audit::open(&state, parts.audit)?;
     let first = settings.current();
@@ -313,6 +325,10 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     supervisor.inner().refusals.tell_all(&audit);
     audit.note(What::Stop.about_nobody());
     audit.close().await;
+    drop(supervisor);
+    if is_installed {
+        spare::leave(&state);
+    }
     closed?;
     ended
 }
@@ -364,12 +380,16 @@ async fn wait(until: Until, supervisor: &Supervisor) -> Result<(), Failure> {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
             let mut hangup = signal(SignalKind::hangup())?;
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => break,
-                    _ = interrupt.recv() => break,
-                    _ = hangup.recv() => on_hangup(supervisor).await,
+            let reload = async {
+                while hangup.recv().await.is_some() {
+                    on_hangup(supervisor).await;
                 }
+                pending().await
+            };
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                never = reload => match never {}, // files that take their time keep nobody from ending it
             }
         }
         Until::InputEnds { ready } => {

@@ -1,10 +1,12 @@
 //! What the configuration and the policy files say: read together, in force together, replaced together.
-//! Whatever is wrong with any of them, what was in force stays.
+//! Whatever is wrong with any of them, what was in force stays. A directory of policies that is not there, or a
+//! floor that is there no more, is wrong as well: what a deployment or a mount forgot must not let anybody do more.
+
+mod files;
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +22,7 @@ use crate::admission::Bounds;
 use crate::budget::UidBudgets;
 use crate::config::Config;
 use crate::credentials::{CredentialError, Loaded};
+pub use crate::settings::files::{read, read_text};
 use crate::supervisor::reference;
 use crate::warm;
 
@@ -28,6 +31,14 @@ const FLOOR: &str = "floor.toml";
 
 /// Name of what the host's package clients answered (`supervisorctl policy hosts`) among them.
 const CLIENTS: &str = "clients.toml";
+
+/// What is said of a directory of policies that is not there.
+const NO_DIRECTORY: &str = "there is no such directory, and the daemon puts no policies in force by itself; put the \
+     files there, or name their place in the configuration (`policies`)";
+
+/// What is said of a floor that is not there any more.
+const NO_FLOOR: &str = "has bounded all policies so far and is not there any more; put it back, or restart the \
+     daemon to have the built-in floor";
 
 /// Why something can't be put in force.
 type Cause = Box<dyn Error + Send + Sync>;
@@ -57,6 +68,8 @@ pub struct Generation {
     pub uid_budgets: UidBudgets,
     /// Each policy's name and digest, counted once.
     references: HashMap<String, PolicyReference>,
+    /// Whether the floor is root's own and not the built-in one.
+    has_own_floor: bool,
 }
 
 impl Generation {
@@ -143,7 +156,7 @@ impl Settings {
 
     /// Reads the files for the first time, and the values of credentials.
     pub fn read(path: &Path) -> Result<(Self, Config, Loaded), SettingsError> {
-        let (generation, config, credentials) = read(path, 1)?;
+        let (generation, config, credentials) = read_all(path, 1)?;
         let source = Source { path: path.to_owned(), fixed: fixed(&config) };
         Ok((Self::of(Some(source), generation), config, credentials))
     }
@@ -186,7 +199,12 @@ impl Settings {
             SettingsError::refuse("a standalone supervisor has no configuration to read anew")
         })?;
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let (generation, config, credentials) = read(&source.path, self.current().number + 1)?;
+        let before = self.current();
+        let (generation, config, credentials) = read_all(&source.path, before.number + 1)?;
+        if before.has_own_floor && !generation.has_own_floor {
+            let path = config.policies.join(FLOOR);
+            return Err(SettingsError::refuse(format!("{} {NO_FLOOR}", path.display())));
+        }
         if let Some((key, _)) = fixed(&config).iter().find(|pair| !source.fixed.contains(pair)) {
             let problem = format!("{key} in {} takes a restart to change", source.path.display());
             return Err(SettingsError::refuse(problem));
@@ -211,10 +229,11 @@ fn unusable_credentials(error: CredentialError) -> SettingsError {
     SettingsError::because("can't use the credentials", error)
 }
 
-fn read(path: &Path, number: u64) -> Result<(Generation, Config, Loaded), SettingsError> {
+fn read_all(path: &Path, number: u64) -> Result<(Generation, Config, Loaded), SettingsError> {
     let failed = || format!("can't use the configuration {}", path.display());
     let config = Config::read(path).map_err(|error| SettingsError::because(failed(), error))?;
-    let generation = generation(number, read_policies(&config.policies)?, &config)?;
+    let (policies, has_own_floor) = read_policies(&config.policies)?;
+    let generation = Generation { has_own_floor, ..generation(number, policies, &config)? };
     let credentials = Loaded::read(&config.credential).map_err(unusable_credentials)?;
     Ok((generation, config, credentials))
 }
@@ -238,6 +257,7 @@ fn generation(
     Ok(Generation {
         number,
         references,
+        has_own_floor: false,
         policies,
         default_policy: config.default_policy.clone(),
         mode: config.mode,
@@ -251,41 +271,25 @@ fn generation(
     })
 }
 
-fn read_policies(directory: &Path) -> Result<PolicySet, SettingsError> {
+/// The policies, and whether root has given them a floor.
+fn read_policies(directory: &Path) -> Result<(PolicySet, bool), SettingsError> {
     let failed = |error: Cause| {
         SettingsError::because(format!("can't use the policies in {}", directory.display()), error)
     };
-    let files = policy_files(directory).map_err(|error| failed(error.into()))?;
-    let Some(mut files) = files else {
-        return PolicySet::builtin().map_err(|error| failed(error.into()));
-    };
-    let floor = match files.remove(FLOOR) {
-        Some(text) => Floor::load(FLOOR, &text),
-        None => Floor::builtin(),
-    };
+    let mut files = files::read_policies(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => failed(NO_DIRECTORY.into()),
+        _ => failed(error.into()),
+    })?;
+    let floor = files.remove(FLOOR);
+    let has_own_floor = floor.is_some();
+    let floor = floor.map_or_else(Floor::builtin, |text| Floor::load(FLOOR, &text));
     let floor = floor.map_err(|error| failed(error.into()))?;
     let clients = match files.remove(CLIENTS) {
         Some(text) => ClientOrigins::load(CLIENTS, &text).map_err(|error| failed(error.into()))?,
         None => ClientOrigins::default(),
     };
-    PolicySet::load_for_clients(files, floor, &clients).map_err(|error| failed(error.into()))
-}
-
-/// The policy files by name; `None` where there is no such directory.
-fn policy_files(directory: &Path) -> io::Result<Option<HashMap<String, String>>> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    let mut files = HashMap::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "toml") {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            files.insert(name, fs::read_to_string(&path)?);
-        }
-    }
-    Ok(Some(files))
+    let policies = PolicySet::load_for_clients(files, floor, &clients);
+    Ok((policies.map_err(|error| failed(error.into()))?, has_own_floor))
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::spare;
+
 /// Why it can't be used.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -26,6 +28,9 @@ const VERSION: i32 = 1;
 const REMEDY: &str =
     "restore the state directory from a backup, or move the file away to begin without it";
 
+/// What is said where a file that SQLite makes beside a database can't be made.
+const NO_ROOM: &str = "there is no room for the files beside it; make room in";
+
 impl Table {
     /// Opens the database in this directory, and makes it if it isn't there.
     ///
@@ -42,7 +47,12 @@ impl Table {
             Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
-        let unreadable = |error| self.refused(&format!("is damaged or can't be read ({error})"));
+        let unreadable = |error| match spare::is_full(&directory) {
+            true => {
+                format!("{} can't be opened: {NO_ROOM} {}", self.file, directory.display()).into()
+            }
+            false => self.refused(&format!("is damaged or can't be read ({error})")),
+        };
         let connection = connect(&path).map_err(unreadable)?;
         match connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0)) {
             Ok(verdict) if verdict == "ok" => {}

@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use crate::confine;
 use crate::launcher::Sandbox;
 use crate::places::Places;
+use crate::settings;
 use crate::supervisor::{Inner, internal};
 use crate::traffic::approvals::Approvals;
 use crate::traffic::kept::KeptWay;
@@ -59,6 +60,9 @@ pub struct Way {
     unrecorded: watch::Receiver<bool>,
 }
 
+/// Bytes of a file of root certificates at the most; the host's own, of a hundred and fifty, has a quarter of a MiB.
+const MAX_ROOTS: usize = 16 << 20;
+
 /// What the host has for all traffic: its root certificates, name servers and table of hosts. Read
 /// before the daemon gives up what it doesn't need later. `named` are files with more certificates.
 ///
@@ -68,7 +72,7 @@ pub fn of_the_host(named: &[PathBuf]) -> Result<Option<Arc<Shared>>, String> {
     let mut certificates = Vec::new();
     for path in named {
         let shown = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
-        let pem = fs::read(path).map_err(|error| shown(&error))?;
+        let pem = settings::read(path, MAX_ROOTS).map_err(|error| shown(&error))?;
         let found = Roots::certificates(&pem).map_err(|error| shown(&in_full(&error)))?;
         certificates.extend(found);
     }

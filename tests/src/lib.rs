@@ -36,6 +36,7 @@ mod plant;
 mod process;
 mod recorded;
 mod settings;
+mod shipped;
 mod upstream;
 mod wait;
 mod world;

@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::disk;
 use crate::process::Process;
 use crate::settings::Settings;
+use crate::shipped;
 use crate::wait::{until, until_true};
 
 /// The file in the state directory that says how far a daemon's clock is turned.
@@ -259,10 +260,14 @@ fn lay_out(directory: &Path, settings: &Settings) {
     fs::create_dir(&images).unwrap();
     mode(&images, 0o700);
     fs::write(directory.join("config.toml"), settings.configuration(directory)).unwrap();
-    if !settings.policies.is_empty() {
-        fs::create_dir(directory.join("policies")).unwrap();
-        for (name, text) in &settings.policies {
-            fs::write(directory.join("policies").join(name), text).unwrap();
+    let policies = directory.join("policies");
+    fs::create_dir(&policies).unwrap();
+    for (name, text) in &settings.policies {
+        fs::write(policies.join(name), text).unwrap();
+    }
+    if settings.policies.is_empty() {
+        for (name, text) in shipped::POLICIES {
+            fs::write(policies.join(name), text).unwrap();
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct Settings {
     pub memory_per_uid: u64,
     /// Uids of administrators besides root.
     pub admins: Vec<u32>,
-    /// Policy files by name, besides the built-in ones, which a directory of files replaces.
+    /// Policy files by name; the shipped ones if there are none.
     pub policies: Vec<(String, String)>,
     /// The bus to serve on: an address, or `off`.
     pub dbus: String,

@@ -412,6 +412,37 @@ fn a_daemon_comes_back_to_a_full_state_directory_with_what_runs_and_what_waits()
     assert_eq!(ended.stdout, "its turn\n");
 }
 
+/// FT-04. What is closed in order leaves room for what is made again when it is opened.
+#[test]
+fn a_daemon_that_was_stopped_in_order_comes_back_to_a_state_directory_that_has_become_full() {
+    let has_bytes = Settings { state_bytes: Some(48 << 20), ..Settings::default() };
+    let has_inodes = Settings { state_disk: Some(48 << 20), ..Settings::default() };
+    for settings in [has_bytes, has_inodes] {
+        let by_inodes = settings.state_disk.is_some();
+        let mut world = World::with(settings);
+        let agent = world.agent(AGENT);
+        let before = agent.run(&bash("echo before"));
+        world.daemon().end();
+        let ballast = world.state().join("ballast");
+        if by_inodes {
+            fs::create_dir(&ballast).expect("made");
+            let made = |number: u32| fs::File::create(ballast.join(number.to_string()));
+            let full = (0..1_000_000).find_map(|number| made(number).err());
+            assert_eq!(full.map(|error| error.kind()), Some(ErrorKind::StorageFull));
+        } else {
+            assert!(fs::write(&ballast, vec![0; 64 << 20]).is_err(), "it is too large");
+        }
+        world.start_daemon();
+        assert_eq!(agent.status(before.execution.id, 0).as_ref(), Ok(&before.execution));
+        match fs::metadata(&ballast).expect("there").is_dir() {
+            true => fs::remove_dir_all(&ballast).expect("removed"),
+            false => fs::remove_file(&ballast).expect("removed"),
+        }
+        let again = until("there is room again", || agent.submit(&argv(&["true"])).ok());
+        assert_eq!(agent.finished(again.id).outcome, Some(Outcome::Exited { code: 0 }));
+    }
+}
+
 /// FT-04. Room there is, and no file can be made: what an execution needs files for is refused or told by its name,
 /// what was told stays, and a daemon that is killed comes back.
 #[test]

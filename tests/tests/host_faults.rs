@@ -19,7 +19,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use supervisor_api::{
-    AuditRecord, Content, Execution, LimitsRequest, Outcome, Session, State, SubmitRequest,
+    AuditRecord, Content, Execution, ExecutionId, LimitsRequest, Outcome, Session, State,
+    SubmitRequest,
 };
 use supervisor_tests::{
     AGENT, Client, Ended, Selection, Settings, Told, World, argv, bash, program, until, until_true,
@@ -207,6 +208,34 @@ const DAMAGES: [(&str, Damage); 3] = [
     }),
 ];
 
+/// FT-06. What is damaged of one execution is that one's end, and what is no execution's is in nobody's way.
+#[test]
+fn a_damaged_execution_is_lost_and_the_daemon_starts_for_all_others() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let [damaged, whole] = [(); 2].map(|()| {
+        let id = agent.start(&bash("echo begun; sleep 1000"));
+        agent.wait_for_words(id, "begun");
+        id
+    });
+    world.daemon().kill();
+    let places = world.state().join("executions");
+    let said = places.join(damaged.to_string()).join("stdout");
+    fs::remove_file(&said).expect("it has said something");
+    fs::create_dir(&said).expect("made");
+    let stray = places.join(ExecutionId::from_bits(7).to_string());
+    fs::write(&stray, "of nobody").expect("written");
+    world.start_daemon();
+    let lost = agent.finished(damaged).outcome;
+    let Some(Outcome::Lost { reason }) = lost else { panic!("{lost:?}") };
+    assert!(reason.contains("damaged") && reason.contains("stdout"), "{reason}");
+    assert_eq!(agent.status(whole, 0).expect("a status").state, State::Running);
+    agent.cancel(whole).expect("cancelled");
+    assert_eq!(agent.finished(whole).outcome, Some(Outcome::Cancelled));
+    fs::remove_file(&stray).expect("nobody else has removed it");
+    audit_is_whole(&world);
+}
+
 /// FT-06. Each file in turn: a daemon that starts has all that was told, one that doesn't names the file.
 #[test]
 fn a_damaged_file_of_the_state_is_refused_by_its_name_or_made_good() {
@@ -219,6 +248,8 @@ fn a_damaged_file_of_the_state_is_refused_by_its_name_or_made_good() {
         let entries = fs::read_dir(directory).expect("readable").flatten();
         files.extend(entries.map(|entry| entry.path()).filter(|path| path.is_file()));
     }
+    let is_spare = |path: &Path| path.to_str().is_some_and(|path| path.contains("/spare-"));
+    files.retain(|path| !is_spare(path)); // they hold nothing but their room
     assert!(files.len() >= 5, "{files:?}");
     for file in files {
         let whole = fs::read(&file).expect("readable");

@@ -117,3 +117,22 @@ fn a_hangup_is_a_reload_and_ends_nothing() {
     agent.cancel(id).expect("it is ours");
     agent.ended(id).expect(&Outcome::Cancelled);
 }
+
+#[test]
+fn without_its_directory_of_policies_a_reload_is_refused_and_nothing_else_is_in_force() {
+    let world = world();
+    let (policies, away) = (world.path().join("policies"), world.path().join("away"));
+    fs::rename(&policies, &away).unwrap();
+    let refused = reload(&world);
+    let words = String::from_utf8_lossy(&refused.body).into_owned();
+    assert_eq!(refused.status, 409, "{words}");
+    assert!(
+        words.contains(policies.to_str().unwrap()) && words.contains("put the files"),
+        "{words}"
+    );
+    let reply = world.agent(AGENT).call("GET", "/v1/policies", None).expect("an answer");
+    let list: PolicyList = serde_json::from_slice(&reply.body).expect("policies");
+    assert_eq!((list.generation, list.policies.len()), (1, 1));
+    fs::rename(&away, &policies).unwrap();
+    assert_eq!(reload(&world).status, 200);
+}

@@ -49,7 +49,7 @@ pub struct End {
 }
 
 impl End {
-    pub(super) fn without_sandbox(outcome: Outcome) -> Self {
+    pub(crate) fn without_sandbox(outcome: Outcome) -> Self {
         let artifacts =
             ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false };
         let usage = Usage::default();

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use nix::sys::stat::Mode as FileMode;
+use nix::unistd::mkfifo;
+
 use tempfile::TempDir;
 
 use super::*;
@@ -83,6 +86,67 @@ fn a_refused_reload_names_the_file_and_the_place() {
     host.write("policies/own.toml", "name = \"own\"\nmemory = 1\n");
     let words = settings.reload(|_| Ok(()), |_| ()).unwrap_err().in_full();
     assert!(words.contains("own.toml") && words.contains("memory"), "{words}");
+}
+
+/// What is said of a reload that is refused, after which the first reading is in force as before.
+fn refused(settings: &Settings) -> String {
+    let refused = settings.reload(|_| Ok(()), |_| panic!("it is in force")).unwrap_err();
+    assert_eq!(settings.current().number, 1);
+    refused.in_full()
+}
+
+#[test]
+fn a_directory_of_policies_that_is_not_there_puts_no_others_in_force() {
+    let host = Host::new();
+    let settings = host.settings();
+    let policies = host.directory.path().join("policies");
+    fs::rename(&policies, host.directory.path().join("elsewhere")).unwrap();
+    let words = refused(&settings);
+    assert!(
+        words.contains(policies.to_str().unwrap()) && words.contains("put the files"),
+        "{words}"
+    );
+    assert_eq!(settings.current().policy_names(), ["default"]);
+    let started = Settings::read(&host.directory.path().join("config.toml"));
+    assert_eq!(started.unwrap_err().in_full(), words, "a start has nothing to fall back on either");
+}
+
+#[test]
+fn a_floor_that_is_there_no_more_keeps_bounding_what_is_in_force() {
+    let host = Host::new();
+    host.write("policies/floor.toml", include_str!("../../../policies/floor.toml"));
+    let settings = host.settings();
+    fs::remove_file(host.directory.path().join("policies/floor.toml")).unwrap();
+    let words = refused(&settings);
+    assert!(words.contains("policies/floor.toml") && words.contains("put it back"), "{words}");
+    assert_eq!(host.settings().current().number, 1, "a start goes by what is there");
+}
+
+#[test]
+fn what_is_no_file_or_too_long_is_refused_by_name_without_being_read() {
+    let host = Host::new();
+    let settings = host.settings();
+    let place = host.directory.path().join("policies/own.toml");
+    let put: [(&dyn Fn(), &str); 4] = [
+        (&|| mkfifo(&place, FileMode::S_IRWXU).unwrap(), "not a regular file"),
+        (&|| std::os::unix::fs::symlink("/dev/zero", &place).unwrap(), "not a regular file"),
+        (
+            &|| fs::File::create(&place).unwrap().set_len(1 << 40).unwrap(),
+            "longer than 2097152 bytes",
+        ),
+        (&|| fs::write(&place, [0xff]).unwrap(), "not UTF-8"),
+    ];
+    for (put, expected) in put {
+        put();
+        let words = refused(&settings);
+        assert!(words.contains("own.toml") && words.contains(expected), "{words}");
+        fs::remove_file(&place).unwrap();
+    }
+    let text = "#".repeat(1 << 20);
+    for number in 0..32 {
+        host.write(&format!("policies/{number}.toml"), &text);
+    }
+    assert!(refused(&settings).contains("there are more than"));
 }
 
 #[test]

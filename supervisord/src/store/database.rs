@@ -75,12 +75,20 @@ pub(super) fn open(directory: &Directory) -> Result<(Connection, Marker), StoreE
         create(directory)?;
     }
     let path = directory.database();
-    let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-        .map_err(|source| damaged(&path, source))?;
+    let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|source| {
+        match directory.is_full() {
+            true => StoreError::Full { operation: "open the state database", source },
+            false => damaged(&path, source),
+        }
+    })?;
     // A refusal leaves everything as it was found, the log too: it may be all there is to restore.
     set(&connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    upgrade(&connection, &path)?;
+    let is_upgraded = upgrade(&connection, &path)?;
     let (identity, commits) = verify(&connection, &path, marker.as_ref())?;
+    if is_upgraded {
+        let kept = connection.execute_batch("COMMIT");
+        kept.map_err(|source| database("upgrade the state database", source))?;
+    }
     set(&connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     let marker = match marker {
         Some(marker) => marker,
@@ -150,23 +158,28 @@ fn set(connection: &Connection, option: DbConfig, value: bool) -> Result<(), Sto
     }
 }
 
-/// Adds what a database of a version before lacks, if it is one.
-fn upgrade(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+/// Adds what a database of a version before lacks, if it is one, in a transaction that is committed when the
+/// whole has passed: one that is refused is left to the version that wrote it. Says whether there is one.
+fn upgrade(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
     let is_ours = number("PRAGMA application_id").map_err(|source| damaged(path, source))?;
     let held = number("PRAGMA user_version").map_err(|source| damaged(path, source))?;
     let Some((_, count)) = BEFORE.into_iter().find(|(version, _)| *version == held) else {
-        return Ok(()); // as it should be, or refused by what looks at it next
+        return Ok(false); // as it should be, or refused by what looks at it next
     };
     let old = SCHEMA.get(..count).unwrap_or_default();
     if is_ours != APPLICATION_ID || tables(connection, path)? != old {
-        return Ok(()); // refused by what looks at it next
+        return Ok(false); // refused by what looks at it next
     }
     let new = SCHEMA.get(count..).unwrap_or_default().join(";\n");
     let script =
-        format!("BEGIN; {new}; {COUNT_KEPT}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+        format!("BEGIN IMMEDIATE; {new}; {COUNT_KEPT}; PRAGMA user_version = {SCHEMA_VERSION};");
     let upgraded = connection.execute_batch(&script);
-    upgraded.map_err(|source| database("upgrade the state database", source))
+    upgraded.map_err(|source| match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => database("upgrade the state database", source),
+        _ => damaged(path, source),
+    })?;
+    Ok(true)
 }
 
 /// The text of every table and index.

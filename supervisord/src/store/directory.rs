@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
+use crate::spare;
 use crate::store::StoreError;
 
 /// The database.
@@ -159,23 +160,9 @@ impl Directory {
         self.marker()?.ok_or_else(|| refused(&self.path.join(MARKER), "is missing", RESTORE))
     }
 
-    /// Whether the file system refuses to take another page, by its size or by a quota. SQLite
-    /// reports a quota as an input/output error without its number.
+    /// Whether there is no room for another page.
     pub(super) fn is_full(&self) -> bool {
-        /// More than what is left of a quota when SQLite could not write a page of 4 KiB.
-        const PROBE: [u8; 16 * 1024] = [0; 16 * 1024];
-        let unnamed = OpenOptions::new()
-            .write(true)
-            .mode(0o600)
-            .custom_flags((OFlag::O_TMPFILE | OFlag::O_CLOEXEC).bits())
-            .open(&self.path);
-        let written = unnamed.and_then(|file| {
-            file.write_all_at(&PROBE, 0)?;
-            file.sync_data()
-        });
-        written.is_err_and(|error| {
-            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        })
+        spare::is_full(&self.path)
     }
 
     /// Renames a file once its bytes are on disk, and has the name on disk too.

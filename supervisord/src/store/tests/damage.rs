@@ -253,6 +253,34 @@ async fn another_or_an_older_database_in_the_place_of_this_one_is_refused() {
     assert_eq!(open(live.path()).unwrap(), [finished(1)]);
 }
 
+/// A state directory of the version before, with something done to its database.
+async fn of_the_version_before(damage: &str) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    run_one(&store, 1).await;
+    store.close().await.unwrap();
+    let old = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    let older = "DROP TABLE kept; PRAGMA user_version = 4; PRAGMA ignore_check_constraints = ON;";
+    old.execute_batch(&format!("{older} {damage}")).unwrap();
+    directory
+}
+
+#[tokio::test]
+async fn what_is_refused_of_an_older_version_is_left_to_the_version_that_wrote_it() {
+    for (damage, expected) in [
+        ("UPDATE state SET commits = 1", "lost its newest"),
+        ("UPDATE artifacts SET list = '{'", "damaged"),
+        ("UPDATE execution SET record = json_remove(record, '$.limits')", "damaged"),
+    ] {
+        let directory = of_the_version_before(damage).await;
+        let (reason, _) = refusal(directory.path(), damage);
+        assert!(reason.contains(expected), "{damage}: {reason}");
+        let old = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+        let version: i32 = old.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!((version, old.table_exists(None, "kept").unwrap()), (4, false), "{damage}");
+    }
+}
+
 #[tokio::test]
 async fn a_database_whose_making_was_interrupted_is_made_again() {
     let directory = TempDir::new().unwrap();
