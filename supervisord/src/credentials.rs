@@ -17,9 +17,11 @@ mod sealed;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use supervisor_egress::credential::{CredentialName, Dial, Listing, PlaceholderKey, Vault};
-use tokio::sync::broadcast;
+use tokio::sync::{OwnedMutexGuard, broadcast};
+use tokio::time::timeout;
 
 pub use configured::Configured;
 pub use endpoints::TokenEndpoints;
@@ -37,6 +39,10 @@ pub struct Credentials {
     dial: Arc<dyn Dial>,
     changes: broadcast::Sender<CredentialName>,
 }
+
+/// How long the end of the daemon waits for token servers. They answer in less, or hardly ever; the unit gives it all
+/// 30 seconds to stop (`TimeoutStopSec=`).
+const LAST_ASKS: Duration = Duration::from_secs(10);
 
 /// Changes that a slow follower may be behind; it is then told how all credentials are.
 const CHANGES: usize = 64;
@@ -111,6 +117,15 @@ impl Credentials {
         }
         self.changed(name);
         self.kept.set_revoked(name, true)
+    }
+
+    /// Waits for the refresh tokens that are under way: what a server has put in the place of one is lost if nobody
+    /// reads its answer. None is sent as long as what this returns is held, which is until the daemon has ended.
+    pub async fn close(&self) -> Vec<OwnedMutexGuard<()>> {
+        timeout(LAST_ASKS, self.kept.settle()).await.unwrap_or_else(|_| {
+            tracing::error!("a refresh token is still under way: its successor may be lost");
+            Vec::new()
+        })
     }
 
     fn list(&self) -> Vec<Listing> {

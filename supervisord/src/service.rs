@@ -320,6 +320,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     bus.await?;
     counts.await?;
     keeper.await?;
+    let _no_more_asks = supervisor.inner().credentials.close().await;
     let closed = supervisor.inner().store.close().await;
     budgets.close().await;
     supervisor.inner().refusals.tell_all(&audit);

@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::OFlag;
@@ -14,6 +15,7 @@ use supervisor_egress::credential::{
     CredentialName, Keep, MAX_VALUE, Pending, Secret, SourceError,
 };
 use supervisor_sys::random_bits;
+use tokio::sync::OwnedMutexGuard;
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
@@ -29,6 +31,9 @@ const REVOKED: &str = "revoked";
 /// Name of the file with the key of placeholders.
 const PLACEHOLDERS: &str = "placeholder-key";
 
+/// Numbers for first tokens.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
 /// Bytes of a file at the most: a sealed token, or the names of a thousand credentials.
 const MAX_FILE: u64 = (4 * MAX_VALUE) as u64;
 
@@ -38,18 +43,31 @@ pub struct Kept {
     directory: PathBuf,
     revoked: Mutex<()>,
     tokens: Mutex<HashMap<CredentialName, Arc<Token>>>,
+    /// By credential, whatever token its configuration gives.
+    places: Mutex<HashMap<CredentialName, Arc<Place>>>,
+}
+
+/// Where the refresh token of a credential is kept.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    /// Held by whoever has a token of it under way.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// The number of the first token that what is written came of. Held while the file is written, so that an older
+    /// token never replaces a newer one, and none of an earlier configuration one of a later.
+    written: Mutex<u64>,
 }
 
 /// The newest refresh token of a credential.
 #[derive(Debug)]
 struct Token {
-    path: PathBuf,
+    place: Arc<Place>,
+    /// Grows with every first token that the configuration gives.
+    number: u64,
     /// By the token that the configuration gave: when root gives another one, it takes the place of what
     /// had come of the first.
     seal: Seal,
     newest: Mutex<Arc<Secret>>,
-    /// Held while the file is written, so that an older token never replaces a newer one.
-    writing: Arc<Mutex<()>>,
 }
 
 impl Kept {
@@ -65,7 +83,8 @@ impl Kept {
             }
             Ok(()) | Err(_) => {}
         }
-        Ok(Self { directory, revoked: Mutex::default(), tokens: Mutex::default() })
+        let (tokens, places) = (Mutex::default(), Mutex::default());
+        Ok(Self { directory, revoked: Mutex::default(), tokens, places })
     }
 
     /// The key of placeholders, which is made at the first start.
@@ -137,20 +156,47 @@ impl Kept {
         if let Some(known) = tokens.get(name).filter(|known| known.seal == seal) {
             return Ok(known.clone());
         }
-        let path = self.directory.join(format!("{name}.refresh-token"));
-        let failed = |error| CredentialError::io("use", &path, error);
-        let kept = match read(&path).map_err(failed)? {
+        let place = self.place(name);
+        let failed = |error| CredentialError::io("use", &place.path, error);
+        let kept = match read(&place.path).map_err(failed)? {
             Some(bytes) => seal.open(&bytes).map_err(failed)?,
             None => None,
         };
         let newest = Mutex::new(Arc::new(kept.unwrap_or(first)));
-        let token = Arc::new(Token { path, seal, newest, writing: Arc::default() });
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let token = Arc::new(Token { place, number, seal, newest });
         tokens.insert(name.clone(), token.clone());
         Ok(token)
+    }
+
+    /// Waits until no refresh token is under way; none is sent as long as what this returns is held.
+    pub async fn settle(&self) -> Vec<OwnedMutexGuard<()>> {
+        let turns: Vec<_> = {
+            let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+            places.values().map(|place| place.turn.clone()).collect()
+        };
+        let mut held = Vec::with_capacity(turns.len());
+        for turn in turns {
+            held.push(turn.lock_owned().await);
+        }
+        held
+    }
+
+    fn place(&self, name: &CredentialName) -> Arc<Place> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = places.entry(name.clone()).or_insert_with(|| {
+            let path = self.directory.join(format!("{name}.refresh-token"));
+            Arc::new(Place { path, turn: Arc::default(), written: Mutex::default() })
+        });
+        place.clone()
     }
 }
 
 impl Keep for Token {
+    fn turn(&self) -> Pending<'_, OwnedMutexGuard<()>> {
+        Box::pin(self.place.turn.clone().lock_owned())
+    }
+
     fn token(&self) -> Arc<Secret> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -159,11 +205,16 @@ impl Keep for Token {
         let token = Arc::new(token);
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = token.clone();
         let sealed = self.seal.close(&token);
-        let (path, writing) = (self.path.clone(), self.writing.clone());
+        let (place, number) = (self.place.clone(), self.number);
         Box::pin(async move {
-            let write = spawn_blocking(move || {
-                let _one = writing.lock().unwrap_or_else(PoisonError::into_inner);
-                sealed.and_then(|sealed| replace(&path, &sealed))
+            let write = spawn_blocking(move || -> io::Result<()> {
+                let mut written = place.written.lock().unwrap_or_else(PoisonError::into_inner);
+                if number < *written {
+                    return Ok(()); // root has given another first token since
+                }
+                replace(&place.path, &sealed?)?;
+                *written = number;
+                Ok(())
             });
             let written = write.await.map_err(io::Error::other).and_then(|written| written);
             written.map_err(|error| SourceError::caused("writing a refresh token", error))
@@ -205,8 +256,10 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
 
     use tempfile::TempDir;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -240,6 +293,31 @@ mod tests {
         }
         let directory = fs::metadata(state.path().join(DIRECTORY)).unwrap();
         assert_eq!(directory.permissions().mode() & 0o777, 0o700);
+    }
+
+    /// Whether it is done at the first look.
+    async fn at_once(work: impl Future) -> bool {
+        timeout(Duration::ZERO, work).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn what_comes_of_a_first_token_that_was_replaced_does_not_replace_the_new_ones() {
+        let state = TempDir::new().unwrap();
+        let kept = Kept::open(state.path()).unwrap();
+        let old = kept.token(&name(), secret("first-one")).unwrap();
+        let new = kept.token(&name(), secret("other-one")).unwrap();
+        let turn = old.turn().await;
+        assert!(!at_once(new.turn()).await, "one ask at a time, whatever it began with");
+        new.keep(secret("other-two")).await.unwrap();
+        old.keep(secret("second-one")).await.unwrap(); // which was under way
+        let restarted = Kept::open(state.path()).unwrap();
+        assert!(restarted.token(&name(), secret("other-one")).unwrap().token().is(b"other-two"));
+        assert!(!at_once(kept.settle()).await);
+        drop(turn);
+        let settled = kept.settle().await;
+        assert!(!at_once(new.turn()).await);
+        drop(settled);
+        assert!(at_once(new.turn()).await);
     }
 
     #[test]

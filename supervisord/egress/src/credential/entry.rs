@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::bound::Bound;
 use super::contents::changed;
-use super::former::Former;
+use super::former::{End, Former};
 use super::name::CredentialName;
 use super::notice::{Notice, Notices};
 use super::refusal::{CredentialRefusal, RefusalCode};
@@ -137,7 +137,7 @@ impl Entry {
         let mut state = self.state();
         let (current, has_left) = (state.current.take(), state.has_left);
         *state = State { has_left, ..State::default() };
-        current.iter().for_each(|current| self.former.add(current, &self.bounds));
+        current.iter().for_each(|current| self.former.add(current, &self.bounds, End::Left));
     }
 
     /// The same for one that was revoked before it was read: its value never went out from here.
@@ -157,7 +157,7 @@ impl Entry {
         let mut state = self.state();
         state.has_left = true;
         let current = state.current.iter().find(|current| !stays(current));
-        current.into_iter().for_each(|current| self.former.add(current, &self.bounds));
+        current.into_iter().for_each(|value| self.former.add(value, &self.bounds, End::Left));
     }
 
     /// Whether it may ever go to a host, at whatever port.
@@ -294,7 +294,8 @@ impl Entry {
                 let former = state.current.replace(current.clone());
                 let former = former.filter(|former| !former.value.is_same(&current.value));
                 let left = state.has_left.then(|| current.clone());
-                former.iter().chain(&left).for_each(|value| self.former.add(value, &self.bounds));
+                former.iter().for_each(|it| self.former.add(it, &self.bounds, End::Renewed));
+                left.iter().for_each(|it| self.former.add(it, &self.bounds, End::Left));
                 changed();
                 state.delivered = Some(Instant::now());
                 state.failure = None;

@@ -10,7 +10,7 @@ use super::bound::Bound;
 use super::value::Current;
 use super::watch::Watch;
 
-/// How many of one credential are watched for. Tokens are renewed long before they end, each after most of its
+/// How many of one credential are watched for, by each [`End`]. Tokens are renewed long before they end, each after most of its
 /// life; one that says nothing of its end is renewed when it is rejected, such as every five minutes.
 const MOST: usize = 16;
 
@@ -27,20 +27,33 @@ struct Past {
     /// Where it may have gone.
     bounds: Vec<Bound>,
     until: Option<Instant>,
+    end: End,
+}
+
+/// Why a value is in use no more. Of each there are as many at the most: whoever reads the configuration anew
+/// pushes out none that was renewed, and ends no renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// A newer one was fetched.
+    Renewed,
+    /// Its credential was revoked or rotated, or read anew with the configuration.
+    Left,
 }
 
 impl Former {
     /// One more, which was in use until now and may have gone to these hosts.
-    pub fn add(&self, value: &Current, bounds: &[Bound]) {
+    pub fn add(&self, value: &Current, bounds: &[Bound], end: End) {
         let until = value.expires.or_else(|| Instant::now().checked_add(WITHOUT_END));
         let mut all = self.held();
         if all.iter().any(|past| Arc::ptr_eq(&past.watch, &value.watch)) {
             return;
         }
-        if all.len() == MOST {
-            all.remove(0);
+        if all.iter().filter(|past| past.end == end).count() >= MOST
+            && let Some(oldest) = all.iter().position(|past| past.end == end)
+        {
+            all.remove(oldest);
         }
-        all.push(Past { watch: value.watch.clone(), bounds: bounds.to_owned(), until });
+        all.push(Past { watch: value.watch.clone(), bounds: bounds.to_owned(), until, end });
     }
 
     /// Those that may have gone to a host and may still be worth something.
@@ -50,9 +63,9 @@ impl Former {
         there.map(|past| past.watch.clone()).collect()
     }
 
-    /// Whether one more would push out one that still holds.
+    /// Whether one more that is renewed would push out one that still holds.
     pub fn is_full(&self) -> bool {
-        self.held().len() >= MOST
+        self.held().iter().filter(|past| past.end == End::Renewed).count() >= MOST
     }
 
     /// Whether none is worth anything any more.

@@ -8,12 +8,15 @@ pub(crate) mod response;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use self::response::Tokens;
@@ -42,9 +45,17 @@ pub trait Dial: fmt::Debug + Send + Sync {
     ) -> Pending<'a, Result<Box<dyn Connection>, SourceError>>;
 }
 
+/// How long a refresh token may be under way: the server may have replaced it by then, so what it answers is waited
+/// for longer than any payload waits. At it: the ask is given up, and the token sent again at the next.
+const UNDER_WAY: Duration = Duration::from_secs(60);
+
 /// Keeps a refresh token over a restart of the daemon. It outlives the source that it is for, so that
 /// a source that takes another one's place goes on with the newest.
 pub trait Keep: fmt::Debug + Send + Sync {
+    /// Waits until nobody has the newest under way, and holds that: servers that find a refresh token used twice
+    /// take all of its successors back.
+    fn turn(&self) -> Pending<'_, OwnedMutexGuard<()>>;
+
     /// The newest.
     fn token(&self) -> Arc<Secret>;
 
@@ -105,6 +116,12 @@ pub struct Client {
 /// A source that asks an authorization server.
 #[derive(Debug)]
 pub struct OAuth {
+    asking: Arc<Asking>,
+}
+
+/// What asks.
+#[derive(Debug)]
+struct Asking {
     client: Client,
     dial: Arc<dyn Dial>,
 }
@@ -140,9 +157,25 @@ impl Endpoint {
 impl OAuth {
     /// A source for this client.
     pub fn new(client: Client, dial: Arc<dyn Dial>) -> Self {
-        Self { client, dial }
+        Self { asking: Arc::new(Asking { client, dial }) }
     }
 
+    /// Asks in turn, and to the end even if nobody waits for it any more: what takes the token's place is kept.
+    async fn refresh(&self, keep: &Arc<dyn Keep>) -> Result<Delivery, SourceError> {
+        let (turn, asking) = (keep.turn().await, self.asking.clone());
+        let asked = tokio::spawn(async move {
+            let _turn = turn;
+            timeout(UNDER_WAY, asking.ask()).await
+        });
+        match asked.await {
+            Ok(Ok(delivery)) => delivery,
+            Ok(Err(_)) => Err(SourceError::new(format!("no answer within {UNDER_WAY:?}"))),
+            Err(error) => Err(SourceError::caused("asking for a token", error)),
+        }
+    }
+}
+
+impl Asking {
     async fn ask(&self) -> Result<Delivery, SourceError> {
         let Endpoint { host, port, .. } = &self.client.endpoint;
         let refresh = match &self.client.grant {
@@ -220,7 +253,10 @@ impl OAuth {
 
 impl Source for OAuth {
     fn fetch(&self, _: Why) -> Pending<'_, Result<Delivery, SourceError>> {
-        Box::pin(self.ask())
+        match &self.asking.client.grant {
+            Grant::ClientCredentials => Box::pin(self.asking.ask()),
+            Grant::RefreshToken(keep) => Box::pin(self.refresh(keep)),
+        }
     }
 }
 

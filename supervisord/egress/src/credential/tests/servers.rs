@@ -1,5 +1,6 @@
 //! Token servers and brokers as they are: TLS on loopback, and Unix sockets.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::support::*;
@@ -108,9 +110,14 @@ async fn read_request(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
 
 /// Keeps tokens in memory.
 #[derive(Debug)]
-struct Kept(Mutex<Vec<Arc<Secret>>>);
+struct Kept(Mutex<Vec<Arc<Secret>>>, Arc<tokio::sync::Mutex<()>>);
 
 impl Kept {
+    fn first() -> Arc<Self> {
+        let first = Mutex::new(vec![Arc::new(secret("refresh-0"))]);
+        Arc::new(Self(first, Arc::default()))
+    }
+
     fn has(&self, tokens: &[&str]) -> bool {
         let kept = self.0.lock().expect("no panic");
         kept.len() == tokens.len()
@@ -119,6 +126,10 @@ impl Kept {
 }
 
 impl Keep for Kept {
+    fn turn(&self) -> Pending<'_, OwnedMutexGuard<()>> {
+        Box::pin(self.1.clone().lock_owned())
+    }
+
     fn token(&self) -> Arc<Secret> {
         self.0.lock().expect("no panic").last().expect("the first").clone()
     }
@@ -183,7 +194,7 @@ async fn client_credentials_are_exchanged_for_a_token() {
 #[tokio::test]
 async fn a_refresh_token_that_is_replaced_is_kept_before_its_token_is_used() {
     let (port, asked, dial) = serve(token).await;
-    let kept = Arc::new(Kept(Mutex::new(vec![Arc::new(secret("refresh-0"))])));
+    let kept = Kept::first();
     let grant = Grant::RefreshToken(kept.clone());
     let (vault, _) =
         oauth(Client { authentication: ClientAuthentication::Post, ..client(port, grant) }, dial);
@@ -202,6 +213,74 @@ async fn a_refresh_token_that_is_replaced_is_kept_before_its_token_is_used() {
         assert!(request.ends_with(&body), "{request}");
         assert!(!request.contains("authorization"), "{request}");
     }
+}
+
+/// A dialler that waits before it answers, and says when it is asked.
+#[derive(Debug)]
+struct Slow(Arc<Loopback>, Notify, Notify);
+
+impl Dial for Slow {
+    fn dial<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> Pending<'a, Result<Box<dyn Connection>, SourceError>> {
+        Box::pin(async move {
+            self.1.notify_one();
+            self.2.notified().await;
+            self.0.dial(host, port).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_under_way_once_whoever_asks_with_it() {
+    let (port, asked, dial) = serve(|number| token_for(9999, number)).await;
+    let (kept, slow) = (Kept::first(), Arc::new(Slow(dial, Notify::new(), Notify::new())));
+    let made = || {
+        let grant = Grant::RefreshToken(kept.clone());
+        let source = Arc::new(OAuth::new(client(port, grant), slow.clone()));
+        definition("key", Supply::Fetched(source))
+    };
+    let (vault, _) = vault(vec![made()]);
+    let first = tokio::spawn({
+        let vault = vault.clone();
+        async move { sent(&vault).await.expect("prepared").1 }
+    });
+    slow.1.notified().await;
+    vault.load(vec![made()], &[], &BTreeSet::new()); // the configuration is read anew
+    let second = tokio::spawn({
+        let vault = vault.clone();
+        async move { sent(&vault).await.expect("prepared").1 }
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    slow.2.notify_one();
+    assert_eq!(first.await.expect("no panic"), "Bearer access-1");
+    slow.1.notified().await;
+    slow.2.notify_one();
+    assert_eq!(second.await.expect("no panic"), "Bearer access-2");
+    let asked = asked.lock().expect("no panic");
+    for (request, sent) in asked.iter().zip(["refresh-0", "refresh-1"]) {
+        assert!(request.contains(&format!("refresh_token={sent}&")), "{request}");
+    }
+    assert!(kept.has(&["refresh-0", "refresh-1", "refresh-2"]));
+}
+
+#[tokio::test]
+async fn what_replaces_a_refresh_token_is_kept_when_a_server_answers_too_late() {
+    let (port, _, dial) = serve(|number| token_for(9999, number)).await;
+    let (kept, slow) = (Kept::first(), Arc::new(Slow(dial, Notify::new(), Notify::new())));
+    let source = OAuth::new(client(port, Grant::RefreshToken(kept.clone())), slow.clone());
+    let (vault, _) = vault(vec![definition("key", Supply::Fetched(Arc::new(source)))]);
+    tokio::time::pause();
+    assert_eq!(sent(&vault).await.expect_err("no value").code, RefusalCode::Unavailable);
+    tokio::time::resume();
+    assert!(kept.has(&["refresh-0"]));
+    slow.2.notify_one();
+    drop(kept.turn().await); // when that is through
+    assert!(kept.has(&["refresh-0", "refresh-1"]));
 }
 
 #[tokio::test]

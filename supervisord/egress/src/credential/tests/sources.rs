@@ -1,5 +1,6 @@
 //! Values that change: ahead of their end, after a 401, and how often a source is asked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -140,6 +141,24 @@ async fn a_payload_that_provokes_401s_cannot_have_the_source_asked_as_often() {
         time::advance(Duration::from_millis(100)).await;
     }
     assert!(source.fetched.load(Ordering::SeqCst) <= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_is_renewed_after_a_401_however_often_the_configuration_was_read_anew() {
+    let lifetime = Some(Duration::from_secs(3600));
+    let made = || {
+        let source = Arc::new(Counting { lifetime, ..Counting::default() });
+        definition("key", Supply::Fetched(source))
+    };
+    let (vault, _) = vault(vec![made()]);
+    for _ in 0..20 {
+        sent(&vault).await.expect("prepared");
+        vault.load(vec![made()], &[], &BTreeSet::new());
+    }
+    let (bindings, prepared) = answered_401(&vault).await;
+    time::advance(Duration::from_secs(11)).await;
+    let renewed = vault.renew(&wanted(&bindings), &prepared).await.expect("allowed");
+    assert!(renewed.is_some());
 }
 
 #[tokio::test]
