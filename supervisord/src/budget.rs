@@ -99,7 +99,7 @@ impl Ledger {
     /// # Errors
     /// When the database can't be opened or is not one of these.
     pub fn open(state: &Path) -> Result<Self, BudgetError> {
-        let (keeper, book) = Keeper::open(state)?;
+        let (keeper, book) = Keeper::open(state, now())?;
         let shared = Arc::new(Shared {
             book: Mutex::new(book),
             limits_uids: AtomicBool::new(false),
@@ -319,7 +319,7 @@ impl fmt::Display for Denied {
 
 impl std::error::Error for Denied {}
 
-/// Seconds since 1970.
+/// Seconds since 1970, by a clock that nobody sets: a window begins when that has passed, and once.
 fn now() -> u64 {
-    u64::try_from(clock::timestamp().as_second()).unwrap_or_default()
+    u64::try_from(clock::steady()).unwrap_or_default()
 }

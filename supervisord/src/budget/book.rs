@@ -172,11 +172,13 @@ impl Book {
         }
     }
 
-    /// What a grant that an earlier daemon left says: all of it counts as spent.
-    pub fn restore(&mut self, grant: Grant) {
+    /// What a grant that an earlier daemon left says: all of it counts as spent. One of a window that has yet to
+    /// begin, by a clock that was ahead or is behind, counts in the one that there is: it neither begins anew for that
+    /// nor lasts until the clock is there.
+    pub fn restore(&mut self, grant: Grant, now: u64) {
         let entry = self.accounts.entry(grant.account).or_default();
-        (entry.since, entry.owner) = (grant.since, grant.owner);
         entry.limits.window = grant.window;
+        (entry.since, entry.owner) = (grant.since.min(entry.limits.since(now)), grant.owner);
         entry.limits.set(grant.meter, grant.limit);
         match grant.host {
             Some(host) => {
@@ -249,10 +251,11 @@ impl Sum {
 }
 
 impl Entry {
-    /// Begins a new window if it is time, and takes over what the policy says now.
+    /// Begins a new window if it is time, and takes over what the policy says now. A window that began earlier, since
+    /// it is longer now, is no new one.
     fn begin(&mut self, charge: &Charge, now: u64, eras: &mut u64, words: &mut Vec<Word>) {
         let since = charge.limits.since(now);
-        if self.since != since {
+        if since > self.since {
             let had = self.since != 0 || !self.sums.is_empty() || !self.hosts.is_empty();
             *eras += 1;
             *self = Self { since, era: *eras, ..Self::default() };
@@ -337,7 +340,7 @@ impl Entry {
             account: account.to_string(),
             owner_uid: self.owner,
             window: self.limits.window,
-            meters: self.meters(self.limits.since(now) == self.since),
+            meters: self.meters(self.limits.since(now) <= self.since),
         }
     }
 

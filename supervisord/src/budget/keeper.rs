@@ -95,11 +95,11 @@ impl std::error::Error for BudgetError {
 }
 
 impl Keeper {
-    /// Opens the database and reads all of it.
-    pub fn open(state: &Path) -> Result<(Self, Book), BudgetError> {
+    /// Opens the database and reads all of it, as it counts now.
+    pub fn open(state: &Path, now: u64) -> Result<(Self, Book), BudgetError> {
         let failed = |cause| BudgetError { path: state.to_owned(), cause };
         let connection = TABLE.open(state).map_err(failed)?;
-        let book = read(&connection).map_err(failed)?;
+        let book = read(&connection, now).map_err(failed)?;
         Ok((Self { connection }, book))
     }
 
@@ -164,7 +164,7 @@ fn insert(connection: &Connection, grant: &Grant) -> Result<(), rusqlite::Error>
     Ok(())
 }
 
-fn read(connection: &Connection) -> Result<Book, Cause> {
+fn read(connection: &Connection, now: u64) -> Result<Book, Cause> {
     let mut book = Book::default();
     let mut select = connection.prepare("SELECT * FROM granted")?;
     let mut rows = select.query([])?;
@@ -176,7 +176,7 @@ fn read(connection: &Connection) -> Result<Book, Cause> {
             |column| row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0));
         let (upto, limit, since) = (number(3)?, number(4)?, number(5)?);
         let window = row.get::<_, Option<i64>>(6)?.and_then(|value| u64::try_from(value).ok());
-        book.restore(Grant {
+        let grant = Grant {
             account: account.parse().map_err(damaged)?,
             meter: meter.parse().map_err(damaged)?,
             upto,
@@ -186,7 +186,8 @@ fn read(connection: &Connection) -> Result<Book, Cause> {
             window,
             limit,
             era: 0,
-        });
+        };
+        book.restore(grant, now);
     }
     Ok(book)
 }

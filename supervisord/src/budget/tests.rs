@@ -158,6 +158,46 @@ fn a_window_that_is_over_begins_anew() {
     assert_eq!([0, 59, 60, 119, 120].map(&mut ask), [true, false, true, false, true]);
 }
 
+#[test]
+fn a_window_that_got_longer_goes_on_with_what_was_spent() {
+    let mut book = Book::default();
+    let of = |window| {
+        let limits = BudgetLimits { requests: Some(2), window, ..BudgetLimits::default() };
+        charges(limits)
+    };
+    assert!(taken(&mut book, &of(Some(60)), &ONE, 86_400 + 90).is_some());
+    for (window, now) in [(Some(86_400), 86_400 + 91), (None, 86_400 + 92)] {
+        assert_eq!(taken(&mut book, &of(window), &ONE, now).is_some(), window.is_some());
+    }
+    assert!(taken(&mut book, &of(Some(86_400)), &ONE, 2 * 86_400).is_some(), "the next day");
+}
+
+/// A restart is the only time at which a clock that was set counts.
+#[test]
+fn a_budget_is_not_had_again_by_a_clock_that_was_set_back_or_right_over_a_restart() {
+    const DAY: u64 = 86_400;
+    let limits = BudgetLimits { requests: Some(1), window: Some(DAY), ..BudgetLimits::default() };
+    let charges = charges(limits);
+    let left_by = |now: u64| {
+        let mut book = Book::default();
+        assert!(taken(&mut book, &charges, &ONE, now).is_some());
+        book.close().remove(0)
+    };
+    let now = 20_000 * DAY + 100;
+    for (then, case) in [(now, "right"), (now + DAY, "set back"), (now + 3650 * DAY, "years ahead")]
+    {
+        let mut book = Book::default();
+        book.restore(left_by(then), now);
+        assert_eq!(book.report(None, now)[0].meters[0].left, 0, "{case}");
+        assert!(taken(&mut book, &charges, &ONE, now).is_none(), "{case}");
+        assert!(taken(&mut book, &charges, &ONE, now + DAY - 101).is_none(), "{case}");
+        assert!(taken(&mut book, &charges, &ONE, now + DAY).is_some(), "{case}: no lock-out");
+    }
+    let mut book = Book::default();
+    book.restore(left_by(now - DAY), now);
+    assert!(taken(&mut book, &charges, &ONE, now).is_some(), "of the day before");
+}
+
 #[tokio::test]
 async fn a_reservation_takes_microseconds() {
     let state = tempfile::tempdir().unwrap();
