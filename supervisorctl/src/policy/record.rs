@@ -169,7 +169,8 @@ fn read(
             records.unreadable += 1;
             continue;
         };
-        let decides = line.reason.as_deref() != Some("ended"); // of what another line has decided
+        // Of what another line has decided: by a rule that allows it, or that asks and somebody said yes.
+        let decides = !matches!(line.reason.as_deref(), Some("ended" | "approved"));
         if !matches!(line.kind.as_str(), "egress" | "dns") || !decides || !wanted(&line) {
             continue;
         }

@@ -208,6 +208,36 @@ fn a_log_is_replayed_and_learnt_from() {
 }
 
 #[test]
+fn what_a_person_has_answered_changes_nothing_and_what_one_denied_is_not_learnt() {
+    let line = |verdict: &str, reason: &str, path: &str| {
+        format!(
+            "{{\"seq\":1,\"kind\":\"egress\",\"session\":\"s-1\",\"verdict\":\"{verdict}\",\"reason\":\"{reason}\",\
+             \"host\":\"api.test\",\"port\":443,\"protocol\":\"https\",\"method\":\"POST\",\
+             \"path\":\"{path}\",\"body\":3}}\n"
+        )
+    };
+    let log = line("ask", "approval_needed", "/v1/a")
+        + &line("allow", "approved", "/v1/a")
+        + &line("allow", "ended", "/v1/a")
+        + &line("ask", "approval_needed", "/v1/b")
+        + &line("deny", "approval_denied", "/v1/b");
+    let directory = with_files(&[("log", &log)]);
+    let asks = "[[egress]]\nname = \"all\"\nhosts = [\"api.test\"]\nmethods = [\"POST\"]\nverdict = \"ask\"\n";
+    let text = stand_alone(&directory, "asks") + asks;
+    fs::write(directory.path().join("asks.toml"), text).expect("written");
+    let ended = ctl(&directory, &["policy", "replay", "asks.toml", "log", "--json"]);
+    assert_eq!(ended.status, Some(0), "{} {}", ended.stdout, ended.stderr);
+    assert_eq!(ended.json()["replayed"], 3);
+    let ended = ctl(&directory, &["policy", "learn", "default", "log", "--json"]);
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let learnt = ended.json();
+    assert_eq!(
+        (&learnt["rules"], &learnt["left_out"][0]["why"]),
+        (&0.into(), &"a person has denied it".into())
+    );
+}
+
+#[test]
 fn warnings_are_told_and_can_be_made_to_fail() {
     let broad = "name = \"default\"\n[[egress]]\nname = \"all\"\nhosts = [\"**\"]\n";
     let directory = with_files(&[]);

@@ -128,6 +128,9 @@ fn place(
         Reason::TakenOtherwise => return Err("its server may take it for what is less free"),
         _ => {}
     }
+    if recorded.reason == "approval_denied" {
+        return Err("a person has denied it");
+    }
     if Reason::from_name(&recorded.reason) == Some(Reason::AddressNotAllowed) {
         return Err("its address isn't public; name the network in `addresses` by hand");
     }
