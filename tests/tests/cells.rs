@@ -21,6 +21,9 @@ use supervisor_tests::{
     AGENT, Client, OTHER_AGENT, Selection, World, assert_described, until, until_true,
 };
 
+#[path = "cells/ends.rs"]
+mod ends;
+
 /// A session with an interpreter in it.
 struct Notebook {
     client: Client,

@@ -23,10 +23,11 @@ LC_ALL=C                        # lengths are of bytes
 cat >&6 <<'END'
 PS1= PS2= PROMPT_COMMAND=; unset HISTFILE; set +o history +H +m
 supervisor_done() {
-    local status=$? word=ok
-    [[ $status = 130 ]] && word=interrupted
-    supervisor_last='{"is":"done","number":'$1',"status":"'$word'","exit_status":'$status'}'
-    printf '%s\n' "$supervisor_last" >&3
+    # Names that no cell has made readonly, and no function that a cell has named printf.
+    local supervisor_status=$? supervisor_word=ok
+    [[ $supervisor_status = 130 ]] && supervisor_word=interrupted
+    supervisor_last='{"is":"done","number":'$1',"status":"'$supervisor_word'","exit_status":'$supervisor_status'}'
+    builtin printf '%s\n' "$supervisor_last" >&3
 }
 exec 2>&5 5>&-
 END
@@ -47,7 +48,7 @@ while IFS=' ' read -r -u 3 word number rest; do
     resume)
         printf '{"is":"state","nonce":"%s","last":%d}\n' "$number" "$last" >&3
         # Once more; for now, or after the cell that runs.
-        printf '%s\n' '[[ -v supervisor_last ]] && printf "%s\n" "$supervisor_last" >&3' >&6
+        printf '%s\n' '[[ -v supervisor_last ]] && builtin printf "%s\n" "$supervisor_last" >&3' >&6
         ;;
     esac
 done

@@ -5,8 +5,8 @@ use supervisor_api::{CellError, CellResult};
 
 use crate::values::values;
 
-/// Bytes of a line at the most: the 2 MiB of a cell's results and what stands around them. A sandbox costs us
-/// no more than this.
+/// Bytes of a line at the most: the 2 MiB of a cell's results, the 512 KiB of its error and what stands around them.
+/// A sandbox costs us no more than this.
 pub const MAX_LINE: usize = 3 << 20;
 
 /// Lines of a traceback at the most; ours have 200.

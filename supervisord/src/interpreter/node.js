@@ -11,10 +11,11 @@ const vm = require("node:vm");
 
 const RESULTS = 2 << 20;
 const LOOKS = 1000; // and of what they look like
-const VALUE = 16384, LINES = 200, LINE = 4096;
+const ERROR = 512 << 10;
+const NAME = 1024, VALUE = 16384, LINES = 200, LINE = 4096;
 
 function say(frame) {
-  const bytes = Buffer.from(JSON.stringify(frame) + "\n");
+  const bytes = Buffer.from(JSON.stringify(bare(frame)) + "\n");
   for (let at = 0; at < bytes.length; ) {
     try {
       at += files.writeSync(3, bytes, at, bytes.length - at, null);
@@ -25,7 +26,20 @@ function say(frame) {
   }
 }
 
-// Lone halves of surrogate pairs are no text for anybody else.
+/** Without what it inherits, which a cell can give a `toJSON`. */
+function bare(value) {
+  if (typeof value !== "object") return value;
+  Object.values(value).forEach(bare);
+  return Object.setPrototypeOf(value, null);
+}
+
+/** Bytes that a text takes in a frame. */
+function size(text) {
+  if (text.length > RESULTS) return Infinity; // whose escapes could be more than a string holds
+  return Buffer.byteLength(JSON.stringify(text));
+}
+
+// Lone halves of surrogate pairs are no text for anybody else, also where one was cut.
 const clean = (text) => (text.toWellFormed ? text.toWellFormed() : Buffer.from(text).toString());
 
 // --- the thread that listens
@@ -57,9 +71,18 @@ const listener = new Worker(
 
 let onInterrupt = null;
 process.on("SIGINT", () => onInterrupt?.());
-process.on("uncaughtException", (error) => console.error(error));
+process.on("uncaughtException", complain);
 
-const repl = require("node:repl").start({
+function complain(error) {
+  try {
+    console.error(error);
+  } catch {
+    console.error(`An error ${UNTOLD}`);
+  }
+}
+
+const { Recoverable, start } = require("node:repl");
+const repl = start({
   input: new PassThrough(),
   output: new Writable({ write: (_bytes, _encoding, done) => done() }),
   prompt: "",
@@ -69,7 +92,7 @@ const repl = require("node:repl").start({
 repl.removeAllListeners("exit");
 let onError = null;
 repl._domain?.removeAllListeners("error");
-repl._domain?.on("error", (error) => (onError ? onError(error) : console.error(error)));
+repl._domain?.on("error", (error) => (onError ?? complain)(error));
 globalThis.display = (...values) => values.forEach((value) => keep("display", value));
 globalThis.require = require;
 globalThis.module = module;
@@ -77,75 +100,159 @@ globalThis.module = module;
 let results, room, looks, dropped;
 
 function keep(kind, value) {
-  const data = { "text/plain": typeof value === "string" ? util.inspect(value) : util.inspect(value, { depth: 4 }) };
+  const data = { "text/plain": util.inspect(value, { depth: 4 }) };
   try {
     const text = JSON.stringify(value);
     if (text !== undefined) data["application/json"] = text;
   } catch {} // not everything is JSON
   const kept = {};
   for (const [type, text] of Object.entries(data)) {
-    const size = Buffer.byteLength(JSON.stringify(text)) + type.length;
-    if (size > room || looks === 0) { dropped += 1; continue; }
-    room -= size;
+    const takes = size(text) + size(type);
+    if (takes > room || looks === 0) { dropped += 1; continue; }
+    room -= takes;
     looks -= 1;
     kept[type] = clean(text);
   }
   if (Object.keys(kept).length > 0) results.push({ kind, data: kept });
 }
 
-function describe(error) {
-  const is = error instanceof Error || (error !== null && typeof error === "object" && "message" in error);
-  const text = is && typeof error.stack === "string" ? error.stack : `Uncaught ${util.inspect(error)}`;
+// --- what went wrong: whatever of it is the cell's own may throw, loop, or give what is no text
+
+const INTERRUPTED = "ERR_SCRIPT_EXECUTION_INTERRUPTED";
+const UNTOLD = "(its text can't be told)";
+
+function told(tell, most = Infinity) {
+  try {
+    return clean(String(tell()).slice(0, most));
+  } catch {
+    return UNTOLD;
+  }
+}
+
+/** The line of the cell's own that threw, if it is known. Node's way to tell it can't be interrupted. */
+function pointer(stack, { number, source }) {
+  const found = awaits(source) ? null : stack.match(new RegExp(`<cell ${number}>:(\\d+):(\\d+)`));
+  if (!found) return [];
+  const [, line, column] = found.map(Number);
+  const text = source.split("\n")[line - 1] ?? "";
+  if (column < 1 || column > text.length) return []; // a stack of the cell's own making
+  return [`<cell ${number}>:${line}`, text, `${" ".repeat(column - 1)}^`, ""];
+}
+
+function describe(error, cell) {
+  let is = false;
+  try {
+    is = error instanceof Error || (error !== null && typeof error === "object" && "message" in error);
+  } catch {} // a proxy's
+  const name = told(() => (is && error.name) || typeof error, NAME);
+  const value = told(() => (is ? error.message : util.inspect(error)), VALUE);
+  const text = told(() => {
+    const stack = is ? error.stack : undefined;
+    return typeof stack === "string" ? stack : `Uncaught ${util.inspect(error)}`;
+  });
   const lines = text.split("\n").filter((line) => !/^    at .*(node:|<anonymous>)/.test(line));
-  return {
-    name: clean(String((is && error.name) || typeof error)),
-    value: clean(String(is ? error.message : util.inspect(error))).slice(0, VALUE),
-    traceback: lines.slice(0, LINES).map((line) => clean(line).slice(0, LINE)),
-  };
+  lines.unshift(...pointer(text, cell));
+  const traceback = [];
+  let left = ERROR - size(name) - size(value);
+  for (const line of lines) {
+    const cut = clean(line.slice(0, LINE));
+    left -= size(cut) + 1;
+    if (left < 0 || traceback.length === LINES) {
+      traceback.push(`(${lines.length - traceback.length} lines left out)`);
+      break;
+    }
+    traceback.push(cut);
+  }
+  return { name, value, traceback };
+}
+
+// --- running one
+
+const awaits = (source) => /\bawait\b/.test(source);
+
+function compiled(source, filename) {
+  if (/^\s*\{/.test(source) && !/;\s*$/.test(source)) {
+    try {
+      return new vm.Script(`(${source})`, { filename, columnOffset: -1 });
+    } catch {} // a block, not an object
+  }
+  return new vm.Script(source, { filename });
+}
+
+function unwrapped(error) {
+  try {
+    return error instanceof Recoverable ? error.err : error;
+  } catch {
+    return error; // a proxy's
+  }
 }
 
 /** Without `await` a cell is a script: an interrupt ends even one that never comes back here. */
-function execute(source, filename) {
-  const options = { filename, breakOnSigint: true };
-  if (/^\s*\{/.test(source) && !/;\s*$/.test(source)) {
-    try {
-      return new vm.Script(`(${source.trim()})`, { filename }).runInThisContext(options);
-    } catch (error) {
-      if (!(error instanceof SyntaxError)) throw error; // a block, not an object
-    }
-  }
-  return vm.runInThisContext(source, options);
-}
-
 const evaluate = (number, source) =>
   new Promise((done) => {
-    const finish = (error, value) => { onInterrupt = onError = null; done([error, value]); };
-    onError = finish;
-    onInterrupt = () => finish(Object.assign(new Error("interrupted"), { code: "ERR_SCRIPT_EXECUTION_INTERRUPTED" }));
+    let open = true;
+    const finish = (threw, value) => {
+      if (!open) return; // an earlier cell's, which was interrupted
+      open = false;
+      onInterrupt = onError = null;
+      done({ threw, value });
+    };
+    onError = (error) => finish(true, error);
+    onInterrupt = () => finish(true, Object.assign(new Error("interrupted"), { code: INTERRUPTED }));
     if (Atomics.load(state, 1) === number) return onInterrupt(); // it came first
+    const filename = `<cell ${number}>`;
     try {
-      if (/\bawait\b/.test(source)) {
-        repl.eval(source, repl.context, `<cell ${number}>`, (error, value) => finish(error?.err ?? error, value));
+      if (awaits(source)) {
+        repl.eval(source, repl.context, filename, (error, value) => {
+          const threw = error !== null && error !== undefined;
+          finish(threw, threw ? unwrapped(error) : value);
+        });
       } else {
-        finish(null, execute(source, `<cell ${number}>`));
+        finish(false, compiled(source, filename).runInThisContext(STOPPABLE));
       }
     } catch (error) {
-      finish(error ?? new Error(String(error)));
+      finish(true, error);
     }
   });
 
-async function run({ number, source }) {
-  [results, room, looks, dropped] = [[], RESULTS, LOOKS, 0];
-  Atomics.store(state, 0, number);
-  const [error, value] = await evaluate(number, source);
-  Atomics.store(state, 0, 0);
-  const done = { is: "done", number, status: "ok", results };
-  if (error) {
-    done.status = error.code === "ERR_SCRIPT_EXECUTION_INTERRUPTED" ? "interrupted" : "error";
-    done.error = describe(error);
-  } else if (value !== undefined) {
-    keep("value", value);
+const STOPPABLE = { breakOnSigint: true, displayErrors: false };
+const apart = vm.createContext({});
+const calling = new vm.Script("call()");
+
+/** What is shown runs code of the cell's own, which an interrupt ends as it ends a cell. */
+function interruptibly(call) {
+  apart.call = call;
+  calling.runInContext(apart, STOPPABLE);
+}
+
+/** Tells how a cell ended. A value that can't be shown is an error. */
+function show(done, { threw, value }, cell) {
+  if (!threw && value !== undefined) {
+    try {
+      keep("value", value);
+    } catch (error) {
+      [threw, value] = [true, error];
+    }
   }
+  if (!threw) return;
+  done.status = told(() => value.code) === INTERRUPTED ? "interrupted" : "error";
+  done.error = describe(value, cell);
+}
+
+async function run(cell) {
+  const { number, source } = cell;
+  [results, room, looks, dropped] = [[], RESULTS, LOOKS, 0];
+  const done = { is: "done", number, status: "ok", results };
+  Atomics.store(state, 0, number);
+  const ended = await evaluate(number, source);
+  try {
+    interruptibly(() => show(done, ended, cell));
+  } catch {
+    // Nothing but an interrupt leaves it.
+    done.status = "interrupted";
+    done.error = { name: "Error", value: "interrupted while its end was told", traceback: [] };
+  }
+  Atomics.store(state, 0, 0);
   if (dropped > 0) done.dropped = dropped;
   return done;
 }

@@ -7,11 +7,15 @@ class Cells:
     """Runs cells on the main thread, where signals arrive, while another one listens."""
 
     def __init__(self):
-        global turn
+        global ast, linecache, traceback, turn
+        import ast  # and the others now: as soon as the workspace is on the path, its files take their names
         import builtins
+        import linecache
         import queue
         import signal
         import threading
+        import tokenize  # for linecache, which imports it late
+        import traceback
 
         turn = threading.Lock()
         self.waiting = queue.SimpleQueue()
@@ -25,6 +29,7 @@ class Cells:
         self.mask = lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         self.signal_group = lambda: os.killpg(0, signal.SIGINT)
         signal.signal(signal.SIGINT, self.on_interrupt)
+        self.path = sys.path[:]
         sys.path.insert(0, "")
         sys.displayhook = self.display_value
         builtins.display = self.display
@@ -81,30 +86,33 @@ class Cells:
 
     def run(self, number, source):
         self.results, self.room, self.looks, self.dropped = [], RESULTS, LOOKS, 0
-        error = None
         try:
             try:
                 self.running = number
-                if self.to_interrupt == number:
-                    self.on_interrupt()  # it came first
-                self.execute(f"<cell {number}>", source)
-                self.collect_figures()
+                ended = self.attempt(number, source)
             finally:
                 self.running = None
-        except BaseException as caught:
-            error = self.describe(caught)
-        flush()
-        done = {"is": "done", "number": number, "status": "ok", "results": self.results}
+        except BaseException as error:  # an interrupt that came while an error was told or output was written
+            ended = plain(error)
+        done = {"is": "done", "number": number, "results": self.results, **ended}
         if self.dropped:
             done["dropped"] = self.dropped
-        if error is not None:
-            done["status"], done["error"] = error
         return done
 
-    def execute(self, name, source):
-        import ast
-        import linecache
+    def attempt(self, number, source):
+        """Runs a cell; how it ended. Its error is told in here, where an interrupt ends what is the cell's own."""
+        try:
+            if self.to_interrupt == number:
+                self.on_interrupt()  # it came first
+            self.execute(f"<cell {number}>", source)
+            self.collect_figures()
+        except BaseException as error:
+            return describe(error)
+        finally:
+            flush()
+        return {"status": "ok"}
 
+    def execute(self, name, source):
         lines = source.splitlines(keepends=True)
         linecache.cache[name] = (len(source), None, lines, name)
         tree = compile(source, name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
@@ -124,8 +132,7 @@ class Cells:
         return value
 
     def wait_for(self, coroutine):
-        import asyncio
-
+        asyncio = self.asyncio()
         if self.loop is None or self.loop.is_closed():
             self.loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self.loop)
@@ -140,31 +147,14 @@ class Cells:
                 pass
             raise
 
-    def describe(self, error):
-        """What went wrong as data: the cell's own lines, without ours."""
-        import traceback
-
-        trace = error.__traceback__
-        while trace is not None and not trace.tb_frame.f_code.co_filename.startswith("<cell "):
-            trace = trace.tb_next
-        kind = type(error).__name__
+    def asyncio(self):
+        """Python's own, whatever lies in the workspace; it takes too long to be imported for those who don't await."""
+        path, sys.path[:] = sys.path[:], self.path
         try:
-            value = str(error)
-        except BaseException:
-            value = "(its text can't be told)"
-        try:
-            told = traceback.TracebackException(type(error), error, trace, compact=True)
-            spare_ours(told)
-            text = "".join(told.format())
-        except BaseException:
-            text = f"{kind}: {value}"
-        lines = text.splitlines()
-        if len(lines) > LINES:
-            left_out = f"({len(lines) - LINES} lines left out)"
-            lines = lines[: LINES // 2] + [left_out] + lines[-LINES // 2 :]
-        lines = [line[:LINE] for line in lines]
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
-        return status, {"name": kind, "value": value[:VALUE], "traceback": lines}
+            import asyncio
+        finally:
+            sys.path[:] = path
+        return asyncio
 
     # --- results
 
@@ -195,15 +185,78 @@ class Cells:
     def keep(self, kind, data):
         kept = {}
         for media_type, text in data.items():
-            size = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")) + len(media_type)
-            if size > self.room or self.looks == 0:
+            takes = size(text) + size(media_type)
+            if takes > self.room or self.looks == 0:
                 self.dropped += 1
                 continue
-            self.room -= size
+            self.room -= takes
             self.looks -= 1
             kept[media_type] = text
         if kept:
             self.results.append({"kind": kind, "data": kept})
+
+
+# --- what went wrong, as data: whatever of it is the cell's own may raise, loop, or give what is no text ------
+
+UNTOLD = "(its text can't be told)"
+
+
+def describe(error):
+    """The cell's own lines, without ours."""
+    value = UNTOLD
+    try:
+        value = str.__str__(str(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        pass
+    try:
+        trace = error.__traceback__
+        while trace is not None and not trace.tb_frame.f_code.co_filename.startswith("<cell "):
+            trace = trace.tb_next
+        told = traceback.TracebackException(type(error), error, trace, compact=True)
+        spare_ours(told)
+        text = "".join(told.format())
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        text = f"{name_of(error)}: {value}"
+    return as_data(error, value, text.splitlines())
+
+
+def plain(error):
+    """What can be told without running anything of the cell's own."""
+    return as_data(error, UNTOLD, [f"{name_of(error)}: {UNTOLD}"])
+
+
+def name_of(error):
+    return str.__str__(type.__dict__["__name__"].__get__(type(error)))[:NAME]
+
+
+def as_data(error, value, lines):
+    name, value = name_of(error), value[:VALUE]
+    status = "interrupted" if issubclass(type(error), KeyboardInterrupt) else "error"
+    lines = excerpt(lines, ERROR - size(name) - size(value))
+    return {"status": status, "error": {"name": name, "value": value, "traceback": lines}}
+
+
+def excerpt(lines, room):
+    """The first and the last lines, as many as there may be and as have room."""
+    first = fitting(lines, LINES // 2, room // 2)
+    last = fitting(reversed(lines[len(first) :]), LINES // 2, room // 2)
+    left_out = len(lines) - len(first) - len(last)
+    return first + [f"({left_out} lines left out)"] * (left_out > 0) + last[::-1]
+
+
+def fitting(lines, most, room):
+    kept = []
+    for line in lines:
+        line = line[:LINE]
+        room -= size(line) + 1
+        if len(kept) == most or room < 0:
+            break
+        kept.append(line)
+    return kept
 
 
 def spare_ours(told):
@@ -214,11 +267,13 @@ def spare_ours(told):
 
 
 def flush():
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+    for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
         try:
-            stream.flush()
+            getattr(sys, name).flush()
+        except KeyboardInterrupt:
+            raise
         except BaseException:
-            pass  # closed, or of the cell's own making
+            pass  # closed, gone, or of the cell's own making
 
 
 def no_input(prompt=""):

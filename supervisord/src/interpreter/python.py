@@ -27,8 +27,10 @@ import types
 # Bytes of the results of one cell, as they stand in a frame. What comes after is counted and left out.
 RESULTS = 2 << 20
 LOOKS = 1000  # and of what they look like
-# Characters of an error's text, lines of its traceback, and characters of one of them.
-VALUE, LINES, LINE = 16384, 200, 4096
+# Bytes of an error, as they stand in a frame: with those of the results it stays below what the daemon takes.
+ERROR = 512 << 10
+# Characters of its name and of its text, lines of its traceback, and characters of one of them.
+NAME, VALUE, LINES, LINE = 1024, 16384, 200, 4096
 
 
 def say(frame):
@@ -37,6 +39,11 @@ def say(frame):
     with turn:
         while left:
             left = left[os.write(3, left) :]
+
+
+def size(text):
+    """Bytes that a text takes in a frame, where one character can take six."""
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 class Unlocked:
