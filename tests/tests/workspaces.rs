@@ -468,6 +468,16 @@ fn permissions_that_a_program_takes_away_are_named_and_nothing_is_done_by_half()
     assert_eq!(call(&client, "GET", &format!("{files}/x"), None).status, 404);
     client.run(&within(session, "chmod -R u+rwX . && cat ro/f")).expect_exit(0);
     assert_eq!(call(&client, "GET", &format!("{files}/none/f"), None).body, b"x\n");
+    // With a second name, which may be anywhere, a file's permissions are not given back to copy it.
+    client.run(&within(session, "ln ro/f ro/two && chmod 0 ro/f")).expect_exit(0);
+    for refused in [fork(&client, session), snapshot(&client, session)] {
+        let problem = refused.problem();
+        assert_eq!(problem.code, ErrorCode::Conflict, "{problem}");
+        assert!(problem.detail.contains("permissions of ro/"), "{problem}");
+        assert!(problem.hint.is_some_and(|hint| hint.contains("chmod -R")));
+    }
+    client.run(&within(session, "chmod -R u+rwX .")).expect_exit(0);
+    assert_eq!(fork(&client, session).status, 201);
 }
 
 #[test]

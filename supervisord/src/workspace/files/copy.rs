@@ -18,7 +18,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Whence, ftruncate, lseek, symlinkat, syncfs};
 use supervisor_api::{CopyReport, FileKind};
 
-use super::error::FileError;
+use super::error::{FileError, denied};
 use crate::workspace::beneath;
 use crate::workspace::path::MAX_DEPTH;
 
@@ -63,10 +63,11 @@ pub fn copy_one(
     name: &str,
 ) -> Result<(FileKind, u64), FileError> {
     let (parent, own) = path.rsplit_once('/').unwrap_or((".", path));
-    let opened = beneath::open_directory(from, parent).map_err(failed("open a directory"))?;
-    let found = beneath::stat(opened.as_fd(), own).map_err(failed("look at a file"))?;
+    let mut copier = Copier { path: path.into(), ..Copier::new(&|| true) };
+    let opened = beneath::open_directory(from, parent);
+    let opened = opened.map_err(copier.kept("open a directory"))?;
+    let found = beneath::stat(opened.as_fd(), own).map_err(copier.kept("look at a file"))?;
     let (source, names) = (opened.as_fd(), (own, name));
-    let mut copier = Copier::new(&|| true);
     let size = u64::try_from(found.st_size).unwrap_or_default();
     match beneath::kind_of(&found) {
         SFlag::S_IFLNK => copier.link(source, to, names).map(|()| (FileKind::SymbolicLink, size)),
@@ -78,6 +79,8 @@ pub fn copy_one(
 
 struct Copier<'g> {
     report: CopyReport,
+    /// What is copied now, beneath the workspace.
+    path: Vec<u8>,
     goes_on: &'g dyn Fn() -> bool,
     /// Entries that it may yet have.
     left: u64,
@@ -87,7 +90,15 @@ struct Copier<'g> {
 impl<'g> Copier<'g> {
     fn new(goes_on: &'g dyn Fn() -> bool) -> Self {
         let (report, until) = (CopyReport::default(), Instant::now() + PATIENCE);
-        Self { report, goes_on, left: MAX_ENTRIES, until }
+        Self { report, path: Vec::new(), goes_on, left: MAX_ENTRIES, until }
+    }
+
+    /// What an answer means where something of the workspace is opened or looked at.
+    fn kept(&self, operation: &'static str) -> impl Fn(Errno) -> FileError {
+        move |errno| match errno {
+            Errno::EACCES | Errno::EPERM => denied(&self.path),
+            errno => failed(operation)(errno),
+        }
     }
 
     fn go_on(&self) -> Result<(), FileError> {
@@ -112,8 +123,12 @@ impl<'g> Copier<'g> {
         // One by one: hard links make names without inodes, so no limit of the workspace bounds those of a directory.
         for entry in listed {
             let entry = entry.map_err(failed("read a directory"))?;
-            if entry.file_name() != c"." && entry.file_name() != c".." {
-                self.entry(source.as_fd(), target, entry.file_name(), depth)?;
+            let (name, above) = (entry.file_name(), self.path.len());
+            if name != c"." && name != c".." {
+                self.path.extend((above > 0).then_some(b'/'));
+                self.path.extend(name.to_bytes());
+                self.entry(source.as_fd(), target, name, depth)?;
+                self.path.truncate(above);
             }
         }
         keep(target, &found)
@@ -130,7 +145,7 @@ impl<'g> Copier<'g> {
         self.left = self.left.checked_sub(1).ok_or_else(|| {
             FileError::TooMuch(format!("the workspace has more than {MAX_ENTRIES} entries"))
         })?;
-        let found = beneath::stat(source, name).map_err(failed("look at a file"))?;
+        let found = beneath::stat(source, name).map_err(self.kept("look at a file"))?;
         match beneath::kind_of(&found) {
             SFlag::S_IFDIR => {
                 let Some(depth) = depth.checked_sub(1) else {
@@ -138,7 +153,7 @@ impl<'g> Copier<'g> {
                     return Err(FileError::TooMuch(problem));
                 };
                 let inner = beneath::open_directory(source, name);
-                let inner = inner.map_err(failed("open a directory"))?;
+                let inner = inner.map_err(self.kept("open a directory"))?;
                 mkdirat(target, name, Mode::S_IRWXU).map_err(failed("make a directory"))?;
                 let made = beneath::open_directory(target, name);
                 let made = made.map_err(failed("open a directory"))?;
@@ -170,7 +185,7 @@ impl<'g> Copier<'g> {
         target: BorrowedFd<'_>,
         (name, new): (&P, &P),
     ) -> Result<(), FileError> {
-        let opened = beneath::open_file(source, name).map_err(failed("open a file"))?;
+        let opened = beneath::open_file(source, name).map_err(self.kept("open a file"))?;
         let found = fstat(&opened).map_err(failed("look at a file"))?;
         if beneath::kind_of(&found) != SFlag::S_IFREG {
             return Err(FileError::TooMuch("a file became another meanwhile".to_owned()));
@@ -272,7 +287,7 @@ mod tests {
     use nix::unistd::mkfifo;
 
     use super::*;
-    use crate::workspace::testing::Fixture;
+    use crate::workspace::testing::{Fixture, as_ordinary_user};
 
     fn copied(from: &Fixture) -> (Fixture, CopyReport) {
         let to = Fixture::new();
@@ -300,6 +315,28 @@ mod tests {
         let expected =
             CopyReport { files: 3, directories: 2, links: 1, bytes: 5 + 9 + 9, left_out: 1 };
         assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_named_whatever_its_name_is() {
+        as_ordinary_user(|| {
+            for (name, told) in [("d/one", "d/one"), ("d/a\nb", "\"d/a\\nb\"")] {
+                let (from, to) = (Fixture::new(), Fixture::new());
+                from.file("d/before/file", "");
+                from.file(name, "content");
+                // A second name, and so the permissions are not given back.
+                fs::hard_link(from.at(name), from.outside().join("two")).unwrap();
+                from.set_mode(name, 0o000);
+                let refused = copy(from.root().as_fd(), to.root().as_fd(), &|| true).unwrap_err();
+                assert!(
+                    matches!(&refused, FileError::Denied { path } if path == told),
+                    "{refused}"
+                );
+                fs::remove_file(from.outside().join("two")).unwrap();
+                let one = copy_one(from.root().as_fd(), name, to.root().as_fd(), "one");
+                assert!(one.is_ok(), "its only name: {one:?}");
+            }
+        });
     }
 
     #[test]

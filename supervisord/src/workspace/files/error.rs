@@ -46,8 +46,8 @@ pub enum FileError {
     },
     /// A program has taken away the permission that this takes, from it or from what leads to it.
     Denied {
-        /// The path.
-        path: WorkspacePath,
+        /// The path, quoted where it is none of ours: a workspace is copied with whatever names are in it.
+        path: String,
     },
     /// The workspace is full.
     Full {
@@ -100,6 +100,22 @@ impl std::error::Error for FileError {
     }
 }
 
+/// That a path's permissions don't allow it, whatever the path is.
+pub(super) fn denied(path: &[u8]) -> FileError {
+    let quoted = |_| format!("{:?}", shortened(&String::from_utf8_lossy(path)));
+    let path = WorkspacePath::try_from(path).map_or_else(quoted, |path| path.to_string());
+    FileError::Denied { path }
+}
+
+/// A path of which a person can tell which one it is.
+pub(super) fn shortened(path: &str) -> String {
+    const MOST: usize = 200;
+    if path.chars().count() <= MOST {
+        return path.to_owned();
+    }
+    path.chars().take(MOST).chain(['…']).collect()
+}
+
 /// What an answer of the system means for a path.
 pub(super) fn failed<E: Into<io::Error>>(
     operation: &'static str,
@@ -117,7 +133,7 @@ pub(super) fn failed<E: Into<io::Error>>(
             Some(Errno::ENOTEMPTY) => FileError::NotEmpty { path },
             // Opening a socket, or a FIFO that nobody reads, for writing.
             Some(Errno::ENXIO) => FileError::NotRegular { path },
-            Some(Errno::EACCES) => FileError::Denied { path },
+            Some(Errno::EACCES) => FileError::Denied { path: path.to_string() },
             Some(Errno::ENOSPC | Errno::EDQUOT) => FileError::Full { path },
             _ => FileError::System { operation: format!("{operation} {path}"), source },
         }

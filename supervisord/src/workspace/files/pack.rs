@@ -11,7 +11,7 @@ use nix::fcntl::readlinkat;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use tar::{Builder, EntryType, Header};
 
-use super::error::{FileError, failed};
+use super::error::{FileError, failed, shortened};
 use crate::workspace::beneath;
 use crate::workspace::path::{InvalidPath, MAX_DEPTH, WorkspacePath};
 
@@ -139,8 +139,13 @@ impl<W: Write> Packer<W> {
             SFlag::S_IFDIR => {
                 self.header(&found, EntryType::Directory, 0, &format!("{path}/"), None)?;
                 match beneath::open_directory(parent, name) {
-                    Ok(inner) if depth > 1 => self.directory(inner.as_fd(), path, depth - 1),
-                    Ok(_) => Err(Stop::Entries),
+                    Ok(inner) if depth > 0 => self.directory(inner.as_fd(), path, depth - 1),
+                    // No path is so deep (`WorkspacePath`), and each level holds a descriptor.
+                    Ok(_) => Err(Stop::Obstacle(format!(
+                        "{:?}: {}",
+                        shortened(path),
+                        InvalidPath::TooDeep
+                    ))),
                     Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
                     Err(errno) => self.meet(format!("{:?}: {}", shortened(path), errno.desc())),
                 }
@@ -215,15 +220,6 @@ fn header_of(found: &FileStat, kind: EntryType, size: u64) -> Header {
     header.set_mode(found.st_mode & 0o777);
     header.set_mtime(u64::try_from(found.st_mtime).unwrap_or_default());
     header
-}
-
-/// A path of which a person can tell which one it is.
-fn shortened(path: &str) -> String {
-    const MOST: usize = 200;
-    if path.chars().count() <= MOST {
-        return path.to_owned();
-    }
-    path.chars().take(MOST).chain(['…']).collect()
 }
 
 fn read(error: impl Into<io::Error>) -> Stop {

@@ -342,6 +342,21 @@ fn an_archive_that_breaks_off_does_not_look_whole() {
 }
 
 #[test]
+fn a_tree_as_deep_as_paths_can_be_is_packed_and_a_deeper_one_is_told_by_its_path() {
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.at(&"d/".repeat(64))).unwrap();
+    let root = fixture.root();
+    assert_eq!(obstacles(root.as_fd()).unwrap(), Vec::<String>::new());
+    pack(root.as_fd(), None, Vec::new()).unwrap();
+    fs::create_dir_all(fixture.at(&"d/".repeat(65))).unwrap();
+    let told = obstacles(root.as_fd()).unwrap();
+    let refused = pack(root.as_fd(), None, Vec::new()).unwrap_err().to_string();
+    for words in [&told.concat(), &refused] {
+        assert!(words.starts_with("\"d/d/") && words.contains("64"), "{words}");
+    }
+}
+
+#[test]
 fn what_was_not_finished_is_removed_and_nothing_else() {
     let fixture = Fixture::new();
     let half = format!(".replacement-{:032x}", 7);
