@@ -81,6 +81,7 @@ fn expect_allowed_ones_only(upstream: &Upstream) {
         let odd = ["..", "%2e", "%2f", "%5c", "\\", "#", ";", "//", "%00", "%c0", "%25"];
         let plain = !odd.iter().any(|odd| path.to_ascii_lowercase().contains(odd));
         assert!(allowed && plain, "{line} {fields}");
+        assert!(!fields.to_string().contains("evil.test"), "{line} {fields}");
         assert!(!secret || host == "api.example.com", "{line} {fields}");
     }
 }
@@ -150,6 +151,7 @@ fn a_destination_has_one_spelling_and_a_tunnel_one_protocol() {
     for line in ended.stdout.lines() {
         let granted = line.contains(" 200 ") && !line.starts_with("tunnel");
         assert!(!granted, "{line}");
+        assert!(!line.starts_with("spelling") || !line.contains(" untold "), "{line}");
         assert!(!line.starts_with("tunnel to") || line.contains(" 200 "), "{line}");
     }
     assert!(!upstream.place("requests").exists() || arrived(&upstream).is_empty());

@@ -77,14 +77,19 @@ for text, answer in each(lambda it: ask(it, patience=3), texts):
 
 OTHERWISE = ["X-HTTP-Method-Override: DELETE", "x-http-method-override: delete", "X-HTTP-Method: PUT",
              "X-Method-Override: PATCH", "X-Original-URL: /hidden", "X-Rewrite-URL: /hidden",
-             "X-Original-URL: https://api.example.com/hidden", "X-Rewrite-URL: hidden"]
+             "X-Original-URL: https://api.example.com/hidden", "X-Rewrite-URL: hidden",
+             "X-Method: DELETE", "X-MS-Original-URL: /hidden", "X-OSS-Copy-Source: /hidden"]
 for method in ("GET", "POST"):
     text = f"{method} /v1/a HTTP/1.1\r\n{HOST}Content-Length: 0\r\nConnection: close\r\n"
     for field, answer in each(lambda it: ask(f"{text}{it}\r\n\r\n"), OTHERWISE):
         print("otherwise", answer, method, field)
-    allowed = ("X-HTTP-Method-Override: POST", "X-Original-URL: /v1/b", "X-Rewrite-URL: /v1/b?c")
+    allowed = ("X-HTTP-Method-Override: POST", "X-Original-URL: /v1/b", "X-Rewrite-URL: /v1/b?c", "X-Forwarded-Host: evil.test",
+               "x_forwarded_host: evil.test", "Forwarded: host=evil.test")
     for field, answer in each(lambda it: ask(f"{text}{it}\r\n\r\n"), allowed):
         print("same", answer, method, field)
+QUERIES = ["_METHOD=DELETE", "_method[]=DELETE", "X-HTTP-Method-Override=DELETE", "$method=DELETE", "httpMethod=DELETE"]
+for query, answer in each(lambda it: ask(f"GET /v1/a?{it} HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"), QUERIES):
+    print("otherwise", answer, query)
 
 # A denied request behind an allowed one, and one behind a refusal.
 two = f"GET /v1/first HTTP/1.1\r\n{HOST}\r\nGET /hidden HTTP/1.1\r\n{HOST}\r\nGET /v1/last HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"

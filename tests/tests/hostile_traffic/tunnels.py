@@ -1,4 +1,11 @@
 # Names of a destination in every spelling, and tunnels that are used for something else.
+def told(answer):
+    """Its status and the code of its problem."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    is_problem = b"content-type: application/problem+json" in head.lower()
+    return f"{status(answer)} {json.loads(body)['code'] if is_problem else 'untold'}"
+
+
 def connect(target, fields="", rest=b""):
     with proxy() as stream:
         head = f"CONNECT {target} HTTP/1.1\r\n{fields or f'Host: {target}' + chr(13) + chr(10)}\r\n"
@@ -18,7 +25,7 @@ TARGETS = ["127.0.0.2:443", "2130706434:443", "0x7f000002:443", "0x7f.2:443", "0
                "*.example.com:443", ".api.example.com:443", "api..example.com:443", "-api.example.com:443",
                "xn--api-.example.com:443", "\uff41pi.example.com:443", "api\u3002example.com:443", "a" * 250 + ".example.com:443",
                "api.example.com:22", "api.example.com:8443", "other.example.com:80"]
-for target, answer in each(connect, TARGETS):
+for target, answer in each(lambda it: told(connect(it)), TARGETS):
     print("spelling", answer, ascii(target))
 for fields in ("Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n",
                "Host: api.example.com:443\r\nHost: api.example.com:443\r\n"):

@@ -9,7 +9,7 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 
-use super::otherwise::is_listed;
+use super::otherwise::{is_forwarder_s, is_listed};
 use crate::refused::{NAME, PROXY_STATUS};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -40,8 +40,7 @@ pub fn strip_trailers(fields: &mut HeaderMap) {
     for name in HEAD_ONLY {
         fields.remove(name);
     }
-    let listed: Vec<HeaderName> = fields.keys().filter(|name| is_listed(name)).cloned().collect();
-    listed.iter().for_each(|name| drop(fields.remove(name)));
+    remove(fields, |name| is_listed(name) || is_forwarder_s(name));
 }
 
 /// Takes from a request what is not for its upstream.
@@ -50,6 +49,8 @@ pub fn strip_request(fields: &mut HeaderMap) {
     strip_hop(fields);
     fields.remove(HTTP2_SETTINGS);
     fields.remove(PROXY_AUTHORIZATION);
+    // Servers would believe a payload that it is their proxy, and take the request for another host's or client's.
+    remove(fields, is_forwarder_s);
     join_cookies(fields);
     // The host was agreed on, and is written anew; 100 Continue is answered here, once the upstream
     // takes the body.
@@ -81,6 +82,11 @@ pub fn strip_response(fields: &mut HeaderMap) {
 /// Bytes of a head, near enough for a budget: names, values and what stands between them.
 pub fn size(fields: &HeaderMap) -> usize {
     fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+fn remove(fields: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) {
+    let meant: Vec<HeaderName> = fields.keys().filter(|name| is_meant(name)).cloned().collect();
+    meant.iter().for_each(|name| drop(fields.remove(name)));
 }
 
 fn strip_hop(fields: &mut HeaderMap) {
@@ -158,6 +164,29 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_is_no_proxy_that_speaks_for_others() {
+        let mut request = fields(&[
+            ("forwarded", "host=evil.test;for=127.0.0.1"),
+            ("x-forwarded-host", "evil.test"),
+            ("x-forwarded-method", "DELETE"),
+            ("x-forwarded-prefix", "/admin"),
+            ("x-forwarded-uri", "/admin"),
+            ("x_forwarded_host", "evil.test"),
+            ("x-host", "evil.test"),
+            ("x-original-host", "evil.test"),
+            ("x-original_host", "evil.test"),
+            ("x-real-ip", "127.0.0.1"),
+            ("client-ip", "127.0.0.1"),
+            ("x-request-id", "1"),
+            ("x-hostile", "2"),
+        ]);
+        strip_request(&mut request);
+        let mut left: Vec<&str> = request.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-hostile", "x-request-id"]);
+    }
+
+    #[test]
     fn trailers_cannot_change_what_was_judged_in_the_head() {
         let mut trailers = fields(&[
             ("host", "evil.test"),
@@ -166,6 +195,7 @@ mod tests {
             ("set-cookie", "a=1"),
             ("x-http-method-override", "PUT"),
             ("x_original_url", "/b"),
+            ("x-forwarded-host", "evil.test"),
             ("grpc-status", "0"),
         ]);
         strip_trailers(&mut trailers);

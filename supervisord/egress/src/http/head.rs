@@ -103,9 +103,13 @@ fn check_target(method: &str, target: &str) -> Result<(), Violation> {
         "CONNECT" => !target.contains('/'),
         _ => target.starts_with('/') || target == "*" || target.contains("://"),
     };
-    match known {
-        true => Ok(()),
-        false => Err(Violation::Malformed("the target has no form that fits the method")),
+    if !known {
+        return Err(Violation::Malformed("the target has no form that fits the method"));
+    }
+    // What serves the connection reads it so, and would answer what it can't read without a reason or a record.
+    match http::Uri::try_from(target) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Violation::Malformed("the target has a character that can't stand there")),
     }
 }
 
@@ -264,9 +268,13 @@ mod tests {
             let head = format!("GET {target} HTTP/1.1\r\nHost: up.test\r\n\r\n");
             assert!(check(head.as_bytes()).is_err(), "{target:?}");
         }
-        for target in ["/a|b{c}\"^<d>", "*", "http://up.test/a?b=c", "/"] {
+        for target in ["/a|b{c}\"^~", "*", "http://up.test/a?b=c", "/"] {
             let head = format!("GET {target} HTTP/1.1\r\nHost: up.test\r\n\r\n");
             assert!(check(head.as_bytes()).is_ok(), "{target:?}");
+        }
+        for target in ["a%00b:443", "[:443", "up.test:443:443", "<a>:443"] {
+            let head = format!("CONNECT {target} HTTP/1.1\r\nHost: up.test\r\n\r\n");
+            assert!(matches!(check(head.as_bytes()), Err(Violation::Malformed(_))), "{target:?}");
         }
         let long = format!("GET /{} HTTP/1.1\r\nHost: up.test\r\n\r\n", "a".repeat(MAX_TARGET));
         assert_eq!(check(long.as_bytes()), Err(Violation::TargetTooLong));

@@ -9,9 +9,18 @@ use supervisor_policy::egress::{Ask, Decision, Destination, methods_in_query};
 use super::Violation;
 use crate::refused::Refused;
 
-const METHODS: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+const METHODS: [&str; 7] = [
+    "http-method-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-httpmethod",
+    "x-method",
+    "x-method-override",
+    "x-original-method",
+];
 /// Other targets; a WebDAV server writes to the last (RFC 4918 §10.3).
-const TARGETS: [&str; 6] = [
+const TARGETS: [&str; 7] = [
+    "x-ms-original-url",
     "x-original-url",
     "x-rewrite-url",
     "x-override-url",
@@ -20,8 +29,42 @@ const TARGETS: [&str; 6] = [
     "destination",
 ];
 
-/// What a server reads to store it at the request's own target, of S3, Azure and Google.
-const SOURCES: [&str; 3] = ["x-amz-copy-source", "x-ms-copy-source", "x-goog-copy-source"];
+/// What a server reads to store it at the request's own target: of S3, Azure, Google, Alibaba, Tencent, Huawei,
+/// Baidu and Swift.
+const SOURCES: [&str; 8] = [
+    "x-amz-copy-source",
+    "x-ms-copy-source",
+    "x-goog-copy-source",
+    "x-oss-copy-source",
+    "x-cos-copy-source",
+    "x-obs-copy-source",
+    "x-bce-copy-source",
+    "x-copy-from",
+];
+
+/// What proxies write, and servers believe them: for which host and whose address a request is, by any prefix.
+const FORWARDED: &str = "x-forwarded-";
+
+/// The same, under other names.
+const FORWARDERS: [&str; 17] = [
+    "cf-connecting-ip",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-host",
+    "x-host-override",
+    "x-http-host-override",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-originating-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+];
 
 /// Fields that say where a request ends, which a server must not find under another name either.
 const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
@@ -144,14 +187,27 @@ pub fn is_listed(name: &HeaderName) -> bool {
     listed.any(|one| *one == name.as_str()) || is_listed_otherwise(name)
 }
 
-/// Whether it is one of these names with another character for a hyphen: servers that put fields into variables
-/// (CGI, WSGI, PHP) take that for the one with a hyphen.
+/// Whether a field says for which host or for whom a proxy has taken the request, however it is spelt. A payload is
+/// no proxy.
+pub fn is_forwarder_s(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    begins_as(name, FORWARDED)
+        || FORWARDERS.iter().any(|one| one.len() == name.len() && begins_as(name, one))
+}
+
+/// Whether it is one of these names with another character for a hyphen.
 fn is_listed_otherwise(name: &HeaderName) -> bool {
     let name = name.as_str();
-    let hyphen = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
-    let hyphened: String = name.chars().map(hyphen).collect();
     let mut listed = METHODS.iter().chain(&TARGETS).chain(&SOURCES).chain(&FRAMING);
-    hyphened != name && listed.any(|one| *one == hyphened)
+    listed.any(|one| one.len() == name.len() && *one != name && begins_as(name, one))
+}
+
+/// Whether a name begins as a listed one for servers that put fields into variables (CGI, WSGI, PHP): they take any
+/// character that is no letter or digit for a hyphen. It is asked of every field, so it makes no text of its own.
+fn begins_as(name: &str, listed: &str) -> bool {
+    let same =
+        |(own, other): (u8, u8)| own == other || other == b'-' && !own.is_ascii_alphanumeric();
+    name.len() >= listed.len() && name.bytes().zip(listed.bytes()).all(same)
 }
 
 /// The targets in these fields.
@@ -234,6 +290,19 @@ mod tests {
     }
 
     #[test]
+    fn fields_that_servers_of_other_makers_read_are_found() {
+        for name in METHODS {
+            assert_eq!(of(&[(name, "delete")]).unwrap().methods, ["DELETE"], "{name}");
+        }
+        for name in TARGETS {
+            assert_eq!(of(&[(name, "/b")]).unwrap().targets, ["/b"], "{name}");
+        }
+        for name in SOURCES {
+            assert_eq!(of(&[(name, "/b/k")]).unwrap().sources, ["/b/k"], "{name}");
+        }
+    }
+
+    #[test]
     fn too_many_of_them_are_refused() {
         assert!(of(&[("x-http-method", "GET"); MOST]).is_ok());
         assert!(of(&[("x-http-method", "GET"); MOST + 1]).is_err());
@@ -247,6 +316,8 @@ mod tests {
             "x-http_method",
             "x.http.method.override",
             "x_amz_copy-source",
+            "x_oss_copy_source",
+            "x.method",
             "content_length",
         ] {
             assert!(of(&[(name, "0")]).is_err(), "{name}");
