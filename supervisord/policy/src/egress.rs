@@ -113,7 +113,9 @@ impl Egress {
     /// The protocols that something may be allowed with at a destination, so that who accepts a
     /// connection knows what to expect of its first bytes.
     pub fn protocols(&self, destination: &Destination) -> Vec<Protocol> {
-        let open = |protocol: &&Protocol| self.summary(destination, **protocol).is_open();
+        let buckets = self.index.buckets(&destination.host);
+        let open =
+            |protocol: &&Protocol| summarise(&buckets, destination.port, **protocol).is_open();
         Protocol::ALL.iter().filter(open).copied().collect()
     }
 

@@ -79,6 +79,7 @@ impl Checker {
             self.refuse(raw.name.span(), "this is not a name of a rule", NAME_RULE);
         }
         let verdict = self.word(&raw.verdict, "verdict", Verdict::ALL, Verdict::as_str);
+        let verdict = verdict.unwrap_or(Verdict::Allow);
         let tls = self.word(&raw.tls, "treatment of TLS", Tls::ALL, Tls::as_str);
         let origin = self.document().origin(raw.name.span());
         let source = RuleSource::new(Some(raw.name.get_ref().clone()), origin);
@@ -94,14 +95,14 @@ impl Checker {
                 .clone()
                 .and_then(|text| self.description(text))
                 .map(|text| text.value),
-            verdict: verdict.unwrap_or(Verdict::Allow),
+            verdict,
             hosts,
             from,
             addresses: self.networks(&raw.addresses),
             ports: self.ports_of(&raw.ports, &protocols, raw),
             protocols,
             methods: self.methods(&raw.methods),
-            paths: self.paths(&raw.paths),
+            paths: self.paths(&raw.paths).map(|paths| meant(verdict, paths)),
             tls: tls.unwrap_or_default(),
             max_body: raw
                 .max_body
@@ -397,5 +398,13 @@ impl Checker {
             }
         }
         found
+    }
+}
+
+/// A rule's paths as its verdict means them.
+fn meant(verdict: Verdict, paths: Vec<PathPattern>) -> Vec<PathPattern> {
+    match verdict {
+        Verdict::Allow => paths,
+        Verdict::Ask | Verdict::Deny => paths.into_iter().map(PathPattern::holding_back).collect(),
     }
 }

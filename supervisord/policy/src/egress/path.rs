@@ -43,7 +43,8 @@ pub enum InvalidTarget {
     TooDeep,
 }
 
-/// A pattern of canonical paths. `*` is one segment or a part of one, `**` any number of segments.
+/// A pattern of canonical paths. `*` is one segment or a part of one, `**` any number of segments; at the end
+/// of a pattern it is one at least, which may be empty, unless the pattern holds back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPattern {
     text: Box<str>,
@@ -223,6 +224,19 @@ impl PathPattern {
         Ok(Self { text: text.into(), segments })
     }
 
+    /// The pattern as a rule means it that denies or asks: `/admin/**` is `/admin` too. Who keeps others from a
+    /// directory means the directory; what allows says all that it opens.
+    #[must_use]
+    pub(crate) fn holding_back(mut self) -> Self {
+        let below = [Segment::One, Segment::Deep];
+        if let Some(directory) = self.segments.strip_suffix(&below)
+            && directory.iter().any(|segment| *segment != Segment::Deep)
+        {
+            self.segments.remove(directory.len());
+        }
+        self
+    }
+
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -255,7 +269,10 @@ impl PathPattern {
         let Some((Segment::Deep, head)) = self.segments.split_last() else {
             return self.segments == other.segments;
         };
-        let Some((Segment::One, head)) = head.split_last() else { return self == other };
+        // A directory and what is below it.
+        let Some((Segment::One, head)) = head.split_last() else {
+            return other.segments.starts_with(head);
+        };
         // Below a directory: the same directory, and at least a slash after it.
         other.segments.len() > head.len()
             && other.segments.starts_with(head)

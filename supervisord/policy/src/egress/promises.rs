@@ -11,6 +11,8 @@ use crate::floor::Floor;
 use crate::resolved::Resolved;
 use crate::set::PolicySet;
 
+mod denied;
+
 const BASE: &str = include_str!("../../../../policies/default.toml");
 
 fn load(text: &str, clients: &ClientOrigins) -> Result<Resolved, Diagnostics> {
@@ -436,53 +438,6 @@ fn plain_tcp_goes_only_where_it_is_named() {
     assert_eq!(reason(&rules, "GET https://git.test:22/"), Reason::ProtocolNotAllowed);
     let destination = Destination::parse("git.test:22", None).unwrap();
     assert_eq!(rules.protocols(&destination), [Protocol::Tcp]);
-}
-
-#[test]
-fn a_rule_that_denies_is_about_whatever_it_does_not_leave_out() {
-    let open = "[[egress]]\nname = \"a\"\nhosts = [\"**\"]\nprotocols = [\"http\", \"https\"]\n\
-        ports = [80, 443, 8080, 8443]\n\
-        [[egress]]\nname = \"t\"\nhosts = [\"**\"]\nprotocols = [\"tcp\"]\nports = [22, 443]\n";
-    let reasons = |rule: &str| {
-        let rules = egress(&format!("{open}[[egress]]\nname = \"no\"\nverdict = \"deny\"\n{rule}"));
-        let questions = [
-            "GET http://up.test/",
-            "GET http://up.test:8080/",
-            "GET https://up.test/",
-            "GET https://up.test:8443/",
-            "tcp up.test:22",
-            "tcp up.test:443",
-        ];
-        questions.map(|question| reason(&rules, question) == Reason::DeniedByRule)
-    };
-    let [no, yes] = [false, true];
-    assert_eq!(reasons("hosts = [\"up.test\"]\n"), [yes; 6]);
-    assert_eq!(
-        reasons("hosts = [\"up.test\"]\nmethods = [\"GET\"]\n"),
-        [yes, yes, yes, yes, no, no]
-    );
-    assert_eq!(
-        reasons("hosts = [\"up.test\"]\nprotocols = [\"https\"]\n"),
-        [no, no, yes, yes, no, no]
-    );
-    assert_eq!(reasons("hosts = [\"up.test\"]\nports = [443]\n"), [no, no, yes, no, no, yes]);
-    assert_eq!(
-        reasons("hosts = [\"up.test\"]\nprotocols = [\"tcp\"]\n"),
-        [no, no, no, no, yes, yes]
-    );
-}
-
-#[test]
-fn a_network_that_is_denied_is_denied_on_every_port() {
-    let open = "[[egress]]\nname = \"a\"\nhosts = [\"up.test\"]\nprotocols = [\"http\"]\nports = [8080]\n\
-        addresses = [\"10.0.0.0/8\"]\n";
-    let deny = "[[egress]]\nname = \"no\"\nverdict = \"deny\"\nhosts = [\"10.9.0.0/16\"]\n";
-    let rules = egress(&format!("{open}{deny}"));
-    let destination = Destination::parse("up.test:8080", None).unwrap();
-    let permit = rules.connect(&destination, Protocol::Http).permit().unwrap();
-    for (address, open) in [("10.8.0.1", true), ("10.9.0.1", false)] {
-        assert_eq!(rules.address(&permit, address.parse().unwrap()).is_ok(), open, "{address}");
-    }
 }
 
 #[test]

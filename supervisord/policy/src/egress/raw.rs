@@ -39,7 +39,8 @@ pub(crate) struct RawRule {
     /// Methods in capitals; all where this is left out.
     #[schemars(with = "Option<Vec<String>>")]
     pub methods: Option<Spanned<Vec<Spanned<String>>>>,
-    /// Patterns of paths: `*` is one segment or a part of one, `**` any number of segments.
+    /// Patterns of paths: `*` is one segment or a part of one, `**` any number of segments. `/a/**` is what
+    /// stands below `/a`, and in a rule that denies or asks also `/a` itself.
     #[schemars(with = "Option<Vec<String>>")]
     pub paths: Option<Spanned<Vec<Spanned<String>>>>,
     /// `auto` (the default), `inspect` or `pass`. What is passed is known by its server name only: where

@@ -90,7 +90,41 @@ fn patterns_mean_what_they_say() {
     }
 }
 
+#[test]
+fn what_holds_back_from_all_below_a_directory_holds_back_from_the_directory() {
+    let of = |text| PathPattern::parse(text).unwrap();
+    for (pattern, directory) in [("/a/**", "/a"), ("/a/*/**", "/a/*"), ("/**/a/**", "/**/a")] {
+        let (below, all) = (of(pattern), of(pattern).holding_back());
+        let itself = directory.replace('*', "a");
+        assert!(!below.matches(&itself) && all.matches(&itself), "{pattern}");
+        assert!(all.covers(&below) && all.covers(&of(directory)), "{pattern}");
+        assert!(!below.covers(&all), "{pattern}");
+        assert_eq!(all.as_str(), pattern);
+    }
+    assert!(of("/a/**/**").holding_back().matches("/a"));
+    assert!(of("/a/b/c/**").holding_back().covers(&of("/a/b/c/d")));
+    assert!(!of("/a/b/**").holding_back().covers(&of("/a/*")));
+    for same in ["/**", "/**/**", "/a", "/a/*", "/**/a"] {
+        assert_eq!(of(same).holding_back(), of(same));
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_holds_back_is_what_is_below_and_the_directory(
+        pattern in prop::collection::vec(prop::sample::select(vec!["a", "b", "*", "**", "a*"]), 1..5),
+        path in prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "c"]), 1..6),
+    ) {
+        prop_assume!(pattern.last() != Some(&"**"));
+        let spelt = |parts: &[&str]| parts.iter().flat_map(|part| ["/", part]).collect::<String>();
+        let text = format!("{}/**", spelt(&pattern));
+        let (own, below) = (PathPattern::parse(&spelt(&pattern)).unwrap(), PathPattern::parse(&text).unwrap());
+        let held = below.clone().holding_back();
+        let path = spelt(&path);
+        let either = own.matches(&path) || below.matches(&path);
+        prop_assert_eq!(held.matches(&path), either, "{} {}", text, path);
+    }
+
     #[test]
     fn canonical_paths_are_canonical(path in "/[a-c./%2356eE;\\\\*-]{0,30}") {
         if let Ok(canonical) = canonical_path(&path) {
