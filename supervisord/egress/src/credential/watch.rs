@@ -1,11 +1,13 @@
 //! A watch over bytes that come back: does an upstream repeat a secret?
 //!
-//! Covered, in any letter case and across any division into chunks: the secret as it is; in
-//! hexadecimal; in base64, standard or URL-safe, alone or at any place within something larger that is
-//! encoded; and each of these with any of its characters escaped as in URLs (`%2F`, `+` for a space),
-//! in JSON (`\/`, `\u002f`) or in HTML (`&#47;`, `&amp;`), or broken into lines. Not covered: what an
-//! upstream makes of the secret in any other way, such as a digest, a cipher, a compression, two
-//! escapes over each other, or the characters in another order.
+//! Covered, in any letter case and across any division into chunks: the secret as it is; in UTF-16 of
+//! either order; in hexadecimal, with nothing or a space, hyphen or colon between the bytes; in base64,
+//! standard or URL-safe, alone or at any place within something larger that is encoded; and each of
+//! these with any of its characters escaped as in URLs (`%2F`, `+` for a space), in JSON (`\/`,
+//! `\u002f`) or in HTML (`&#47;`, `&amp;`), or broken into lines. Not covered: what an upstream makes of
+//! the secret in any other way, such as a digest, a cipher, a compression, two escapes over each other,
+//! hexadecimal with anything else in it (`0x73, 0x65`, the columns of a dump), or the characters in
+//! another order.
 //!
 //! Bytes that could be the beginning of a secret are held back until it is clear that they are not,
 //! so that nothing of it goes out beyond its first [`UNHELD`] characters. All else passes at once.

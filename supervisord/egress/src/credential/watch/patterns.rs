@@ -6,24 +6,48 @@ use zeroize::Zeroizing;
 
 use super::fold;
 
-/// Patterns of a secret, each byte in its class: itself, hexadecimal, and base64 at its three
-/// alignments.
-pub fn of(secret: &[u8]) -> [Zeroizing<Vec<u8>>; 5] {
-    let plain = Zeroizing::new(secret.to_vec());
-    let [first, second, third] = [0, 1, 2].map(|before| base64(secret, before));
-    [plain, hexadecimal(secret), first, second, third].map(|mut pattern| {
+/// What stands between the bytes in hexadecimal: nothing, a space (whose class a hyphen is in as well), a colon.
+const BETWEEN: [&[u8]; 3] = [b"", b" ", b":"];
+
+/// Patterns of a secret, each byte in its class: itself, UTF-16, hexadecimal, and base64 at its three
+/// alignments. UTF-16 and hexadecimal begin with the bytes that the others begin with, so that no byte more is
+/// looked at where there is no secret.
+pub fn of(secret: &[u8]) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
+    let plain = [Zeroizing::new(secret.to_vec()), utf_16(secret)];
+    let hexadecimal = BETWEEN.map(|between| hexadecimal(secret, between));
+    let base64 = [0, 1, 2].map(|before| base64(secret, before));
+    plain.into_iter().chain(hexadecimal).chain(base64).map(|mut pattern| {
         pattern.iter_mut().for_each(|byte| *byte = fold(*byte));
         pattern
     })
 }
 
-fn hexadecimal(secret: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut text = Zeroizing::new(Vec::with_capacity(secret.len() * 2));
-    for byte in secret {
-        text.extend([byte >> 4, byte & 15].map(|half| match half {
-            0..=9 => b'0' + half,
-            _ => b'a' + half - 10,
-        }));
+/// The secret's characters with a zero between each two, as both orders of the bytes have them.
+fn utf_16(secret: &[u8]) -> Zeroizing<Vec<u8>> {
+    joined(secret.iter().map(|byte| [*byte]), b"\0", secret.len() * 2)
+}
+
+fn hexadecimal(secret: &[u8], between: &[u8]) -> Zeroizing<Vec<u8>> {
+    let digit = |half| match half {
+        0..=9 => b'0' + half,
+        _ => b'a' + half - 10,
+    };
+    let pairs = secret.iter().map(|byte| [byte >> 4, byte & 15].map(digit));
+    joined(pairs, between, secret.len() * (2 + between.len()))
+}
+
+/// Pieces with something between each two, of `most` bytes at the most, so that growing leaves no copy behind.
+fn joined<const N: usize>(
+    pieces: impl Iterator<Item = [u8; N]>,
+    between: &[u8],
+    most: usize,
+) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(most));
+    for piece in pieces {
+        if !text.is_empty() {
+            text.extend_from_slice(between);
+        }
+        text.extend_from_slice(&piece);
     }
     text
 }

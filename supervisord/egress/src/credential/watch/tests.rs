@@ -63,6 +63,16 @@ fn hexadecimal(text: &str) -> String {
     text.bytes().map(|byte| format!("{byte:02X}")).collect()
 }
 
+fn spaced(text: &str, between: &str) -> String {
+    let bytes: Vec<_> = text.bytes().map(|byte| format!("{byte:02X}")).collect();
+    bytes.join(between)
+}
+
+/// The lesser byte first; with a zero before it, the other way round.
+fn utf_16(text: &str) -> impl Iterator<Item = char> {
+    text.chars().flat_map(|c| [c, '\0'])
+}
+
 fn mail(text: &str) -> String {
     let lines = text.as_bytes().chunks(19).map(|line| String::from_utf8_lossy(line).into_owned());
     lines.collect::<Vec<_>>().join("\r\n")
@@ -79,6 +89,12 @@ fn encodings(secret: &str) -> Vec<String> {
         json(secret),
         hexadecimal(secret),
         hexadecimal(secret).to_lowercase(),
+        spaced(secret, " "),
+        spaced(secret, ":").to_lowercase(),
+        spaced(secret, "-"),
+        percent(&spaced(secret, " "), true),
+        utf_16(secret).collect(),
+        format!("\0{}", utf_16(secret).collect::<String>()),
         mail(secret),
     ];
     for before in ["", "x", "xy", "{\"Authorization\": \"Bearer "] {
@@ -173,7 +189,7 @@ proptest! {
     #[test]
     fn a_random_secret_is_seen_whatever_stands_around_it(
         secret in "[!-~]{8,60}", before in "[ -~\r\n]{0,40}", after in "[ -~]{0,20}",
-        which in 0usize..25, cuts in prop::collection::vec(1usize..20, 1..20),
+        which in 0usize..31, cuts in prop::collection::vec(1usize..20, 1..20),
     ) {
         let encoded = encodings(&secret).swap_remove(which);
         // A backslash or an ampersand just before would begin another escape with it.
