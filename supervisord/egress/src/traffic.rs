@@ -214,7 +214,13 @@ async fn serve_one<V>(
     V: Fn(&supervisor_policy::egress::HostName) -> crate::dns::answer::Verdict,
 {
     match door {
-        Door::Proxy => Box::pin(serve_proxy(session, stream, place)).await,
+        Door::Proxy => {
+            // What HTTP took is given back before a tunnel is served, which may be for long.
+            let tunnel = Box::pin(serve_proxy(session.clone(), stream, place)).await;
+            if let Some(tunnel) = tunnel {
+                Box::pin(tunnel.serve(session)).await;
+            }
+        }
         Door::Names => {
             if let Err(error) = names.serve_stream(stream).await {
                 tracing::debug!(%error, "a DNS connection failed");

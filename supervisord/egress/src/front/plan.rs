@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use supervisor_policy::egress::{Destination, Permit, Protocol, Treatment};
+use supervisor_policy::egress::{Decision, Destination, Permit, Protocol, Treatment};
 
 use crate::event::Subject;
 use crate::refused::Refused;
@@ -50,7 +50,8 @@ impl Plan {
         let protocols = egress.protocols(&destination);
         let mut plan = Self { destination, tcp: None, https: None, http: false };
         if protocols.contains(&Protocol::Tcp) {
-            plan.tcp = Some(plan.passage(session, Protocol::Tcp).await?);
+            let decision = egress.connect(&plan.destination, Protocol::Tcp);
+            plan.tcp = Some(plan.passage(session, Protocol::Tcp, decision).await?);
             return Ok(plan);
         }
         for protocol in protocols {
@@ -60,7 +61,7 @@ impl Plan {
                     let decision = egress.connect(&plan.destination, protocol);
                     plan.https = match decision.treatment() {
                         Some(Treatment::Pass) => {
-                            Some(Https::Pass(plan.passage(session, protocol).await?))
+                            Some(Https::Pass(plan.passage(session, protocol, decision).await?))
                         }
                         Some(Treatment::Inspect) => {
                             session.fronts.of(&plan.destination.host.bare()).map_err(|error| {
@@ -119,9 +120,13 @@ impl Plan {
         refused
     }
 
-    async fn passage(&self, session: &Session, protocol: Protocol) -> Result<Passage, Refused> {
+    async fn passage(
+        &self,
+        session: &Session,
+        protocol: Protocol,
+        decision: Decision,
+    ) -> Result<Passage, Refused> {
         let number = session.number();
-        let decision = session.egress().connect(&self.destination, protocol);
         let destination = &self.destination;
         let asked = Asked {
             destination,

@@ -1,5 +1,7 @@
 //! CONNECT: a tunnel is granted only after everything that can be decided of it has been.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
@@ -13,9 +15,32 @@ use super::tunnel;
 use crate::event::Subject;
 use crate::http::{Answer, Conversation, Wire, parse_destination};
 use crate::refused::Refused;
+use crate::session::Session;
+use crate::shared::Place;
 use crate::upstream::Socket;
 
-/// Answers a CONNECT, and serves what comes through it.
+/// A tunnel that was granted and is to be served once the payload has its answer.
+pub struct Tunnel {
+    client: OnUpgrade,
+    plan: Plan,
+    upstream: Option<Socket>,
+    place: Place,
+}
+
+impl Tunnel {
+    /// Serves what comes through it.
+    pub async fn serve(self, session: Arc<Session>) {
+        let Self { client, plan, upstream, place } = self;
+        match taken(client).await {
+            Some((stream, front)) => {
+                tunnel::serve(session, stream, front, plan, upstream, place).await;
+            }
+            None => tunnel::give_up(&session, plan, "cut_off"),
+        }
+    }
+}
+
+/// Answers a CONNECT. The tunnel is its conversation's, until that has ended.
 pub async fn connect(
     conversation: &Conversation,
     mut request: Request<Incoming>,
@@ -24,10 +49,11 @@ pub async fn connect(
     let client = hyper::upgrade::on(&mut request);
     match open(conversation, &request).await {
         Ok((plan, upstream)) => {
-            let (session, place) = (conversation.session.clone(), conversation.place.clone());
-            conversation.session.running.spawn(async move {
-                let Some((stream, front)) = taken(client).await else { return };
-                tunnel::serve(session, stream, front, plan, upstream, place).await;
+            conversation.grant(Tunnel {
+                client,
+                plan,
+                upstream,
+                place: conversation.place.clone(),
             });
             Response::new(Answer::own(Bytes::new(), unanswered))
         }

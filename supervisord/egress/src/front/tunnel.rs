@@ -42,7 +42,7 @@ pub async fn serve(
         Ok(speech) => speech,
         Err(error) => {
             tracing::debug!(%error, "a connection ended before it said anything");
-            return give_up(&session, plan.https, "cut_off");
+            return give_up_tls(&session, plan.https, "cut_off");
         }
     };
     let (destination, front) = (plan.destination, front.freeze());
@@ -57,20 +57,20 @@ pub async fn serve(
             (agreed, https) => {
                 let hidden = || Refused::hidden_name(&destination);
                 let refused = agreed.err().unwrap_or_else(hidden);
-                give_up(&session, Some(https), refused.code);
+                give_up_tls(&session, Some(https), refused.code);
                 refused
             }
         },
         (Speech::Words, https) if plan.http => {
-            give_up(&session, https, "other_protocol");
+            give_up_tls(&session, https, "other_protocol");
             let stream = Rewound::new(front, stream);
             let http = serve_http1(session, stream, destination, Protocol::Http, place);
             return Box::pin(http).await;
         }
-        (Speech::Silence, https) => return give_up(&session, https, "idle"),
+        (Speech::Silence, https) => return give_up_tls(&session, https, "idle"),
         (_, https) => {
             let refused = unexpected(&destination, &speech);
-            give_up(&session, https, refused.code);
+            give_up_tls(&session, https, refused.code);
             refused
         }
     };
@@ -79,8 +79,16 @@ pub async fn serve(
     refuse(stream, &speech, &refused, session.shared.limits.linger).await;
 }
 
-/// Records that TLS is not passed on although it was allowed, if it was.
-fn give_up(session: &Session, https: Option<Https>, how: &'static str) {
+/// Records that nothing is passed on although it was allowed, if it was.
+pub fn give_up(session: &Session, plan: Plan, how: &'static str) {
+    if let Some(passage) = plan.tcp {
+        session.ended(passage.number, None, &passage.meter, how);
+    }
+    give_up_tls(session, plan.https, how);
+}
+
+/// The same of TLS alone.
+fn give_up_tls(session: &Session, https: Option<Https>, how: &'static str) {
     if let Some(Https::Pass(passage)) = https {
         session.ended(passage.number, None, &passage.meter, how);
     }

@@ -6,8 +6,8 @@ mod permitted;
 mod receive;
 mod send;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::body::{Answer, Exchange};
 use super::intent::Via;
 use super::wire;
+use crate::front::proxy::Tunnel;
 use crate::refused::Refused;
 use crate::session::Session;
 use crate::shared::Place;
@@ -36,6 +37,8 @@ pub struct Conversation {
     pub enough: Notify,
     /// Its place among the connections that there may be.
     pub place: Place,
+    /// The tunnel that it becomes when it has ended.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
 impl Conversation {
@@ -49,7 +52,18 @@ impl Conversation {
             progress: Arc::default(),
             enough: Notify::new(),
             place,
+            tunnel: Mutex::default(),
         }
+    }
+
+    /// Has it become a tunnel when it has ended.
+    pub fn grant(&self, tunnel: Tunnel) {
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
+    }
+
+    /// The tunnel that it becomes.
+    pub fn tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The answer to a request, the upstream's or our own.

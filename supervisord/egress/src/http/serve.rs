@@ -30,8 +30,12 @@ use crate::refused::Refused;
 use crate::session::Session;
 use crate::shared::Place;
 
-/// Serves HTTP/1.1 on a connection that was opened to the proxy.
-pub async fn serve_proxy<S>(session: Arc<Session>, stream: S, place: Place)
+/// Serves HTTP/1.1 on a connection that was opened to the proxy, and gives the tunnel that it has become.
+pub async fn serve_proxy<S>(
+    session: Arc<Session>,
+    stream: S,
+    place: Place,
+) -> Option<Box<proxy::Tunnel>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -39,7 +43,7 @@ where
     let wire = Wire::new(stream, shared.clone(), &session.shared.limits);
     let conversation = Arc::new(Conversation::new(session, Via::Proxy, shared, place));
     let answering = conversation.clone();
-    converse(conversation, wire, move |request: Request<Incoming>| {
+    converse(&conversation, wire, move |request: Request<Incoming>| {
         let conversation = answering.clone();
         async move {
             match request.method() {
@@ -49,6 +53,7 @@ where
         }
     })
     .await;
+    conversation.tunnel()
 }
 
 /// Serves HTTP/1.1 on a connection that was opened to a destination.
@@ -66,7 +71,7 @@ pub async fn serve_http1<S>(
     let via = Via::Fixed(destination, protocol);
     let conversation = Arc::new(Conversation::new(session, via, shared, place));
     let answering = conversation.clone();
-    converse(conversation, wire, move |request: Request<Incoming>| {
+    converse(&conversation, wire, move |request: Request<Incoming>| {
         let conversation = answering.clone();
         async move { conversation.answer(request).await }
     })
@@ -148,7 +153,7 @@ async fn idle(conversation: &Conversation) {
     }
 }
 
-async fn converse<S, F, A>(conversation: Arc<Conversation>, wire: Wire<S>, answer: F)
+async fn converse<S, F, A>(conversation: &Conversation, wire: Wire<S>, answer: F)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> A + Send + 'static,
@@ -185,7 +190,7 @@ where
             () = conversation.enough.notified() => connection.as_mut().graceful_shutdown(),
         }
     }
-    record_violation(&conversation);
+    record_violation(conversation);
 }
 
 /// Records why a connection was ended, where the payload was at fault.
