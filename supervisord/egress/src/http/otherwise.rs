@@ -1,11 +1,14 @@
 //! How a request asks its server to take it for another one: of another method, or for another target, or to
 //! read another one besides. Some servers do, so the rules have to allow that request as well.
 
+mod copied;
+
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, StatusCode};
 use supervisor_policy::egress::{Ask, Decision, Destination, methods_in_query};
 
+use self::copied::{SOURCES, Source};
 use super::Violation;
 use crate::refused::Refused;
 
@@ -27,19 +30,6 @@ const TARGETS: [&str; 7] = [
     "x-original-uri",
     "x-rewrite-uri",
     "destination",
-];
-
-/// What a server reads to store it at the request's own target: of S3, Azure, Google, Alibaba, Tencent, Huawei,
-/// Baidu and Swift.
-const SOURCES: [&str; 8] = [
-    "x-amz-copy-source",
-    "x-ms-copy-source",
-    "x-goog-copy-source",
-    "x-oss-copy-source",
-    "x-cos-copy-source",
-    "x-obs-copy-source",
-    "x-bce-copy-source",
-    "x-copy-from",
 ];
 
 /// What proxies write, and servers believe them: for which host and whose address a request is, by any prefix.
@@ -77,7 +67,7 @@ const MOST: usize = 4;
 pub struct Otherwise {
     methods: Vec<String>,
     targets: Vec<String>,
-    sources: Vec<String>,
+    sources: Vec<Source>,
 }
 
 impl Otherwise {
@@ -99,7 +89,10 @@ impl Otherwise {
             }
         }
         found.targets = targets(fields, &TARGETS)?;
-        found.sources = targets(fields, &SOURCES)?;
+        for name in SOURCES {
+            let texts = targets(fields, &[name])?.into_iter();
+            found.sources.extend(texts.map(|text| Source::new(name, text)));
+        }
         match found.methods.len() + found.targets.len() + found.sources.len() <= MOST {
             true => Ok(found),
             false => Err(UNREADABLE),
@@ -144,10 +137,16 @@ impl Otherwise {
                 judge(method, &host, &target)?;
             }
         }
-        self.sources.iter().try_for_each(|source| {
-            let (host, target) = located(ask.destination, source)?;
-            judge("GET", &host, in_bucket(&host, &target))
-        })
+        for source in &self.sources {
+            for (host, target) in source.places(ask.destination)? {
+                let other =
+                    decide(&Ask { destination: &host, method: "GET", target: &target, ..*ask });
+                if !other.is_as_free_as(decision, ask.body) {
+                    return Err(copied::refused(&host, &target, &other));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -156,25 +155,16 @@ fn located<'a>(
     own: &'a Destination,
     text: &str,
 ) -> Result<(Cow<'a, Destination>, String), Refused> {
-    let Some((scheme, rest)) = text.split_once("://") else {
+    // A URL can stand in a path, too.
+    let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme))
+    else {
         return Ok((Cow::Borrowed(own), origin_form(text)));
     };
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     let port = if scheme.eq_ignore_ascii_case("http") { 80 } else { 443 };
     let host = Destination::parse(authority, Some(port)).map_err(|_| UNREADABLE)?;
     Ok((Cow::Owned(host), path.to_owned()))
-}
-
-/// The key in a bucket that has a host of its own: the source names the bucket all the same.
-fn in_bucket<'a>(host: &Destination, target: &'a str) -> &'a str {
-    let named = target.get(1..).and_then(|rest| rest.split_once('/'));
-    let is_own = |bucket: &str| {
-        host.host.to_string().strip_prefix(bucket).is_some_and(|rest| rest.starts_with('.'))
-    };
-    match named.filter(|(bucket, _)| !bucket.is_empty() && is_own(bucket)) {
-        Some((bucket, _)) => target.get(bucket.len() + 1..).unwrap_or(target),
-        None => target,
-    }
 }
 
 const UNREADABLE: Violation =
@@ -233,7 +223,7 @@ fn refused(method: &str, target: &str, other: &Decision) -> Refused {
         StatusCode::FORBIDDEN,
         "http_request_denied",
         "taken_otherwise",
-        format!("it asks the server to take it for {method} {path}, or to read that: {why}"),
+        format!("it asks the server to take it for {method} {path}: {why}"),
         "Send it as what it is, without X-HTTP-Method-Override, X-Original-URL, _method or their like.",
     );
     refused.rule = Some(other.rule().to_string());
@@ -263,6 +253,8 @@ mod tests {
             ("https://x.test/a", "x.test:443", "/a"),
             ("http://x.test", "x.test:80", "/"),
             ("", "own.test:8443", "/"),
+            ("/a?b=https://x.test/c", "own.test:8443", "/a?b=https://x.test/c"),
+            ("a/b://x.test/c", "own.test:8443", "/a/b://x.test/c"),
         ] {
             let found = located(&own, text).unwrap();
             assert_eq!((found.0.to_string(), &*found.1), (host.to_owned(), path), "{text}");
@@ -271,22 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_with_a_host_of_its_own_is_no_part_of_a_key() {
-        let host = Destination::parse("mine.s3.cloud.test:443", None).unwrap();
-        assert_eq!(in_bucket(&host, "/mine/data/a"), "/data/a");
-        for other in ["/other/data/a", "/min/data/a", "/mine", "//data/a", "/"] {
-            assert_eq!(in_bucket(&host, other), other);
-        }
-    }
-
-    #[test]
     fn a_method_in_the_query_and_what_is_copied_are_read_as_well() {
         let found = Otherwise::of(&HeaderMap::new(), "/a?_method=put").unwrap();
         assert_eq!(found.methods().collect::<Vec<_>>(), ["PUT"]);
         let found = of(&[("x-amz-copy-source", "bucket/key"), ("destination", "http://h/b")]);
         let Otherwise { sources, targets, .. } = found.unwrap();
-        let both = (vec!["bucket/key".to_owned()], vec!["http://h/b".to_owned()]);
-        assert_eq!((sources, targets), both);
+        let source = Source::new("x-amz-copy-source", "bucket/key".to_owned());
+        assert_eq!((sources, targets), (vec![source], vec!["http://h/b".to_owned()]));
     }
 
     #[test]
@@ -298,7 +281,8 @@ mod tests {
             assert_eq!(of(&[(name, "/b")]).unwrap().targets, ["/b"], "{name}");
         }
         for name in SOURCES {
-            assert_eq!(of(&[(name, "/b/k")]).unwrap().sources, ["/b/k"], "{name}");
+            let source = Source::new(name, "/b/k".to_owned());
+            assert_eq!(of(&[(name, "/b/k")]).unwrap().sources, [source], "{name}");
         }
     }
 
