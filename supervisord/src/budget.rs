@@ -8,6 +8,9 @@
 //! overdrawn at the most by what messages under way moved during one commit. What was reserved and
 //! never settled counts as spent, too.
 //!
+//! As long as the database can't be written, as on a full disk, what is granted is spent and no more is
+//! asked; what was to be written is tried again until it is, and then all goes on.
+//!
 //! ```text
 //! reserve ──▶ book (memory) ──grant ahead──▶ keeper thread ──commit──▶ budgets.db
 //!    ▲            │ spent ≤ granted ≤ limit          │
@@ -76,7 +79,7 @@ pub struct Exhausted {
 pub enum Denied {
     /// A budget has less left.
     Exhausted(Exhausted),
-    /// The database can't be written, and nothing is spent that is not in it.
+    /// The database can't be written for now, and nothing is spent that is not in it.
     Unkept,
 }
 
@@ -201,7 +204,10 @@ impl Ledger {
                     ahead.into_iter().for_each(|word| self.say(word));
                     return Err(Denied::Exhausted(exhausted));
                 }
-                Answer::Unkept => return Err(Denied::Unkept),
+                Answer::Unkept(forgotten) => {
+                    forgotten.into_iter().for_each(|word| self.say(word));
+                    return Err(Denied::Unkept);
+                }
                 Answer::Wait(words) => words.into_iter().for_each(|word| self.say(word)),
             }
             changed.await;
@@ -238,7 +244,10 @@ impl Reservation {
                 words.into_iter().for_each(|word| self.ledger.say(word));
                 return Err(Denied::Exhausted(exhausted));
             }
-            Answer::Unkept | Answer::Wait(_) => return Err(Denied::Unkept),
+            Answer::Unkept(words) | Answer::Wait(words) => {
+                words.into_iter().for_each(|word| self.ledger.say(word));
+                return Err(Denied::Unkept);
+            }
         };
         words.into_iter().for_each(|word| self.ledger.say(word));
         self.ahead -= covered;
@@ -296,6 +305,20 @@ impl Exhausted {
     }
 }
 
+impl Denied {
+    /// What would help.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Exhausted(exhausted) => exhausted.remedy(),
+            Self::Unkept => {
+                "try again; if it lasts, have an administrator make room in supervisord's state \
+                             directory (its journal has the cause)"
+                    .to_owned()
+            }
+        }
+    }
+}
+
 impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { account, meter, limit, left, asked } = self;
@@ -311,7 +334,7 @@ impl fmt::Display for Denied {
         match self {
             Self::Exhausted(exhausted) => exhausted.fmt(f),
             Self::Unkept => {
-                f.write_str("the budgets can't be kept, and nothing is spent uncounted")
+                f.write_str("the budgets can't be kept for now, and nothing is spent uncounted")
             }
         }
     }

@@ -12,7 +12,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use supervisor_api::{Outcome, SubmitRequest};
-use supervisor_tests::{AGENT, DAEMON, Selection, Settings, Upstream, World, bash};
+use supervisor_tests::{AGENT, DAEMON, Selection, Settings, Upstream, World, bash, until_true};
 
 const SECRET: &str = "sk-5f2a-never-in-the-sandbox-91c7";
 
@@ -33,14 +33,18 @@ fn world(upstream: &Upstream) -> World {
 }
 
 fn world_with(upstream: &Upstream, policy: &str) -> World {
-    World::with(Settings {
+    World::with(settings(upstream, policy))
+}
+
+fn settings(upstream: &Upstream, policy: &str) -> Settings {
+    Settings {
         tables: format!(
             "[[credential]]\nname = \"api-key\"\nkind = \"static\"\nhosts = [\"api.example.com\"]\n\
              source = {{ file = {:?} }}\n",
             upstream.place("secret")
         ),
         ..upstream.settings(&[("api", policy)])
-    })
+    }
 }
 
 fn under_api(payload: &str) -> SubmitRequest {
@@ -119,6 +123,44 @@ fn a_budget_that_is_used_up_refuses_and_says_what_is_left() {
     assert_eq!(ended.stdout.matches("\n 200\n").count(), 4, "{output}");
     assert_eq!(ended.stdout.matches(" 429\n").count(), 1, "{output}");
     assert!(ended.stdout.contains("0 of 4 requests left"), "{output}");
+}
+
+/// FT-04. What can't be counted is not sent, by a code of its own, and that only for as long as it can't be.
+#[test]
+fn a_moment_without_room_in_the_state_closes_a_way_out_for_that_moment_only() {
+    let upstream = api();
+    let policy = include_str!("egress/policy.toml").replace("requests = 4", "requests = 10000");
+    let small = settings(&upstream, &policy);
+    let world = World::with(Settings { state_bytes: Some(48 << 20), ..small });
+    let agent = world.agent(AGENT);
+    let session = agent.call("POST", "/v1/sessions", Some(b"{\"policy\": \"api\"}"));
+    let session = session.expect("an answer").json();
+    let id = session["id"].as_str().expect("an id");
+    // What it prints would not be kept.
+    let running = agent.start(&SubmitRequest {
+        session: Some(id.parse().expect("an id")),
+        ..bash(
+            "until [ -e stop ]; do
+               curl -sS -o new -w '\\nstatus %{http_code}\\n' https://api.example.com/v1/a >>new
+               mv new answer
+             done",
+        )
+    });
+    let answer = format!("/v1/sessions/{id}/files/answer");
+    let until_it_has = |words: &str| {
+        until_true(words, || {
+            let answer = agent.call("GET", &answer, None).expect("an answer");
+            String::from_utf8_lossy(&answer.body).contains(words)
+        });
+    };
+    until_it_has("status 200");
+    let ballast = world.state().join("ballast");
+    assert!(fs::write(&ballast, vec![0; 64 << 20]).is_err(), "the file system is too large");
+    until_it_has("budgets_unkept");
+    until_it_has("status 503");
+    fs::remove_file(&ballast).expect("removed");
+    until_it_has("status 200");
+    agent.cancel(running).expect("it is ours");
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub use refused::Refused;
 pub use relay::Reservation;
 pub use resolve::Names;
 pub use seam::{
-    Approvals, Claim, Declined, Identity, Ledger, Overspent, Question, Reserved, Seams,
+    Approvals, Claim, Declined, Identity, Lack, Ledger, Overspent, Question, Reserved, Seams,
 };
 pub use session::UnusableBinding;
 pub use shared::{Settings, Shared};

@@ -12,6 +12,7 @@ use supervisor_policy::egress::{Reason, Refusal};
 
 use crate::credential::CredentialRefusal;
 use crate::http::Violation;
+use crate::seam::{Lack, Overspent};
 
 /// The field by which an answer of ours differs from any upstream's.
 pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -109,12 +110,6 @@ impl Refused {
             format!("there are too many {what} at once"),
             "Close some of them, or use fewer in parallel.",
         )
-    }
-
-    /// The refusal of what a budget doesn't suffice for.
-    pub fn overdrawn(cause: impl Into<String>, remedy: impl Into<String>) -> Self {
-        let status = StatusCode::TOO_MANY_REQUESTS;
-        Self::new(status, "http_request_denied", "budget_exhausted", cause, remedy)
     }
 
     /// The refusal of a connection that would have to be inspected and can't be.
@@ -228,6 +223,17 @@ impl From<Refusal> for Refused {
             remedy: refusal.remedy().to_owned(),
             alarm: false,
         }
+    }
+}
+
+impl From<Overspent> for Refused {
+    fn from(overspent: Overspent) -> Self {
+        let Overspent { lack, cause, remedy } = overspent;
+        let (status, error) = match lack {
+            Lack::Exhausted => (StatusCode::TOO_MANY_REQUESTS, "http_request_denied"),
+            Lack::Unkept => (StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error"),
+        };
+        Self::new(status, error, lack.code(), cause, remedy)
     }
 }
 

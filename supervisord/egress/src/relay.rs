@@ -15,6 +15,7 @@ pub use spliced::relay_spliced;
 use tokio::time::sleep;
 
 use crate::credential::CredentialRefusal;
+use crate::seam::Lack;
 
 /// How a relay ended.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub enum Ended {
     Done,
     /// No byte went either way for too long.
     Idle,
-    /// The session's budget is used up.
-    Overdrawn,
+    /// No budget gives more.
+    Overdrawn(Lack),
     /// The upstream sent a credential back.
     Reflected,
     /// The payload sent what must not leave.

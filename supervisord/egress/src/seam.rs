@@ -52,14 +52,43 @@ pub struct Claim<'a> {
     pub bytes_out: u64,
 }
 
-/// A budget that doesn't suffice.
+/// Why nothing is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// A budget doesn't suffice.
+    Exhausted,
+    /// Budgets can't be kept for now, and nothing is spent uncounted.
+    Unkept,
+}
+
+impl Lack {
+    /// The word for it in answers and records.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Exhausted => "budget_exhausted",
+            Self::Unkept => "budgets_unkept",
+        }
+    }
+}
+
+/// Nothing is spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overspent {
+    /// Why.
+    pub lack: Lack,
     /// Which budget, what it is and what is left of it, in a sentence.
     pub cause: String,
     /// What to do about it, in a sentence.
     pub remedy: String,
 }
+
+impl std::fmt::Display for Overspent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+impl std::error::Error for Overspent {}
 
 /// Keeps budgets.
 pub trait Ledger: Send + Sync {

@@ -22,7 +22,7 @@ use crate::limits::{MAX_LOOK_UPS, MAX_SIGNED_KIB};
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::running::Running;
-use crate::seam::{Claim, Identity, Overspent, Question, Seams};
+use crate::seam::{Claim, Identity, Question, Seams};
 use crate::shared::{Count, Shared};
 use crate::tls::authority::Authority;
 use crate::tls::front::Fronts;
@@ -310,7 +310,7 @@ impl Session {
                 totals.iter().for_each(|totals| totals.allowed());
                 Ok(Meter::new(reservation, totals))
             }
-            Err(Overspent { cause, remedy }) => Err(Refused::overdrawn(cause, remedy)),
+            Err(overspent) => Err(overspent.into()),
         }
     }
 

@@ -17,10 +17,21 @@ pub struct Book {
     accounts: HashMap<Account, Entry>,
     /// What each user may spend now, once that was said.
     uids: Option<UidBudgets>,
-    /// Nothing can be granted any more.
-    unkept: bool,
+    /// Whether anything can be granted.
+    keeping: Keeping,
     /// How often an account began anew.
     eras: u64,
+}
+
+/// Whether what is granted gets into the database.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    #[default]
+    Works,
+    /// It is tried again until it does.
+    Fails,
+    /// It was closed.
+    Over,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +67,8 @@ pub enum Verdict {
     Exhausted(Exhausted, Vec<Word>),
     /// There is enough; these have to be granted first, where they are not on their way.
     Wait(Vec<Word>),
-    /// Nothing can be granted.
-    Unkept,
+    /// Nothing can be granted. What is to be forgotten is so all the same.
+    Unkept(Vec<Word>),
 }
 
 impl Book {
@@ -109,6 +120,7 @@ impl Book {
         ahead: Option<Ahead>,
     ) -> Verdict {
         let (mut words, mut wait) = (Vec::new(), false);
+        let grants = self.keeping == Keeping::Works;
         for charge in charges {
             // A connection that is older than the configuration is held to the configuration.
             let Some(charge) = now_charged(self.uids.as_ref(), charge) else { continue };
@@ -117,13 +129,19 @@ impl Book {
                 Entry { era: self.eras, ..Entry::default() }
             });
             entry.begin(&charge, now, &mut self.eras, &mut words);
-            match entry.check(&charge, spending, ahead, &mut self.eras, &mut words) {
+            match entry.check(
+                &charge,
+                spending,
+                ahead,
+                &mut self.eras,
+                grants.then_some(&mut words),
+            ) {
                 Err(exhausted) => return Verdict::Exhausted(exhausted, words),
                 Ok(ready) => wait |= !ready,
             }
         }
-        if wait && self.unkept {
-            return Verdict::Unkept;
+        if wait && !grants {
+            return Verdict::Unkept(words);
         }
         if wait && ahead.is_none() {
             return Verdict::Wait(words);
@@ -192,9 +210,18 @@ impl Book {
         }
     }
 
-    /// Nothing can be granted any more.
+    /// The database could not be written. Nothing is asked of it before it is.
     pub fn unkept(&mut self) {
-        self.unkept = true;
+        if self.keeping == Keeping::Works {
+            self.keeping = Keeping::Fails;
+        }
+    }
+
+    /// The database was written.
+    pub fn kept(&mut self) {
+        if self.keeping == Keeping::Fails {
+            self.keeping = Keeping::Works;
+        }
     }
 
     /// Lets an account begin anew; how it is then, if there is one.
@@ -213,7 +240,7 @@ impl Book {
 
     /// What was really spent, for the end. Nothing can be granted any more.
     pub fn close(&mut self) -> Vec<Grant> {
-        self.unkept = true;
+        self.keeping = Keeping::Over;
         let mut spent = Vec::new();
         for (account, entry) in &mut self.accounts {
             for (meter, sum) in &mut entry.sums {
@@ -266,14 +293,15 @@ impl Entry {
         (self.limits, self.owner) = (charge.limits, charge.owner);
     }
 
-    /// Whether it is granted already; asks for what isn't, and for more when that runs low.
+    /// Whether it is granted already; asks for what isn't, and for more when that runs low, where there are
+    /// words to ask with.
     fn check(
         &mut self,
         charge: &Charge,
         spending: &Spending<'_>,
         ahead: Option<Ahead>,
         eras: &mut u64,
-        words: &mut Vec<Word>,
+        mut words: Option<&mut Vec<Word>>,
     ) -> Result<bool, Exhausted> {
         let exhausted = |meter, limit, spent: u64, asked| Exhausted {
             account: charge.account.clone(),
@@ -310,7 +338,10 @@ impl Entry {
             }
             let block = meter.block(limit);
             ready &= needed <= sum.granted;
-            if needed.saturating_add(block / 2) > sum.granted && sum.asked < limit {
+            if let Some(words) = &mut words
+                && needed.saturating_add(block / 2) > sum.granted
+                && sum.asked < limit
+            {
                 let upto = needed.saturating_add(block).min(limit);
                 if upto > sum.asked {
                     sum.asked = upto;
@@ -326,7 +357,9 @@ impl Entry {
             if !waits && known >= limit {
                 return Err(exhausted(Meter::Hosts, limit, known, 1));
             }
-            if !waits {
+            if let Some(words) = words
+                && !waits
+            {
                 words.push(Word::Grant(grant(Meter::Hosts, limit, 0, Some(host.to_owned()))));
                 self.asked_hosts.insert(host.to_owned());
             }

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, named_params};
 use tokio::sync::oneshot;
@@ -27,8 +28,16 @@ const INSERT: &str = "INSERT INTO granted VALUES \
     ON CONFLICT (account, meter, host) DO UPDATE SET upto = :upto, most = :most, since = :since, \
     period = :period, owner = :owner";
 
-/// Words that are taken into one transaction at the most.
+/// Words that are taken into one transaction at the most, besides those that could not be written before.
 const BATCH: usize = 1024;
+
+/// How long what could not be written waits for the next attempt: a full disk is neither asked all the time
+/// nor seen to have room much later than it has.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Words that wait in memory while nothing can be written. No more grants are asked then, so that these are
+/// accounts to forget, a hundred bytes each, of more sessions than there can be.
+const MOST_UNWRITTEN: usize = 65_536;
 
 /// Something that an account may spend from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +83,10 @@ pub struct BudgetError {
 /// What the thread owns.
 pub struct Keeper {
     connection: Connection,
+    /// What it heard and has not written, in its order.
+    unwritten: Vec<Word>,
+    /// When to try again, if the last attempt failed.
+    again: Option<Instant>,
 }
 
 impl BudgetError {
@@ -100,39 +113,84 @@ impl Keeper {
         let failed = |cause| BudgetError { path: state.to_owned(), cause };
         let connection = TABLE.open(state).map_err(failed)?;
         let book = read(&connection, now).map_err(failed)?;
-        Ok((Self { connection }, book))
+        Ok((Self { connection, unwritten: Vec::new(), again: None }, book))
     }
 
-    /// Writes what it hears until it is told to end. `tell` changes the book.
+    /// Writes what it hears until it is told to end, again and again where that fails. `tell` changes the
+    /// book.
     pub fn run(mut self, words: &Receiver<Word>, tell: impl Fn(Box<dyn FnOnce(&mut Book)>)) {
-        while let Ok(first) = words.recv() {
-            let batch: Vec<Word> =
-                [first].into_iter().chain(words.try_iter().take(BATCH)).collect();
-            let result = self.write(&batch);
-            if let Err(error) = &result {
-                tracing::error!(%error, "can't keep the budgets");
-                tell(Box::new(Book::unkept));
-            }
-            for word in batch {
+        while let Some(heard) = self.hear(words) {
+            let (mut closing, mut lost) = (None, 0);
+            for word in heard {
                 match word {
-                    Word::Grant(grant) if result.is_ok() => {
-                        tell(Box::new(move |book| book.granted(&grant)));
-                    }
-                    Word::Grant(_) | Word::Forget(_) => {}
-                    Word::Close(_, reply) => {
-                        if result.is_err() || reply.send(()).is_err() {
-                            tracing::debug!("nobody waits for the budgets to close");
-                        }
-                        return;
-                    }
+                    Word::Close(spent, reply) => closing = Some((spent, reply)),
+                    Word::Forget(_) if self.unwritten.len() >= MOST_UNWRITTEN => lost += 1,
+                    word => self.unwritten.push(word),
                 }
+            }
+            if lost > 0 {
+                tracing::error!(
+                    lost,
+                    "accounts are not forgotten: after a restart what they were granted counts as spent"
+                );
+            }
+            if let Some((spent, reply)) = closing {
+                let written = self.write(&spent);
+                if let Err(error) = &written {
+                    tracing::error!(%error, "can't keep the budgets");
+                }
+                if written.is_err() || reply.send(()).is_err() {
+                    tracing::debug!("nobody waits for the budgets to close");
+                }
+                return;
+            }
+            if self.again.is_none_or(|again| again <= Instant::now()) {
+                self.write_and_tell(&tell);
             }
         }
     }
 
-    fn write(&mut self, words: &[Word]) -> Result<(), rusqlite::Error> {
+    /// What comes next, or nothing where it is time to try again; none when nobody is left.
+    fn hear(&self, words: &Receiver<Word>) -> Option<Vec<Word>> {
+        let first = match self.again {
+            None => words.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(again) => words.recv_timeout(again.saturating_duration_since(Instant::now())),
+        };
+        match first {
+            Ok(first) => Some([first].into_iter().chain(words.try_iter().take(BATCH)).collect()),
+            Err(RecvTimeoutError::Timeout) => Some(Vec::new()),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    fn write_and_tell(&mut self, tell: &impl Fn(Box<dyn FnOnce(&mut Book)>)) {
+        let failed_before = self.again.take().is_some();
+        if let Err(error) = self.write(&[]) {
+            self.again = Some(Instant::now() + AGAIN);
+            if !failed_before {
+                tracing::error!(%error, "can't keep the budgets; it is tried again");
+                tell(Box::new(Book::unkept));
+            }
+            return;
+        }
+        if failed_before {
+            tracing::info!("the budgets are kept again");
+        }
+        let written = std::mem::take(&mut self.unwritten);
+        tell(Box::new(move |book| {
+            book.kept();
+            for word in &written {
+                if let Word::Grant(grant) = word {
+                    book.granted(grant);
+                }
+            }
+        }));
+    }
+
+    /// Writes what is not written yet, and after it what was spent.
+    fn write(&mut self, spent: &[Grant]) -> Result<(), rusqlite::Error> {
         let transaction = self.connection.transaction()?;
-        for word in words {
+        for word in &self.unwritten {
             match word {
                 Word::Grant(grant) => insert(&transaction, grant)?,
                 Word::Forget(account) => {
@@ -140,11 +198,10 @@ impl Keeper {
                         .prepare_cached("DELETE FROM granted WHERE account = ?1")?
                         .execute([account.to_string()])?;
                 }
-                Word::Close(spent, _) => {
-                    spent.iter().try_for_each(|grant| insert(&transaction, grant))?;
-                }
+                Word::Close(..) => {} // it is never among these
             }
         }
+        spent.iter().try_for_each(|grant| insert(&transaction, grant))?;
         transaction.commit()
     }
 }

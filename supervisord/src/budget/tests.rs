@@ -1,5 +1,7 @@
 //! Budgets over a real database, killed and restarted.
 
+mod full;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -152,7 +154,7 @@ fn a_window_that_is_over_begins_anew() {
                     }
                 }
             }
-            Verdict::Unkept => panic!(),
+            Verdict::Unkept(_) => panic!(),
         }
     };
     assert_eq!([0, 59, 60, 119, 120].map(&mut ask), [true, false, true, false, true]);
@@ -236,7 +238,7 @@ proptest! {
                     prop_assert_eq!(refusal.left, limit - total);
                     waiting.extend(words);
                 }
-                Verdict::Unkept => prop_assert!(false),
+                Verdict::Unkept(_) => prop_assert!(false),
             }
             if grant {
                 for word in waiting.drain(..) {
@@ -304,7 +306,7 @@ fn taken(book: &mut Book, charges: &[Charge], spending: &Spending<'_>, now: u64)
                     }
                 }
             }
-            Verdict::Unkept => panic!(),
+            Verdict::Unkept(_) => panic!(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use supervisor_api::Subject;
 use supervisor_egress::credential::Pending;
-use supervisor_egress::{Claim, Overspent, Reservation, Reserved};
+use supervisor_egress::{Claim, Lack, Overspent, Reservation, Reserved};
 use supervisor_policy::egress::Budgets;
 
 use crate::audit::Audit;
@@ -86,7 +86,7 @@ impl supervisor_egress::Ledger for Ledger {
                     if let Denied::Exhausted(exhausted) = &denied {
                         self.audit.note(exhausted.event(self.whose, None, Some(host)));
                     }
-                    Err(Overspent { cause: denied.to_string(), remedy: remedy(&denied) })
+                    Err(overspent(&denied))
                 }
             }
         })
@@ -94,10 +94,10 @@ impl supervisor_egress::Ledger for Ledger {
 }
 
 impl Reservation for Held {
-    fn spend(&self, sent: u64, received: u64) -> Result<(), String> {
+    fn spend(&self, sent: u64, received: u64) -> Result<(), Overspent> {
         let mut purse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(taken) = &mut purse.taken {
-            taken.moved(sent, received).map_err(|denied| denied.to_string())?;
+            taken.moved(sent, received).map_err(|denied| overspent(&denied))?;
         }
         purse.used.0 += sent;
         purse.used.1 += received;
@@ -136,11 +136,12 @@ fn smaller(one: &BudgetLimits, other: &BudgetLimits) -> BudgetLimits {
     both
 }
 
-fn remedy(denied: &Denied) -> String {
-    match denied {
-        Denied::Exhausted(exhausted) => sentence(&exhausted.remedy()),
-        Denied::Unkept => "Tell the administrator: supervisord's log has the cause.".to_owned(),
-    }
+fn overspent(denied: &Denied) -> Overspent {
+    let lack = match denied {
+        Denied::Exhausted(_) => Lack::Exhausted,
+        Denied::Unkept => Lack::Unkept,
+    };
+    Overspent { lack, cause: denied.to_string(), remedy: sentence(&denied.remedy()) }
 }
 
 /// Words as a sentence of their own.

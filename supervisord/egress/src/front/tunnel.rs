@@ -132,7 +132,7 @@ async fn pass(
     let how = match &ended {
         Ended::Done => "done",
         Ended::Idle => "idle",
-        Ended::Overdrawn => "budget_exhausted",
+        Ended::Overdrawn(lack) => lack.code(),
         Ended::Reflected | Ended::Leaking(_) | Ended::Broken => "cut_off",
     };
     session.ended(passage.number, None, &meter, how);

@@ -156,7 +156,7 @@ impl Sending {
             (None, Some(trailers)) => fields::size(trailers),
             (None, None) => 0,
         };
-        self.meter.send(length).map_err(|left| overdrawn(&left.0))
+        self.meter.send(length).map_err(Refused::from)
     }
 }
 
@@ -232,7 +232,7 @@ impl Body for Receiving {
                 };
                 this.exchange.progress.fetch_add(1, Ordering::Relaxed);
                 if let Err(overdrawn) = this.exchange.meter.receive(length) {
-                    this.exchange.how = "budget_exhausted";
+                    this.exchange.how = overdrawn.lack.code();
                     return Poll::Ready(Some(Err(overdrawn.into())));
                 }
                 // Some readers never ask for the end of a body whose length they know.
@@ -339,11 +339,6 @@ pub fn body_too_large() -> Refused {
         "the request body is larger than the rule allows",
         "Send less at once, or ask for a rule with a larger max_body.",
     )
-}
-
-/// The refusal of a body that a budget does not suffice for.
-pub fn overdrawn(cause: &str) -> Refused {
-    Refused::overdrawn(cause, "Send less, or ask for a larger budget.")
 }
 
 fn stalled() -> Refused {

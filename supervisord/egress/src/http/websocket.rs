@@ -67,7 +67,7 @@ impl WebSocket {
             let how = match relay_copied(client, upstream, &meter, (out, back), patience).await {
                 Ended::Done => "done",
                 Ended::Idle => "idle",
-                Ended::Overdrawn => "budget_exhausted",
+                Ended::Overdrawn(lack) => lack.code(),
                 Ended::Broken => "cut_off",
                 Ended::Reflected => {
                     tracing::warn!(refusal = %prepared.stream_reflected(), "a WebSocket was cut");

@@ -10,11 +10,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::{Ended, Meter, idle};
 use crate::credential::{CredentialRefusal, Frames, OutboundFrames};
 use crate::limits::UPGRADED_BUFFER;
+use crate::seam::{Lack, Overspent};
 
 /// Why one direction stopped.
 enum Stop {
     Broken(io::Error),
-    Overdrawn,
+    Overdrawn(Lack),
     Reflected,
     Leaking(Box<CredentialRefusal>),
 }
@@ -23,6 +24,10 @@ impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         Self::Broken(error)
     }
+}
+
+fn overdrawn(overspent: Overspent) -> Stop {
+    Stop::Overdrawn(overspent.lack)
 }
 
 /// Relays until both sides are done, one breaks, or nothing happens for `patience`. What comes from
@@ -38,7 +43,7 @@ pub async fn relay_copied(
     let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
     let out = pump(client_reads, upstream_writes, |bytes| {
         going.look(&bytes).map_err(|refusal| Stop::Leaking(Box::new(refusal)))?;
-        meter.send(bytes.len()).map_err(|_| Stop::Overdrawn)?;
+        meter.send(bytes.len()).map_err(overdrawn)?;
         Ok(bytes)
     });
     let back = pump(upstream_reads, client_writes, |bytes| {
@@ -47,14 +52,14 @@ pub async fn relay_copied(
             0 => coming.finish(),
             _ => coming.pass(bytes).map_err(|_| Stop::Reflected)?,
         };
-        meter.receive(read).map_err(|_| Stop::Overdrawn)?;
+        meter.receive(read).map_err(overdrawn)?;
         Ok(passed)
     });
     let both = async { tokio::try_join!(out, back) };
     tokio::select! {
         ended = both => match ended {
             Ok(_) => Ended::Done,
-            Err(Stop::Overdrawn) => Ended::Overdrawn,
+            Err(Stop::Overdrawn(lack)) => Ended::Overdrawn(lack),
             Err(Stop::Reflected) => Ended::Reflected,
             Err(Stop::Leaking(refusal)) => Ended::Leaking(refusal),
             Err(Stop::Broken(error)) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::seam::Overspent;
 use crate::totals::Totals;
 
 /// Bytes of a budget that were set aside for one request or connection. Dropping it settles: what was
@@ -12,8 +13,8 @@ pub trait Reservation: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Which budget is used up, in a sentence; no more may be moved.
-    fn spend(&self, sent: u64, received: u64) -> Result<(), String>;
+    /// When no budget gives them; no more may be moved.
+    fn spend(&self, sent: u64, received: u64) -> Result<(), Overspent>;
 }
 
 /// Counts the bytes of one request or connection.
@@ -25,18 +26,6 @@ pub struct Meter {
     totals: [Arc<Totals>; 2],
 }
 
-/// The budget is used up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Overdrawn(pub String);
-
-impl std::fmt::Display for Overdrawn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Overdrawn {}
-
 impl Meter {
     /// A meter for what was reserved, if anything has to be.
     pub fn new(reservation: Option<Box<dyn Reservation>>, totals: [Arc<Totals>; 2]) -> Self {
@@ -47,8 +36,8 @@ impl Meter {
     ///
     /// # Errors
     ///
-    /// When a budget is used up.
-    pub fn send(&self, bytes: usize) -> Result<(), Overdrawn> {
+    /// When no budget gives them.
+    pub fn send(&self, bytes: usize) -> Result<(), Overspent> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.sent.fetch_add(bytes, Ordering::Relaxed);
         self.spend(bytes, 0)
@@ -58,8 +47,8 @@ impl Meter {
     ///
     /// # Errors
     ///
-    /// When a budget is used up.
-    pub fn receive(&self, bytes: usize) -> Result<(), Overdrawn> {
+    /// When no budget gives them.
+    pub fn receive(&self, bytes: usize) -> Result<(), Overspent> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.received.fetch_add(bytes, Ordering::Relaxed);
         self.spend(0, bytes)
@@ -80,10 +69,10 @@ impl Meter {
         self.sent().wrapping_add(self.received())
     }
 
-    fn spend(&self, sent: u64, received: u64) -> Result<(), Overdrawn> {
+    fn spend(&self, sent: u64, received: u64) -> Result<(), Overspent> {
         self.totals.iter().for_each(|totals| totals.moved(sent, received));
         match &self.reservation {
-            Some(reservation) => reservation.spend(sent, received).map_err(Overdrawn),
+            Some(reservation) => reservation.spend(sent, received),
             None => Ok(()),
         }
     }

@@ -10,15 +10,15 @@ use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::meter::Overdrawn;
 use super::pipe::{Borrowed, Pipes};
 use super::{Ended, Meter, idle};
 use crate::limits::LITTLE;
+use crate::seam::{Lack, Overspent};
 
 /// Why one direction stopped.
 enum Stop {
     Broken(io::Error),
-    Overdrawn,
+    Overdrawn(Lack),
 }
 
 impl From<io::Error> for Stop {
@@ -27,9 +27,9 @@ impl From<io::Error> for Stop {
     }
 }
 
-impl From<Overdrawn> for Stop {
-    fn from(_: Overdrawn) -> Self {
-        Self::Overdrawn
+impl From<Overspent> for Stop {
+    fn from(overspent: Overspent) -> Self {
+        Self::Overdrawn(overspent.lack)
     }
 }
 
@@ -49,7 +49,7 @@ pub async fn relay_spliced(
     tokio::select! {
         ended = both => match ended {
             Ok(_) => Ended::Done,
-            Err(Stop::Overdrawn) => Ended::Overdrawn,
+            Err(Stop::Overdrawn(lack)) => Ended::Overdrawn(lack),
             Err(Stop::Broken(error)) => {
                 tracing::debug!(%error, "a relayed connection broke off");
                 Ended::Broken
@@ -64,7 +64,7 @@ async fn pump(
     to: &TcpStream,
     pipes: &Pipes,
     half: &AtomicBool,
-    count: impl Fn(usize) -> Result<(), Overdrawn>,
+    count: impl Fn(usize) -> Result<(), Overspent>,
 ) -> Result<(), Stop> {
     let mut is_little = true;
     loop {
@@ -90,7 +90,7 @@ async fn spliced(
     from: &TcpStream,
     to: &TcpStream,
     pipe: &mut Borrowed<'_>,
-    count: &impl Fn(usize) -> Result<(), Overdrawn>,
+    count: &impl Fn(usize) -> Result<(), Overspent>,
 ) -> Result<Option<usize>, Stop> {
     let mut moved: usize = 0;
     loop {
@@ -120,7 +120,7 @@ async fn spliced(
 async fn copied(
     from: &TcpStream,
     to: &TcpStream,
-    count: &impl Fn(usize) -> Result<(), Overdrawn>,
+    count: &impl Fn(usize) -> Result<(), Overspent>,
 ) -> Result<Option<usize>, Stop> {
     let Some((taken, left)) = copy(from, to, count)? else { return Ok(None) };
     let mut rest = left.as_slice();
@@ -140,7 +140,7 @@ async fn copied(
 fn copy(
     from: &TcpStream,
     to: &TcpStream,
-    count: &impl Fn(usize) -> Result<(), Overdrawn>,
+    count: &impl Fn(usize) -> Result<(), Overspent>,
 ) -> Result<Option<(usize, Vec<u8>)>, Stop> {
     let (mut buffer, mut taken) = ([0u8; LITTLE], None);
     let read = from.try_io(Interest::READABLE, || {

@@ -1,6 +1,7 @@
 //! A refusal can be acted on, and is nobody else's.
 
 use std::io::Write;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::seams::AGREED;
@@ -103,6 +104,17 @@ fn an_exhausted_budget_refuses_the_next_request_and_cuts_a_body() {
     world.purse.holds(0);
     let heard = world.curl_proxied(&["http://up.test/ok"]);
     assert_eq!((heard.code(), heard.problem()["code"].as_str()), (429, Some("budget_exhausted")));
+}
+
+#[test]
+fn what_can_not_be_counted_is_refused_by_a_code_of_its_own_and_goes_on_afterwards() {
+    let world = World::new(RULES);
+    world.purse.is_unkept.store(true, Ordering::Relaxed);
+    let heard = world.curl_proxied(&["http://up.test/ok"]);
+    assert_eq!((heard.code(), heard.problem()["code"].as_str()), (503, Some("budgets_unkept")));
+    assert_eq!(world.seen.requests(), [""; 0]);
+    world.purse.is_unkept.store(false, Ordering::Relaxed);
+    assert_eq!(world.curl_proxied(&["http://up.test/ok"]).code(), 200);
 }
 
 #[test]

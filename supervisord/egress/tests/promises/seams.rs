@@ -1,6 +1,7 @@
 //! The daemon's side, as tests have it: events are kept, nothing is counted, one body is agreed to.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use sha2::{Digest, Sha256};
 use supervisor_egress::credential::{
@@ -9,7 +10,7 @@ use supervisor_egress::credential::{
     Why,
 };
 use supervisor_egress::{
-    Approvals, Claim, Declined, Event, Ledger, Overspent, Question, Recorder, Reservation,
+    Approvals, Claim, Declined, Event, Lack, Ledger, Overspent, Question, Recorder, Reservation,
     Reserved, Seams,
 };
 use zeroize::Zeroizing;
@@ -50,31 +51,43 @@ impl Recorder for Events {
 
 /// A budget of bytes, both ways together; none where it isn't set.
 #[derive(Default)]
-pub struct Purse(Mutex<Option<u64>>);
+pub struct Purse {
+    left: Mutex<Option<u64>>,
+    /// Nothing can be counted.
+    pub is_unkept: AtomicBool,
+}
 
 impl Purse {
     /// Sets what is left.
     pub fn holds(&self, bytes: u64) {
-        *self.0.lock().unwrap() = Some(bytes);
+        *self.left() = Some(bytes);
+    }
+
+    fn left(&self) -> MutexGuard<'_, Option<u64>> {
+        self.left.lock().unwrap()
     }
 }
 
 struct Spending(Arc<Purse>);
 
 impl Reservation for Spending {
-    fn spend(&self, sent: u64, received: u64) -> Result<(), String> {
-        let mut left = self.0.0.lock().unwrap();
+    fn spend(&self, sent: u64, received: u64) -> Result<(), Overspent> {
+        let mut left = self.0.left();
         match left.as_mut() {
             Some(bytes) => match bytes.checked_sub(sent + received) {
                 Some(rest) => {
                     *bytes = rest;
                     Ok(())
                 }
-                None => Err("the budget is used up".to_owned()),
+                None => Err(overspent(Lack::Exhausted)),
             },
             None => Ok(()),
         }
     }
+}
+
+fn overspent(lack: Lack) -> Overspent {
+    Overspent { lack, cause: "nothing is given".to_owned(), remedy: "Ask for more.".to_owned() }
 }
 
 struct Book(Arc<Purse>);
@@ -82,9 +95,11 @@ struct Book(Arc<Purse>);
 impl Ledger for Book {
     fn reserve<'a>(&'a self, claim: &'a Claim<'a>) -> Pending<'a, Reserved> {
         Box::pin(async {
-            if self.0.0.lock().unwrap().is_some_and(|left| left < claim.bytes_out) {
-                let cause = "bytes_out: nothing is left".to_owned();
-                return Err(Overspent { cause, remedy: "Ask for more.".to_owned() });
+            if self.0.is_unkept.load(Ordering::Relaxed) {
+                return Err(overspent(Lack::Unkept));
+            }
+            if self.0.left().is_some_and(|left| left < claim.bytes_out) {
+                return Err(overspent(Lack::Exhausted));
             }
             Ok(Some(Box::new(Spending(self.0.clone())) as Box<dyn Reservation>))
         })

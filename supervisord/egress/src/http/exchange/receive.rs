@@ -78,8 +78,8 @@ impl Conversation {
     pub(super) fn pass_on(&self, answered: Answered, mut exchange: Exchange) -> Response<Answer> {
         let Answered { mut head, body, websocket } = answered;
         // A budget that the head uses up ends the body.
-        if exchange.meter.receive(fields::size(&head.headers)).is_err() {
-            exchange.how = "budget_exhausted";
+        if let Err(overdrawn) = exchange.meter.receive(fields::size(&head.headers)) {
+            exchange.how = overdrawn.lack.code();
         }
         head.extensions.clear();
         let answer = match websocket {

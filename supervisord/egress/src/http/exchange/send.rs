@@ -111,7 +111,7 @@ impl Conversation {
             if u64::try_from(seen.bytes.len()).is_ok_and(|length| length > most) {
                 return Err(body::body_too_large());
             }
-            permitted.meter.send(seen.bytes.len()).map_err(|left| body::overdrawn(&left.0))?;
+            permitted.meter.send(seen.bytes.len())?;
             let digest = BodyDigest::Sha256(seen.sha256());
             return Ok((Outgoing::Collected(seen.bytes.clone()), digest));
         }
@@ -207,9 +207,7 @@ impl Conversation {
     fn count_head(&self, permitted: &Permitted, head: &Parts) -> Result<(), Refused> {
         let target = head.uri.path_and_query().map_or(1, |target| target.as_str().len());
         let size = fields::size(&head.headers) + target;
-        permitted.meter.send(size).map_err(|overdrawn| {
-            Refused::overdrawn(overdrawn.0, "Use less, or ask for a larger budget.")
-        })
+        Ok(permitted.meter.send(size)?)
     }
 
     /// Why a request's body ended early, if the payload or the session is at fault.
@@ -224,7 +222,7 @@ impl Conversation {
 
 /// A body that is sent once more costs once more.
 fn count_body(permitted: &Permitted, body: &Outgoing) -> Result<(), Refused> {
-    permitted.meter.send(body.length()).map_err(|left| body::overdrawn(&left.0))
+    Ok(permitted.meter.send(body.length())?)
 }
 
 /// The head as it leaves: the target that was judged; its fields are those that were.
