@@ -453,11 +453,24 @@ fn a_state_directory_without_inodes_loses_nothing_that_was_told() {
     let before = agent.run(&bash("echo before; head -c 100000 /dev/zero"));
     let running = agent.start(&bash("echo up; until [ -e stop ]; do sleep 0.05; done"));
     agent.wait_for_words(running, "up");
+    let call = |method, target: &str, body: &str| {
+        agent.call(method, target, Some(body.as_bytes())).expect("an answer")
+    };
+    let session = call("POST", "/v1/sessions", "{}").json();
+    let session = format!("/v1/sessions/{}", session["id"].as_str().expect("an id"));
     let ballast = world.state().join("ballast");
     fs::create_dir(&ballast).expect("made");
     let full =
         (0..1_000_000).find_map(|number| fs::File::create(ballast.join(number.to_string())).err());
     assert_eq!(full.map(|error| error.kind()), Some(ErrorKind::StorageFull));
+    for (method, rest, body) in [
+        ("PUT", "/files/new", "text"),
+        ("POST", "/move", r#"{"from": "one", "to": "other"}"#),
+        ("POST", "/interpreters", r#"{"language": "python"}"#),
+    ] {
+        let refused = call(method, &format!("{session}{rest}"), body);
+        assert_eq!(refused.problem().code, ErrorCode::StorageFull, "{method} {rest}");
+    }
     for _ in 0..2 {
         match agent.submit(&bash("echo it runs; head -c 100000 /dev/zero")) {
             Err(refused) => assert_eq!(refused.code, ErrorCode::StorageFull, "{refused}"),

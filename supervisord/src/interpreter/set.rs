@@ -17,7 +17,7 @@ use super::record::Record;
 use crate::clock;
 use crate::places::Places;
 use crate::pool::Pool;
-use crate::supervisor::internal;
+use crate::supervisor::storage;
 
 /// Interpreters of a session at once. Each is an execution besides, and counts as such.
 pub const MAX_LIVE: usize = 8;
@@ -359,5 +359,5 @@ pub fn lay_out(
         // There is no cell yet to be read.
         Ok(Arc::new(Interpreter::new(execution, kept, places, &among.open).with_cells()?))
     };
-    made().map_err(internal)
+    made().map_err(storage)
 }

@@ -10,7 +10,7 @@ use supervisor_api::{
 use tokio::task::spawn_blocking;
 
 use super::set::Use;
-use crate::supervisor::{Caller, Supervisor, internal};
+use crate::supervisor::{Caller, Supervisor, internal, storage};
 use crate::workspace::{self, FileError, FilePage, Listing, WorkspacePath};
 
 /// A file that is read, in a session that is not removed meanwhile: its blocks would be held, and counted
@@ -126,7 +126,7 @@ impl Supervisor {
         let from = checked(&request.from).map_err(|error| error.with_field("from"))?;
         let to = checked(&request.to).map_err(|error| error.with_field("to"))?;
         let entered = self.enter_to_change(caller, id).await?; // before anything is noted about a session
-        let written = self.inner().writing.begin(id).map_err(internal)?;
+        let written = self.inner().writing.begin(id).map_err(storage)?;
         let moved = self.in_turn(entered, move |root| {
             let _written = written; // a copy may be made on the way
             workspace::rename(root, &from, &to, request.replace)?;

@@ -17,7 +17,7 @@ use super::set::{Kept, Use};
 use super::uses::being_closed;
 use super::writing::BeingWritten;
 use crate::pool::Share;
-use crate::supervisor::{Caller, Supervisor, internal};
+use crate::supervisor::{Caller, Supervisor, internal, storage};
 use crate::threads::too_many_archives;
 use crate::workspace::{self, Replacement, UnpackBounds};
 
@@ -70,7 +70,7 @@ impl Supervisor {
     ) -> Result<Upload, ApiError> {
         let path = checked(path)?;
         let (guard, root) = self.enter_to_change(caller, id).await?;
-        let written = self.inner().writing.begin(id).map_err(internal)?;
+        let written = self.inner().writing.begin(id).map_err(storage)?;
         let (place, name) = (root.clone(), path.clone());
         let begun = spawn_blocking(move || Replacement::begin(place.as_fd(), &name, executable));
         let replacement = begun.await.map_err(internal)?.map_err(refuse)?;
@@ -85,7 +85,7 @@ impl Supervisor {
     ) -> Result<Unpacking, ApiError> {
         let (guard, root) = self.enter_to_change(caller, id).await?;
         let permits = self.archive_permits(&guard)?;
-        let written = self.inner().writing.begin(id).map_err(internal)?;
+        let written = self.inner().writing.begin(id).map_err(storage)?;
         let record = guard.session().record();
         let bounds =
             UnpackBounds { entries: record.workspace_inodes, bytes: record.workspace_bytes };
