@@ -39,7 +39,8 @@ pub mod interpreter;
 pub mod journal;
 mod keeping;
 pub mod launcher;
-pub mod live;
+pub mod listening;
+mod live;
 pub mod metrics;
 #[cfg(test)]
 #[path = "../../tests/src/mutations.rs"]

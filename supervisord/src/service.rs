@@ -3,10 +3,9 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs;
 use std::future::pending;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use nix::sys::socket::{SockType, getsockopt, sockopt};
 use supervisor_api::{Mode, State, What};
 use supervisor_egress::Shared;
 use supervisor_launch::VERSION;
@@ -37,6 +35,7 @@ use crate::interpreter::InterpreterSet;
 use crate::journal;
 use crate::keeping::Keeping;
 use crate::launcher::Launcher;
+use crate::listening::{listen, listening};
 use crate::live::LiveSet;
 use crate::metrics::Metrics;
 use crate::places::Places;
@@ -46,7 +45,7 @@ use crate::refusals::Refusals;
 use crate::session::{self, SessionSet, Writing};
 use crate::settings::Settings;
 use crate::spare;
-use crate::store::Store;
+use crate::store::{Held, Store};
 use crate::supervisor::{Inner, Supervisor};
 use crate::systemd;
 use crate::threads::Threads;
@@ -97,6 +96,7 @@ struct Parts {
     /// Its socket, and the version it speaks.
     launcher: (OwnedFd, u16),
     state: PathBuf,
+    held: Held,
     settings: Settings,
     credentials: Loaded,
     token_endpoint_networks: Vec<IpNet>,
@@ -121,6 +121,8 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     confine::keep_memory_out_of_dumps();
     confine::harden()?;
     let (settings, config, credentials) = Settings::read(path)?;
+    // First of all: a second daemon must not take anything that the first one has, its sockets' names included.
+    let held = Held::take(&config.state)?;
     let launcher = reach(&config.launcher)?;
     let listener = match sockets.remove(systemd::API_SOCKET) {
         Some(socket) => listening(socket)?,
@@ -140,6 +142,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         metrics,
         launcher,
         state: config.state,
+        held,
         settings,
         credentials,
         token_endpoint_networks: config.token_endpoint_networks,
@@ -175,12 +178,14 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let mode = if strict.parse()? { Mode::Strict } else { Mode::BestEffort };
     let settings = Settings::builtin(mode, clients)?;
     let state = PathBuf::from(confine::STATE);
+    let held = Held::take(&state)?;
     let ready = format!("ready {directory}/api.sock");
     let parts = Parts {
         listener,
         metrics: None,
         launcher,
         state,
+        held,
         settings,
         credentials: Loaded::default(),
         token_endpoint_networks: Vec::new(),
@@ -208,37 +213,11 @@ fn runtime() -> io::Result<runtime::Runtime> {
         .build()
 }
 
-/// A socket that was handed in. Who may reach it is its unit's word.
-fn listening(socket: OwnedFd) -> io::Result<UnixListener> {
-    let listens = getsockopt(&socket, sockopt::AcceptConn)?;
-    if listens && getsockopt(&socket, sockopt::SockType)? == SockType::Stream {
-        // No request carries a descriptor. One that did would be let go of by our only thread, as slowly as its
-        // sender likes; older kernels can't refuse it.
-        supervisor_sys::refuse_descriptors(socket.as_fd())?;
-        return Ok(UnixListener::from(socket));
-    }
-    Err(io::Error::other("the socket that was handed in is not a listening stream"))
-}
-
-/// Listens on the API's socket. One that a daemon left that was killed is replaced; the store's lock
-/// keeps a second living daemon away.
-fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    supervisor_sys::refuse_descriptors(listener.as_fd())?; // as above
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    Ok(listener)
-}
-
 async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
-    let Parts { listener, metrics, launcher, state, settings, bus, .. } = parts;
+    let Parts { listener, metrics, launcher, state, held, settings, bus, .. } = parts;
     let is_installed = matches!(until, Until::Signal);
     spare::take(&state);
-    let store = Store::open(&state)?;
+    let store = Store::open_held(held)?;
     let audit = Audit::open(&state, parts.audit)?;
     let first = settings.current();
     let started = audit::start(&first.policies, first.mode, audit.key().public_key, audit.head());

@@ -63,6 +63,20 @@ const FEW_ARTIFACTS: usize = 64;
 /// Readers: one may be busy with a long page while the other answers the short questions.
 const READERS: usize = 2;
 
+/// A state directory that no other daemon has for as long as this lives, and the store that is made of it.
+#[derive(Debug)]
+pub struct Held(Directory);
+
+impl Held {
+    /// Takes a directory that exists.
+    ///
+    /// # Errors
+    /// When another daemon [has](StoreError::InUse) it, or it can't be opened.
+    pub fn take(directory: &Path) -> Result<Self, StoreError> {
+        Directory::lock(directory).map(Self)
+    }
+}
+
 /// The state of the daemon. Clones are the same store.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -71,12 +85,17 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the state in a directory that exists, making it where there never was any.
+    /// Takes a directory that exists, and opens the state in it. Blocks.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_held(Held::take(directory)?)
+    }
+
+    /// Opens the state in a directory, making it where there never was any.
     ///
     /// State that is damaged, behind what was committed, of a newer version, or missing where
     /// there was some is [refused](StoreError::Refused) and left as it is. Blocks.
-    pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let directory = Arc::new(Directory::lock(directory)?);
+    pub fn open_held(held: Held) -> Result<Self, StoreError> {
+        let directory = Arc::new(held.0);
         let (connection, marker) = database::open(&directory)?;
         let (queries, queue) = mpsc::channel(READ_QUEUE);
         let queue = Arc::new(Mutex::new(queue));

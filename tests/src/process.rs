@@ -66,6 +66,11 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Whether it has ended, and with success.
+    pub fn ended_well(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(status)) if status.success())
+    }
+
     /// Asks it to end and waits until it has; fails if it does not end well.
     pub fn end(&mut self) {
         let status = self.signal_and_wait(Signal::SIGTERM);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use supervisor_api::ExecutionId;
 
+use crate::DAEMON;
 use crate::client::Client;
 use crate::disk;
 use crate::inspect;
@@ -11,6 +12,7 @@ use crate::installed::Installed;
 use crate::own::Own;
 use crate::process::Process;
 use crate::settings::Settings;
+use crate::wait::until_true;
 
 /// A supervisor that runs.
 #[derive(Debug)]
@@ -133,6 +135,25 @@ impl World {
         self.own().launcher()
     }
 
+    /// What a daemon says that is started besides the one that runs, and is refused.
+    #[track_caller]
+    pub fn second_daemon(&self, configuration: &Path) -> String {
+        let words = ["--config".to_owned(), configuration.display().to_string()];
+        refused(self.path(), "supervisord", DAEMON, &words)
+    }
+
+    /// What a launcher says that is started besides the one that runs, and is refused.
+    #[track_caller]
+    pub fn second_launcher(&self, socket: &Path, workspaces: &Path) -> String {
+        let path = |path: &Path| path.display().to_string();
+        let words = [
+            ["--listen".to_owned(), path(socket)],
+            ["--daemon-uid".to_owned(), DAEMON.to_string()],
+            ["--workspaces".to_owned(), path(workspaces)],
+        ];
+        refused(self.path(), "supervisor-launcher", 0, &words.concat())
+    }
+
     /// Starts the daemon again after it was ended in one way or another, and waits until it answers.
     #[track_caller]
     pub fn start_daemon(&mut self) {
@@ -215,4 +236,16 @@ impl World {
             }
         }
     }
+}
+
+/// What a program says that doesn't begin to serve.
+#[track_caller]
+fn refused(directory: &Path, name: &str, uid: u32, words: &[String]) -> String {
+    let log = directory.join("refused.log");
+    let mut program = Process::start(name, uid, words, log.clone()).unwrap();
+    until_true("it ends by itself", || !program.runs());
+    assert!(!program.ended_well(), "{}", program.words());
+    let said = program.words();
+    std::fs::remove_file(log).unwrap();
+    said
 }

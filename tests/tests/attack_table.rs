@@ -32,7 +32,7 @@ const CASES: [(&str, &[u32]); 13] = [
 ];
 
 /// Cases that are ours: more of what the catalogue's classes come to here.
-const OWN: [(&str, &[u32]); 8] = [
+const OWN: [(&str, &[u32]); 9] = [
     ("FS", &[31]),
     ("PR", &[31, 32]),
     ("SY", &[31, 32, 33, 34, 35]),
@@ -40,6 +40,7 @@ const OWN: [(&str, &[u32]); 8] = [
     ("RS", &[31, 32, 33, 34]),
     ("AR", &[31, 32]),
     ("AP", &[31]),
+    ("FT", &[31]),
     ("AU", &[31]),
 ];
 

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alone;
 mod arguments;
 mod cgroup;
 mod confine;
@@ -34,6 +35,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
+use nix::unistd::geteuid;
 use supervisor_launch::FIRST_ID;
 use supervisor_sys::{SingleThreaded, close_on_exec_from, start_as_usual};
 
@@ -58,6 +60,9 @@ fn run() -> Result<(), failure::Fatal> {
     fatal("undo what was inherited", start_as_usual())?;
     let arguments = arguments::Arguments::read(std::env::args_os())?;
     let proof = fatal("count threads", SingleThreaded::prove())?;
+    // Without privilege there are no workspaces on disk.
+    let workspaces = arguments.workspaces.as_deref().filter(|_| geteuid().is_root());
+    let _held = workspaces.map(alone::hold).transpose()?; // before the socket's name is anybody's
     let daemon = serve::Daemon::open(&arguments)?;
     let no_keyring = fatal("leave the session's keyring", confine::leave_keyring())?;
     // Whatever else was open when we were started is nobody's in a sandbox.

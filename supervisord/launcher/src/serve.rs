@@ -1,7 +1,7 @@
 //! One request, one reply. Only the daemon's uid is listened to, and one daemon at a time. Anything
 //! that is not a request ends the connection.
 
-use std::fs;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::lchown;
@@ -19,6 +19,7 @@ use nix::sys::time::TimeVal;
 use supervisor_launch::{MAX_MESSAGE, Reply, Request};
 use supervisor_sys::{accept, peer_uid, receive, refuse_descriptors, send, take_inherited};
 
+use crate::alone::take_name;
 use crate::arguments::{Arguments, DaemonSocket};
 use crate::failure::{Failed, Fatal, fatal, tell};
 use crate::sandbox::Sandboxes;
@@ -29,6 +30,8 @@ pub struct Daemon {
     connection: Option<OwnedFd>,
     uid: u32,
     signals: SignalFd,
+    /// Keeps other launchers away from the listener's name.
+    _name: Option<File>,
 }
 
 impl Daemon {
@@ -40,17 +43,24 @@ impl Daemon {
             DaemonSocket::Inherited(number) => {
                 let connection = take_inherited(*number).and_then(bounded);
                 let connection = fatal("take the daemon's socket", connection)?;
-                Ok(Self { listener: None, connection: Some(connection), uid, signals })
+                Ok(Self { listener: None, connection: Some(connection), uid, signals, _name: None })
             }
             DaemonSocket::Listen(path) => {
                 let what = format!("listen on {}", path.display());
+                let name = fatal(&what, take_name(path))?;
                 let listener = fatal(&what, listen_on(path, uid, arguments.daemon_gid))?;
-                Ok(Self { listener: Some(listener), connection: None, uid, signals })
+                Ok(Self {
+                    listener: Some(listener),
+                    connection: None,
+                    uid,
+                    signals,
+                    _name: Some(name),
+                })
             }
             DaemonSocket::ListenInherited(number) => {
                 let what = format!("listen on the inherited descriptor {number}");
                 let listener = fatal(&what, take_listener(*number))?;
-                Ok(Self { listener: Some(listener), connection: None, uid, signals })
+                Ok(Self { listener: Some(listener), connection: None, uid, signals, _name: None })
             }
         }
     }
@@ -88,10 +98,6 @@ fn take_listener(number: RawFd) -> io::Result<OwnedFd> {
 fn listen_on(path: &Path, uid: u32, gid: u32) -> io::Result<OwnedFd> {
     let kind = SockType::SeqPacket;
     let listener = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     let before = umask(Mode::from_bits_truncate(0o177));
     let bound = bind(listener.as_raw_fd(), &UnixAddr::new(path)?);
     umask(before);

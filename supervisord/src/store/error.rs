@@ -103,7 +103,12 @@ impl fmt::Display for StoreError {
                 write!(f, "could not {operation}: no space left in the state directory")
             }
             Self::InUse { directory } => {
-                write!(f, "the state directory {} is in use by another daemon", directory.display())
+                write!(
+                    f,
+                    "the state directory {} is in use by another daemon; stop that one first, or \
+                     name another directory as `state`",
+                    directory.display()
+                )
             }
             Self::Refused { path, reason, remedy, .. } => {
                 write!(f, "{} {reason}; {remedy}", path.display())
