@@ -34,6 +34,7 @@ use crate::launcher::{Sandbox, pid_of};
 use crate::live::Live;
 use crate::plan;
 use crate::session;
+use crate::store::StoreError;
 use crate::supervisor::Inner;
 use crate::traffic::Way;
 use crate::watch::thaw;
@@ -48,16 +49,15 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Adopts what lives, records what is lost, ends what nobody knows, removes files without a record.
 pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
-    session::recover(inner).await?; // before executions, which hold theirs
-    fault::reach(Point::SessionsRecovered);
     let unfinished = inner.store.unfinished().await?;
     let living: HashSet<u128> = inner.launcher.list().await?.into_iter().collect();
     let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();
+    // Before workspaces of which nobody was told: they may have one of these.
     for stranger in living.difference(&known) {
         let adopted = inner.launcher.adopt(*stranger).await;
-        let recorded = inner.store.get(ExecutionId::from_bits(*stranger)).await?;
+        let recorded = is_recorded(inner, ExecutionId::from_bits(*stranger)).await?;
         let cause = match adopted {
-            _ if recorded.is_some() => "its end was told, and it was about to be removed",
+            _ if recorded => "its end was told, and it was about to be removed",
             Ok(sandbox) if seen(&sandbox) != Seen::Started => {
                 "no payload had started in it: it was parked, or being made"
             }
@@ -71,6 +71,8 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
         inner.audit.note(audit::recovery(subject, "destroyed", Some(&cause)));
         fault::reach(Point::StrangersDestroyed);
     }
+    session::recover(inner).await?; // before executions, which hold theirs
+    fault::reach(Point::SessionsRecovered);
     let live = unfinished.iter().map(|execution| execution.id).collect();
     inner.approvals.restore(&live).await;
     let gone = unfinished.iter().filter(|execution| !living.contains(&execution.id.bits()));
@@ -89,6 +91,14 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
         queued::line_up(inner, execution).await?;
     }
     sweep(inner).await
+}
+
+/// Whether there is a record of an execution, be it one that can't be read.
+pub async fn is_recorded(inner: &Inner, id: ExecutionId) -> Result<bool, StoreError> {
+    match inner.store.get(id).await {
+        Err(StoreError::Record { .. }) => Ok(true),
+        found => Ok(found?.is_some()),
+    }
 }
 
 /// Removes the files of executions that have no record: their submission was never recorded, or an

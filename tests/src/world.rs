@@ -97,6 +97,19 @@ impl World {
         }
     }
 
+    /// The workspaces of its sessions as the launcher keeps them, each beneath a name that begins with its id.
+    pub fn kept_workspaces(&self) -> Vec<PathBuf> {
+        let root = self.path().join("workspaces");
+        let places = [root.join("projects"), root]; // by what its file system can do
+        let entries = places.iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten();
+        let paths = entries.flatten().map(|entry| entry.path());
+        let is_kept = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.split('-').count() == 4 // id, owner, bytes, inodes
+        };
+        paths.filter(is_kept).collect()
+    }
+
     /// Where root's images are.
     pub fn images(&self) -> PathBuf {
         match &self.0 {

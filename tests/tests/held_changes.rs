@@ -397,3 +397,40 @@ fn a_daemon_that_dies_before_somebody_was_told_leaves_no_copy_and_one_that_dies_
     assert_eq!(set("apply_changes", &apply(&agent, running)).state, ChangesState::Applied);
     expect_session(&agent, id, true);
 }
+
+/// FT-01. Its sandbox has the copy of which nobody was told.
+#[test]
+fn a_daemon_that_dies_before_somebody_was_told_comes_back_though_a_sandbox_has_the_copy() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    for (point, waits) in [
+        ("TurnTaken:1", true),
+        ("SandboxMade:1", true),
+        ("SandboxMade:1", false),
+        ("WorkspaceSeen:1", true),
+        ("FilesWritten:1", true),
+        ("PayloadStarted:1", true),
+        ("UntoldRecorded:1", true),
+    ] {
+        world.daemon().end();
+        assert!(world.start_doomed_daemon(point), "{point}");
+        let request = SubmitRequest { wait: waits, ..held(id, "sleep 1; touch new") };
+        let body = serde_json::to_vec(&request).expect("JSON");
+        // One of which nobody waits for the end may be told of before.
+        let answer = agent.call("POST", "/v1/executions", Some(&body));
+        assert!(!waits || answer.is_err(), "{point}");
+        world.daemon().wait_for_kill(point);
+        world.start_daemon();
+        for recorded in agent.list("limit=200").expect("it may").executions {
+            let ended = agent.finished(recorded.id);
+            let has_copy = ended.changes.and_then(|changes| changes.held_in).is_some();
+            if has_copy && changes(&agent, ended.id).state == ChangesState::Held {
+                discard(&agent, ended.id);
+            }
+        }
+        expect_only(&agent, id);
+        expect_session(&agent, id, false);
+    }
+    run(&agent, &held(id, CHANGES));
+}

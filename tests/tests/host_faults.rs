@@ -366,3 +366,42 @@ fn hostile_names_stay_inside_one_record() {
     });
     audit_is_whole(&world);
 }
+
+/// FT-01. What is to be cleaned up there stays noted, and the next start does it.
+#[test]
+fn a_workspace_that_is_not_to_be_had_keeps_no_daemon_from_coming_back() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let open = || {
+        let made = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
+        serde_json::from_slice::<Session>(&made.body).expect("a session").id
+    };
+    let (id, other) = (open(), open());
+    let list = |session| SubmitRequest { session: Some(session), ..argv(&["ls", "-A"]) };
+    world.daemon().end();
+    assert!(world.start_doomed_daemon("UploadWritten:1"));
+    let file = format!("/v1/sessions/{id}/files/file");
+    assert!(agent.call("PUT", &file, Some(b"half")).is_err(), "it dies in between");
+    world.daemon().wait_for_kill("UploadWritten");
+    let name = format!("{:032x}-", id.bits());
+    let is_its = |path: &PathBuf| {
+        path.file_name().is_some_and(|found| found.to_string_lossy().starts_with(&name))
+    };
+    let place = world.kept_workspaces().into_iter().find(is_its).expect("it is kept");
+    let away = world.path().join("away");
+    fs::rename(&place, &away).expect("renamed");
+    world.start_daemon();
+    agent.run(&list(other)).expect_exit(0);
+    let told = world.root().audit("kind=recovery").expect("root may").records;
+    let told = serde_json::to_string(&told).expect("JSON");
+    assert!(told.contains("put_off") && told.contains("the next start tries again"), "{told}");
+    fs::rename(&away, &place).expect("renamed back");
+    // What else is written there meanwhile changes nothing about it.
+    assert_eq!(agent.call("PUT", &file, Some(b"whole")).expect("an answer").status, 200);
+    world.daemon().end();
+    world.start_daemon();
+    let left = agent.run(&list(id));
+    assert_eq!(left.stdout.trim(), "file", "{left:?}");
+    let noted = fs::read_dir(world.state().join("writing")).expect("readable").count();
+    assert_eq!(noted, 0, "nothing is being written");
+}

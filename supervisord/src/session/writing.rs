@@ -10,9 +10,10 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use supervisor_api::SessionId;
+use supervisor_api::{SessionId, Subject};
 use tokio::task::spawn_blocking;
 
+use crate::audit;
 use crate::recovery::Failure;
 use crate::supervisor::Inner;
 use crate::workspace;
@@ -54,6 +55,11 @@ impl Writing {
         Ok(BeingWritten { writing: self.clone(), session })
     }
 
+    /// What was not finished is still there: it stays noted for the next start, whatever is written meanwhile.
+    fn owe(&self, session: SessionId) {
+        *self.under_way().entry(session).or_default() += 1;
+    }
+
     fn place(&self, session: SessionId) -> PathBuf {
         self.directory.join(session.to_string())
     }
@@ -77,29 +83,41 @@ impl Drop for BeingWritten {
     }
 }
 
-/// Removes what an earlier daemon was writing when it was killed.
+/// Removes what an earlier daemon was writing when it was killed. Where that fails, such as where a workspace can't be
+/// mounted, the next start tries again.
 pub(super) async fn clean_up(inner: &Inner) -> Result<(), Failure> {
     for entry in fs::read_dir(&inner.writing.directory)? {
         let place = entry?.path();
         let name = place.file_name().and_then(|name| name.to_str());
         let id = name.and_then(|name| name.parse::<SessionId>().ok());
-        if let Some(session) = id.and_then(|id| inner.sessions.get(id)) {
-            let root = inner.launcher.grant(session.record().id.bits()).await?;
-            let swept = spawn_blocking(move || workspace::remove_unfinished(root.as_fd())).await?;
-            match swept {
-                Ok(count) => {
-                    let session = session.record().id;
-                    tracing::info!(%session, count, "removed files that were not finished");
-                }
-                Err(error) => {
-                    tracing::error!(%error, "can't remove files that were not finished");
-                    continue; // the next start tries again
-                }
+        let Some(session) = id.filter(|id| inner.sessions.get(*id).is_some()) else {
+            forget(&place);
+            continue;
+        };
+        match sweep(inner, session).await {
+            Ok(count) => {
+                tracing::info!(%session, count, "removed files that were not finished");
+                forget(&place);
+            }
+            Err(error) if inner.launcher.is_gone() => return Err(error),
+            Err(error) => {
+                tracing::error!(%error, %session, "can't remove files that were not finished");
+                inner.writing.owe(session);
+                let subject = Subject { session: Some(session), ..Subject::default() };
+                let cause = format!(
+                    "files in its workspace that were not finished can't be removed: {error}; the next start tries again"
+                );
+                inner.audit.note(audit::recovery(subject, "put_off", Some(&cause)));
             }
         }
-        forget(&place);
     }
     Ok(())
+}
+
+/// Removes what was not finished in one session's workspace; says how many files that were.
+async fn sweep(inner: &Inner, session: SessionId) -> Result<u64, Failure> {
+    let root = inner.launcher.grant(session.bits()).await?;
+    Ok(spawn_blocking(move || workspace::remove_unfinished(root.as_fd())).await??)
 }
 
 fn forget(place: &Path) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
-use supervisor_api::{Outcome, Recovery, SubmitRequest, Top, What};
+use supervisor_api::{ChangesMode, Outcome, Recovery, SessionId, SubmitRequest, Top, What};
 use supervisor_tests::{
     AGENT, Client, Settings, World, argv, bash, children, is_sandbox_id, owner_uid, python, until,
     until_true,
@@ -133,6 +133,42 @@ fn what_had_not_started_and_does_not_end_is_told_by_its_name_and_holds_up_nobody
     assert!(exists(init), "it was held");
     held.end();
     until_true("it has ended", || !exists(init));
+}
+
+/// FT-01. The copy that it has can't go before it, of which nobody was told either; nobody else waits for that.
+#[test]
+fn a_daemon_comes_back_though_a_sandbox_that_does_not_end_has_a_workspace_nobody_was_told_of() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let made = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer").json();
+    let session: SessionId = serde_json::from_value(made["id"].clone()).expect("an id");
+    let kept = world.kept_workspaces().len();
+    world.daemon().end();
+    assert!(world.start_doomed_daemon("FilesWritten:1"));
+    let (wait, changes) = (true, Some(ChangesMode::Hold));
+    let request =
+        SubmitRequest { session: Some(session), changes, wait, ..argv(&["sleep", "600"]) };
+    let body = serde_json::to_vec(&request).expect("JSON");
+    assert!(
+        agent.call("POST", "/v1/executions", Some(&body)).is_err(),
+        "it dies before it answers"
+    );
+    world.daemon().wait_for_kill("FilesWritten:1");
+    assert_eq!(world.kept_workspaces().len(), kept + 1, "it had its copy");
+    let (init, stub) = sandbox(&world);
+    let held = Held::process(stub);
+    world.start_daemon();
+    let sessions = agent.call("GET", "/v1/sessions", None).expect("an answer").json();
+    assert_eq!(sessions["sessions"].as_array().map(Vec::len), Some(1), "{sessions}");
+    let is_told = |it: &Recovery| {
+        it.act == "put_off"
+            && it.cause.as_deref().is_some_and(|cause| cause.contains("tried again"))
+    };
+    until_true("it is recorded", || recoveries(&world.root()).iter().any(is_told));
+    agent.run(&SubmitRequest { session: Some(session), ..argv(&["true"]) }).expect_exit(0);
+    assert!(exists(init), "it was held");
+    held.end();
+    until_true("both have gone", || !exists(init) && world.kept_workspaces().len() == kept);
 }
 
 /// AU-01. What is recorded is started by the next daemon if it had not begun, so the audit log has it first.

@@ -153,7 +153,7 @@ pub struct Administration {
 /// What a start made of what an earlier daemon left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Recovery {
-    /// `adopted`, `resumed`, `queued_again`, `written_off` or `destroyed`.
+    /// `adopted`, `resumed`, `queued_again`, `written_off`, `destroyed`, or `put_off`: what can't be done yet.
     pub act: String,
     /// Why, where it was not adopted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
