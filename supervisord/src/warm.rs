@@ -74,7 +74,9 @@ impl Warm {
         if bounds.parked == 0 {
             return None;
         }
-        self.lock().claim(recipe, bounds, Instant::now())
+        let mut claimed = self.lock().claim(recipe, bounds, Instant::now())?; // the guard is gone with this line
+        claimed.leave_shelf();
+        Some(claimed)
     }
 
     /// An execution has ended.

@@ -110,6 +110,19 @@ fn compare(agent: &Client, session: Option<SessionId>, programs: &[(&str, &str)]
 }
 
 #[test]
+fn what_is_claimed_counts_once_and_waits_for_no_room_of_its_own() {
+    let tables = "[warm]\n".to_owned();
+    let memory_per_uid = 384 * MIB; // of one, and half of another
+    let world = World::with(Settings { memory_per_uid, tables, ..Settings::default() });
+    let agent = world.agent(AGENT);
+    let limits = LimitsRequest { memory_max: Some(256 * MIB), ..LimitsRequest::default() };
+    let request = |source| SubmitRequest { limits, ..python(source) };
+    warm_up(&agent, &request("print(1)"));
+    let ended = agent.run(&request("print(2)"));
+    assert_eq!((start_of(&ended), ended.stdout.as_str()), (StartKind::Warm, "2\n"));
+}
+
+#[test]
 fn what_was_used_while_it_was_parked_is_not_the_program_s() {
     let world = world("");
     let agent = world.agent(AGENT);

@@ -16,8 +16,8 @@ use crate::session::Use;
 pub struct Parked {
     id: u128,
     sandbox: Option<Sandbox>,
-    /// What it has of its owner's ceilings.
-    _place: ParkedPlace,
+    /// What it has of its owner's ceilings, until it leaves its shelf for an execution.
+    place: Option<ParkedPlace>,
     /// Bytes of memory that it holds.
     memory: u64,
     since: Instant,
@@ -41,7 +41,8 @@ impl Parked {
         unwanted: mpsc::UnboundedSender<Unwanted>,
     ) -> Self {
         let since = Instant::now();
-        Self { id, sandbox: Some(sandbox), _place: place, memory, since, session, unwanted }
+        let (sandbox, place) = (Some(sandbox), Some(place));
+        Self { id, sandbox, place, memory, since, session, unwanted }
     }
 
     /// The id of the execution that it becomes.
@@ -65,6 +66,12 @@ impl Parked {
         let Some(process) = process else { return false };
         let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO) == Ok(0)
+    }
+
+    /// It leaves its shelf for an execution, whose own turn counts what both are. Until that comes it counts for nothing:
+    /// what stood before it in its owner's line, or the execution itself, would wait for the room that it has, for ever.
+    pub(super) fn leave_shelf(&mut self) {
+        self.place = None;
     }
 
     /// The sandbox, for the execution of its id. What it has used until now is not the execution's.
