@@ -31,7 +31,7 @@ use crate::admission::{InLine, Turn};
 use crate::audit::{self, Unaudited};
 use crate::budget::Account;
 use crate::clock;
-pub use crate::driver::ending::{End, end_sandbox};
+pub use crate::driver::ending::{End, end_sandbox, end_sandbox_with};
 use crate::driver::ending::{conclude, destroy, remove};
 use crate::driver::feeding::Feeding;
 use crate::driver::pausing::freeze_again;

@@ -80,6 +80,10 @@ const BLOCKING: usize = 40;
 /// How long the first sandbox may take, which shows what this host can enforce.
 const PROBE: Duration = Duration::from_secs(30);
 
+/// How long it may take at a stop to destroy what is parked: a sandbox that does not end takes the launcher three
+/// seconds. The next start ends what is left.
+const LAST_PARKED: Duration = Duration::from_secs(5);
+
 /// How long the records of lost executions may take when the launcher is gone.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
@@ -281,7 +285,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let expiry = tokio::spawn(session::watch(supervisor.clone()));
     let (keeper, stop_keeping) = (supervisor.inner().clone(), stopped.clone());
-    let keeper = tokio::spawn(async move { keeper.warm.keep(&keeper, stop_keeping).await });
+    let mut keeper = tokio::spawn(async move { keeper.warm.keep(&keeper, stop_keeping).await });
     let bus = tokio::spawn(dbus::serve(supervisor.clone(), bus, stopped.clone()));
     let server = Server::new(Arc::new(supervisor.clone()), roles);
     let counts = serve_metrics(&supervisor, metrics, stopped.clone())?;
@@ -298,7 +302,13 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     serving.await?;
     bus.await?;
     counts.await?;
-    keeper.await?;
+    match timeout(LAST_PARKED, &mut keeper).await {
+        Ok(kept) => kept?,
+        Err(_elapsed) => {
+            tracing::warn!("what is parked is left to the next start");
+            keeper.abort();
+        }
+    }
     let _no_more_asks = supervisor.inner().credentials.close().await;
     let closed = supervisor.inner().store.close().await;
     budgets.close().await;

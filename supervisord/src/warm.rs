@@ -33,6 +33,7 @@ pub use shelves::Bounds;
 use crate::session::Use;
 use crate::supervisor::Inner;
 use park::Unparked;
+use parked::Held;
 use shelves::Shelves;
 
 /// Between two looks at what is parked, if nothing wants one earlier.
@@ -48,6 +49,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// What is parked.
 pub struct Warm {
     shelves: Mutex<Shelves>,
+    /// One reference for each sandbox that is parked, or being made or destroyed for it.
+    all: Arc<()>,
     /// Something has ended, so there may be room.
     room: Notify,
     /// Sandboxes that are to be destroyed.
@@ -61,6 +64,7 @@ impl Default for Warm {
         let (unwanted, to_destroy) = mpsc::unbounded_channel();
         Self {
             shelves: Mutex::default(),
+            all: Arc::default(),
             room: Notify::new(),
             unwanted,
             to_destroy: Mutex::new(Some(to_destroy)),
@@ -109,11 +113,10 @@ impl Warm {
         }
         let parked = self.lock().take(|_| true);
         for parked in parked {
-            let unwanted = parked.into_unwanted();
-            park::destroy(inner, unwanted.id).await;
+            park::destroy(inner, parked.into_unwanted()).await;
         }
         while let Ok(unwanted) = to_destroy.try_recv() {
-            park::destroy(inner, unwanted.id).await;
+            park::destroy(inner, unwanted).await;
         }
     }
 
@@ -134,6 +137,9 @@ impl Warm {
                 if waiting > 0 || running >= cores {
                     break; // what runs has the cores
                 }
+                if Arc::strong_count(&self.all) > settings.warm.parked {
+                    break; // those that don't go are as many as may be parked
+                }
                 let Some(recipe) = self.lock().wanted(settings.warm, now) else { break };
                 let session = match enter(inner, &recipe) {
                     Ok(session) => session,
@@ -146,7 +152,9 @@ impl Warm {
                     self.lock().put_off(&recipe, now + AGAIN);
                     continue;
                 };
-                let parking = park::park(inner, &recipe, (place, session), &self.unwanted, stop);
+                let (place, _counted) = (Some(place), Some(self.all.clone()));
+                let held = Held { place, session, _counted };
+                let parking = park::park(inner, &recipe, held, &self.unwanted, stop);
                 match parking.await {
                     Ok(parked) => drop(self.put(recipe, parked)),
                     Err(Unparked::Stopped) => return,

@@ -91,6 +91,15 @@ pub(super) async fn destroy(inner: &Inner, live: &Live) {
 /// Has the launcher end a sandbox and remove what is left of it; says whether it is gone. If not, it is tried
 /// again until it is: the launcher gives nothing of it to another meanwhile.
 pub async fn end_sandbox(launcher: &Launcher, id: ExecutionId) -> bool {
+    end_sandbox_with(launcher, id, ()).await
+}
+
+/// The same, with what is given back once it is gone.
+pub async fn end_sandbox_with(
+    launcher: &Launcher,
+    id: ExecutionId,
+    held: impl Send + 'static,
+) -> bool {
     let Err(error) = try_destroy(launcher, id).await else { return true };
     tracing::error!(%error, execution_id = %id, "a sandbox is not gone");
     let launcher = launcher.clone();
@@ -98,6 +107,7 @@ pub async fn end_sandbox(launcher: &Launcher, id: ExecutionId) -> bool {
         while try_destroy(&launcher, id).await.is_err() {
             sleep(DESTROY_AGAIN).await;
         }
+        drop(held);
     });
     false
 }

@@ -6,19 +6,19 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use supervisor_launch::{Descriptor, Malformed, STARTUP, Start, Step};
+use supervisor_api::ExecutionId;
+use supervisor_launch::{Descriptor, Malformed, STARTUP, Start};
 use tokio::io::Interest;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::parked::{Parked, Unwanted};
+use super::parked::{Held, Parked, Unwanted};
 use super::recipe::Recipe;
 use crate::accounting;
-use crate::admission::ParkedPlace;
+use crate::driver;
 use crate::launcher::{LaunchError, Sandbox};
 use crate::readiness::register;
 use crate::reports::{ended, feed};
-use crate::session::Use;
 use crate::supervisor::Inner;
 use crate::top::Meter;
 use crate::workspace;
@@ -31,9 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes of its word at the most: the names of modules that can't be imported.
 const MAX_WORD: usize = 4096;
-
-/// How long to wait before a sandbox that did not go is asked to go again.
-const DESTROY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Nothing was parked.
 #[derive(Debug)]
@@ -66,7 +63,7 @@ impl fmt::Display for Unparked {
 pub async fn park(
     inner: &Inner,
     recipe: &Recipe,
-    (place, session): (ParkedPlace, Option<Use>),
+    held: Held,
     unwanted: &mpsc::UnboundedSender<Unwanted>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<Parked, Unparked> {
@@ -81,10 +78,10 @@ pub async fn park(
     match begun {
         Ok(()) => {
             let memory = accounting::now(&Meter::new(&made)).memory.unwrap_or_default();
-            Ok(Parked::new(id, made, (place, session), memory, unwanted.clone()))
+            Ok(Parked::new(id, made, held, memory, unwanted.clone()))
         }
         Err(error) => {
-            destroy(inner, id).await;
+            destroy(inner, Unwanted { id, held }).await;
             Err(error)
         }
     }
@@ -97,25 +94,17 @@ pub async fn destroy_all(
 ) -> Infallible {
     loop {
         match unwanted.recv().await {
-            Some(unwanted) => destroy(inner, unwanted.id).await,
+            Some(unwanted) => destroy(inner, unwanted).await,
             None => std::future::pending().await, // the sender is in the same place
         }
     }
 }
 
-/// Has the launcher destroy a sandbox, however often it takes.
-pub async fn destroy(inner: &Inner, id: u128) {
-    loop {
-        match inner.launcher.destroy(id).await {
-            Ok(()) | Err(LaunchError::Failed { step: Step::Find, .. } | LaunchError::Gone) => {
-                return;
-            }
-            Err(error) => {
-                tracing::error!(%error, "a parked sandbox is not gone");
-                sleep(DESTROY_AGAIN).await;
-            }
-        }
-    }
+/// Has the launcher destroy a sandbox. One that does not end keeps what it has of its owner's and of its session, and
+/// holds up nothing else: it is tried again until it is gone.
+pub async fn destroy(inner: &Inner, unwanted: Unwanted) {
+    let id = ExecutionId::from_bits(unwanted.id);
+    driver::end_sandbox_with(&inner.launcher, id, unwanted.held).await;
 }
 
 /// Starts the interpreter and waits for its word.

@@ -1,6 +1,7 @@
 //! A sandbox that waits to be claimed.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,33 +17,40 @@ use crate::session::Use;
 pub struct Parked {
     id: u128,
     sandbox: Option<Sandbox>,
-    /// What it has of its owner's ceilings, until it leaves its shelf for an execution.
-    place: Option<ParkedPlace>,
+    held: Held,
     /// Bytes of memory that it holds.
     memory: u64,
     since: Instant,
-    /// The session in whose workspace it is, which is not removed meanwhile.
-    session: Option<Use>,
     unwanted: mpsc::UnboundedSender<Unwanted>,
 }
 
-/// A sandbox that is to be destroyed, and the session that is in use until it is.
+/// What a sandbox has from before it is made until nothing of it is left, or an execution has it.
+#[derive(Default)]
+pub struct Held {
+    /// Of its owner's ceilings, until it leaves its shelf for an execution.
+    pub(super) place: Option<ParkedPlace>,
+    /// The session in whose workspace it is, which is not removed meanwhile.
+    pub(super) session: Option<Use>,
+    /// It is one of all that there are.
+    pub(super) _counted: Option<Arc<()>>,
+}
+
+/// A sandbox that is to be destroyed.
 pub struct Unwanted {
     pub(super) id: u128,
-    _session: Option<Use>,
+    pub(super) held: Held,
 }
 
 impl Parked {
     pub(super) fn new(
         id: u128,
         sandbox: Sandbox,
-        (place, session): (ParkedPlace, Option<Use>),
+        held: Held,
         memory: u64,
         unwanted: mpsc::UnboundedSender<Unwanted>,
     ) -> Self {
         let since = Instant::now();
-        let (sandbox, place) = (Some(sandbox), Some(place));
-        Self { id, sandbox, place, memory, since, session, unwanted }
+        Self { id, sandbox: Some(sandbox), held, memory, since, unwanted }
     }
 
     /// The id of the execution that it becomes.
@@ -71,7 +79,7 @@ impl Parked {
     /// It leaves its shelf for an execution, whose own turn counts what both are. Until that comes it counts for nothing:
     /// what stood before it in its owner's line, or the execution itself, would wait for the room that it has, for ever.
     pub(super) fn leave_shelf(&mut self) {
-        self.place = None;
+        self.held.place = None;
     }
 
     /// The sandbox, for the execution of its id. What it has used until now is not the execution's.
@@ -83,13 +91,13 @@ impl Parked {
 
     /// Whether its session is being closed.
     pub(super) fn is_closing(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.session().is_closing())
+        self.held.session.as_ref().is_some_and(|session| session.session().is_closing())
     }
 
     /// What is left of it for whoever destroys it.
     pub(super) fn into_unwanted(mut self) -> Unwanted {
         self.sandbox = None;
-        Unwanted { id: self.id, _session: self.session.take() }
+        Unwanted { id: self.id, held: std::mem::take(&mut self.held) }
     }
 }
 
@@ -98,7 +106,7 @@ impl Drop for Parked {
         if self.sandbox.take().is_none() {
             return; // it is an execution's, or destroyed by somebody else
         }
-        let unwanted = Unwanted { id: self.id, _session: self.session.take() };
+        let unwanted = Unwanted { id: self.id, held: std::mem::take(&mut self.held) };
         if self.unwanted.send(unwanted).is_err() {
             tracing::debug!("a parked sandbox is left to the launcher"); // the next start ends it
         }

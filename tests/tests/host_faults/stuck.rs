@@ -7,15 +7,15 @@
 use std::fs;
 use std::path::Path;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::ptrace::{self, Options};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use supervisor_api::{ChangesMode, Outcome, Recovery, SessionId, SubmitRequest, Top, What};
 use supervisor_tests::{
-    AGENT, Client, Settings, World, argv, bash, children, is_sandbox_id, owner_uid, python, until,
-    until_true,
+    AGENT, Client, OTHER_AGENT, Settings, World, argv, bash, children, is_sandbox_id, owner_uid,
+    python, until, until_true,
 };
 
 /// A process that does not end before it is let go. It is its thread's to let it go, which traces it.
@@ -108,6 +108,47 @@ fn a_daemon_comes_back_though_what_was_parked_does_not_end() {
     agent.run(&argv(&["true"])).expect_exit(0);
     assert!(exists(init), "it was held");
     held.end();
+    until_true("it has ended", || !exists(init));
+}
+
+/// What is parked for one is nobody else's concern: others close their sessions, more is parked, and the daemon stops.
+#[test]
+fn a_parked_sandbox_that_does_not_end_holds_up_its_own_session_only() {
+    let mut world = World::with(Settings { tables: "[warm]\n".to_owned(), ..Settings::default() });
+    let agents = [world.agent(AGENT), world.agent(OTHER_AGENT)];
+    let open = |agent: &Client| -> SessionId {
+        let made = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer").json();
+        serde_json::from_value(made["id"].clone()).expect("an id")
+    };
+    let [stuck, other] = [0, 1].map(|number| open(&agents[number]));
+    let park = |agent: &Client, session| {
+        for _ in 0..2 {
+            let session = Some(session);
+            agent.run(&SubmitRequest { session, ..python("print(1)") }).expect_exit(0);
+        }
+        until_true("one is parked", || {
+            let reply = agent.call("GET", "/v1/top", None).expect("an answer");
+            serde_json::from_slice::<Top>(&reply.body).expect("what runs").parked > 0
+        });
+    };
+    park(&agents[0], stuck);
+    let (init, interpreter) = sandbox(&world);
+    let held = Held::process(interpreter);
+    let mut closing = agents[0].connect().expect("a connection");
+    closing.request("DELETE", &format!("/v1/sessions/{stuck}"), None).expect("sent");
+    until_true("nothing is parked for it", || {
+        let reply = agents[0].call("GET", "/v1/top", None).expect("an answer");
+        serde_json::from_slice::<Top>(&reply.body).expect("what runs").parked == 0
+    });
+    park(&agents[1], other);
+    let closed = agents[1].call("DELETE", &format!("/v1/sessions/{other}"), None);
+    assert_eq!(closed.expect("an answer").status, 200);
+    let begin = Instant::now();
+    world.daemon().end();
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert!(exists(init), "it was held");
+    held.end();
+    world.start_daemon();
     until_true("it has ended", || !exists(init));
 }
 
