@@ -20,10 +20,7 @@ impl Interpreter {
     /// Takes a cell; gives its number.
     pub async fn accept(self: &Arc<Self>, request: RunCell) -> Result<u64, ApiError> {
         let cell = self.check(request)?;
-        let accepted = self.write(cell.source.len(), move |this, record| this.add(record, cell));
-        let number = accepted.await??;
-        self.asked.notify_one();
-        Ok(number)
+        self.write(cell.source.len(), move |this, record| this.add(record, cell)).await?
     }
 
     /// Changes a cell, by so many bytes, and tells who waits. What it is then is on record, or the journal says
@@ -111,6 +108,7 @@ impl Interpreter {
             _ => internal(error),
         })?;
         self.locked().cells.place(Arc::new(cell), line.len(), Some(share));
+        self.asked.notify_one(); // whether or not anybody waits for the answer any more
         Ok(number)
     }
 

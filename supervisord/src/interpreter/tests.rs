@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use supervisor_api::{
@@ -8,6 +9,7 @@ use supervisor_api::{
     Language, Limit, Outcome, OutputSummary, RunCell,
 };
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::set::Found;
 use super::*;
@@ -178,6 +180,17 @@ async fn cells_that_wait_take_so_many_bytes_of_an_interpreter_and_of_its_owner()
     assert_eq!(found.accept(asked(&large)).await.unwrap_err().code, ErrorCode::Busy);
     run(&found, 1).await;
     assert_eq!(found.accept(asked(&large)).await, Ok(2));
+}
+
+#[tokio::test]
+async fn a_cell_that_was_accepted_is_asked_for_though_nobody_waits_for_the_answer() {
+    let interpreter = Fixture::new().lay_out(1, 1000);
+    let large = "x".repeat(1 << 20); // it is written away from this thread
+    let mut accepted = Box::pin(interpreter.accept(asked(&large)));
+    assert!(timeout(Duration::ZERO, &mut accepted).await.is_err());
+    drop(accepted);
+    timeout(Duration::from_secs(60), interpreter.asked.notified()).await.expect("it is asked for");
+    assert_eq!(interpreter.next().map(|cell| cell.number), Some(1));
 }
 
 #[tokio::test]
