@@ -15,12 +15,13 @@ use zbus::{Connection, MatchRule, MessageStream, connection};
 
 use crate::dbus::announce::announce;
 use crate::dbus::bounds::{BUS_PATIENCE, GRACE, MAX_QUEUED, RECONNECT_MAX, RECONNECT_MIN};
-use crate::dbus::call::Front;
+use crate::dbus::call::{Call, Front};
 use crate::dbus::dispatch;
 use crate::dbus::failure::Failure;
 use crate::dbus::load::{Load, Place};
 use crate::dbus::names::{BUS, BUS_NAME, BUS_PATH};
 use crate::dbus::news;
+use crate::pool::Share;
 use crate::supervisor::Supervisor;
 
 /// RequestName: DBUS_NAME_FLAG_DO_NOT_QUEUE. There is one supervisor on a host, or none.
@@ -191,7 +192,7 @@ async fn receive(
 }
 
 async fn answer(
-    front: &Front,
+    front: &Arc<Front>,
     message: Message,
     sender: String,
     mut place: Place,
@@ -200,11 +201,7 @@ async fn answer(
         Ok(call) => match front.admit(&call) {
             Some(share) => {
                 place.is_known();
-                let done = dispatch::act(front, &call).await;
-                let code = done.as_ref().err().map(Failure::code);
-                front.note(dispatch::operation(call.message()), code);
-                drop(share);
-                done
+                act(front, call, share).await
             }
             None => Err(Failure::busy("too many calls of this user at once")),
         },
@@ -212,6 +209,22 @@ async fn answer(
     };
     drop(place);
     reply(front, &message, done).await
+}
+
+/// Does what a call asks for. What changes something is done to its end, even when the connection is lost meanwhile.
+async fn act(front: &Arc<Front>, call: Call, share: (Share, Share)) -> Result<Message, Failure> {
+    let (front, changes) = (front.clone(), dispatch::changes(call.message()));
+    let done = async move {
+        let done = dispatch::act(&front, &call).await;
+        let code = done.as_ref().err().map(Failure::code);
+        front.note(dispatch::operation(call.message()), code);
+        drop(share);
+        done
+    };
+    if !changes {
+        return done.await;
+    }
+    tokio::spawn(done).await.unwrap_or_else(|error| Err(Failure::internal(error)))
 }
 
 async fn reply(front: &Front, call: &Message, done: Result<Message, Failure>) -> zbus::Result<()> {

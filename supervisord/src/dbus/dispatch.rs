@@ -12,7 +12,7 @@ use crate::dbus::names::{
 };
 use crate::dbus::{execution, manager, objects, operations, properties, sessions, table};
 use crate::metrics::OTHER;
-use supervisor_api::{ApiError, ErrorCode};
+use supervisor_api::{ApiError, ErrorCode, Method};
 
 /// Whether a message may be as large as it is; asked before anything of it is read.
 ///
@@ -96,6 +96,14 @@ pub fn operation(message: &Message) -> &'static str {
         "Introspect" => "introspect",
         _ => OTHER,
     }
+}
+
+/// Whether a call changes something. Those of the interface of operations are the socket's, which sees to them.
+pub fn changes(message: &Message) -> bool {
+    let header = message.header();
+    let is_the_socket_s = header.interface().is_some_and(|it| it.as_str() == OPERATIONS);
+    let done = table::operation(operation(message));
+    !is_the_socket_s && done.is_some_and(|done| done.method != Method::Get)
 }
 
 fn interface_of(object: Object, member: &str) -> Option<&'static str> {

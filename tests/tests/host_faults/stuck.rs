@@ -14,8 +14,8 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use supervisor_api::{ChangesMode, Outcome, Recovery, SessionId, SubmitRequest, Top, What};
 use supervisor_tests::{
-    AGENT, Client, OTHER_AGENT, Settings, World, argv, bash, children, is_sandbox_id, owner_uid,
-    python, until, until_true,
+    AGENT, Bus, Client, OTHER_AGENT, Settings, World, argv, bash, children, is_sandbox_id, on_bus,
+    owner_uid, python, until, until_true,
 };
 
 /// A process that does not end before it is let go. It is its thread's to let it go, which traces it.
@@ -232,4 +232,32 @@ fn what_is_recorded_is_in_the_audit_log_before_however_long_that_takes() {
     let told = world.root().audit(&format!("execution={id}&kind=submission")).expect("root may");
     assert_eq!(told.records.len(), 1, "{told:?}");
     agent.cancel(id).expect("it is ours");
+}
+
+/// What was begun for a caller of the bus is done though the bus goes, as it is for one of the socket.
+#[test]
+fn a_session_that_is_being_closed_goes_though_the_bus_goes_meanwhile() {
+    let mut bus = Bus::open();
+    let mut world = on_bus(&bus);
+    let agent = world.agent(AGENT);
+    let made = bus.call(AGENT, "CreateSession", &["a{sv}", "0"]);
+    let id = made[0].as_str().expect("an id").to_owned();
+    let session = Some(id.parse().expect("an id"));
+    let running = agent.start(&SubmitRequest { session, ..bash("echo up; exec sleep 600") });
+    agent.wait_for_words(running, "up");
+    let writer = Held::thread(world.daemon_pid(), "audit-writer"); // and no end is recorded
+    let name = "org.supervisord.Supervisor1";
+    let mut close = bus.command(AGENT, "busctl");
+    close.arg(format!("--address={}", bus.address()));
+    let manager = format!("{name}.Manager");
+    close.args(["call", name, "/org/supervisord/Supervisor1", &manager, "CloseSession", "s", &id]);
+    let mut close = close.spawn().expect("busctl is installed");
+    let target = format!("/v1/sessions/{id}");
+    let state = || agent.call("GET", &target, None).expect("an answer").json()["state"].clone();
+    until_true("it is being closed", || state() == "closing");
+    bus.stop();
+    until_true("the daemon has seen it", || world.daemon().words().contains("not on the bus"));
+    writer.go_on();
+    until_true("it is gone", || agent.call("GET", &target, None).expect("an answer").status == 404);
+    close.wait().expect("a child");
 }
