@@ -131,6 +131,7 @@ pub async fn lighten(inner: &Inner, owner: u32) -> Result<(), Failure> {
 /// Removes these, their records first.
 async fn remove_all(inner: &Inner, ids: Vec<ExecutionId>) -> Result<(), Failure> {
     inner.store.remove(ids.clone()).await?;
+    ids.iter().for_each(|id| inner.interpreters.remove(*id));
     Ok(inner.keeping.remove_files(&inner.places, ids).await?)
 }
 
@@ -162,6 +163,7 @@ pub async fn remove(inner: &Inner, id: ExecutionId) -> Result<(), Failure> {
     if !is_full {
         recorded?;
     }
+    inner.interpreters.remove(id);
     inner.keeping.remove_files(&inner.places, vec![id]).await?;
     if is_full { Ok(inner.store.remove(vec![id]).await?) } else { Ok(()) }
 }

@@ -261,15 +261,22 @@ impl Places {
         }
     }
 
-    /// Forgets all notes, and the directory too if it was made for nothing else. What is not there is no
-    /// error.
+    /// Whether there are globs of an execution's submission.
+    pub fn has_globs(&self, id: ExecutionId) -> bool {
+        let name = format!("{id}/{GLOBS}");
+        fstatat(&self.root, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Forgets all notes and the globs, which are for what has not ended, and the directory too if it was made for
+    /// nothing else. What is not there is no error.
     pub fn forget_notes(&self, id: ExecutionId) -> io::Result<()> {
         let place = match self.open_place(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             place => place?,
         };
         let mut found = false;
-        for name in [Note::Reason, Note::End].iter().flat_map(|note| note.names()) {
+        let notes = [Note::Reason, Note::End].iter().flat_map(|note| note.names());
+        for name in notes.chain([GLOBS]) {
             match unlinkat(&place, name, UnlinkatFlags::NoRemoveDir) {
                 Err(Errno::ENOENT) => {}
                 other => {
@@ -344,7 +351,7 @@ impl Places {
         Ok(disk.blocks().saturating_mul(disk.fragment_size()))
     }
 
-    /// Bytes on disk of all that is kept of an execution in files. Blocks.
+    /// Bytes on disk of all that is kept of an execution in files once it has ended. Blocks.
     pub fn weigh(&self, id: ExecutionId) -> io::Result<u64> {
         let place = match self.open_place(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -407,7 +414,7 @@ fn remove_all(parent: BorrowedFd<'_>, name: &str, depth: u32) -> io::Result<()> 
 /// What the files of a directory weigh.
 fn weight_of(directory: OwnedFd) -> io::Result<u64> {
     let mut sum = 0u64;
-    for name in names(directory.try_clone()?)? {
+    for name in names(directory.try_clone()?)?.iter().filter(|name| *name != GLOBS) {
         let file = fstatat(&directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
         let on_disk = u64::try_from(file.st_blocks).unwrap_or_default().saturating_mul(512);
         sum = sum.saturating_add(on_disk.max(FILE_WEIGHT));

@@ -116,6 +116,58 @@ fn what_an_owner_keeps_is_bounded_in_bytes_and_what_ended_first_goes() {
     until_true("it is counted over a restart", || !is_there(&agent, large));
 }
 
+/// RS-32. Cells are kept in a file, which counts whatever the interpreter wrote, and goes with its execution.
+#[test]
+fn the_cells_of_an_interpreter_count_and_go_with_its_execution() {
+    let world = world(8 * MIB);
+    let agent = world.agent(AGENT);
+    let session = open(&agent);
+    let all = format!("/v1/sessions/{}/interpreters", session.id);
+    let call = |method, target: &str, body: &Value| {
+        agent.call(method, target, Some(body.to_string().as_bytes())).expect("an answer")
+    };
+    let silent = || {
+        let made = call("POST", &all, &json!({"language": "bash"}));
+        assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
+        let id: ExecutionId = serde_json::from_value(made.json()["id"].clone()).expect("an id");
+        let source = format!("#{}", "x".repeat(MIB as usize - 1));
+        let cell = json!({"source": source, "wait": true});
+        assert_eq!(call("POST", &format!("{all}/{id}/cells"), &cell).status, 201);
+        assert_eq!(agent.call("DELETE", &format!("{all}/{id}"), None).expect("closed").status, 200);
+        let ended = agent.finished(id);
+        assert_eq!(ended.output.stdout.kept + ended.output.stderr.kept, 0);
+        // Each change of the cell is a line with its text.
+        let kept = ended.kept_bytes.expect("it keeps cells");
+        assert!((3 * MIB..5 * MIB).contains(&kept), "{kept}");
+        id
+    };
+    let first = silent();
+    let cells = format!("{all}/{first}/cells");
+    assert_eq!(agent.call("GET", &cells, None).expect("kept").status, 200);
+    assert_eq!(remove(&agent, first), Ok(()));
+    for gone in [cells, format!("{all}/{first}"), format!("{all}/{first}/cells/1")] {
+        assert_eq!(agent.call("GET", &gone, None).expect("an answer").status, 404, "{gone}");
+    }
+    let oldest = silent();
+    let others = [silent(), silent()];
+    until_true("what ended first is gone", || !is_there(&agent, oldest));
+    assert!(others.iter().all(|id| is_there(&agent, *id)));
+}
+
+/// RS-32. What nobody needs any more does not stay uncounted.
+#[test]
+fn the_globs_of_a_submission_are_gone_when_it_has_ended() {
+    let world = world(0);
+    let agent = world.agent(AGENT);
+    for wait in [false, true] {
+        let globs = vec!["nothing-*".to_owned()];
+        let request = SubmitRequest { wait, artifacts: ArtifactRequest { globs }, ..bash("true") };
+        let id = agent.run(&request).execution.id;
+        let globs = world.state().join(format!("executions/{id}/globs"));
+        until_true("they are gone", || !globs.exists());
+    }
+}
+
 /// RS-32. Its owner and administrators remove one, and nobody else sees that it is there.
 #[test]
 fn an_execution_that_has_finished_is_removed_by_its_owner_and_by_administrators() {

@@ -194,16 +194,13 @@ async fn record_and_tell(
     let (recorded, (), ()) = tokio::join!(record, audited, before);
     if recorded {
         fault::reach(Point::EndRecorded);
-        if is_known {
+        if is_known || inner.places.has_globs(live.id()) {
             kept::forget(&inner.places, live.id()).await;
         }
         fault::reach(Point::EndForgotten);
         inner.metrics.finished(&finished);
         journal::finished(&finished);
         inner.approvals.end(live.id()).await;
-        if let (Some(interpreter), Some(outcome)) = (&live.interpreter, &finished.outcome) {
-            interpreter.end(outcome, &finished.output).await;
-        }
         live.leave_source(); // before the end is told: what comes next has the usual name
         let (owner, keeps_much) = (finished.owner_uid, finished.kept_bytes.is_some());
         live.change(|execution| *execution = finished);
@@ -314,7 +311,11 @@ async fn record(
         sync_output(inner, live).await;
         fault::reach(Point::OutputSynced);
     }
-    if has_artifacts || (has_output && small.is_none()) || finished.changes.is_some() {
+    if let (Some(interpreter), Some(outcome)) = (&live.interpreter, &finished.outcome) {
+        interpreter.end(outcome, &finished.output).await; // its cells are kept, and weigh, as they are now
+    }
+    let has_files = finished.changes.is_some() || live.interpreter.is_some();
+    if has_artifacts || (has_output && small.is_none()) || has_files {
         finished.kept_bytes = Some(kept_bytes(inner, finished, artifacts).await);
     }
     if let Some(recorded) = first.take() {

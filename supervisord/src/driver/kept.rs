@@ -57,7 +57,7 @@ pub fn reason(places: &Places, id: ExecutionId) -> Option<Outcome> {
     find(places, id, Note::Reason)
 }
 
-/// Forgets both: the end is recorded.
+/// Forgets both, and the globs: the end is recorded.
 pub async fn forget(places: &Arc<Places>, id: ExecutionId) {
     let places = places.clone();
     let forgotten = spawn_blocking(move || places.forget_notes(id)).await;

@@ -60,7 +60,8 @@ impl Interpreter {
     }
 
     fn end_now(&self, outcome: Outcome, written: &OutputSummary) {
-        let end = (*self.ends.borrow()).unwrap_or(match outcome {
+        // An earlier daemon may have come as far as this.
+        let end = (*self.ends.borrow()).or(self.kept.end).unwrap_or(match outcome {
             Outcome::Cancelled => InterpreterEnd::Closed,
             _ => InterpreterEnd::Process,
         });

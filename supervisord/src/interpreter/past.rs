@@ -76,6 +76,12 @@ impl Reader {
         Ok(past)
     }
 
+    /// Forgets what was read of one.
+    pub fn forget(&self, id: ExecutionId) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(last.take_if(|(known, _)| *known == id));
+    }
+
     /// What was read last, if that is it.
     fn known(&self, id: ExecutionId) -> Option<Arc<Past>> {
         // Nothing between two changes of it panics, so a poisoned one is whole.

@@ -315,9 +315,10 @@ impl InterpreterSet {
         Ok(())
     }
 
-    /// Forgets one that never ran.
+    /// Forgets one that never ran, or whose record is gone, and what was read of its cells.
     pub fn remove(&self, id: ExecutionId) {
         self.locked().remove(&id);
+        self.past.forget(id);
     }
 
     /// Forgets those of a session that is gone.
