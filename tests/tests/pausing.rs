@@ -6,6 +6,7 @@
     reason = "a test that panics is a test that fails"
 )]
 
+use std::fs;
 use std::time::Duration;
 
 use supervisor_api::{
@@ -13,8 +14,8 @@ use supervisor_api::{
     Interpreter, LimitsRequest, Outcome, Session, State, SubmitRequest,
 };
 use supervisor_tests::{
-    AGENT, Client, OTHER_AGENT, Selection, World, assert_described, attack, bash, is_enforced,
-    python, until, until_true,
+    AGENT, Client, OTHER_AGENT, Selection, Settings, World, assert_described, attack, bash,
+    is_enforced, python, until, until_true,
 };
 
 /// Says numbers at this pace in seconds, for ever.
@@ -309,4 +310,27 @@ fn the_time_of_an_interpreter_and_of_its_cells_stands_still_while_it_is_paused()
     let slow = cell(slow, 60);
     assert_eq!(slow.outcome, Some(CellOutcome::Ok), "{slow:?}");
     assert!(slow.took_us.is_some_and(|took| took < 5_000_000), "{slow:?}");
+}
+
+/// FT-04. It goes on by itself after a day; where that can't be recorded it stays as it is until it can.
+#[test]
+fn what_is_paused_outlives_a_full_disk_though_its_time_to_go_on_has_come() {
+    let settings = Settings { state_bytes: Some(48 << 20), has_clock: true, ..Settings::default() };
+    let mut world = World::with(settings);
+    let agent = world.agent(AGENT);
+    let id = agent.start(&counter("0.01"));
+    agent.wait_for_words(id, "5\n");
+    ask(&agent, id, "pause").expect("it runs");
+    world.daemon().kill();
+    world.turn_clock(25 * 3600);
+    let ballast = world.state().join("ballast");
+    assert!(fs::write(&ballast, vec![0; 64 << 20]).is_err(), "the file system is too large");
+    world.start_daemon();
+    until_true("it is tried", || world.daemon().words().contains("it can't go on yet"));
+    assert_eq!(agent.status(id, 0).expect("ours").state, State::Paused);
+    assert!(stands_still(&agent, id));
+    fs::remove_file(&ballast).expect("removed");
+    goes_on(&agent, id);
+    assert_eq!(agent.status(id, 0).expect("ours").state, State::Running);
+    agent.cancel(id).expect("ours");
 }

@@ -38,6 +38,10 @@ use crate::watch::{thaw, watch};
 /// ever; then it goes on by itself.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
+/// How long it stays as it is where it can't go on by itself just then: its going on can't be recorded, as on a full
+/// disk, or its session has changes in it by half. A try costs one write.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// How long the kernel may take to freeze a payload. A process that waits for a disk is frozen after that.
 const FREEZING: Duration = Duration::from_secs(5);
 
@@ -192,12 +196,14 @@ pub async fn attend_limits(
     let Some(mut wishes) = live.wishes.take() else {
         return Outcome::Lost { reason: "it is driven twice".to_owned() };
     };
+    let mut not_before = Instant::now(); // it goes on by itself
     loop {
         let (rests, end) = {
             let clock = lock(clock);
             let wall_time = Duration::from_millis(limits.wall_time);
             let rests = clock.rests();
-            (rests, if rests { clock.since + LONGEST } else { clock.at(wall_time) })
+            let longest = not_before.max(clock.since + LONGEST);
+            (rests, if rests { longest } else { clock.at(wall_time) })
         };
         let asked = tokio::select! {
             biased;
@@ -209,7 +215,6 @@ pub async fn attend_limits(
                 if let Some(session) = live.session.as_ref().map(|held| held.session()) {
                     session.copied().await; // it changes nothing of what is being copied
                 }
-                tracing::info!(execution_id = %live.id(), "paused for as long as can be, it goes on");
                 None
             }
             limit = watch(sandbox, limits, seen), if !rests => return limit_reached(limit),
@@ -225,15 +230,15 @@ pub async fn attend_limits(
             Wish::Pause { reclaim } => pause(inner, live, sandbox, clock, reclaim).await,
             Wish::Resume => resume(inner, live, sandbox, clock).await,
         };
-        if let (Err(error), None) = (&done, &answer) {
-            if error.code == ErrorCode::Conflict {
-                continue; // somebody has begun to copy its workspace just now
+        match (answer, done) {
+            (Some(answer), done) => drop(answer.send(done)), // whoever asked may be gone
+            (None, Ok(())) => {
+                tracing::info!(execution_id = %live.id(), "it was paused for as long as can be and goes on");
             }
-            tracing::error!(%error, execution_id = %live.id(), "it can't go on");
-            return Outcome::Lost { reason: "it was paused and could not go on".to_owned() };
-        }
-        if let Some(answer) = answer {
-            drop(answer.send(done)); // whoever asked may be gone
+            (None, Err(error)) => {
+                tracing::warn!(%error, execution_id = %live.id(), "it can't go on yet");
+                not_before = Instant::now() + AGAIN;
+            }
         }
     }
 }
