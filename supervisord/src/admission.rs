@@ -51,6 +51,38 @@ pub struct Admission {
     state: Mutex<Turns>,
 }
 
+/// A place in line that is kept free for an execution, which has yet to be made ready and takes no turn meanwhile. It is
+/// given back when it is dropped.
+pub struct Coming {
+    admission: Arc<Admission>,
+    uid: u32,
+    /// None when the execution has come.
+    need: Option<Need>,
+}
+
+impl Coming {
+    /// The execution is ready, and in line from now on.
+    pub fn line_up(mut self, id: ExecutionId) -> InLine {
+        let (admission, uid, need) = (self.admission.clone(), self.uid, self.need.take());
+        let (turn, receiver) = oneshot::channel();
+        if let Some(need) = need {
+            let mut turns = admission.lock();
+            turns.expect_no_more(uid, need);
+            turns.line_up(uid, Waiting { id, need, turn });
+        }
+        admission.hand_out();
+        InLine { admission, uid, turn: Some(receiver) }
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        if let Some(need) = self.need.take() {
+            self.admission.lock().expect_no_more(self.uid, need);
+        }
+    }
+}
+
 /// A place in line; an execution that goes away leaves it by dropping this.
 pub struct InLine {
     admission: Arc<Admission>,
@@ -134,49 +166,34 @@ impl Admission {
         self.hand_out();
     }
 
-    /// Puts an execution of this uid in line. The receiver gets its turn.
+    /// Keeps a place in line free for an execution of this uid.
     ///
     /// # Errors
     /// `policy_denied` if it can never have a turn, because it alone needs more than its owner may
     /// have; `busy` if too many wait.
-    pub fn line_up(
-        self: &Arc<Self>,
-        uid: u32,
-        id: ExecutionId,
-        need: Need,
-    ) -> Result<InLine, ApiError> {
-        self.add(uid, id, need, Turns::check_room)
+    pub fn expect(self: &Arc<Self>, uid: u32, need: Need) -> Result<Coming, ApiError> {
+        self.keep_free(uid, need, Turns::check_room)
     }
 
-    /// Puts an execution in line that waited already, however many wait now.
+    /// Keeps a place free for an execution that waited already, however many wait now.
     ///
     /// # Errors
     /// `policy_denied` if it can never have a turn by the bounds as they are now.
-    pub fn line_up_again(
-        self: &Arc<Self>,
-        uid: u32,
-        id: ExecutionId,
-        need: Need,
-    ) -> Result<InLine, ApiError> {
-        self.add(uid, id, need, |_, _, _| Ok(()))
+    pub fn expect_again(self: &Arc<Self>, uid: u32, need: Need) -> Result<Coming, ApiError> {
+        self.keep_free(uid, need, |_, _, _| Ok(()))
     }
 
-    fn add(
+    fn keep_free(
         self: &Arc<Self>,
         uid: u32,
-        id: ExecutionId,
         need: Need,
         check: fn(&Turns, u32, Need) -> Result<(), ApiError>,
-    ) -> Result<InLine, ApiError> {
-        let (turn, receiver) = oneshot::channel();
-        {
-            let mut turns = self.lock();
-            turns.bounds.check_alone(need)?;
-            check(&turns, uid, need)?;
-            turns.line_up(uid, Waiting { id, need, turn });
-        }
-        self.hand_out();
-        Ok(InLine { admission: self.clone(), uid, turn: Some(receiver) })
+    ) -> Result<Coming, ApiError> {
+        let mut turns = self.lock();
+        turns.bounds.check_alone(need)?;
+        check(&turns, uid, need)?;
+        turns.expect(uid, need);
+        Ok(Coming { admission: self.clone(), uid, need: Some(need) })
     }
 
     /// Takes out of a uid's line what nobody waits for any more.

@@ -64,8 +64,10 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
             _ => "nothing is known of it",
         };
         let id = ExecutionId::from_bits(*stranger);
-        let is_gone = driver::end_sandbox(&inner.launcher, id).await;
-        let stays = if is_gone { "" } else { "; it does not end, which is tried again" };
+        let stays = match driver::end_sandbox(&inner.launcher, id).await {
+            None => "",
+            Some(_tries) => "; it does not end, which is tried again",
+        };
         let subject = Subject { execution: Some(id), ..Subject::default() };
         let cause = format!("{cause}{stays}");
         inner.audit.note(audit::recovery(subject, "destroyed", Some(&cause)));
@@ -87,8 +89,8 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
         }
     }
     // When all that runs has its place again, in the order in which they came.
-    for execution in waiting {
-        queued::line_up(inner, execution).await?;
+    for (execution, unstarted) in waiting {
+        queued::line_up(inner, execution, unstarted).await?;
     }
     sweep(inner).await
 }
@@ -132,13 +134,13 @@ async fn take_over(
     execution: Execution,
     lives: bool,
     logged: Option<Ended>,
-) -> Result<Option<Execution>, Failure> {
+) -> Result<Option<(Execution, Unstarted)>, Failure> {
     let id = execution.id;
     let is_over = logged.is_some() || kept::end(&inner.places, id).is_some();
     let unstarted =
         if is_over { None } else { queued::unstarted(inner, &execution, lives).await? };
-    if let Some(Unstarted::Ready) = unstarted {
-        return Ok(Some(execution));
+    if let Some(unstarted) = unstarted {
+        return Ok(Some((execution, unstarted)));
     }
     let globs = inner.places.globs(id).unwrap_or_default();
     let (started_at, created_at) = (execution.started_at.clone(), execution.created_at.clone());
@@ -174,10 +176,7 @@ async fn take_over(
     let start = live.execution.borrow().start;
     sandbox.was_parked = could_be_parked && start != Some(StartKind::Cold);
     let globs = GlobSelection::new(&globs).map_err(|problem| problem.message)?;
-    let before = if let Some(Unstarted::Stuck) = unstarted {
-        // What has been killed looks as if it had started, whose id is not free for another start of it.
-        Err("its payload had not started, and the sandbox that was made for it does not end")
-    } else if seen_frozen(&sandbox).await != Seen::Started {
+    let before = if seen_frozen(&sandbox).await != Seen::Started {
         Err("the daemon was killed before the payload started")
     } else if inner.places.owes_input(id)? {
         // What it makes of a part could not be told from what it would make of the whole.

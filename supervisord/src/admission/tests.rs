@@ -30,7 +30,19 @@ fn id(number: u128) -> ExecutionId {
     ExecutionId::from_bits(number)
 }
 
-/// An execution that needs nothing lines up.
+impl Admission {
+    /// An execution comes and is ready.
+    fn line_up(
+        self: &Arc<Self>,
+        uid: u32,
+        id: ExecutionId,
+        need: Need,
+    ) -> Result<InLine, ApiError> {
+        Ok(self.expect(uid, need)?.line_up(id))
+    }
+}
+
+/// One that needs nothing does.
 fn line_up(admission: &Arc<Admission>, uid: u32) -> Result<InLine, ApiError> {
     admission.line_up(uid, id(0), NOTHING)
 }
@@ -114,6 +126,28 @@ fn whoever_stands_behind_one_that_needed_too_much_is_next_when_that_is_cancelled
 }
 
 #[test]
+fn what_is_to_come_has_its_place_in_line_and_takes_no_turn_before_it_is_ready() {
+    let bounds = Bounds { running: 1, waiting_per_uid: 2, submission_bytes: 100, ..BOUNDS };
+    let admission = Admission::new(bounds);
+    let bytes = |submission| Need { submission, ..NOTHING };
+    let coming = admission.expect(1, bytes(60)).unwrap();
+    assert_eq!(admission.load(), (0, 0));
+    let other = turn(&mut admission.line_up(1, id(1), NOTHING).unwrap());
+    assert!(other.is_some(), "it doesn't keep its own from their turns either");
+    let waits = admission.line_up(1, id(2), NOTHING).unwrap();
+    assert!(line_up(&admission, 1).is_err() && admission.expect(1, NOTHING).is_err(), "two wait");
+    assert!(admission.expect(2, bytes(41)).is_err(), "its submission counts");
+    let mut ready = coming.line_up(id(3));
+    assert!(turn(&mut ready).is_none());
+    assert_eq!((admission.load(), admission.position(1, id(3))), ((1, 2), Some(2)));
+    drop((other, waits));
+    assert!(turn(&mut ready).is_some());
+    drop((ready, admission.expect(1, bytes(100)).unwrap()));
+    let turns = admission.lock();
+    assert!(turns.callers.is_empty() && turns.coming == 0 && turns.submissions == 0);
+}
+
+#[test]
 fn submissions_that_wait_and_run_have_a_bound_in_bytes() {
     let bounds =
         Bounds { submission_bytes_per_uid: 100, submission_bytes: 150, running: 1, ..BOUNDS };
@@ -133,7 +167,7 @@ fn submissions_that_wait_and_run_have_a_bound_in_bytes() {
     assert!(busy(1, 1) && busy(2, 51), "what waits counts, of everybody");
     drop(waits);
     let other = admission.line_up(2, id(3), bytes(90)).unwrap();
-    let again = admission.line_up_again(1, id(4), bytes(90)).unwrap(); // it was accepted before
+    let again = admission.expect_again(1, bytes(90)).unwrap().line_up(id(4)); // it was accepted before
     drop((running, other, again));
     let turns = admission.lock();
     assert!(turns.callers.is_empty() && turns.submissions == 0 && turns.waiting == 0);

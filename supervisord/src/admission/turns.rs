@@ -12,6 +12,8 @@ pub(super) struct Turns {
     pub(super) bounds: Bounds,
     pub(super) running: usize,
     pub(super) waiting: usize,
+    /// Places in line that are kept free for what is to come.
+    pub(super) coming: usize,
     /// Bytes of all submissions.
     pub(super) submissions: u64,
     pub(super) callers: HashMap<u32, Line>,
@@ -28,7 +30,9 @@ pub(super) struct Line {
     /// Workspaces that are kept, and their bytes.
     pub(super) kept: usize,
     pub(super) kept_bytes: u64,
-    /// Bytes of the submissions of what waits and runs.
+    /// Places in its line that are kept free.
+    pub(super) coming: usize,
+    /// Bytes of the submissions of what waits and runs, and of what is to come.
     pub(super) submissions: u64,
     pub(super) waiting: VecDeque<Waiting>,
 }
@@ -101,6 +105,7 @@ impl Turns {
             bounds,
             running: 0,
             waiting: 0,
+            coming: 0,
             submissions: 0,
             callers: HashMap::new(),
             order: VecDeque::new(),
@@ -111,8 +116,8 @@ impl Turns {
     pub(super) fn check_room(&self, uid: u32, need: Need) -> Result<(), ApiError> {
         let bounds = self.bounds;
         let line = self.callers.get(&uid);
-        let own = line.map_or(0, |line| line.waiting.len());
-        if own >= bounds.waiting_per_uid || self.waiting >= bounds.waiting {
+        let own = line.map_or(0, |line| line.waiting.len() + line.coming);
+        if own >= bounds.waiting_per_uid || self.waiting + self.coming >= bounds.waiting {
             let problem = format!("{own} executions of uid {uid} are waiting already");
             return Err(ApiError::new(ErrorCode::Busy, problem)
                 .with_hint("wait for some of them to finish"));
@@ -157,6 +162,26 @@ impl Turns {
         true
     }
 
+    /// Keeps a place in a uid's line free.
+    pub(super) fn expect(&mut self, uid: u32, need: Need) {
+        let line = self.callers.entry(uid).or_default();
+        line.coming += 1;
+        line.submissions = line.submissions.saturating_add(need.submission);
+        self.coming += 1;
+        self.submissions = self.submissions.saturating_add(need.submission);
+    }
+
+    /// Gives such a place back, or to what has come.
+    pub(super) fn expect_no_more(&mut self, uid: u32, need: Need) {
+        if let Some(line) = self.callers.get_mut(&uid) {
+            line.coming = line.coming.saturating_sub(1);
+            line.submissions = line.submissions.saturating_sub(need.submission);
+        }
+        self.coming = self.coming.saturating_sub(1);
+        self.submissions = self.submissions.saturating_sub(need.submission);
+        self.forget_if_idle(uid);
+    }
+
     pub(super) fn line_up(&mut self, uid: u32, waiting: Waiting) {
         self.submissions = self.submissions.saturating_add(waiting.need.submission);
         let line = self.callers.entry(uid).or_default();
@@ -197,7 +222,8 @@ impl Turns {
     pub(super) fn forget_if_idle(&mut self, uid: u32) {
         let nothing = Need::default();
         let idle = |line: &Line| {
-            line.running == 0 && line.kept == 0 && line.waiting.is_empty() && line.taken == nothing
+            let has_none = line.running == 0 && line.kept == 0 && line.coming == 0;
+            has_none && line.waiting.is_empty() && line.taken == nothing
         };
         if self.callers.get(&uid).is_some_and(idle) {
             self.callers.remove(&uid);

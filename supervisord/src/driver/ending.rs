@@ -10,7 +10,7 @@ use supervisor_api::{
 };
 use supervisor_launch::{Descriptor, Step};
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::audit::{self, Unaudited};
@@ -85,31 +85,30 @@ pub(super) async fn wait_for_death(inner: &Inner, live: &Live, sandbox: &Sandbox
 
 /// Has the launcher end an execution's sandbox, as [`end_sandbox`] does, while the end is told.
 pub(super) async fn destroy(inner: &Inner, live: &Live) {
-    end_sandbox(&inner.launcher, live.id()).await;
+    drop(end_sandbox(&inner.launcher, live.id()).await); // what does not end is tried again
 }
 
-/// Has the launcher end a sandbox and remove what is left of it; says whether it is gone. If not, it is tried
-/// again until it is: the launcher gives nothing of it to another meanwhile.
-pub async fn end_sandbox(launcher: &Launcher, id: ExecutionId) -> bool {
+/// Has the launcher end a sandbox and remove what is left of it. If it is not gone, it is tried again until it is, which
+/// is when what is given back ends: the launcher gives nothing of it to another meanwhile.
+pub async fn end_sandbox(launcher: &Launcher, id: ExecutionId) -> Option<JoinHandle<()>> {
     end_sandbox_with(launcher, id, ()).await
 }
 
-/// The same, with what is given back once it is gone.
+/// The same, with what is to be kept until it is gone.
 pub async fn end_sandbox_with(
     launcher: &Launcher,
     id: ExecutionId,
     held: impl Send + 'static,
-) -> bool {
-    let Err(error) = try_destroy(launcher, id).await else { return true };
+) -> Option<JoinHandle<()>> {
+    let error = try_destroy(launcher, id).await.err()?;
     tracing::error!(%error, execution_id = %id, "a sandbox is not gone");
     let launcher = launcher.clone();
-    tokio::spawn(async move {
+    Some(tokio::spawn(async move {
         while try_destroy(&launcher, id).await.is_err() {
             sleep(DESTROY_AGAIN).await;
         }
         drop(held);
-    });
-    false
+    }))
 }
 
 async fn try_destroy(launcher: &Launcher, id: ExecutionId) -> Result<(), LaunchError> {

@@ -8,7 +8,6 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use supervisor_api::{
     ApiError, Cell, CellState, ErrorCode, InterpreterEnd, Outcome, OutputSummary, RunCell,
 };
-use tokio::task::spawn_blocking;
 
 use super::cells;
 use super::record::{self, Record};
@@ -52,7 +51,7 @@ impl Interpreter {
     /// It has ended; what had not ended in it is lost. Its cells are in their file from now on.
     pub async fn end(self: &Arc<Self>, outcome: &Outcome, written: &OutputSummary) {
         let (this, outcome, written) = (self.clone(), outcome.clone(), *written);
-        let ended = spawn_blocking(move || this.end_now(outcome, &written));
+        let ended = self.away(move || this.end_now(outcome, &written));
         if let Err(error) = ended.await {
             tracing::error!(%error, execution_id = %self.id, "an interpreter's end is not on record");
         }
@@ -162,7 +161,7 @@ impl Interpreter {
             return Ok(act(self, &mut record));
         }
         let this = self.clone();
-        spawn_blocking(move || act(&this, &mut this.record())).await.map_err(internal)
+        self.away(move || act(&this, &mut this.record())).await
     }
 
     fn is_due(&self, record: &Record) -> bool {

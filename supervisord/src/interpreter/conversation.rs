@@ -18,7 +18,6 @@ use supervisor_api::{
 use supervisor_sys::random_bits;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::line::{Broken, Done, Lines, Said, Status};
@@ -164,7 +163,7 @@ impl Conversation<'_> {
                 line = self.line() => line?,
                 () = &mut up => return Err(Broken("it does not answer").into()),
             };
-            match read(line).await {
+            match self.read(line).await {
                 Ok(Said::State { nonce: theirs, last }) if theirs == nonce => return Ok(last),
                 _ => {}
             }
@@ -189,7 +188,7 @@ impl Conversation<'_> {
         tokio::select! {
             () = interpreter.asked.notified() => Ok(()),
             () = up => Err(Stop::Because(InterpreterEnd::Idle)),
-            line = self.line() => match read(line?).await? {
+            line = self.line() => match self.read(line?).await? {
                 Said::Done(done) if done.number <= taken => Ok(self.repeat(done.number)?),
                 _ => Err(Broken("an answer to no question").into()),
             },
@@ -207,9 +206,8 @@ impl Conversation<'_> {
         };
         let language = self.interpreter.kept.language;
         let mut begun = (*cell).clone();
-        let word =
-            away(cell.source.len(), move || runner::cell(language, cell.number, &cell.source));
-        let word = word.await?;
+        let word = move || runner::cell(language, cell.number, &cell.source);
+        let word = self.away(begun.source.len(), word).await?;
         begun.state = CellState::Running;
         begun.started_at = Some(clock::now());
         (begun.stdout, begun.stderr) = (begin(before.stdout), begin(before.stderr));
@@ -237,7 +235,7 @@ impl Conversation<'_> {
             let (too_much, up) = (capture.exceeds(most), has_run(self.clock, self.live, deadline));
             tokio::select! {
                 biased;
-                line = self.line() => match read(line?).await? {
+                line = self.line() => match self.read(line?).await? {
                     Said::Done(done) if done.number == cell.number => break *done,
                     Said::Done(done) if done.number < cell.number => self.repeat(done.number)?,
                     _ => return Err(Broken("an answer to no question").into()),
@@ -367,6 +365,23 @@ impl Conversation<'_> {
         }
     }
 
+    /// Reads a line.
+    async fn read(&self, line: Vec<u8>) -> Result<Said, Broken> {
+        self.away(line.len(), move || Said::read(&line)).await?
+    }
+
+    /// Does what grows with so many bytes: where they are many, away from the thread that serves everybody.
+    async fn away<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        act: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Broken> {
+        if bytes <= LARGE {
+            return Ok(act());
+        }
+        self.interpreter.away(act).await.map_err(|_| Broken("the daemon is stopping"))
+    }
+
     /// The other end is closed: it is about to end, or was taken from the runner by a cell.
     async fn closed<T>(&self) -> Result<T, Stop> {
         sleep(LAST_WORDS).await;
@@ -378,20 +393,4 @@ impl Conversation<'_> {
 fn end_of(output: &mut CellOutput, stream: StreamSummary, before: StreamSummary) {
     output.to = stream.kept;
     output.cut = stream.cut.saturating_sub(before.cut);
-}
-
-/// Reads a line.
-async fn read(line: Vec<u8>) -> Result<Said, Broken> {
-    away(line.len(), move || Said::read(&line)).await?
-}
-
-/// Does what grows with so many bytes: where they are many, away from the thread that serves everybody.
-async fn away<T: Send + 'static>(
-    bytes: usize,
-    act: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Broken> {
-    if bytes <= LARGE {
-        return Ok(act());
-    }
-    spawn_blocking(act).await.map_err(|_| Broken("the daemon is stopping"))
 }

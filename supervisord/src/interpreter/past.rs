@@ -1,7 +1,7 @@
 //! The cells of interpreters that have ended: they are in their files, and are read when somebody asks.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use supervisor_api::{ApiError, Cell, CellState, ErrorCode, ExecutionId, OutputSummary};
 use tokio::task::spawn_blocking;
@@ -29,12 +29,16 @@ const READINGS: usize = 4;
 /// Of one owner: the others wait for one reading of each other owner at the most.
 const READINGS_OF_ONE: usize = 1;
 
-/// Reads files away from the thread that serves everybody, and remembers the last: who asks for the cells one by one
-/// costs one reading.
+/// Owners whose last reading is remembered: with what is kept of its cells, that is 32 MiB.
+const REMEMBERED: usize = 4;
+
+/// Reads files away from the thread that serves everybody, and remembers the last of each owner: who asks for the cells
+/// one by one costs one reading, whatever others read meanwhile.
 #[derive(Debug)]
 pub struct Reader {
     in_turn: InTurn,
-    last: Mutex<Last>,
+    /// The latest first, one of each owner.
+    last: Mutex<Vec<Last>>,
 }
 
 impl Default for Reader {
@@ -43,8 +47,8 @@ impl Default for Reader {
     }
 }
 
-/// What was read last.
-type Last = Option<(ExecutionId, Arc<Past>)>;
+/// What an owner's last reading was of, and what it gave.
+type Last = (u32, ExecutionId, Arc<Past>);
 
 impl Reader {
     /// What an interpreter of this owner's that has ended has left.
@@ -53,11 +57,11 @@ impl Reader {
         places: &Arc<Places>,
         (owner, id): (u32, ExecutionId),
     ) -> Result<Arc<Past>, ApiError> {
-        if let Some(past) = self.known(id) {
+        if let Some(past) = self.known(owner, id) {
             return Ok(past);
         }
         let turn = self.in_turn.turn(owner).await?;
-        if let Some(past) = self.known(id) {
+        if let Some(past) = self.known(owner, id) {
             return Ok(past); // whoever was before read the same
         }
         let places = places.clone();
@@ -72,21 +76,32 @@ impl Reader {
             }
             _ => internal(error),
         })?;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((id, past.clone()));
+        self.remember((owner, id, past.clone()));
         Ok(past)
     }
 
     /// Forgets what was read of one.
     pub fn forget(&self, id: ExecutionId) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(last.take_if(|(known, _)| *known == id));
+        self.locked().retain(|(_, known, _)| *known != id);
     }
 
-    /// What was read last, if that is it.
-    fn known(&self, id: ExecutionId) -> Option<Arc<Past>> {
-        // Nothing between two changes of it panics, so a poisoned one is whole.
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|(known, _)| *known == id).map(|(_, past)| past.clone())
+    /// What this owner read last, if that is it.
+    fn known(&self, owner: u32, id: ExecutionId) -> Option<Arc<Past>> {
+        let last = self.locked();
+        let it = last.iter().find(|(theirs, known, _)| (*theirs, *known) == (owner, id));
+        it.map(|(_, _, past)| past.clone())
+    }
+
+    fn remember(&self, read: Last) {
+        let mut last = self.locked();
+        last.retain(|(theirs, _, _)| *theirs != read.0);
+        last.insert(0, read);
+        last.truncate(REMEMBERED);
+    }
+
+    /// Nothing between two changes of it panics, so a poisoned one is whole.
+    fn locked(&self) -> MutexGuard<'_, Vec<Last>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,5 +148,22 @@ mod tests {
         assert_eq!(other.code, ErrorCode::NotFound);
         drop(long);
         assert_eq!(own.await.unwrap_err().code, ErrorCode::NotFound);
+    }
+    #[test]
+    fn what_one_owner_has_read_is_remembered_whatever_others_read() {
+        let reader = Reader::default();
+        let id = ExecutionId::from_bits;
+        let past = || Arc::new(Past { cells: Vec::new(), forgotten: 0, last: 0 });
+        for number in 1..100 {
+            reader.remember((1, id(number), past()));
+            reader.remember((2, id(1), past()));
+        }
+        assert!(reader.known(2, id(1)).is_some() && reader.known(1, id(99)).is_some());
+        assert!(reader.known(1, id(98)).is_none() && reader.known(3, id(1)).is_none());
+        for owner in 3..3 + REMEMBERED as u32 {
+            reader.remember((owner, id(1), past()));
+        }
+        assert!(reader.known(1, id(99)).is_none());
+        assert_eq!(reader.locked().len(), REMEMBERED);
     }
 }

@@ -81,6 +81,6 @@ impl Interpreter {
                 Kept { language, idle_timeout: IDLE_TIMEOUT, end: None, cells: None }
             }
         };
-        Ok(Some(Self::new(execution, kept, places, &among.open)))
+        Ok(Some(Self::new(execution, kept, places, among)))
     }
 }

@@ -10,14 +10,16 @@ use supervisor_api::{
     InterpreterState, Language, Limit, Limits, Outcome, RunCell, SessionId,
 };
 use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
 
 use super::cells::Cells;
 use super::past;
 use super::record::Record;
 use crate::clock;
+use crate::in_turn::InTurn;
 use crate::places::Places;
 use crate::pool::Pool;
-use crate::supervisor::storage;
+use crate::supervisor::{internal, storage};
 
 /// Interpreters of a session at once. Each is an execution besides, and counts as such.
 pub const MAX_LIVE: usize = 8;
@@ -31,6 +33,13 @@ const MAX_SOURCE: usize = 1 << 20;
 /// Bytes of the cells that have not ended, in all interpreters of one uid, and of all.
 const OPEN_OF_ONE: u64 = 64 << 20;
 const OPEN: u64 = 512 << 20;
+
+/// Lines that are read and cells that are written at once where they are large, away from the thread that serves
+/// everybody: each of 8 MiB at the most, which takes a tenth of a second.
+const AT_WORK: usize = 4;
+
+/// Of one owner: the others wait for two of each other owner at the most.
+const AT_WORK_OF_ONE: usize = 2;
 
 /// Milliseconds that a cell may take where its caller doesn't say.
 const WALL_TIME: u64 = 60_000;
@@ -73,6 +82,8 @@ pub struct Interpreter {
     pub(super) places: Arc<Places>,
     /// What the cells of all may take.
     pub(super) waiting: Arc<Pool>,
+    /// Who does what takes long.
+    pub(super) work: Arc<InTurn>,
     /// Taken before the state, by whoever changes cells.
     pub(super) record: Mutex<Record>,
     pub(super) state: Mutex<Inside>,
@@ -109,7 +120,7 @@ impl Interpreter {
         execution: &Execution,
         kept: Kept,
         places: &Arc<Places>,
-        waiting: &Arc<Pool>,
+        among: &InterpreterSet,
     ) -> Self {
         Self {
             id: execution.id,
@@ -120,7 +131,8 @@ impl Interpreter {
             limits: execution.limits,
             taken_over: false,
             places: places.clone(),
-            waiting: waiting.clone(),
+            waiting: among.open.clone(),
+            work: among.work.clone(),
             record: Mutex::new(Record::closed(places, execution.id)),
             state: Mutex::default(),
             asked: Notify::new(),
@@ -254,6 +266,23 @@ impl Interpreter {
         }
     }
 
+    /// Does what takes long away from the thread that serves everybody, when it is its owner's turn; whatever becomes of
+    /// who asked for it.
+    ///
+    /// # Errors
+    /// Only while the daemon ends.
+    pub(super) async fn away<T: Send + 'static>(
+        &self,
+        act: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (work, owner) = (self.work.clone(), self.owner);
+        let done = tokio::spawn(async move {
+            let _turn = work.turn(owner).await?;
+            spawn_blocking(act).await.map_err(internal)
+        });
+        done.await.map_err(internal)?
+    }
+
     pub(super) fn tell(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -283,7 +312,9 @@ pub(super) fn gone(end: InterpreterEnd, outcome: &Outcome) -> ApiError {
 pub struct InterpreterSet {
     by_id: Mutex<HashMap<ExecutionId, Arc<Interpreter>>>,
     /// What the cells of all that have not ended may take.
-    pub(super) open: Arc<Pool>,
+    open: Arc<Pool>,
+    /// What takes long of all of them.
+    work: Arc<InTurn>,
     /// The cells of those that have ended.
     pub past: past::Reader,
 }
@@ -291,7 +322,8 @@ pub struct InterpreterSet {
 impl Default for InterpreterSet {
     fn default() -> Self {
         let open = Pool::new(OPEN, OPEN_OF_ONE, 0);
-        Self { by_id: Mutex::default(), open, past: past::Reader::default() }
+        let work = Arc::new(InTurn::new(AT_WORK, AT_WORK_OF_ONE));
+        Self { by_id: Mutex::default(), open, work, past: past::Reader::default() }
     }
 }
 
@@ -358,7 +390,7 @@ pub fn lay_out(
         places.make(execution.id, &[])?;
         places.keep_interpreter(execution.id, &serde_json::to_vec(&kept)?)?;
         // There is no cell yet to be read.
-        Ok(Arc::new(Interpreter::new(execution, kept, places, &among.open).with_cells()?))
+        Ok(Arc::new(Interpreter::new(execution, kept, places, among).with_cells()?))
     };
     made().map_err(storage)
 }

@@ -194,6 +194,21 @@ async fn a_cell_that_was_accepted_is_asked_for_though_nobody_waits_for_the_answe
 }
 
 #[tokio::test]
+async fn an_owner_whose_cells_take_long_holds_up_no_other_one() {
+    let fixture = Fixture::new();
+    let (own, other) = (fixture.lay_out(1, 1000), fixture.lay_out(2, 1001));
+    let long = [own.work.turn(1000).await.unwrap(), own.work.turn(1000).await.unwrap()];
+    let large = "x".repeat(weight::LARGE + 1);
+    let waits = own.accept(asked(&large));
+    tokio::pin!(waits);
+    assert!(timeout(Duration::from_millis(50), &mut waits).await.is_err(), "two of one owner");
+    assert_eq!(own.accept(asked("little")).await, Ok(1));
+    assert_eq!(other.accept(asked(&large)).await, Ok(1));
+    drop(long);
+    assert_eq!(waits.await, Ok(2));
+}
+
+#[tokio::test]
 async fn what_waited_at_the_end_is_written_once_and_read_when_somebody_asks() {
     let fixture = Fixture::new();
     let interpreter = fixture.lay_out(1, 1000);

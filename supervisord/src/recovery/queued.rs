@@ -1,15 +1,23 @@
 //! Executions that waited for their turn or were being started under an earlier daemon: they wait again, in the order in which they
 //! came, unless what they need is gone.
+//!
+//! ```text
+//! not started ──sandbox?──┬── none, or ended ──▶ waits again ──turn──▶ …
+//!                         └── does not end ──▶ out of line ──ended──▲
+//!                                                   └── not in time, cancelled ──▶ its end
+//! ```
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use supervisor_api::{
     ApiError, ErrorCode, Execution, ImageReference, Outcome, State, SubmitRequest,
 };
 use supervisor_launch::Image;
 use supervisor_policy::{Resolved, RootAccess};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 
 use super::{Failure, Seen, resurrect, seen, seen_frozen};
 use crate::audit;
@@ -29,13 +37,17 @@ use crate::traffic::{Way, Whose};
 /// The step that fails where an execution can't be put in line again.
 const STEP: &str = "queue_again";
 
+/// How long what had not started waits for the sandbox that was made for it to end, whose id it has: several times as
+/// long as gigabytes of memory or a slow disk keep a process that was killed. Nobody else waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What there is to do about an execution whose payload has certainly not started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Unstarted {
     /// It can be put in line again.
     Ready,
-    /// A sandbox was made for it that does not end, such as where a process of it is stuck in the kernel.
-    Stuck,
+    /// A sandbox was made for it that does not end, such as where a process of it is stuck in the kernel. This ends with it.
+    Stuck(JoinHandle<()>),
 }
 
 /// Whether an execution waited or was being started, and its payload has certainly not started. What there is of a sandbox for it is
@@ -54,13 +66,17 @@ pub(super) async fn unstarted(
     if seen != Seen::Unstarted {
         return Ok(None);
     }
-    let is_gone = driver::end_sandbox(&inner.launcher, execution.id).await;
-    Ok(Some(if is_gone { Unstarted::Ready } else { Unstarted::Stuck }))
+    let stuck = driver::end_sandbox(&inner.launcher, execution.id).await;
+    Ok(Some(stuck.map_or(Unstarted::Ready, Unstarted::Stuck)))
 }
 
 /// Puts an execution in line again. What can't be started any more ends with the reason. Submissions are read
 /// one at a time: together they may be more than there is memory for as JSON.
-pub(super) async fn line_up(inner: &Arc<Inner>, execution: Execution) -> Result<(), Failure> {
+pub(super) async fn line_up(
+    inner: &Arc<Inner>,
+    execution: Execution,
+    unstarted: Unstarted,
+) -> Result<(), Failure> {
     let id = execution.id;
     let subject = audit::subject(&execution);
     let waiting = inner.store.waiting(id).await?;
@@ -71,10 +87,10 @@ pub(super) async fn line_up(inner: &Arc<Inner>, execution: Execution) -> Result<
     let accepted = execution.policy.digest.clone();
     let lined_up = planned.and_then(|(plan, execution)| {
         let (owner, need) = (execution.owner_uid, plan.need());
-        let turn = inner.admission.line_up_again(owner, id, need).map_err(cannot)?;
-        Ok((plan, execution, turn))
+        let coming = inner.admission.expect_again(owner, need).map_err(cannot)?;
+        Ok((plan, execution, coming))
     });
-    let (plan, execution, turn) = match lined_up {
+    let (plan, execution, coming) = match lined_up {
         Ok(lined_up) => lined_up,
         Err(_) if inner.launcher.is_gone() => return Err("the launcher is gone".into()),
         Err(outcome) => {
@@ -89,22 +105,71 @@ pub(super) async fn line_up(inner: &Arc<Inner>, execution: Execution) -> Result<
             return Ok(());
         }
     };
-    match inner.store.wait_again(&execution).await {
-        // What is recorded of it stays as it is: that its start may have begun.
-        Err(error @ StoreError::Full { .. }) => {
-            tracing::warn!(%error, execution_id = %id, "can't record that it waits again");
+    let cause = (execution.policy.digest != accepted)
+        .then(|| format!("under its policy as it is now, {}", execution.policy.digest));
+    let again = audit::recovery(subject, "queued_again", cause.as_deref());
+    let stuck = match unstarted {
+        Unstarted::Ready => {
+            wait_again(inner, &execution).await?;
+            None
         }
-        recorded => recorded?,
-    }
+        Unstarted::Stuck(stuck) => Some(stuck),
+    };
     let live = resurrect(inner, execution, interpreter)?;
-    live.waits.store(true, Ordering::Relaxed);
     add(inner, &live);
-    let now = &live.snapshot().policy.digest;
-    let cause = (*now != accepted).then(|| format!("under its policy as it is now, {now}"));
-    inner.audit.note(audit::recovery(subject, "queued_again", cause.as_deref()));
-    fault::reach(Point::ExecutionQueuedAgain);
-    tokio::spawn(driver::drive_again(inner.clone(), live, plan, turn));
+    let inner = inner.clone();
+    let Some(stuck) = stuck else {
+        live.waits.store(true, Ordering::Relaxed);
+        inner.audit.note(again);
+        fault::reach(Point::ExecutionQueuedAgain);
+        tokio::spawn(driver::drive_again(inner, live, plan, coming.line_up(id)));
+        return Ok(());
+    };
+    tokio::spawn(async move {
+        if let Err(outcome) = ended(stuck, &live).await {
+            let cause =
+                if let Outcome::Lost { reason } = &outcome { Some(&**reason) } else { None };
+            inner.audit.note(audit::recovery(subject, "written_off", cause));
+            return driver::write_off(inner, live, outcome).await;
+        }
+        match wait_again(&inner, &live.snapshot()).await {
+            Ok(()) => live.waits.store(true, Ordering::Relaxed),
+            Err(StoreError::Closed) => return, // the next daemon finds it as this one did
+            Err(error) => tracing::error!(%error, execution_id = %id, "can't record that it waits"),
+        }
+        inner.audit.note(again);
+        driver::drive_again(inner, live, plan, coming.line_up(id)).await;
+    });
     Ok(())
+}
+
+/// Has it on disk that an execution waits. Where there is no room, what is recorded of it stays as it is: that its start
+/// may have begun.
+async fn wait_again(inner: &Inner, execution: &Execution) -> Result<(), StoreError> {
+    match inner.store.wait_again(execution).await {
+        Err(error @ StoreError::Full { .. }) => {
+            tracing::warn!(%error, execution_id = %execution.id, "can't record that it waits again");
+            Ok(())
+        }
+        recorded => recorded,
+    }
+}
+
+/// Waits for a sandbox to end that an execution can't be started beside.
+async fn ended(stuck: JoinHandle<()>, live: &Live) -> Result<(), Outcome> {
+    let mut cancelled = live.cancelled.subscribe();
+    let ended = tokio::select! {
+        biased;
+        _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Outcome::Cancelled),
+        ended = timeout(PATIENCE, stuck) => ended,
+    };
+    ended.map(drop).map_err(|_elapsed| {
+        let reason = format!(
+            "its payload had not started, and the sandbox that was made for it does not end, not in {} s either",
+            PATIENCE.as_secs()
+        );
+        Outcome::Lost { reason }
+    })
 }
 
 /// Makes the plan of an execution once more, by what is in force now; gives the execution as it will be.

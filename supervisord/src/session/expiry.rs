@@ -1,4 +1,5 @@
-//! Sessions whose time is up are closed. Their end is announced before: in their state, and in the journal.
+//! Sessions whose time is up are closed, and so are those that could not be closed when they had to. The end of their
+//! time is announced before: in their state, and in the journal.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,20 +21,20 @@ pub async fn watch(supervisor: Supervisor) {
         let mut next = now.saturating_add_unsigned(LOOK.as_secs());
         for session in supervisor.inner().sessions.all() {
             let record = session.record();
-            if record
+            let is_held = record
                 .held
-                .is_some_and(|held| supervisor.inner().sessions.get(held.session).is_some())
-            {
+                .is_some_and(|held| supervisor.inner().sessions.get(held.session).is_some());
+            if is_held && !session.is_to_go() {
                 continue; // it goes with the session that its changes are for
             }
-            if now >= record.expires {
+            if now >= record.expires || session.is_to_go() {
                 announced.remove(&record.id);
                 if session.is_closing() {
                     continue;
                 }
                 let supervisor = supervisor.clone();
                 tokio::spawn(async move {
-                    tracing::info!(session = %record.id, "a session's time is up");
+                    tracing::info!(session = %record.id, "a session's time is up, or its use");
                     if let Err(error) = supervisor.close(&session).await {
                         tracing::error!(%error, session = %record.id, "a session can't be closed");
                     }

@@ -137,6 +137,7 @@ impl Supervisor {
         settled.await.map_err(internal)?.map_err(storage)?;
         fault::reach(Point::ChangesSettled);
         drop((guard, permits));
+        copy.has_to_go();
         self.close(&copy).await
     }
 
@@ -204,8 +205,10 @@ impl Supervisor {
             .with_hint("apply them again, which goes on with it, or close that session"))
     }
 
-    /// Closes a session of which nobody is told anything any more. What fails is done when its time is up.
+    /// Closes a session of which nobody is told anything any more. What fails is tried again with the next look at what
+    /// has expired.
     pub(crate) fn close_soon(&self, session: Arc<Kept>) {
+        session.has_to_go();
         let supervisor = self.clone();
         tokio::spawn(async move {
             if let Err(error) = supervisor.close(&session).await {

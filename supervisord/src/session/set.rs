@@ -42,6 +42,8 @@ pub struct Kept {
     pub archives: Arc<tokio::sync::Semaphore>,
     /// Names of the files that source becomes, of what is under way in it.
     pub sources: Sources,
+    /// Whether it is of no use any more, and is to be closed however often that takes.
+    to_go: AtomicBool,
     /// Administrators who were recorded to do something to it that is not theirs, and what.
     administered: Mutex<BTreeSet<(u32, &'static str)>>,
 }
@@ -78,6 +80,7 @@ impl Kept {
             watching: tokio::sync::Mutex::new(None),
             archives: Arc::new(tokio::sync::Semaphore::new(1)),
             sources: Sources::default(),
+            to_go: AtomicBool::new(false),
             administered: Mutex::default(),
         })
     }
@@ -219,6 +222,16 @@ impl Kept {
         let mut uses = self.uses.subscribe();
         // An error would say that the session is gone, which we hold.
         drop(uses.wait_for(|uses| uses.closing).await);
+    }
+
+    /// It is of no use any more: what fails to close it is tried again.
+    pub fn has_to_go(&self) {
+        self.to_go.store(true, Ordering::Release);
+    }
+
+    /// Whether it is to be closed though its time is not up.
+    pub fn is_to_go(&self) -> bool {
+        self.to_go.load(Ordering::Acquire)
     }
 
     /// It could not be closed, so it goes on.

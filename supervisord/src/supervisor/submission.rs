@@ -150,11 +150,11 @@ impl Supervisor {
         require(inner, generation.mode, &policy, &plan)?;
         let prepare = plan.prepare(0, caller.uid, inner.landlock_floor(), inner.host.disk());
         older::check(&prepare, inner.launcher.version())?;
-        let (mut unkept, mut turn) = (Unkept { supervisor: self, id: Some(id) }, None);
+        let mut unkept = Unkept { supervisor: self, id: Some(id) };
+        // First, for who has no place in line costs no copy; and no turn comes before the copy has been made.
+        let coming = inner.admission.expect(caller.uid, plan.need())?;
         let (session, copy) = match (&kept, &mut changes) {
             (Some(kept), Some(changes)) if holds => {
-                // In line first: who has no place there costs no copy.
-                turn = Some(inner.admission.line_up(caller.uid, id, plan.need())?);
                 let copy = self.hold(kept, id).await?;
                 plan.kept = Some(copy.id().bits());
                 changes.held_in = Some(copy.id());
@@ -196,10 +196,7 @@ impl Supervisor {
             controls: Vec::new(),
             waits_for: Vec::new(),
         };
-        let turn = match turn {
-            Some(turn) => turn,
-            None => inner.admission.line_up(caller.uid, id, plan.need())?,
-        };
+        let turn = coming.line_up(id);
         if inner.admission.lacks_room(caller.uid) {
             inner.warm.yield_to(caller.uid);
         }

@@ -104,7 +104,7 @@ pub async fn destroy_all(
 /// holds up nothing else: it is tried again until it is gone.
 pub async fn destroy(inner: &Inner, unwanted: Unwanted) {
     let id = ExecutionId::from_bits(unwanted.id);
-    driver::end_sandbox_with(&inner.launcher, id, unwanted.held).await;
+    drop(driver::end_sandbox_with(&inner.launcher, id, unwanted.held).await); // what does not end is tried again
 }
 
 /// Starts the interpreter and waits for its word.

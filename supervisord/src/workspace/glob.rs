@@ -115,6 +115,9 @@ fn compile(glob: &str) -> Result<Glob, String> {
     if glob.starts_with('/') {
         return Err(format!("the glob is absolute; write it relative to {MOUNT_POINT}"));
     }
+    if glob.chars().any(char::is_control) {
+        return Err("the glob holds a control character; no path of an artifact has one".to_owned());
+    }
     if glob.split('/').any(|component| matches!(component, "" | "." | "..")) {
         return Err("a component of the glob is empty, `.` or `..`; no path has one".to_owned());
     }
@@ -166,9 +169,20 @@ mod tests {
 
     #[test]
     fn a_glob_that_cannot_be_used_is_named_by_its_index() {
-        for wrong in
-            ["", "/etc/*", "../*", "a/./b", "a//b", "a/", "[", "{a", "a}", &"a".repeat(1025)]
-        {
+        for wrong in [
+            "",
+            "/etc/*",
+            "../*",
+            "a/./b",
+            "a//b",
+            "a/",
+            "[",
+            "{a",
+            "a}",
+            "a\0b",
+            "*\n",
+            &"a".repeat(1025),
+        ] {
             assert_eq!(complaint(&["ok", wrong]).index, 1, "{wrong:.20}");
         }
         assert_eq!(complaint(&["a"; 65]).index, 64);

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
-use supervisor_api::{ChangesMode, Outcome, Recovery, SessionId, SubmitRequest, Top, What};
+use supervisor_api::{
+    ChangesMode, ExecutionId, Outcome, Recovery, SessionId, State, SubmitRequest, Top, What,
+};
 use supervisor_tests::{
     AGENT, Bus, Client, OTHER_AGENT, Settings, World, argv, bash, children, is_sandbox_id, on_bus,
     owner_uid, python, until, until_true,
@@ -152,25 +154,37 @@ fn a_parked_sandbox_that_does_not_end_holds_up_its_own_session_only() {
     until_true("it has ended", || !exists(init));
 }
 
+/// A daemon comes back to what had not started, whose sandbox does not end before its process is let go.
+fn come_back_to_what_is_stuck(world: &mut World, payload: &str) -> (ExecutionId, u32, Held) {
+    let agent = world.agent(AGENT);
+    world.daemon().end();
+    assert!(world.start_doomed_daemon("FilesWritten:1"));
+    let body = serde_json::to_vec(&bash(payload)).expect("JSON");
+    drop(agent.call("POST", "/v1/executions", Some(&body))); // it may be dead before it answers
+    world.daemon().wait_for_kill("FilesWritten:1");
+    let (init, stub) = sandbox(world);
+    let held = Held::process(stub);
+    world.start_daemon();
+    let known = agent.list("limit=1").expect("it may").executions.remove(0);
+    assert_eq!(known.state, State::Queued);
+    (known.id, init, held)
+}
+
 /// FT-01. Its id is that of a sandbox that is there, so it can't be started anew.
 #[test]
 fn what_had_not_started_and_does_not_end_is_told_by_its_name_and_holds_up_nobody() {
     let mut world = World::open();
     let agent = world.agent(AGENT);
-    world.daemon().end();
-    assert!(world.start_doomed_daemon("FilesWritten:1"));
-    let body = serde_json::to_vec(&bash("echo it runs")).expect("JSON");
-    drop(agent.call("POST", "/v1/executions", Some(&body))); // it may be dead before it answers
-    world.daemon().wait_for_kill("FilesWritten:1");
-    let (init, stub) = sandbox(&world);
-    let held = Held::process(stub);
-    world.start_daemon();
-    let id = agent.list("limit=1").expect("it may").executions.first().expect("it is known").id;
+    let (id, init, held) = come_back_to_what_is_stuck(&mut world, "echo it runs");
+    agent.run(&argv(&["true"])).expect_exit(0);
+    assert_eq!(agent.status(id, 0).expect("it is ours").state, State::Queued, "it may yet run");
     let ended = agent.ended(id);
     let Some(Outcome::Lost { reason }) = &ended.execution.outcome else { panic!("{ended:?}") };
     assert!(reason.contains("had not started") && reason.contains("does not end"), "{reason}");
     assert_eq!(ended.stdout, "");
-    agent.run(&argv(&["true"])).expect_exit(0);
+    let told = recoveries(&world.root());
+    let told: Vec<_> = told.iter().map(|it| (it.act.as_str(), it.cause.as_deref())).collect();
+    assert_eq!(told, [("written_off", Some(&**reason))]);
     assert!(exists(init), "it was held");
     held.end();
     until_true("it has ended", || !exists(init));
@@ -210,6 +224,26 @@ fn a_daemon_comes_back_though_a_sandbox_that_does_not_end_has_a_workspace_nobody
     assert!(exists(init), "it was held");
     held.end();
     until_true("both have gone", || !exists(init) && world.kept_workspaces().len() == kept);
+}
+
+/// FT-01. Gigabytes of memory and a slow disk keep a process for a while that was killed.
+#[test]
+fn what_had_not_started_runs_once_what_was_made_for_it_has_ended_though_that_takes_long() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let (id, init, held) = come_back_to_what_is_stuck(&mut world, "echo it runs");
+    assert!(exists(init), "it was held");
+    held.end();
+    let ended = agent.ended(id);
+    ended.expect_exit(0);
+    assert_eq!(ended.stdout, "it runs\n");
+    let told = recoveries(&world.root());
+    assert_eq!(told.iter().map(|it| it.act.as_str()).collect::<Vec<_>>(), ["queued_again"]);
+    // Nor does one wait that is cancelled.
+    let (id, _, held) = come_back_to_what_is_stuck(&mut world, "echo it runs");
+    agent.cancel(id).expect("it is ours");
+    assert_eq!(agent.ended(id).execution.outcome, Some(Outcome::Cancelled));
+    held.end();
 }
 
 /// AU-01. What is recorded is started by the next daemon if it had not begun, so the audit log has it first.

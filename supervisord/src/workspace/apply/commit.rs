@@ -2,12 +2,15 @@
 //!
 //! Our own confinement lets nothing be moved from one directory into another, so each file goes as a copy under a
 //! name of its own, by one rename, and what was staged of it is removed once the copy is on disk. What is no longer
-//! staged is in its place therefore, and what still is, is put there once more.
+//! staged is in its place therefore, and what still is, is put there once more. Where there is no room for that, whoever
+//! was cut off has taken it: what is in its place already is told from what isn't by its bytes.
 
+use std::io;
+use std::mem;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, renameat};
+use nix::fcntl::{OFlag, readlinkat, renameat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, syncfs, unlinkat};
 use supervisor_api::{FileKind, PathChange};
@@ -16,6 +19,7 @@ use super::{ROOM, ROOM_INODES, failed, makes_directory};
 use crate::fault::{self, Point};
 use crate::workspace::beneath;
 use crate::workspace::files::{FileError, TEMPORARY, copy_one};
+use crate::workspace::manifest::{Entry, digest};
 use crate::workspace::path::WorkspacePath;
 
 /// Changes that are in their places and still staged, at the most: what they take of a workspace that has the room is
@@ -26,8 +30,11 @@ const AT_ONCE: usize = 1024;
 struct Commit<'c> {
     root: BorrowedFd<'c>,
     staging: BorrowedFd<'c>,
+    changes: &'c [PathChange],
     /// Numbers of the changes that are in their places, perhaps not on disk, and still staged.
     placed: Vec<usize>,
+    /// Whether what was put in its place by a commit before this one has been looked for.
+    has_looked: bool,
 }
 
 /// Puts what is staged in its place and removes what is to go; each file in one step. All of it is on disk when this
@@ -51,7 +58,8 @@ pub fn commit(
     for change in changes.iter().rev() {
         clear(root, change).map_err(failed("remove what is to go"))?;
     }
-    let mut commit = Commit { root, staging: staging.as_fd(), placed: Vec::new() };
+    let staged = staging.as_fd();
+    let mut commit = Commit { root, staging: staged, changes, placed: vec![], has_looked: false };
     for (number, change) in changes.iter().enumerate() {
         commit.put(number, change)?;
         fault::reach(Point::ChangePlaced);
@@ -77,7 +85,10 @@ impl Commit<'_> {
             self.give_up()?;
         }
         let mut placed = place(self.root, self.staging, number, change);
-        if matches!(placed, Err(FileError::TooMuch(_))) && !self.placed.is_empty() {
+        if matches!(placed, Err(FileError::TooMuch(_))) {
+            if self.placed.is_empty() && !mem::replace(&mut self.has_looked, true) {
+                self.placed = placed_before(self.root, self.staging, self.changes)?;
+            }
             self.give_up()?;
             placed = place(self.root, self.staging, number, change);
         }
@@ -161,12 +172,65 @@ pub(super) fn place(
                 Err(Errno::ENOENT) => return Ok(()), // it is in its place
                 found => drop(found.map_err(&failed)?),
             }
-            let temporary = format!("{TEMPORARY}{number:032x}");
+            let temporary = temporary(number);
             remove(parent.as_fd(), &temporary, UnlinkatFlags::NoRemoveDir).map_err(&failed)?;
             copy_one(staging, &staged, parent.as_fd(), &temporary)?;
             renameat(parent.as_fd(), temporary.as_str(), parent.as_fd(), name).map_err(failed)
         }
         FileKind::Other => Ok(()),
+    }
+}
+
+/// What a change's copy is called before it is renamed.
+fn temporary(number: usize) -> String {
+    format!("{TEMPORARY}{number:032x}")
+}
+
+/// Finds what a commit that was cut off has put in its place and left staged, and removes the copy that it was making.
+pub(super) fn placed_before(
+    root: BorrowedFd<'_>,
+    staging: BorrowedFd<'_>,
+    changes: &[PathChange],
+) -> Result<Vec<usize>, FileError> {
+    let mut placed = Vec::new();
+    for (number, change) in changes.iter().enumerate().filter(|(_, change)| change.after.is_some())
+    {
+        let is_placed = (|| {
+            let Some((parent, name)) = parent(root, &change.path)? else { return Ok(false) };
+            remove(parent.as_fd(), &temporary(number), UnlinkatFlags::NoRemoveDir)?;
+            is_as((staging, &number.to_string()), (parent.as_fd(), name))
+        })();
+        match is_placed {
+            Ok(true) => placed.push(number),
+            Ok(false) => {}
+            Err(error) => {
+                let operation = "find what is in its place".to_owned();
+                return Err(FileError::System { operation, source: error });
+            }
+        }
+    }
+    Ok(placed)
+}
+
+/// Whether at both names there are files, or links, that say and do the same.
+fn is_as(one: (BorrowedFd<'_>, &str), other: (BorrowedFd<'_>, &str)) -> io::Result<bool> {
+    let look = |(directory, name)| match beneath::stat(directory, name) {
+        Ok(found) => Ok(Some(Entry::of(directory, name, &found))),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    };
+    let (Some(first), Some(second)) = (look(one)?, look(other)?) else { return Ok(false) };
+    let says = |entry: &Entry| (entry.kind, entry.size, entry.mode);
+    if says(&first) != says(&second) {
+        return Ok(false);
+    }
+    match first.kind {
+        FileKind::SymbolicLink => Ok(readlinkat(one.0, one.1)? == readlinkat(other.0, other.1)?),
+        FileKind::File => {
+            let bytes = digest(one.0, one.1, &first)?;
+            Ok(bytes.is_some() && bytes == digest(other.0, other.1, &second)?)
+        }
+        FileKind::Directory | FileKind::Other => Ok(false),
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use proptest::prelude::*;
 
-use super::commit::{clear, place};
+use super::commit::{clear, place, placed_before};
 use super::*;
 use crate::workspace::testing::Fixture;
 use crate::workspace::{Differences, copy};
@@ -134,6 +134,40 @@ fn a_commit_that_was_cut_off_is_gone_on_with() {
         held.unstage();
         held.assert_same();
     }
+}
+
+#[test]
+fn what_a_commit_that_was_cut_off_has_put_in_its_place_is_told_by_its_bytes() {
+    let held = held();
+    change_all(&held.copy);
+    held.copy.file("same/length", "two");
+    held.stage();
+    let (root, changes) = (held.own.root(), held.changes());
+    for change in changes.iter().rev() {
+        clear(root.as_fd(), change).unwrap();
+    }
+    let staged = fs::File::open(held.own.at(name().as_str())).unwrap();
+    let found = || placed_before(root.as_fd(), staged.as_fd(), &changes).unwrap();
+    assert_eq!(found(), Vec::<usize>::new());
+    let half = changes.iter().position(|change| change.path == "new/er/file").unwrap();
+    let mut expected = Vec::new();
+    for (number, change) in changes.iter().enumerate().take(half) {
+        place(root.as_fd(), staged.as_fd(), number, change).unwrap();
+        let kind = change.after.as_ref().map(|after| after.kind);
+        if matches!(kind, Some(FileKind::File | FileKind::SymbolicLink)) {
+            expected.push(number);
+        }
+    }
+    assert!(expected.len() > 2, "{expected:?}");
+    // It was being put there once more.
+    let last = *expected.last().unwrap();
+    held.own.file(&format!(".replacement-{last:032x}"), "a part of it");
+    fs::create_dir_all(held.own.at("same")).unwrap();
+    held.own.file("same/length", "one");
+    assert_eq!(found(), expected);
+    held.commit();
+    held.unstage();
+    held.assert_same();
 }
 
 #[test]
