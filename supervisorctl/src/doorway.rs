@@ -1,6 +1,6 @@
 //! Who stands at a listener on loopback. Everybody on the host can connect to it, so those who have shown no key
-//! yet are few, and who comes beyond them takes the place of the one that has stood there longest: no other user
-//! keeps the owner out by connecting and saying nothing.
+//! yet are few, and who comes beyond them takes the place of the one that has stood there longest, among those of the
+//! user who has most of them there: no other user keeps the owner out by connecting and saying nothing, however fast.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore};
+
+use crate::peer;
 
 /// Connections that have shown no key yet. A client shows it with its first request.
 const UNKNOWN: usize = 64;
@@ -29,6 +31,8 @@ pub struct Doorway {
 #[derive(Debug)]
 pub struct Visitor {
     doorway: Arc<Doorway>,
+    /// Whose it is, if that is known; those of which it isn't are as one user's.
+    uid: Option<u32>,
     sent_away: Notify,
     admitted: AtomicBool,
     place: OnceCell<Option<OwnedSemaphorePermit>>,
@@ -49,7 +53,7 @@ impl Doorway {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
-            let visitor = doorway.enter();
+            let visitor = doorway.enter(peer::uid(&stream));
             let conversation = converse(stream, Arc::clone(&visitor));
             tokio::spawn(async move {
                 tokio::select! {
@@ -64,14 +68,14 @@ impl Doorway {
         }
     }
 
-    fn enter(self: &Arc<Self>) -> Arc<Visitor> {
+    fn enter(self: &Arc<Self>, uid: Option<u32>) -> Arc<Visitor> {
         let doorway = Arc::clone(self);
         let (sent_away, place) = (Notify::new(), OnceCell::new());
         let admitted = AtomicBool::new(false);
-        let visitor = Arc::new(Visitor { doorway, sent_away, admitted, place });
+        let visitor = Arc::new(Visitor { doorway, uid, sent_away, admitted, place });
         let mut unknown = self.unknown();
         if unknown.len() >= UNKNOWN
-            && let Some(longest) = unknown.pop_front()
+            && let Some(longest) = next_to_go(&unknown).and_then(|place| unknown.remove(place))
         {
             longest.sent_away.notify_one();
         }
@@ -83,6 +87,14 @@ impl Doorway {
     fn unknown(&self) -> MutexGuard<'_, VecDeque<Arc<Visitor>>> {
         self.unknown.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Who has stood there longest of the user who has most there.
+fn next_to_go(unknown: &VecDeque<Arc<Visitor>>) -> Option<usize> {
+    let of = |uid| unknown.iter().filter(|visitor| visitor.uid == uid).count();
+    let counts: Vec<usize> = unknown.iter().map(|visitor| of(visitor.uid)).collect();
+    let most = counts.iter().max()?;
+    counts.iter().position(|count| count == most)
 }
 
 impl Visitor {
@@ -148,5 +160,25 @@ mod tests {
         assert_eq!(idle[0].read(&mut [0]).await.unwrap(), 0);
         drop(known);
         says(idle.last_mut().unwrap()).await;
+    }
+    #[tokio::test]
+    async fn who_connects_on_and_on_takes_the_places_of_its_own() {
+        let (unknown, places) = (Mutex::default(), Arc::new(Semaphore::new(1)));
+        let doorway = Arc::new(Doorway { unknown, places });
+        let stays = |uid, count| (0..count).map(|_| doorway.enter(uid)).collect::<Vec<_>>();
+        let own = stays(Some(1), 3);
+        let idle = stays(Some(2), UNKNOWN);
+        let unknown = stays(None, 1000);
+        let others = stays(Some(3), 1000);
+        let here = |visitors: &[Arc<Visitor>]| {
+            let all = doorway.unknown();
+            visitors.iter().filter(|each| all.iter().any(|it| Arc::ptr_eq(it, each))).count()
+        };
+        assert_eq!(here(&own), 3);
+        let shares = [here(&idle), here(&unknown), here(&others)];
+        assert!(shares.iter().all(|share| (20..=21).contains(share)), "{shares:?}");
+        assert_eq!(here(&others[999..]), 1, "the last to come has its time");
+        own[0].is_unknown_no_more();
+        assert_eq!(here(&own), 2);
     }
 }

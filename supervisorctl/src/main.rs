@@ -32,6 +32,7 @@ mod output;
 mod page;
 mod paths;
 mod pausing;
+mod peer;
 mod policy;
 mod progress;
 mod raw;

@@ -9,7 +9,9 @@
     reason = "a test that panics is a test that fails"
 )]
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use supervisor_api::{Execution, ExecutionId, Outcome, State};
@@ -179,6 +181,36 @@ fn a_listener_lets_in_nobody_without_its_token_and_binds_to_loopback_alone() {
     assert_eq!(status(&format!("/{token}/mcp"), &[]), "405");
     let rebound = "Host: evil.example.com";
     assert_eq!(status("/mcp", &[&bearer, rebound]), "403");
+}
+
+/// Says that it has connected, and asks once it is told to.
+const SLOW_OWNER: &str = r#"
+import socket, sys
+connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+print("connected", flush=True)
+sys.stdin.readline()
+connection.sendall(f"DELETE /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {sys.argv[2]}\r\n\r\n".encode())
+print(connection.recv(1000).split(b"\r\n")[0].decode(), flush=True)
+"#;
+
+/// Root is any other user here.
+#[test]
+fn an_owner_who_is_slow_is_not_kept_out_by_another_user_who_connects_on_and_on() {
+    let world = World::open();
+    let account = Account::of(&world, AGENT);
+    let listener = listener(&world, Some(&account));
+    let (base, token) = listener.url.strip_suffix("/mcp").unwrap().rsplit_once('/').unwrap();
+    let port = base.rsplit_once(':').expect("a port").1;
+    let mut python = account.command("/usr/bin/python3", &["-c", SLOW_OWNER, port, token]);
+    let mut owner = python.stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut said = BufReader::new(owner.stdout.take().expect("a pipe")).lines();
+    assert_eq!(said.next().expect("a line").expect("text"), "connected");
+    let connect = |_| TcpStream::connect(format!("127.0.0.1:{port}")).expect("anybody may");
+    let mut flood: Vec<_> = (0..200).map(connect).collect();
+    assert_eq!(flood[0].read(&mut [0]).expect("it is closed"), 0, "others have come since");
+    drop(owner.stdin.take());
+    assert_eq!(said.next().expect("a line").expect("text"), "HTTP/1.1 405 Method Not Allowed");
+    assert!(owner.wait().expect("it ends").success());
 }
 
 #[test]
