@@ -81,6 +81,14 @@ pub fn setup_failed(step: Step, errno: i32) -> Outcome {
             "EBUSY: another execution of the session has its writable root; it has to end first"
                 .to_owned()
         }
+        Errno::EAGAIN if step == Step::Fork => {
+            "EAGAIN: pids_max has no room for the payload beside init (2 is the least where the kernel's controller \
+             of processes is missing), or its owner has all the processes that it may"
+                .to_owned()
+        }
+        Errno::ENOMEM => {
+            "ENOMEM: memory_max, or the host, has no memory for the sandbox itself; ask for more".to_owned()
+        }
         Errno::UnknownErrno => "a check of our own failed".to_owned(),
         known => format!("{known:?}: {}", io::Error::from_raw_os_error(errno)),
     };

@@ -353,7 +353,7 @@ pub(crate) fn theirs(limit: Limit) -> Option<supervisor_policy::Limit> {
 fn refuse(refusal: &Refusal) -> ApiError {
     let code = match refusal.reason {
         RefusalReason::AboveMaximum => ErrorCode::PolicyDenied,
-        RefusalReason::Zero => ErrorCode::InvalidArgument,
+        RefusalReason::BelowLeast | RefusalReason::Zero => ErrorCode::InvalidArgument,
     };
     ApiError::new(code, refusal.to_string())
         .with_field(format!("limits.{}", refusal.limit.name()))

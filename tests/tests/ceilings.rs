@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use supervisor_api::{ErrorCode, LimitsRequest, Outcome, State, SubmitRequest};
-use supervisor_tests::{AGENT, OTHER_AGENT, Settings, World, bash};
+use supervisor_api::{ErrorCode, LimitsRequest, Outcome, State, SubmitRequest, TerminalSize};
+use supervisor_tests::{AGENT, OTHER_AGENT, Settings, World, argv, bash, python};
 
 const MIB: u64 = 1 << 20;
 
@@ -60,5 +60,41 @@ fn an_abusive_uid_is_refused_and_queued_and_two_others_go_on_as_if_it_were_not_t
     assert_eq!(running.count(), 2);
     for id in flood.iter().rev() {
         abuser.cancel(*id).expect("ours");
+    }
+}
+
+/// The least that is accepted is the least that works.
+#[test]
+fn what_nothing_could_run_under_is_refused_and_what_is_accepted_runs() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let plain = LimitsRequest::default();
+    for (name, limits, least) in [
+        ("open_files", LimitsRequest { open_files: Some(15), ..plain }, "16 at the least"),
+        ("memory_max", LimitsRequest { memory_max: Some(MIB - 1), ..plain }, "1 MiB at the least"),
+    ] {
+        let refused = agent.submit(&SubmitRequest { limits, ..bash("true") });
+        let refused = refused.expect_err("nothing could run");
+        assert_eq!(refused.code, ErrorCode::InvalidArgument, "{name}");
+        assert_eq!(refused.field, Some(format!("limits.{name}")));
+        assert!(refused.hint.is_some_and(|hint| hint.contains(least)), "{name}");
+    }
+    // Where the kernel's controller of processes is there, one that starts no other runs.
+    let alone = LimitsRequest { pids_max: Some(1), ..plain };
+    match agent.run(&SubmitRequest { limits: alone, ..argv(&["true"]) }).execution.outcome {
+        Some(Outcome::SetupFailed { step, reason }) => {
+            assert!(
+                step == "fork" && reason.contains("pids_max") && reason.contains("2 is the least")
+            );
+        }
+        other => assert_eq!(other, Some(Outcome::Exited { code: 0 })),
+    }
+    let least = LimitsRequest { pids_max: Some(2), open_files: Some(16), ..plain };
+    let terminal = Some(TerminalSize { rows: 24, columns: 80 });
+    for request in [argv(&["true"]), bash("true"), python("print(1)")] {
+        let request = SubmitRequest { limits: least, ..request };
+        agent.run(&request).expect_exit(0);
+        let on_terminal = SubmitRequest { terminal, ..request };
+        agent.run(&on_terminal).expect_exit(0);
     }
 }

@@ -78,7 +78,8 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Memory of all processes together, tmpfs pages included, in bytes (`memory.max`; swap is 0).
+    /// Memory of all processes together, tmpfs pages included, in bytes (`memory.max`; swap is 0); 1 MiB at the
+    /// least.
     memory_max: MemoryMax = "memory_max",
     /// Processes and threads together (`pids.max`).
     pids_max: PidsMax = "pids_max",
@@ -88,7 +89,7 @@ limits! {
     cpu_time: CpuTime = "cpu_time",
     /// Time from start to end by CLOCK_MONOTONIC, in milliseconds.
     wall_time: WallTime = "wall_time",
-    /// Open descriptors of one process (`RLIMIT_NOFILE`).
+    /// Open descriptors of one process (`RLIMIT_NOFILE`); 16 at the least.
     open_files: OpenFiles = "open_files",
     /// Bytes of the workspace.
     workspace_bytes: WorkspaceBytes = "workspace_bytes",

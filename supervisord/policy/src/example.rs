@@ -37,6 +37,8 @@ pub(crate) struct SubmissionExample {
 pub enum RefusalReason {
     /// It is above the most that the policy allows.
     AboveMaximum,
+    /// It is below what anything runs under.
+    BelowLeast,
     /// It is zero, and zero is not a limit.
     Zero,
 }
@@ -87,6 +89,10 @@ impl SubmissionExample {
             (Some((limit, value, RefusalReason::Zero)), _) => {
                 format!("refused for {limit}, which is {value}")
             }
+            (Some((limit, value, RefusalReason::BelowLeast)), _) => {
+                let (asked, least) = (limit.show(value), limit.show(limit.least()));
+                format!("refused for {limit}: {asked} is below the least, {least}")
+            }
             (Some((limit, value, RefusalReason::AboveMaximum)), _) => {
                 let (asked, most) = (limit.show(value), limit.show(maximum.get(limit)));
                 format!("refused for {limit}: {asked} is above the maximum, {most}")
@@ -106,6 +112,8 @@ pub(crate) fn refused(
         let value = asked.get(*limit)?;
         let reason = if value == 0 && !limit.zero_is_no_limit() {
             RefusalReason::Zero
+        } else if value < limit.least() {
+            RefusalReason::BelowLeast
         } else if limit.exceeds(value, maximum.get(*limit)) {
             RefusalReason::AboveMaximum
         } else {

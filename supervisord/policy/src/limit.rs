@@ -32,6 +32,15 @@ const MAX_OPEN_FILES: u64 = 1 << 20;
 /// and in the kernel's `io.max`.
 const MAX_32_BITS: u64 = u32::MAX as u64;
 
+/// The least memory: half of it is what Linux charges for the namespaces of a sandbox and for two processes in them before
+/// any program has memory of its own (between 512 and 768 KiB on 6.18). A program that needs more than it has is told
+/// to be out of memory.
+const LEAST_MEMORY: u64 = 1 << 20;
+
+/// The fewest open descriptors: init holds fourteen while it starts a payload with a terminal or as an interpreter, to
+/// which the limit applies by then.
+const LEAST_OPEN_FILES: u64 = 16;
+
 /// The most artifacts: each is a row of the store and a line of every listing.
 const MAX_ARTIFACTS: u64 = 1 << 20;
 
@@ -39,7 +48,7 @@ const MAX_ARTIFACTS: u64 = 1 << 20;
 macro_rules! limit_table {
     ($with:ident) => {
         $with! {
-            /// Memory of all processes together, tmpfs pages included (`memory.max`; swap is 0).
+            /// Memory of all processes together, tmpfs pages included (`memory.max`; swap is 0); 1 MiB at the least.
             memory_max: MemoryMax = "memory_max", Bytes, MAX_BYTES;
             /// Processes and threads together (`pids.max`).
             pids_max: PidsMax = "pids_max", Count, MAX_PIDS;
@@ -49,7 +58,7 @@ macro_rules! limit_table {
             cpu_time: CpuTime = "cpu_time", Time, MAX_TIME;
             /// Time from start to end, in milliseconds.
             wall_time: WallTime = "wall_time", Time, MAX_TIME;
-            /// Open descriptors of one process (`RLIMIT_NOFILE`).
+            /// Open descriptors of one process (`RLIMIT_NOFILE`); 16 at the least.
             open_files: OpenFiles = "open_files", Count, MAX_OPEN_FILES;
             /// Bytes of the workspace.
             workspace_bytes: WorkspaceBytes = "workspace_bytes", Bytes, MAX_BYTES;
@@ -166,6 +175,8 @@ pub enum InvalidLimit {
     Quantity(InvalidQuantity),
     /// It is zero, and zero would neither limit nor work.
     Zero,
+    /// It is below what anything runs under.
+    BelowLeast(Limit),
     /// It is above the ceiling of this limit.
     AboveCeiling(Limit),
 }
@@ -187,7 +198,7 @@ impl Limit {
     /// Whether the limit can be set to this number at all.
     ///
     /// # Errors
-    /// When it is above the limit's ceiling, or zero where zero isn't "no limit".
+    /// When it is above the limit's ceiling or below its least, or zero where zero isn't "no limit".
     pub fn check(self, value: u64) -> Result<u64, InvalidLimit> {
         if value > self.ceiling() {
             return Err(InvalidLimit::AboveCeiling(self));
@@ -195,7 +206,20 @@ impl Limit {
         if value == 0 && !self.zero_is_no_limit() {
             return Err(InvalidLimit::Zero);
         }
+        if value < self.least() {
+            return Err(InvalidLimit::BelowLeast(self));
+        }
         Ok(value)
+    }
+
+    /// The smallest number under which anything can run.
+    pub const fn least(self) -> u64 {
+        match self {
+            Limit::MemoryMax => LEAST_MEMORY,
+            Limit::OpenFiles => LEAST_OPEN_FILES,
+            _ if self.zero_is_no_limit() => 0,
+            _ => 1,
+        }
     }
 
     /// Whether 0 means that nothing is limited. It does for the four of block I/O only.
@@ -258,6 +282,9 @@ impl InvalidLimit {
         match self {
             InvalidLimit::Quantity(invalid) => invalid.hint(),
             InvalidLimit::Zero => "write a number above zero".to_owned(),
+            InvalidLimit::BelowLeast(limit) => {
+                format!("{} can be {} at the least", limit, limit.show(limit.least()))
+            }
             InvalidLimit::AboveCeiling(limit) => {
                 format!("{} can be {} at the most", limit, limit.show(limit.ceiling()))
             }
@@ -270,6 +297,7 @@ impl fmt::Display for InvalidLimit {
         match self {
             InvalidLimit::Quantity(invalid) => invalid.fmt(f),
             InvalidLimit::Zero => f.write_str("this limit can't be zero"),
+            InvalidLimit::BelowLeast(_) => f.write_str("nothing can run under so little"),
             InvalidLimit::AboveCeiling(_) => f.write_str("this is more than the limit can ever be"),
         }
     }
@@ -303,6 +331,19 @@ mod tests {
         assert!(!Limit::IoReadBps.exceeds(1, 0));
         assert!(!Limit::IoReadBps.exceeds(0, 0));
         assert!(Limit::MemoryMax.exceeds(1, 0));
+    }
+
+    #[test]
+    fn no_limit_can_be_below_what_anything_runs_under() {
+        for limit in Limit::ALL {
+            let least = limit.least();
+            assert_eq!(limit.check(least), Ok(least));
+            if least > 1 {
+                assert_eq!(limit.check(least - 1), Err(InvalidLimit::BelowLeast(*limit)));
+            }
+        }
+        let hint = Limit::MemoryMax.parse("1023 KiB").unwrap_err().hint();
+        assert_eq!(hint, "memory_max can be 1 MiB at the least");
     }
 
     #[test]

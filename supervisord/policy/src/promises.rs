@@ -113,6 +113,29 @@ fn zero_is_refused_except_where_it_means_no_limit() {
 }
 
 #[test]
+fn what_nothing_runs_under_is_refused_with_the_least_that_something_does() {
+    let policy = child("");
+    let refusal = policy.limits(&asking(Limit::OpenFiles, 15)).unwrap_err();
+    assert_eq!(refusal.reason, RefusalReason::BelowLeast);
+    let said = "open_files: 15 is below 16, the least that anything runs under";
+    assert_eq!(refusal.to_string(), said);
+    assert_eq!(refusal.remedy, "Ask for 16 at the least, or leave open_files out to get 1024.");
+    assert_eq!(policy.limits(&asking(Limit::OpenFiles, 16)).unwrap().open_files, 16);
+    for (text, least) in [
+        ("[limits]\nopen_files = 15\n", "open_files can be 16 at the least"),
+        ("[limits.max]\nmemory_max = \"64 KiB\"\n", "memory_max can be 1 MiB at the least"),
+    ] {
+        let wrong = refused(text);
+        assert!(wrong.contains("nothing can run under so little"), "{wrong}");
+        assert!(wrong.contains("child.toml:4") && wrong.contains(least), "{wrong}");
+    }
+    let floor = Floor::load("floor.toml", "name = \"floor\"\n[limits.max]\nopen_files = 1\n");
+    assert!(floor.unwrap_err().to_string().contains("open_files can be 16 at the least"));
+    let wrong = refused("[[expect]]\nsubmit = { open_files = 1 }\nverdict = \"accepted\"\n");
+    assert!(wrong.contains("1 is below the least, 16"), "{wrong}");
+}
+
+#[test]
 fn a_child_replaces_values_and_keeps_the_rest() {
     let text = "[limits]\npids_max = 200\n[limits.max]\npids_max = 300\n\
                 [environment]\nA = \"1\"\n[filesystem]\nimage = \"other\"\n";

@@ -187,13 +187,18 @@ impl Resolved {
     /// The limits of an execution that asks for these. What is left out is the policy's default.
     ///
     /// # Errors
-    /// The first limit that is above the policy's maximum or zero: refused, never clamped.
+    /// The first limit that is above the policy's maximum, zero, or below what anything runs under: refused, never
+    /// clamped.
     pub fn limits(&self, asked: &LimitsAsked) -> Result<Limits, Refusal> {
         if let Some((limit, value, reason)) = refused(asked, &self.maximum()) {
             return Err(self.refusal(limit, value, reason));
         }
         let defaults = self.defaults();
         Ok(PerLimit::from_fn(|limit| asked.get(limit).unwrap_or(defaults.get(limit))))
+    }
+
+    fn shown_default(&self, limit: Limit) -> String {
+        limit.show(self.defaults.at(limit).effective().value)
     }
 
     fn refusal(&self, limit: Limit, asked: u64, reason: RefusalReason) -> Refusal {
@@ -210,8 +215,12 @@ impl Resolved {
                 RefusalReason::AboveMaximum => {
                     format!("Ask for {most} at the most, or have {limit} raised in {holder}.")
                 }
+                RefusalReason::BelowLeast => {
+                    let (least, default) = (limit.show(limit.least()), self.shown_default(limit));
+                    format!("Ask for {least} at the least, or leave {limit} out to get {default}.")
+                }
                 RefusalReason::Zero => {
-                    let default = limit.show(self.defaults.at(limit).effective().value);
+                    let default = self.shown_default(limit);
                     format!("Ask for {most} at the most, or leave {limit} out to get {default}.")
                 }
             },
@@ -226,6 +235,10 @@ impl fmt::Display for Refusal {
             RefusalReason::AboveMaximum => {
                 let most = self.limit.show(self.maximum);
                 write!(f, "{limit}: {asked} is above the maximum of {most}: {}", self.rule)
+            }
+            RefusalReason::BelowLeast => {
+                let least = limit.show(limit.least());
+                write!(f, "{limit}: {asked} is below {least}, the least that anything runs under")
             }
             RefusalReason::Zero => write!(f, "{limit} can't be zero"),
         }
