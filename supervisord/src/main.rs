@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -22,8 +23,12 @@ fn main() -> ExitCode {
         tell(&error);
         return ExitCode::FAILURE;
     }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let words: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
+    let Some(words) = words else {
+        eprintln!("supervisord: an argument is not UTF-8; give a path that is");
+        return ExitCode::from(64); // EX_USAGE (sysexits.h)
+    };
     let result = match words.as_slice() {
         ["--version"] => {
             println!("supervisord {}", env!("CARGO_PKG_VERSION"));
