@@ -196,8 +196,8 @@ impl Client {
             ("host", filter.host.clone()),
             ("credential", filter.credential.clone()),
             ("verdict", verdict),
-            ("since", filter.since.clone()),
-            ("until", filter.until.clone()),
+            ("since", filter.since.as_ref().map(ToString::to_string)),
+            ("until", filter.until.as_ref().map(ToString::to_string)),
         ] {
             if let Some(value) = value {
                 target.push_str(&format!("&{name}={}", paths::percent_encoded(&value)));

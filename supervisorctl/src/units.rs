@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use supervisor_api::{AuditTime, BadTime};
 pub use supervisor_api::{show_size, show_time};
 
 /// Bytes of a KiB, and the step from one size suffix to the next.
@@ -52,22 +53,18 @@ pub fn seconds(text: &str) -> Result<u64, String> {
     milliseconds(text).map(|milliseconds| milliseconds.div_ceil(1000))
 }
 
-/// Reads a moment: so long ago (`90m`, `2h`), or a time as RFC 3339 has it in UTC, of which the end may
-/// be missing (`2026-01-31`, `2026-01-31T12:30`). Gives it as records of the audit log have it.
-pub fn moment(text: &str) -> Result<String, String> {
+/// Reads a moment: so long ago (`90m`, `2h`), or a time as RFC 3339 has it, of which the end may be missing where
+/// it is in UTC (`2026-01-31`, `2026-01-31T12:30`). Gives it as records of the audit log have it. A number alone is
+/// so many seconds ago, also one of four digits.
+pub fn moment(text: &str) -> Result<AuditTime, String> {
+    let read =
+        |text: &str| text.parse().map_err(|bad: BadTime| format!("{bad}, or 90m for so long ago"));
     if let Ok(ago) = milliseconds(text).map(Duration::from_millis) {
         let then =
             Timestamp::now().checked_sub(ago).map_err(|_| "longer ago than time goes back")?;
-        return Ok(format!("{then:.6}"));
+        return read(&format!("{then:.6}"));
     }
-    let form = "dddd-dd-ddTdd:dd:dd.ddddddZ";
-    let fits = |(c, form): (char, char)| if form == 'd' { c.is_ascii_digit() } else { c == form };
-    let plain = text.strip_suffix('Z').unwrap_or(text);
-    if plain.len() < 4 || plain.len() > form.len() - 1 || !plain.chars().zip(form.chars()).all(fits)
-    {
-        return Err("write a time such as 2026-01-31T12:30:00Z, or 90m for so long ago".to_owned());
-    }
-    Ok(plain.to_owned())
+    read(text)
 }
 
 /// Reads a number of cores such as `0.5` or `2` as percent of one core.
@@ -135,10 +132,12 @@ mod tests {
 
     #[test]
     fn a_moment_is_a_time_or_so_long_ago() {
-        assert_eq!(moment("2026-01-31"), Ok("2026-01-31".to_owned()));
-        assert_eq!(moment("2026-01-31T12:30:00Z"), Ok("2026-01-31T12:30:00".to_owned()));
-        assert!(moment("90m").is_ok_and(|then| then.ends_with('Z') && then.len() == 27));
-        for text in ["", "yesterday", "2026-1-1", "2026-01-31 12:30", "2026-01-31T12:30:00+01:00"] {
+        let read = |text| moment(text).map(|time| time.to_string());
+        assert_eq!(read("2026-01-31"), Ok("2026-01-31T00:00:00.000000Z".to_owned()));
+        assert_eq!(read("2026-01-31T12:30:00Z"), Ok("2026-01-31T12:30:00.000000Z".to_owned()));
+        assert_eq!(read("2026-01-31T12:30:00+01:00"), Ok("2026-01-31T11:30:00.000000Z".to_owned()));
+        assert!(read("90m").is_ok_and(|then| then > read("2026-01-31").unwrap()));
+        for text in ["", "yesterday", "2026-1-1", "2026-01-31 12:30", "2026-02-30"] {
             assert!(moment(text).is_err(), "{text}");
         }
     }

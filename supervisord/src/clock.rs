@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
+use supervisor_api::AuditTime;
 
 /// Now, by the host's clock. In debug builds a test can turn it.
 pub fn timestamp() -> Timestamp {
@@ -39,11 +40,11 @@ pub fn at(seconds: i64) -> String {
     Timestamp::from_second(seconds).map(|time| format!("{time:.0}")).unwrap_or_default()
 }
 
-/// A time that a result shows, so many seconds later; or earlier, if they are negative.
-pub fn shifted(time: &str, seconds: i64) -> Option<String> {
+/// A time that a result shows, so many seconds later as records have it; or earlier, if they are negative.
+pub fn recorded_at(time: &str, seconds: i64) -> Option<AuditTime> {
     let shift = SignedDuration::from_secs(seconds);
     let shifted = time.parse::<Timestamp>().ok()?.checked_add(shift).ok()?;
-    Some(format!("{shifted:.3}"))
+    shifted.to_string().parse().ok()
 }
 
 /// How long ago that was, by the host's clock; `None` for what is no time or lies ahead.

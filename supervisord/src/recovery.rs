@@ -217,7 +217,7 @@ async fn logged(
     let mut ends = HashMap::new();
     let Some(since) = of.map(|execution| execution.created_at.clone()).min() else { return ends };
     let kind = Some("outcome".to_owned());
-    let filter = AuditFilter { kind, since: Some(since), ..AuditFilter::default() };
+    let filter = AuditFilter { kind, since: since.parse().ok(), ..AuditFilter::default() };
     let mut after = 0;
     loop {
         let page = match inner.audit.search(filter.clone(), after, ENDS_AT_ONCE).await {

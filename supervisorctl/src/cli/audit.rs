@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use supervisor_api::{AuditFilter, ExecutionId, PublicKey, SessionId, Verdict, kinds};
+use supervisor_api::{AuditFilter, AuditTime, ExecutionId, PublicKey, SessionId, Verdict, kinds};
 
 use crate::units;
 
@@ -70,12 +70,12 @@ pub struct QueryOptions {
     /// Only about this credential
     #[arg(long, value_name = "NAME")]
     pub credential: Option<String>,
-    /// Not before this time: RFC 3339 in UTC or its beginning, or so long ago (2026-01-31, 90m)
+    /// Not before this time: RFC 3339, or its beginning in UTC, or so long ago (2026-01-31, 90m)
     #[arg(long, value_name = "TIME", value_parser = units::moment)]
-    pub since: Option<String>,
+    pub since: Option<AuditTime>,
     /// Before this time
     #[arg(long, value_name = "TIME", value_parser = units::moment)]
-    pub until: Option<String>,
+    pub until: Option<AuditTime>,
     /// Records at the most
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub limit: usize,

@@ -164,6 +164,10 @@ fn records_are_searched_for_without_a_daemon() {
     assert_eq!(query(&["--uid", "1", "--after", "3"]), "5\n8\n");
     assert_eq!(query(&["--execution", &ID.to_string(), "--limit", "2"]), "1\n2\n");
     assert_eq!(query(&["--since", "2026-01-02"]), "");
+    for (option, word) in [("--since", "2026-02-30"), ("--until", "never"), ("--kind", "act")] {
+        let ended = ctl(&state, &["audit", "query", "--state", ".", option, word]);
+        assert_eq!(ended.status, Some(64), "{option}: {}", ended.stderr);
+    }
     let lines = ctl(&state, &["audit", "query", "--json", "--state", ".", "--limit", "3"]).stdout;
     assert_eq!(lines.lines().count(), 3);
     let table = ctl(&state, &["audit", "query", "--state", "."]).stdout;

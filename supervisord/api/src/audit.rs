@@ -14,6 +14,7 @@ mod filter;
 mod plain;
 mod record;
 mod sentence;
+mod time;
 mod verify;
 
 pub(crate) use chain::signature_of;
@@ -27,6 +28,7 @@ pub use event::{
 };
 pub use filter::AuditFilter;
 pub use record::{AuditKey, AuditPage, AuditRecord};
+pub use time::{AuditTime, BadTime};
 pub use verify::{Fault, Finding, Report, Verifier};
 
 #[cfg(test)]

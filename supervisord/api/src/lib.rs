@@ -46,11 +46,11 @@ mod words;
 pub use approval::{AnswerRequest, Approval, ApprovalList, ApprovalState, RequestAsked};
 pub use artifact::{Artifact, ArtifactList, RefusedArtifact};
 pub use audit::{
-    Administration, AuditEvent, AuditFilter, AuditKey, AuditPage, AuditRecord, BadKey, Chain,
-    Checkpoint, CredentialUse, DeniedCall, Digest32, Ended, Exhaustion, Fault, Finding, Followed,
-    Head, HeadState, LimitHit, PersonsAnswer, PublicKey, Recovery, Removal, Repair, Report,
-    Retirement, Ruling, Sealed, Start, Subject, Submission, Suppression, Suspension, Traffic,
-    Verdict, Verifier, What, kinds, sign_checkpoint, sign_head,
+    Administration, AuditEvent, AuditFilter, AuditKey, AuditPage, AuditRecord, AuditTime, BadKey,
+    BadTime, Chain, Checkpoint, CredentialUse, DeniedCall, Digest32, Ended, Exhaustion, Fault,
+    Finding, Followed, Head, HeadState, LimitHit, PersonsAnswer, PublicKey, Recovery, Removal,
+    Repair, Report, Retirement, Ruling, Sealed, Start, Subject, Submission, Suppression,
+    Suspension, Traffic, Verdict, Verifier, What, kinds, sign_checkpoint, sign_head,
 };
 pub use budget::{Budget, BudgetList, BudgetMeter};
 pub use change::{

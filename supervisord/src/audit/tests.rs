@@ -180,8 +180,8 @@ async fn records_are_found_by_what_they_are_about_and_in_pages() {
     assert_eq!(found.len(), 286);
     assert!(found.is_sorted_by_key(|record| record.seq));
     let middle = found[150].time.clone();
-    let later = AuditFilter { since: Some(middle.clone()), ..filter.clone() };
-    let earlier = AuditFilter { until: Some(middle.clone()), ..filter };
+    let later = AuditFilter { since: middle.parse().ok(), ..filter.clone() };
+    let earlier = AuditFilter { until: middle.parse().ok(), ..filter };
     let (later, earlier) = (
         audit.search(later, 0, 1000).await.unwrap(),
         audit.search(earlier, 0, 1000).await.unwrap(),

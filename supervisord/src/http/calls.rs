@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 use supervisor_api::{
-    AnswerRequest, ApiError, ApprovalId, AuditFilter, ErrorCode, Execution, ExecutionId, NDJSON,
-    OPENMETRICS, State, Stream, SubmitRequest, Verdict,
+    AnswerRequest, ApiError, ApprovalId, AuditFilter, AuditTime, BadTime, ErrorCode, Execution,
+    ExecutionId, NDJSON, OPENMETRICS, State, Stream, SubmitRequest, Verdict,
 };
 use tokio::time::Instant;
 
@@ -190,20 +190,28 @@ pub async fn decisions<O: Operations>(call: Call<O>) -> Result<Answer, Problem> 
 pub async fn audit<O: Operations>(call: Call<O>) -> Result<Answer, Problem> {
     let query = &call.query;
     let text = |name| Ok::<_, ApiError>(query.value::<Encoded>(name)?.map(|Encoded(text)| text));
+    let time = |name| text(name)?.map(|text| time_of(name, &text)).transpose();
+    let kind = Some(query.word("kind")?).filter(|kind| !kind.is_empty()).map(str::to_owned);
     let filter = AuditFilter {
         session: query.value("session")?,
         execution: query.value("execution")?,
         uid: query.value("uid")?,
-        kind: text("kind")?,
+        kind,
         rule: text("rule")?,
         host: text("host")?,
         credential: text("credential")?,
         verdict: query.value("verdict")?.map(|VerdictWord(verdict)| verdict),
-        since: text("since")?,
-        until: text("until")?,
+        since: time("since")?,
+        until: time("until")?,
     };
     let (after, limit) = (query.number("after")?, limit_of(query)?);
     json(StatusCode::OK, call.front.operations.audit(&call.caller, filter, after, limit).await?)
+}
+
+fn time_of(name: &str, text: &str) -> Result<AuditTime, ApiError> {
+    text.parse().map_err(|allowed: BadTime| {
+        ApiError::invalid(name, "the parameter has no such value").with_hint(allowed.to_string())
+    })
 }
 
 /// `GET /v1/audit/key`

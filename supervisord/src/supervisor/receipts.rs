@@ -44,8 +44,8 @@ impl Supervisor {
         let filter = AuditFilter {
             execution: Some(execution.id),
             // Both are rounded, and records are written around them.
-            since: clock::shifted(&execution.created_at, -1),
-            until: execution.finished_at.as_ref().and_then(|time| clock::shifted(time, 60)),
+            since: clock::recorded_at(&execution.created_at, -1),
+            until: execution.finished_at.as_ref().and_then(|time| clock::recorded_at(time, 60)),
             ..AuditFilter::default()
         };
         let (mut root, mut after) = (DecisionsRoot::new(execution.id), 0);

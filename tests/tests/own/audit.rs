@@ -62,6 +62,41 @@ fn a_refusal_is_recorded_with_its_rule_and_its_remedy() {
 }
 
 #[test]
+fn a_search_for_what_is_no_time_or_no_kind_is_refused_with_what_there_is() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    agent.run(&argv(&["true"]));
+    for (query, allowed) in [
+        ("since=yesterday", "2026-01-31T12:30:00Z"),
+        ("until=2026-02-30", "2026-01-31"),
+        ("since=1767225600", "offset"),
+        ("kind=submissions", "submission, outcome"),
+        ("kind=", "submission"),
+    ] {
+        let reply = agent.call("GET", &format!("/v1/audit?{query}"), None).expect("an answer");
+        let problem = reply.problem();
+        assert_eq!(problem.code, ErrorCode::InvalidArgument, "{query}");
+        assert_eq!(problem.field.as_deref(), query.split('=').next(), "{query}");
+        assert!(problem.hint.as_ref().is_some_and(|hint| hint.contains(allowed)), "{problem:?}");
+    }
+    let all = page(&agent, "/v1/audit?kind=submission").records;
+    let [record] = all.as_slice() else { panic!("{all:?}") };
+    // The same moment on a clock of another zone, and the day's beginning.
+    let (day, time) = record.time.trim_end_matches('Z').split_once('T').expect("a time");
+    for (query, found) in [
+        (format!("since={day}T{time}%2B00:00"), 1),
+        (format!("since={day}T{time}-00:01"), 0),
+        (format!("until={day}T{time}Z"), 0),
+        (format!("until={day}T{time}-00:01"), 1),
+        (format!("since={day}"), 1),
+        (format!("until={day}"), 0),
+    ] {
+        let records = page(&agent, &format!("/v1/audit?kind=submission&{query}")).records;
+        assert_eq!(records.len(), found, "{query}");
+    }
+}
+
+#[test]
 fn a_killed_daemon_leaves_a_whole_log_and_the_next_goes_on_with_it() {
     let mut world = World::open();
     let agent = world.agent(AGENT);

@@ -2,6 +2,7 @@
 
 use super::event::Verdict;
 use super::record::AuditRecord;
+use super::time::AuditTime;
 use crate::{ExecutionId, SessionId};
 
 /// What a record has to be; what is left out is not asked.
@@ -13,7 +14,7 @@ pub struct AuditFilter {
     pub execution: Option<ExecutionId>,
     /// About what this uid owns.
     pub uid: Option<u32>,
-    /// Of this kind.
+    /// Of this kind, one of [`kinds`](super::kinds).
     pub kind: Option<String>,
     /// Decided by a rule whose text holds this.
     pub rule: Option<String>,
@@ -23,10 +24,10 @@ pub struct AuditFilter {
     pub credential: Option<String>,
     /// With this verdict.
     pub verdict: Option<Verdict>,
-    /// Not before this time: as records have it, or a beginning of it.
-    pub since: Option<String>,
+    /// Not before this time.
+    pub since: Option<AuditTime>,
     /// Before this time.
-    pub until: Option<String>,
+    pub until: Option<AuditTime>,
 }
 
 impl AuditFilter {

@@ -7,6 +7,11 @@ const fn about(name: &'static str, schema: &'static str, description: &'static s
     Parameter { name, place: Place::Query, schema, description }
 }
 
+/// Every kind of record; a test compares it with the records' own list.
+const KINDS: &str = r#"{"enum": ["start", "stop", "submission", "outcome", "limit", "syscall", "cancellation",
+    "administration", "recovery", "egress", "dns", "credential", "budget", "approval", "checkpoint", "repair",
+    "removal", "retirement", "suspension", "suppression"]}"#;
+
 pub(super) const AFTER_RECORD: Parameter = Parameter {
     name: "after",
     place: Place::Query,
@@ -34,7 +39,7 @@ pub(super) const AUDIT: Operation = Operation {
             "About this execution.",
         ),
         about("uid", r#"{"type": "integer", "minimum": 0}"#, "About what this uid owns."),
-        about("kind", r#"{"type": "string"}"#, "Of this kind."),
+        about("kind", KINDS, "Of this kind."),
         about("verdict", r##"{"$ref": "#/components/schemas/Verdict"}"##, "With this verdict."),
         about("rule", r#"{"type": "string"}"#, "By a rule whose text holds this, percent-encoded."),
         about("host", r#"{"type": "string"}"#, "About this host."),
@@ -42,9 +47,9 @@ pub(super) const AUDIT: Operation = Operation {
         about(
             "since",
             r#"{"type": "string"}"#,
-            "Not before this time: RFC 3339, or its beginning.",
+            "Not before this time: RFC 3339, or in UTC its beginning (2026, 2026-01, 2026-01-31, to the second).",
         ),
-        about("until", r#"{"type": "string"}"#, "Before this time."),
+        about("until", r#"{"type": "string"}"#, "Before this time, in the same forms."),
         AFTER_RECORD,
         RECORDS,
     ],
@@ -65,3 +70,15 @@ pub(super) const AUDIT_KEY: Operation = Operation {
     media_type: JSON,
     response: Some("AuditKey"),
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds;
+
+    #[test]
+    fn a_search_may_be_for_every_kind_of_record_and_no_other() {
+        let schema: serde_json::Value = serde_json::from_str(KINDS).expect("JSON");
+        assert_eq!(schema["enum"], serde_json::json!(kinds()));
+    }
+}
