@@ -21,11 +21,21 @@ pub struct Interrupts {
 impl Interrupts {
     /// Takes SIGINT, SIGTERM and SIGHUP from now on.
     pub fn install() -> Result<Self, Failure> {
+        Self::take(!ignores_hangup())
+    }
+
+    /// The same without SIGHUP, for a program in a terminal of its own, which goes on when ours is closed and can be
+    /// attached to again.
+    pub fn install_but_hangup() -> Result<Self, Failure> {
+        Self::take(false)
+    }
+
+    fn take(takes_hangup: bool) -> Result<Self, Failure> {
         let take = |kind| signal(kind).map_err(Failure::local("cannot take signals"));
         Ok(Self {
             interrupt: take(SignalKind::interrupt())?,
             terminate: take(SignalKind::terminate())?,
-            hangup: if ignores_hangup() { None } else { Some(take(SignalKind::hangup())?) },
+            hangup: if takes_hangup { Some(take(SignalKind::hangup())?) } else { None },
             received: 0,
             terminated: false,
         })

@@ -1,6 +1,7 @@
 //! `run`: submit, show the output while it comes, wait for the end, save the artifacts, report, and
 //! exit as the payload did. Ctrl-C cancels the execution; a second one leaves it running.
 
+use std::cell::Cell;
 use std::future::{Future, pending};
 use std::time::Duration;
 
@@ -49,7 +50,10 @@ pub async fn run(options: &RunOptions, global: &GlobalOptions) -> Result<u8, Fai
         true => clients::of_builtin(request.policy.as_deref())?,
         false => None, // a daemon has its own configuration
     };
-    let mut interrupts = Interrupts::install()?;
+    let mut interrupts = match options.payload.terminal {
+        true => Interrupts::install_but_hangup()?,
+        false => Interrupts::install()?,
+    };
     let (report, ended) = if options.standalone.standalone {
         let private = Standalone::start(options.standalone, clients, &mut interrupts).await?;
         let attendance = Attendance { client: private.client(), options, global };
@@ -191,7 +195,12 @@ impl Attendance<'_> {
         } else {
             self.notice(&format!("cancelling {id}"));
         }
-        let both = async { tokio::join!(&mut work, self.cancel(id)).0 };
+        let is_cancelled = Cell::new(false);
+        let cancel = async {
+            self.cancel(id).await;
+            is_cancelled.set(true);
+        };
+        let both = async { tokio::join!(&mut work, cancel).0 };
         let is_asked_to_end = interrupts.terminated();
         let patience = async {
             match is_asked_to_end {
@@ -202,7 +211,8 @@ impl Attendance<'_> {
         tokio::select! {
             done = both => done,
             () = patience => {
-                let words = format!("{id} is cancelled; its end was not shown in {LAST_CANCEL:?}");
+                let state = if is_cancelled.get() { "is cancelled" } else { "may still be running" };
+                let words = format!("{id} {state}; its end was not shown in {LAST_CANCEL:?}");
                 Err(Failure::Interrupted(words))
             }
             () = interrupts.next() => {

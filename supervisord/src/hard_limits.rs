@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use supervisor_api::Limits;
 use supervisor_launch::ProcessLimit;
@@ -13,6 +14,14 @@ use crate::plan::sandbox_limits;
 /// Descriptors that a supervisor for one call takes, its launcher and a sandbox included, with room for connections. An
 /// execution is to have some hundred itself.
 const DESCRIPTORS: u64 = 256;
+
+/// Whether our limits are the launcher's as well.
+static ARE_SHARED: AtomicBool = AtomicBool::new(false);
+
+/// Our limits are our caller's, and so are the launcher's.
+pub fn share() {
+    ARE_SHARED.store(true, Ordering::Relaxed);
+}
 
 /// A limit that is short.
 #[derive(Debug)]
@@ -25,7 +34,8 @@ pub struct Short {
 
 /// Why a process of an execution with these limits could not get its own.
 pub fn short(limits: &Limits) -> Short {
-    let left = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let left = ARE_SHARED.load(Ordering::Relaxed).then(|| fs::read_to_string("/proc/self/limits"));
+    let left = left.and_then(Result::ok).unwrap_or_default();
     find(&left, limits).unwrap_or_else(|| Short {
         problem: "a hard limit of the launcher is below what a process of it is to have".to_owned(),
         remedy: "see /proc/PID/limits of supervisor-launcher, and raise it in its unit".to_owned(),

@@ -134,6 +134,11 @@ pub fn workspace_refused(error: &LaunchError) -> ApiError {
             ApiError::new(ErrorCode::StorageFull, "there is no room for another workspace")
                 .with_hint("close a session, or ask for a smaller workspace")
         }
+        LaunchError::Failed { step: Step::MakeDisk, errno } if *errno == nix::libc::EOPNOTSUPP => {
+            let problem = "the file system of the workspaces can't set their room aside";
+            ApiError::new(ErrorCode::ControlMissing, problem)
+                .with_hint("give the launcher a directory on ext4, XFS or Btrfs (--workspaces)")
+        }
         LaunchError::Old => older::lacks("workspaces like this one"),
         LaunchError::Failed { step: Step::MakeDisk, errno: 0 } => {
             let problem = "the launcher can keep no workspace on disk";

@@ -90,7 +90,9 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     }
     // When all that runs has its place again, in the order in which they came.
     for (execution, unstarted) in waiting {
-        queued::line_up(inner, execution, unstarted).await?;
+        if let Err(error) = queued::line_up(inner, execution.clone(), unstarted).await {
+            damaged::give_up(inner, execution, false, error)?;
+        }
     }
     sweep(inner).await
 }
@@ -175,6 +177,11 @@ async fn take_over(
     sandbox.spent = spent;
     let start = live.execution.borrow().start;
     sandbox.was_parked = could_be_parked && start != Some(StartKind::Cold);
+    // A version before may have taken one that this one refuses, and that nothing can match.
+    let globs: Vec<String> = globs
+        .into_iter()
+        .filter(|glob| GlobSelection::new(std::slice::from_ref(glob)).is_ok())
+        .collect();
     let globs = GlobSelection::new(&globs).map_err(|problem| problem.message)?;
     let before = if seen_frozen(&sandbox).await != Seen::Started {
         Err("the daemon was killed before the payload started")

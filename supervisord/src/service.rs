@@ -29,6 +29,7 @@ use crate::budget::Ledger;
 use crate::confine;
 use crate::credentials::{Credentials, Loaded, TokenEndpoints};
 use crate::dbus;
+use crate::hard_limits;
 use crate::host::Host;
 use crate::http::{Roles, Server};
 use crate::interpreter::InterpreterSet;
@@ -165,6 +166,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
     let [directory, uid, strict, clients, listener, launcher] = arguments else {
         return Err("this command line is supervisord's own".into());
     };
+    hard_limits::share();
     let listener = listening(supervisor_sys::take_inherited(listener.parse()?)?)?;
     // It was started with us, so it is of our version.
     let launcher = (supervisor_sys::take_inherited(launcher.parse()?)?, VERSION);

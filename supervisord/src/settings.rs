@@ -7,7 +7,6 @@ mod files;
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,10 +30,6 @@ const FLOOR: &str = "floor.toml";
 
 /// Name of what the host's package clients answered (`supervisorctl policy hosts`) among them.
 const CLIENTS: &str = "clients.toml";
-
-/// What is said of a directory of policies that is not there.
-const NO_DIRECTORY: &str = "there is no such directory, and the daemon puts no policies in force by itself; put the \
-     files there, or name their place in the configuration (`policies`)";
 
 /// What is said of a floor that is not there any more.
 const NO_FLOOR: &str = "has bounded all policies so far and is not there any more; put it back, or restart the \
@@ -276,10 +271,7 @@ fn read_policies(directory: &Path) -> Result<(PolicySet, bool), SettingsError> {
     let failed = |error: Cause| {
         SettingsError::because(format!("can't use the policies in {}", directory.display()), error)
     };
-    let mut files = files::read_policies(directory).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => failed(NO_DIRECTORY.into()),
-        _ => failed(error.into()),
-    })?;
+    let mut files = files::read_policies(directory).map_err(|error| failed(error.into()))?;
     let floor = files.remove(FLOOR);
     let has_own_floor = floor.is_some();
     let floor = floor.map_or_else(Floor::builtin, |text| Floor::load(FLOOR, &text));

@@ -255,16 +255,16 @@ fn a_daemon_that_dies_while_it_applies_to_a_full_workspace_goes_on_when_it_is_ba
     let reply = call(&agent, "POST", "/v1/sessions", Some(r#"{"workspace_bytes": 67108864}"#));
     assert_eq!(reply.status, 201, "{}", String::from_utf8_lossy(&reply.body));
     let id = serde_json::from_slice::<Session>(&reply.body).expect("a session").id;
-    let payload = "for n in 1 2 3 4; do head -c 4M /dev/urandom > $n; done; sha256sum ? > digests";
+    let payload = "mkdir out; for n in 1 2 3 4; do head -c 4M /dev/urandom > out/$n; done; sha256sum out/? > digests";
     let execution = run(&agent, &held(id, payload));
     // Room for 16 MiB that are staged, for 4 that are put in their places, and for less than 4 besides.
     let fill = "head -c 64M /dev/zero > ballast; truncate -s -22M ballast; sync -f .; df .";
     agent.run(&within(id, fill)).expect_exit(0);
     world.daemon().end();
-    assert!(world.start_doomed_daemon("ChangePlaced:1"));
+    assert!(world.start_doomed_daemon("ChangePlaced:3"));
     let target = format!("/v1/executions/{}/changes/apply", execution.id);
     assert!(agent.call("POST", &target, None).is_err(), "it dies in between");
-    world.daemon().wait_for_kill("ChangePlaced:1");
+    world.daemon().wait_for_kill("ChangePlaced:3");
     world.start_daemon();
     assert_eq!(changes(&agent, execution.id).state, ChangesState::Applied);
     let whole = "sha256sum -c --quiet digests && ! ls -A | grep replacement";

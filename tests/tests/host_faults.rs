@@ -215,24 +215,28 @@ const DAMAGES: [(&str, Damage); 3] = [
 /// FT-06. What is damaged of one execution is that one's end, and what is no execution's is in nobody's way.
 #[test]
 fn a_damaged_execution_is_lost_and_the_daemon_starts_for_all_others() {
-    let mut world = World::open();
+    let mut world = World::with(Settings { running: 2, ..Settings::default() });
     let agent = world.agent(AGENT);
     let [damaged, whole] = [(); 2].map(|()| {
         let id = agent.start(&bash("echo begun; sleep 1000"));
         agent.wait_for_words(id, "begun");
         id
     });
+    let queued = agent.start(&bash("echo it runs"));
     world.daemon().kill();
     let places = world.state().join("executions");
     let said = places.join(damaged.to_string()).join("stdout");
     fs::remove_file(&said).expect("it has said something");
     fs::create_dir(&said).expect("made");
+    fs::create_dir_all(places.join(queued.to_string()).join("stdout")).expect("made");
     let stray = places.join(ExecutionId::from_bits(7).to_string());
     fs::write(&stray, "of nobody").expect("written");
     world.start_daemon();
-    let lost = agent.finished(damaged).outcome;
-    let Some(Outcome::Lost { reason }) = lost else { panic!("{lost:?}") };
-    assert!(reason.contains("damaged") && reason.contains("stdout"), "{reason}");
+    for damaged in [damaged, queued] {
+        let lost = agent.finished(damaged).outcome;
+        let Some(Outcome::Lost { reason }) = lost else { panic!("{lost:?}") };
+        assert!(reason.contains("damaged") && reason.contains("stdout"), "{reason}");
+    }
     assert_eq!(agent.status(whole, 0).expect("a status").state, State::Running);
     agent.cancel(whole).expect("cancelled");
     assert_eq!(agent.finished(whole).outcome, Some(Outcome::Cancelled));

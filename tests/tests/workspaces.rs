@@ -6,8 +6,6 @@
     reason = "a test that panics is a test that fails"
 )]
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
@@ -478,27 +476,4 @@ fn permissions_that_a_program_takes_away_are_named_and_nothing_is_done_by_half()
     }
     client.run(&within(session, "chmod -R u+rwX .")).expect_exit(0);
     assert_eq!(fork(&client, session).status, 201);
-}
-
-#[test]
-fn the_room_of_a_workspace_is_taken_from_the_disk_when_it_is_made() {
-    let world = World::open();
-    let agent = world.agent(AGENT);
-    let limits = r#"{"workspace_bytes":67108864}"#;
-    let session = made("create_session", &call(&agent, "POST", "/v1/sessions", Some(limits))).id;
-    let reply = call(&agent, "GET", &format!("/v1/sessions/{session}"), None);
-    assert_eq!(reply.status, 200);
-    // With project quota there is no image, and the disk itself refuses what it has no room for.
-    let places = fs::read_dir(world.path().join("workspaces")).expect("readable").flatten();
-    for place in places.filter(|place| place.file_name() != "projects") {
-        let found = place.metadata().expect("an image");
-        assert!(found.is_file() && found.blocks() * 512 >= 64 << 20, "{found:?}");
-    }
-    // What is deleted inside stays the workspace's own.
-    let fill = "dd if=/dev/zero of=a bs=1M count=32 status=none && sync && rm a && sync";
-    agent.run(&within(session, fill)).expect_exit(0);
-    let places = fs::read_dir(world.path().join("workspaces")).expect("readable").flatten();
-    for place in places.filter(|place| place.file_name() != "projects") {
-        assert!(place.metadata().expect("an image").blocks() * 512 >= 64 << 20);
-    }
 }

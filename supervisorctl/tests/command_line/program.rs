@@ -90,6 +90,11 @@ impl Running {
         bytes
     }
 
+    /// Waits for its end, and reads nothing.
+    pub fn status(&mut self) -> Option<i32> {
+        self.child.wait().expect("waited for").code()
+    }
+
     pub fn end(mut self) -> Ended {
         let mut stdout = String::new();
         if let Some(mut pipe) = self.child.stdout.take() {

@@ -16,6 +16,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::fstatvfs;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Gid, Uid, Whence, chdir, fchdir, lseek, pivot_root, setfsgid, setfsuid};
@@ -94,6 +95,9 @@ impl Templates {
         };
         let (_, template) = self.made.get(place).ok_or(Errno::ENOENT)?;
         copy(template, image)?;
+        if fstatfs(image)?.filesystem_type() == TMPFS_MAGIC {
+            return Ok(()); // which would take all of it from memory at once
+        }
         let length = i64::try_from(image.metadata()?.len()).map_err(io::Error::other)?;
         Ok(fallocate(image, FallocateFlags::empty(), 0, length)?)
     }
@@ -130,7 +134,7 @@ fn make(proof: &SingleThreaded, loops: &Loops, size: Size) -> io::Result<File> {
     Ok(template) // its mount goes first, and the kernel writes all that it knows
 }
 
-/// Blocks of an image that has room for all that is asked for; a little too many, which are holes.
+/// Blocks of an image that has room for all that is asked for; a little too many.
 fn blocks(size: Size) -> u64 {
     let inodes = size.inodes + OTHER_INODES;
     let journal = if size.journal { JOURNAL } else { 0 };

@@ -200,6 +200,9 @@ async fn record_and_tell(
         inner.metrics.finished(&finished);
         journal::finished(&finished);
         inner.approvals.end(live.id()).await;
+        if let (Some(interpreter), Some(outcome)) = (&live.interpreter, &finished.outcome) {
+            interpreter.end(outcome, &finished.output).await;
+        }
         live.leave_source(); // before the end is told: what comes next has the usual name
         let (owner, keeps_much) = (finished.owner_uid, finished.kept_bytes.is_some());
         live.change(|execution| *execution = finished);
@@ -309,9 +312,6 @@ async fn record(
     if (has_output && small.is_none()) || has_artifacts {
         sync_output(inner, live).await;
         fault::reach(Point::OutputSynced);
-    }
-    if let (Some(interpreter), Some(outcome)) = (&live.interpreter, &finished.outcome) {
-        interpreter.end(outcome, &finished.output).await; // its cells are kept, and weigh, as they are now
     }
     let has_files = finished.changes.is_some() || live.interpreter.is_some();
     if has_artifacts || (has_output && small.is_none()) || has_files {

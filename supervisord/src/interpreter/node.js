@@ -253,6 +253,7 @@ async function run(cell) {
     done.error = { name: "Error", value: "interrupted while its end was told", traceback: [] };
   }
   Atomics.store(state, 0, 0);
+  results = []; // of what a cell has left running, which shows nothing any more
   if (dropped > 0) done.dropped = dropped;
   return done;
 }

@@ -31,6 +31,8 @@ pub fn give_up(
         Some(_) => {}
     }
     tracing::error!(%error, execution_id = %id, "an execution can't be taken over");
+    inner.live.remove(id); // it may have come as far as this
+    inner.interpreters.remove(id);
     let reason = format!("what was kept of it is damaged: {error}");
     inner.audit.note(audit::recovery(audit::subject(&execution), "written_off", Some(&reason)));
     let nothing = Capture::nothing(execution.limits.output_bytes);

@@ -13,6 +13,10 @@ use supervisor_policy::{MAX_FILE_BYTES, MAX_FILES, MAX_SET_BYTES};
 /// Files among the policies that are no policies: the floor, and what the clients answered.
 const BESIDES: usize = 2;
 
+/// What is said of a directory of policies that is not there.
+const NO_DIRECTORY: &str = "there is no such directory, and the daemon puts no policies in force by itself; put the \
+     files there, or name their place in the configuration (`policies`)";
+
 /// Reads a file of at most so many bytes.
 pub fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -37,7 +41,11 @@ pub fn read_text(path: &Path, most: usize) -> io::Result<String> {
 /// The policy files of a directory by name, as much of them as can be loaded together.
 pub fn read_policies(directory: &Path) -> io::Result<HashMap<String, String>> {
     let (mut files, mut bytes) = (HashMap::new(), 0);
-    for entry in fs::read_dir(directory)? {
+    let entries = fs::read_dir(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, NO_DIRECTORY),
+        _ => error,
+    })?;
+    for entry in entries {
         let path = entry?.path();
         if path.extension().is_none_or(|ending| ending != "toml") {
             continue;

@@ -127,7 +127,8 @@ fn what_is_no_file_or_too_long_is_refused_by_name_without_being_read() {
     let host = Host::new();
     let settings = host.settings();
     let place = host.directory.path().join("policies/own.toml");
-    let put: [(&dyn Fn(), &str); 4] = [
+    let put: [(&dyn Fn(), &str); 5] = [
+        (&|| std::os::unix::fs::symlink("nowhere", &place).unwrap(), "No such file"),
         (&|| mkfifo(&place, FileMode::S_IRWXU).unwrap(), "not a regular file"),
         (&|| std::os::unix::fs::symlink("/dev/zero", &place).unwrap(), "not a regular file"),
         (

@@ -1,5 +1,6 @@
 //! Copies of workspaces, where the launcher stands still or can't remove them.
 
+use std::path::PathBuf;
 use std::{fs, thread};
 
 use nix::sys::signal::{Signal, kill};
@@ -69,9 +70,8 @@ fn a_copy_that_could_not_be_removed_is_removed_when_it_can_be() {
     ended.expect_exit(0);
     let changes = ended.execution.changes.expect("they are held back");
     let copy = format!("{:032x}", changes.held_in.expect("a copy").bits());
-    let mut all = fs::read_dir(world.path().join("workspaces")).expect("readable").flatten();
-    let is_it = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&copy);
-    let image = all.find(is_it).expect("it is there").path();
+    let is_it = |path: &PathBuf| path.to_string_lossy().contains(&copy);
+    let image = world.kept_workspaces().into_iter().find(is_it).expect("it is there");
     let aside = world.path().join("aside");
     fs::rename(&image, &aside).expect("root may");
     let discard = format!("/v1/executions/{}/changes/discard", ended.execution.id);

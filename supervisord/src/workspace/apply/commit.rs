@@ -86,9 +86,13 @@ impl Commit<'_> {
         }
         let mut placed = place(self.root, self.staging, number, change);
         if matches!(placed, Err(FileError::TooMuch(_))) {
-            if self.placed.is_empty() && !mem::replace(&mut self.has_looked, true) {
-                self.placed = placed_before(self.root, self.staging, self.changes)?;
-            }
+            self.give_up()?;
+            placed = place(self.root, self.staging, number, change);
+        }
+        // A daemon that was killed may have placed many, which are staged still.
+        if matches!(placed, Err(FileError::TooMuch(_))) && !mem::replace(&mut self.has_looked, true)
+        {
+            self.placed = placed_before(self.root, self.staging, self.changes)?;
             self.give_up()?;
             placed = place(self.root, self.staging, number, change);
         }
