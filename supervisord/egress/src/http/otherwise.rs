@@ -22,13 +22,17 @@ const METHODS: [&str; 7] = [
     "x-original-method",
 ];
 /// Other targets; a WebDAV server writes to the last (RFC 4918 §10.3).
-const TARGETS: [&str; 7] = [
+const TARGETS: [&str; 11] = [
+    "x-envoy-original-path",
+    "x-http-destinationurl",
     "x-ms-original-url",
     "x-original-url",
+    "x-proxy-url",
     "x-rewrite-url",
     "x-override-url",
     "x-original-uri",
     "x-rewrite-uri",
+    "request-uri",
     "destination",
 ];
 
@@ -36,24 +40,35 @@ const TARGETS: [&str; 7] = [
 const FORWARDED: &str = "x-forwarded-";
 
 /// The same, under other names.
-const FORWARDERS: [&str; 17] = [
+const FORWARDERS: [&str; 28] = [
     "cf-connecting-ip",
+    "cf-connecting-ipv6",
     "client-ip",
     "fastly-client-ip",
+    "fly-client-ip",
     "forwarded",
+    "remote-user",
     "true-client-ip",
+    "x-appengine-user-ip",
+    "x-azure-clientip",
+    "x-backend-host",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-forward-for",
     "x-forwarded",
     "x-host",
     "x-host-override",
     "x-http-host-override",
+    "x-nf-client-connection-ip",
     "x-original-forwarded-for",
     "x-original-host",
     "x-originating-ip",
+    "x-proxyuser-ip",
     "x-real-ip",
     "x-remote-addr",
     "x-remote-ip",
+    "x-remote-user",
+    "x-vercel-forwarded-for",
 ];
 
 /// Fields that say where a request ends, which a server must not find under another name either.

@@ -14,7 +14,7 @@ use crate::unpack::names::components;
 use crate::unpack::refusal::{Refusal, shown};
 
 /// Members of an archive of layers at the most: blobs, and three for each layer in the oldest kind.
-const MAX_MEMBERS: usize = 4096;
+pub const MAX_MEMBERS: usize = 4096;
 
 /// Links that are followed from one member to another.
 const MAX_LINKS: usize = 8;
@@ -59,19 +59,24 @@ impl Archive {
         Ok(Self { file: spool, members: HashMap::new() })
     }
 
-    /// Learns the members of an archive of layers. Whether it can be one: an archive of a root directory has
-    /// more members, and others.
+    /// Learns the members of an archive of layers, and whether that is all of them: an archive of a root directory
+    /// has more. Of those past the bound only what tells an archive of layers from that is learnt.
     pub fn index(&mut self) -> Result<bool, Refusal> {
         let reading = || Refusal::of("read the archive");
         let mut reader = &self.file;
         reader.seek(SeekFrom::Start(0)).map_err(reading())?;
         let mut tar = Tar::new(reader);
         let entries = tar.entries_with_seek().map_err(reading())?.raw(true);
+        let mut is_all = true;
         for entry in entries {
             let entry = entry.map_err(reading())?;
             // Names of such members are short; one that is not is no member that we look for.
             let name = entry.path_bytes();
             let Some(name) = canonical(&name) else { continue };
+            if self.members.len() >= MAX_MEMBERS && !tells_its_kind(&name) {
+                is_all = false;
+                continue;
+            }
             let link = || entry.link_name_bytes().map(|link| link.into_owned());
             let member = match entry.header().entry_type() {
                 EntryType::Regular | EntryType::Continuous => {
@@ -90,11 +95,8 @@ impl Archive {
             if self.members.insert(name.clone(), member).is_some() && is_document(&name) {
                 return Err(Refusal::new(format!("the archive has {name} twice")));
             }
-            if self.members.len() > MAX_MEMBERS {
-                return Ok(false);
-            }
         }
-        Ok(true)
+        Ok(is_all)
     }
 
     /// Whether there is such a member.
@@ -150,6 +152,11 @@ impl Archive {
 /// Documents by which others are found: two of one name would be two archives.
 fn is_document(name: &str) -> bool {
     ["manifest.json", "index.json", "oci-layout"].contains(&name)
+}
+
+/// Names that tell an archive of layers from one of a root directory.
+fn tells_its_kind(name: &str) -> bool {
+    is_document(name) || name == "version"
 }
 
 /// A member's name without what archivers put around it.

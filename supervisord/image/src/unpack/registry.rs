@@ -4,7 +4,7 @@
 use crate::{Bounds, Config};
 use sha2::{Digest, Sha256};
 
-use crate::unpack::archive::{Archive, Range};
+use crate::unpack::archive::{Archive, MAX_MEMBERS, Range};
 use crate::unpack::documents::{
     Descriptor, ImageConfig, Index, Manifest, Platform, Saved, digest, here, parse,
 };
@@ -67,15 +67,22 @@ pub fn find(
     select: Option<&str>,
     bounds: &Bounds,
 ) -> Result<Image, Refusal> {
-    let layers = archive.index()?;
-    let image = if layers && archive.has("oci-layout") && archive.has("index.json") {
+    let is_all = archive.index()?;
+    let is_layout = archive.has("oci-layout") && archive.has("index.json");
+    let is_directory = archive.has("version") && archive.has("manifest.json");
+    let is_saved =
+        archive.has("manifest.json") && archive.document("manifest.json").is_ok_and(is_saved);
+    // Taken for a root directory, it would be an image of which no digest was compared.
+    if !is_all && (is_layout || is_directory || is_saved) {
+        return Err(Refusal::new(format!(
+            "it is an archive of layers with more than {MAX_MEMBERS} members"
+        )));
+    }
+    let image = if is_layout {
         from_layout(archive, select)?
-    } else if layers && archive.has("version") && archive.has("manifest.json") {
+    } else if is_directory {
         from_directory(archive)?
-    } else if layers
-        && archive.has("manifest.json")
-        && archive.document("manifest.json").is_ok_and(is_saved)
-    {
+    } else if is_saved {
         from_saved(archive, select)?
     } else {
         whole(archive, select)?

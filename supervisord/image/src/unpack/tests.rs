@@ -1,15 +1,18 @@
 //! Hostile archives against the tree that they make in memory, where nothing is written yet.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use proptest::prelude::*;
 use tar::{Builder, EntryType, Header};
 
+use crate::Bounds;
 use crate::unpack::apply::{Place, apply};
+use crate::unpack::archive::{Archive, MAX_MEMBERS};
 use crate::unpack::entries;
 use crate::unpack::finish::{self, Kept};
 use crate::unpack::merged::{Kind, Node, ROOT, Tree};
 use crate::unpack::refusal::Refusal;
+use crate::unpack::registry;
 
 /// An archive of entries whose names and links are written as they are, which a good tool refuses to.
 #[derive(Default)]
@@ -355,4 +358,27 @@ fn a_directory_that_is_made_opaque_again_and_again_is_gone_through_once() {
     assert_eq!(kept, Some(FILES as usize));
     assert!(!tree.clear(directory, 3));
     assert_eq!(tree.children(directory).map(|children| children.len()), Some(0));
+}
+
+/// Taken for a root directory, its layers would be files of an image, and no digest would be compared.
+#[test]
+fn an_archive_of_layers_with_too_many_members_is_refused_and_is_no_root_directory() {
+    let found = |tape: Tape| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&tape.0).unwrap();
+        let spool = tempfile::tempfile().unwrap();
+        let mut archive = Archive::open(file, spool, &Bounds::default()).unwrap();
+        registry::find(&mut archive, None, &Bounds::default()).map(|image| image.format)
+    };
+    let many =
+        |tape| (0..=MAX_MEMBERS).fold(tape, |tape: Tape, at| tape.file(&format!("blob-{at}")));
+    assert_eq!(found(many(one())), Ok("root"));
+    for documents in [["oci-layout", "index.json"], ["version", "manifest.json"]] {
+        let behind = documents.into_iter().fold(many(one()), Tape::file);
+        let before = many(documents.into_iter().fold(one(), Tape::file));
+        for tape in [before, behind] {
+            let refusal = found(tape).unwrap_err().to_string();
+            assert!(refusal.contains("more than 4096 members"), "{refusal}");
+        }
+    }
 }
