@@ -114,6 +114,9 @@ async fn drive_recorded(
         inner.metrics.stored("insert", submitted.elapsed());
         let stored = result.is_ok();
         live.recorded.store(stored, Ordering::Relaxed);
+        if stored {
+            journal::submitted(&first);
+        }
         drop(recorded.send(result)); // whoever submitted may be gone; the execution goes on
         stored
     };
@@ -186,6 +189,7 @@ async fn drive_untold(
             Ok(()) => {
                 fault::reach(Point::UntoldRecorded);
                 live.recorded.store(true, Ordering::Relaxed);
+                journal::submitted(&first);
                 if let Some(recorded) = recorded.take() {
                     drop(recorded.send(Ok(()))); // whoever submitted may be gone
                 }

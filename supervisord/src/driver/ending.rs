@@ -198,6 +198,9 @@ async fn record_and_tell(
         }
         fault::reach(Point::EndForgotten);
         inner.metrics.finished(&finished);
+        if !is_known {
+            journal::submitted(&finished);
+        }
         journal::finished(&finished);
         inner.approvals.end(live.id()).await;
         if let (Some(interpreter), Some(outcome)) = (&live.interpreter, &finished.outcome) {

@@ -8,6 +8,7 @@ const { PassThrough, Writable } = require("node:stream");
 const { Worker } = require("node:worker_threads");
 const util = require("node:util");
 const vm = require("node:vm");
+const { stringify } = JSON; // a cell may put another in its place
 
 const RESULTS = 2 << 20;
 const LOOKS = 1000; // and of what they look like
@@ -15,7 +16,7 @@ const ERROR = 512 << 10;
 const NAME = 1024, VALUE = 16384, LINES = 200, LINE = 4096;
 
 function say(frame) {
-  const bytes = Buffer.from(JSON.stringify(bare(frame)) + "\n");
+  const bytes = Buffer.from(stringify(bare(frame)) + "\n");
   for (let at = 0; at < bytes.length; ) {
     try {
       at += files.writeSync(3, bytes, at, bytes.length - at, null);
@@ -36,7 +37,7 @@ function bare(value) {
 /** Bytes that a text takes in a frame. */
 function size(text) {
   if (text.length > RESULTS) return Infinity; // whose escapes could be more than a string holds
-  return Buffer.byteLength(JSON.stringify(text));
+  return Buffer.byteLength(stringify(text));
 }
 
 // Lone halves of surrogate pairs are no text for anybody else, also where one was cut.
@@ -102,7 +103,7 @@ let results, room, looks, dropped;
 function keep(kind, value) {
   const data = { "text/plain": util.inspect(value, { depth: 4 }) };
   try {
-    const text = JSON.stringify(value);
+    const text = stringify(value);
     if (text !== undefined) data["application/json"] = text;
   } catch {} // not everything is JSON
   const kept = {};
@@ -274,11 +275,17 @@ async function work() {
   busy = false;
 }
 
+/** What a cell has made of Node no longer tells how one ended: nobody is to wait for it. */
+function giveUp(error) {
+  complain(error);
+  process.kill(process.pid, "SIGKILL");
+}
+
 listener.on("message", (frame) => {
   if (frame.do === "cell" && frame.number > last) {
     last = frame.number;
     waiting.push(frame);
-    work();
+    work().catch(giveUp);
   } else if (frame.do === "resume") {
     say({ is: "state", nonce: frame.nonce, last });
     if (heard) say(heard);

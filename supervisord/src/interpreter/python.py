@@ -24,6 +24,9 @@ import os
 import sys
 import types
 
+# Cells may put others in their places.
+dumps, loads, write = json.dumps, json.loads, os.write
+
 # Bytes of the results of one cell, as they stand in a frame. What comes after is counted and left out.
 RESULTS = 2 << 20
 LOOKS = 1000  # and of what they look like
@@ -34,16 +37,16 @@ NAME, VALUE, LINES, LINE = 1024, 16384, 200, 4096
 
 
 def say(frame):
-    text = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
+    text = dumps(frame, ensure_ascii=False, separators=(",", ":"))
     left = memoryview(text.encode("utf-8", "replace") + b"\n")
     with turn:
         while left:
-            left = left[os.write(3, left) :]
+            left = left[write(3, left) :]
 
 
 def size(text):
     """Bytes that a text takes in a frame, where one character can take six."""
-    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"))
+    return len(dumps(text, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 class Unlocked:
@@ -62,7 +65,7 @@ def heard():
     """The next frame; None once nobody speaks any more."""
     while line := channel.readline():
         try:
-            frame = json.loads(line)
+            frame = loads(line)
         except ValueError:
             continue
         if isinstance(frame, dict):

@@ -18,7 +18,7 @@ def rich(value):
     data = {"text/plain": repr(value)}
     if isinstance(value, (dict, list, tuple, str, int, float)):
         try:
-            data["application/json"] = json.dumps(value, allow_nan=False)
+            data["application/json"] = dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
             pass  # not everything is JSON
     if isinstance(value, type):
@@ -43,7 +43,7 @@ def add(data, media_type, given):
     elif isinstance(given, str):
         data[media_type] = given
     elif given is not None:
-        data[media_type] = json.dumps(given)
+        data[media_type] = dumps(given)
 
 
 def picture(figure):

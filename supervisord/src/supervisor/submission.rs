@@ -269,7 +269,6 @@ impl Supervisor {
             (told, recorded),
         ));
         record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
-        journal::submitted(&live.snapshot());
         Ok(live)
     }
 

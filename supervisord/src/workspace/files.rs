@@ -74,6 +74,8 @@ pub fn rename(
     let flags = if replace { RenameFlags::empty() } else { RenameFlags::RENAME_NOREPLACE };
     match renameat2(source, old, target, new, flags) {
         Err(Errno::ENOENT) => Err(FileError::NotFound { path: from.clone() }),
+        // A directory that was to go into itself (rename(2)).
+        Err(Errno::EINVAL) => Err(FileError::Rooted { path: from.clone() }),
         Err(Errno::EXDEV) => {
             elsewhere::carry((source, old), (target, new), flags).map_err(|error| match error {
                 Obstacle::Kind => FileError::Rooted { path: from.clone() },

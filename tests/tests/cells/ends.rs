@@ -179,3 +179,19 @@ fn no_name_that_a_bash_cell_takes_stands_in_the_way_of_its_end() {
     assert_eq!(text(&bash.run("echo $((kept + 1))").stdout), "42\n");
     bash.close();
 }
+
+#[test]
+fn what_a_cell_puts_in_the_place_of_a_function_of_the_language_is_not_what_tells_its_end() {
+    let world = World::open();
+    let book = Notebook::python(&world);
+    book.value("import json, os\nkept = 41\njson.dumps = json.loads = os.write = None");
+    assert_eq!(book.value("kept"), "41");
+    book.close();
+    let node = Notebook::node(&world);
+    node.value("const kept = 41; JSON.stringify = null; 0");
+    assert_eq!(node.value("kept"), "41");
+    // What it can't do without ends it at once, and keeps nobody waiting for the cell's time.
+    drop(node.try_run(json!({"source": "Object.values = null; 1", "wait": true})));
+    assert_ne!(node.until_it_ends().end, None);
+    node.close();
+}

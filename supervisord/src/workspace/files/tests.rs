@@ -130,6 +130,8 @@ fn moving_overwrites_only_when_it_was_asked_to() {
     rename(root.as_fd(), &path("a"), &path("b"), true).unwrap();
     assert_eq!(fs::read_to_string(fixture.at("b")).unwrap(), "a");
     rename(root.as_fd(), &path("b"), &path("new/place"), false).unwrap();
+    let within = rename(root.as_fd(), &path("new"), &path("new/within"), false);
+    assert!(matches!(within, Err(FileError::Rooted { .. })), "{within:?}");
     let gone = rename(root.as_fd(), &path("b"), &path("c"), false);
     assert!(matches!(gone, Err(FileError::NotFound { .. })), "{gone:?}");
 }
