@@ -134,8 +134,8 @@ impl Log {
         }
         let beside = state.unwrap_or(Path::new(STATE)).join("audit");
         let shown = beside.display();
-        let entries =
-            fs::read_dir(&beside).map_err(Failure::local(format!("cannot list {shown}")))?;
+        let listing = format!("cannot list {shown}; only root can, or name the log's files");
+        let entries = fs::read_dir(&beside).map_err(Failure::local(listing))?;
         let mut files = Vec::new();
         for entry in entries {
             let entry = entry.map_err(Failure::local(format!("cannot list {shown}")))?;
@@ -165,7 +165,12 @@ impl Log {
     /// The public key that lies beside it.
     pub(crate) fn key(&self) -> Result<PublicKey, Failure> {
         let path = self.beside.join("key.pub");
-        let text = local::text(&path, MAX_SMALL)?;
+        let text = local::text(&path, MAX_SMALL).map_err(|failure| match failure {
+            Failure::Local { doing, source } => {
+                Failure::Local { doing: format!("{doing}; name a public key with --key"), source }
+            }
+            other => other,
+        })?;
         let bad =
             |error| Failure::Usage(format!("{}: {error}; name one with --key", path.display()));
         text.trim_end().parse().map_err(bad)

@@ -27,7 +27,7 @@ pub fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "larger than any size can be".to_owned())
 }
 
-/// Reads `10s`, `1.5s`, `500ms`, `5m`, `2h` or `10` (seconds) as milliseconds.
+/// Reads `10s`, `1.5s`, `500ms`, `5m`, `2h`, `30d` or `10` (seconds) as milliseconds.
 pub fn milliseconds(text: &str) -> Result<u64, String> {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text.get(number.len()..).unwrap_or_default() {
@@ -35,11 +35,12 @@ pub fn milliseconds(text: &str) -> Result<u64, String> {
         "s" | "" => 1000,
         "m" => 60 * 1000,
         "h" => 60 * 60 * 1000,
+        "d" => 24 * 60 * 60 * 1000,
         _ => 0,
     };
     let thousandths = fixed_point(number, 3);
     let (Some(thousandths), 1..) = (thousandths, unit) else {
-        return Err("write a number with ms, s, m or h; without one it is seconds".to_owned());
+        return Err("write a number with ms, s, m, h or d; without one it is seconds".to_owned());
     };
     let exact = thousandths.checked_mul(unit).ok_or("longer than any time can be")?;
     if exact % 1000 != 0 {
@@ -124,8 +125,9 @@ mod tests {
         assert_eq!(milliseconds("1.5s"), Ok(1500));
         assert_eq!(milliseconds("500ms"), Ok(500));
         assert_eq!(milliseconds("2h"), Ok(7_200_000));
+        assert_eq!(seconds("30d"), Ok(2_592_000));
         assert_eq!(seconds("1500ms"), Ok(2));
-        for text in ["", "s", "1.s", ".5s", "0.5ms", "1d", "-1s", "1e3", "99999999999999999h"] {
+        for text in ["", "s", "1.s", ".5s", "0.5ms", "1w", "-1s", "1e3", "99999999999999999h"] {
             assert!(milliseconds(text).is_err(), "{text}");
         }
     }

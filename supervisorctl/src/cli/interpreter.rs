@@ -80,7 +80,7 @@ pub struct CellOptions {
     /// Id of the interpreter, where the session has several of the language
     #[arg(long, value_name = "ID", conflicts_with = "language")]
     pub interpreter: Option<ExecutionId>,
-    /// Time that the cell may take (units ms, s, m, h; none means seconds) [default: 1m]
+    /// Time that the cell may take (units ms, s, m, h, d; none means seconds) [default: 1m]
     #[arg(long, value_name = "TIME", value_parser = units::milliseconds)]
     pub time: Option<u64>,
 }

@@ -19,10 +19,10 @@ pub struct LimitOptions {
     /// CPU share in cores: 0.5 is half a core, 2 is two cores
     #[arg(long, value_name = "CORES", value_parser = units::cores)]
     cpus: Option<u64>,
-    /// CPU time of all processes together, such as 10s (units ms, s, m, h; none means seconds)
+    /// CPU time of all processes together, such as 10s (units ms, s, m, h, d; none means seconds)
     #[arg(long, value_name = "TIME", value_parser = units::milliseconds)]
     cpu_time: Option<u64>,
-    /// Time from start to end, such as 30s (units ms, s, m, h; none means seconds)
+    /// Time from start to end, such as 30s (units ms, s, m, h, d; none means seconds)
     #[arg(long, value_name = "TIME", value_parser = units::milliseconds)]
     time: Option<u64>,
     /// Open descriptors of one process
