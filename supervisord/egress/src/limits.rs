@@ -37,6 +37,23 @@ pub const HTTP2_NARROW_STREAM_WINDOW: u32 = 256 * 1024;
 /// See [`HTTP2_UPSTREAM_STREAM_WINDOW`].
 pub const HTTP2_NARROW_CONNECTION_WINDOW: u32 = 256 * 1024;
 
+/// Bytes that the kernel holds of one connection of a payload each way, as SO_SNDBUF and SO_RCVBUF have it, of which
+/// it makes twice as many: what a payload doesn't read, or sends ahead, is in the host's memory and not in its own.
+/// Both ends are on this host, where a larger buffer is no faster. Of 256 connections: 64 MiB each way.
+pub const PAYLOAD_BUFFER: u32 = 128 * 1024;
+
+/// Bytes that the kernel holds of one connection to an upstream that nobody reads, as SO_RCVBUF has it, of which it
+/// makes twice as many. So many connections of a session have this, for 40 MiB a second on each with 50 ms between;
+/// where the host allows less (net.core.rmem_max) they have what its tcp_rmem allows, 6 MiB. What they send waits in
+/// up to 4 MiB (tcp_wmem). With the 189 MiB of the 504 others a session has 253 MiB at the most.
+pub const UPSTREAM_WIDE_RECEIVE: u32 = 2 * 1024 * 1024;
+/// See [`UPSTREAM_WIDE_RECEIVE`].
+pub const WIDE_UPSTREAMS: usize = 8;
+/// The same of the other connections: 2 to 4 MiB a second on each with 50 ms between.
+pub const UPSTREAM_RECEIVE: u32 = 128 * 1024;
+/// Bytes that an upstream doesn't read, of those other connections, as SO_SNDBUF has it.
+pub const UPSTREAM_SEND: u32 = 64 * 1024;
+
 /// Frames of one HTTP/2 connection that carry no request, answer or part of a body (PING, SETTINGS,
 /// WINDOW_UPDATE, PRIORITY, empty DATA, …): so many at any time, and so many more for each second and for
 /// each frame, either way, that carries something. Clients acknowledge a piece of a body with two and

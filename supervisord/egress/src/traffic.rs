@@ -17,7 +17,7 @@ use crate::event::Subject;
 use crate::front::refuse::refuse_at_once;
 use crate::front::transparent;
 use crate::http::serve_proxy;
-use crate::limits::CROWD_TOLD_EVERY;
+use crate::limits::{CROWD_TOLD_EVERY, PAYLOAD_BUFFER};
 use crate::refused::Refused;
 use crate::seam::{Identity, Seams};
 use crate::session::{Session, UnusableBinding};
@@ -142,6 +142,7 @@ impl Traffic {
             let std: std::net::TcpListener = fd.into();
             std.set_nonblocking(true)?;
             hasten(&std);
+            bound(&std)?;
             let acceptor = Acceptor::new(TcpListener::from_std(std)?);
             let (session, names) = (session.clone(), names.clone());
             self.session.running.spawn(take(session, names, acceptor, door, port));
@@ -258,6 +259,15 @@ fn hasten(listener: &std::net::TcpListener) {
     }
 }
 
+/// Bounds what the kernel holds of a payload's connections, which have it from their listener too. Whoever reads
+/// nothing would have it hold megabytes of each.
+fn bound(listener: &std::net::TcpListener) -> io::Result<()> {
+    let bytes = usize::try_from(PAYLOAD_BUFFER).map_err(io::Error::other)?;
+    setsockopt(listener, sockopt::SndBuf, &bytes)?;
+    setsockopt(listener, sockopt::RcvBuf, &bytes)?;
+    Ok(())
+}
+
 fn nonblocking(fd: OwnedFd) -> io::Result<std::net::UdpSocket> {
     let socket: std::net::UdpSocket = fd.into();
     socket.set_nonblocking(true)?;
@@ -276,9 +286,13 @@ mod tests {
     fn a_connection_has_from_its_listener_how_it_is_sent_to() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         hasten(&listener);
+        bound(&listener).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
         assert!(accepted.nodelay().unwrap());
         assert_eq!(getsockopt(&accepted, sockopt::TcpCongestion).unwrap(), UNPACED);
+        let twice = 2 * usize::try_from(PAYLOAD_BUFFER).unwrap();
+        assert_eq!(getsockopt(&accepted, sockopt::SndBuf).unwrap(), twice);
+        assert_eq!(getsockopt(&accepted, sockopt::RcvBuf).unwrap(), twice);
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use supervisor_policy::egress::{AddressClass, CheckedAddress, Host, HostName, Permit};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -99,8 +98,7 @@ async fn connect(
     address: CheckedAddress,
     place: SocketPlace,
 ) -> Result<Socket, (io::Error, SocketPlace)> {
-    let connected = TcpStream::connect(address.socket()).await;
-    match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+    match place.connect(address.socket()).await {
         Ok(stream) => Ok(Socket::new(stream, place)),
         Err(error) => Err((error, place)),
     }

@@ -14,6 +14,7 @@ mod agreement;
 mod bounds;
 mod clients;
 mod framing;
+mod held;
 mod multiplexed;
 #[path = "../../../../tests/src/mutations.rs"]
 #[allow(dead_code, reason = "other tests share it")]

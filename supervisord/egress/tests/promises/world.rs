@@ -28,6 +28,8 @@ pub struct World {
     pub seen: Arc<Seen>,
     /// The budget.
     pub purse: Arc<Purse>,
+    /// The thread that is in the host's namespace.
+    pub host_thread: i32,
     directory: TempDir,
     stop: Option<oneshot::Sender<()>>,
     host: Option<JoinHandle<()>>,
@@ -72,15 +74,15 @@ impl World {
                 let seams = seams(events, purse);
                 let traffic =
                     Traffic::new(Arc::new(shared), identity, policy, authority, 0, seams).unwrap();
-                ready.send(()).unwrap();
+                ready.send(nix::unistd::gettid().as_raw()).unwrap();
                 tokio::select! {
                     ended = traffic.serve(listeners) => panic!("serving ended: {ended:?}"),
                     _ = stopped => {}
                 }
             });
         });
-        is_ready.recv_timeout(Duration::from_secs(60)).unwrap();
-        Self { events, seen, purse, directory, stop: Some(stop), host: Some(host) }
+        let host_thread = is_ready.recv_timeout(Duration::from_secs(60)).unwrap();
+        Self { events, seen, purse, host_thread, directory, stop: Some(stop), host: Some(host) }
     }
 
     /// The authority's certificate, as it would stand in the sandbox.
