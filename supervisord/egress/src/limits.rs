@@ -8,6 +8,12 @@ use std::time::Duration;
 /// tokens included; four times that is no client's. At it: 431 and the connection ends.
 pub const MAX_HEAD: usize = 64 * 1024;
 
+/// KiB that a request takes besides its head, of which there are two: it may be sent once more. See
+/// [`Limits::requests_kib`].
+pub const REQUEST_KIB: usize = 8;
+/// Bytes that a field takes besides its name and value.
+pub const FIELD: usize = 128;
+
 /// Header fields of one head, either way. Clients send about twenty. At it: 431, or 502 for an
 /// upstream's.
 pub const MAX_FIELDS: usize = 128;
@@ -200,6 +206,9 @@ pub struct Limits {
     pub requests_per_connection: u64,
     /// Requests under way on one HTTP/2 connection. At it: the client waits (RFC 9113 §5.1.2).
     pub streams: u32,
+    /// KiB that the requests of one sandbox take that are under way, on all its connections: room for 3,600 with
+    /// heads of 2 KiB, or 440 with the longest. At it: 503 `too_many_connections`, recorded every 10 s.
+    pub requests_kib: usize,
     /// Streams of one HTTP/2 connection that were reset before they were answered (CVE-2023-44487).
     /// At it: GOAWAY with ENHANCE_YOUR_CALM.
     pub resets: usize,
@@ -241,6 +250,7 @@ impl Default for Limits {
             upstreams_of_all: 12_288,
             requests_per_connection: 100_000,
             streams: 100,
+            requests_kib: 64 * 1024,
             resets: 64,
             dns_queries_per_second: 200,
             request_body: 1 << 40,

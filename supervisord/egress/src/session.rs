@@ -18,7 +18,7 @@ use crate::credential;
 use crate::dns::answer;
 use crate::dns::synthetic::{Dialled, Synthetic};
 use crate::event::{CredentialEvent, Decided, Ended, Event, Subject};
-use crate::limits::{MAX_LOOK_UPS, MAX_SIGNED_KIB};
+use crate::limits::{CROWD_TOLD_EVERY, MAX_LOOK_UPS, MAX_SIGNED_KIB};
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::running::Running;
@@ -50,12 +50,14 @@ pub struct Session {
     pub(crate) signed_bodies: Arc<Semaphore>,
     pub(crate) wide_windows: Count,
     pub(crate) wide_upstreams: Count,
+    pub(crate) requests: Arc<Semaphore>,
     pub(crate) sockets: Arc<Semaphore>,
     pub(crate) look_ups: Semaphore,
     totals: Arc<Totals>,
     policy: Arc<Resolved>,
     synthetic: Mutex<Synthetic>,
     refused_names: Mutex<HashMap<HostName, Instant>>,
+    crowd_told: Mutex<Option<Instant>>,
     places: Vec<(Arc<Binding>, credential::Binding)>,
     numbers: AtomicU64,
 }
@@ -119,6 +121,7 @@ impl Session {
         Ok(Self {
             fronts: Fronts::new(authority, shared.roots.provider()),
             upstreams: Upstreams::new(&shared.roots),
+            requests: Arc::new(Semaphore::new(shared.limits.requests_kib)),
             sockets: Arc::new(Semaphore::new(shared.limits.upstreams)),
             look_ups: Semaphore::new(MAX_LOOK_UPS),
             shared,
@@ -134,6 +137,7 @@ impl Session {
             policy,
             synthetic: Mutex::new(Synthetic::taken_over(taken_over)),
             refused_names: Mutex::default(),
+            crowd_told: Mutex::default(),
             places,
             numbers: AtomicU64::new(1),
         })
@@ -258,6 +262,17 @@ impl Session {
         let event = Decided::refused(number, subject, refused);
         self.count_refusal();
         self.seams.recorder.record(Event::Decided(event));
+    }
+
+    /// The same of requests that are too many, but not of each of them: whoever sends thousands must not fill the
+    /// log with them.
+    pub fn refuse_crowd(&self, subject: Subject, refused: &Refused) {
+        let mut told = self.crowd_told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= CROWD_TOLD_EVERY) {
+            *told = Some(Instant::now());
+            drop(told);
+            self.refuse(self.number(), subject, refused);
+        }
     }
 
     /// What its traffic has come to.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use super::fields;
@@ -75,6 +76,8 @@ pub struct Exchange {
     pub progress: Arc<AtomicU64>,
     /// Its connection's place, which a WebSocket keeps.
     pub _place: Place,
+    /// Its room in memory.
+    pub _room: OwnedSemaphorePermit,
     /// It is being answered until this is dropped.
     pub _unanswered: Unanswered,
 }

@@ -4,6 +4,7 @@
 mod decide;
 mod permitted;
 mod receive;
+mod room;
 mod send;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,6 +101,10 @@ impl Conversation {
         mut request: Request<Incoming>,
         unanswered: wire::Unanswered,
     ) -> Result<Response<Answer>, (Refused, wire::Unanswered)> {
+        let room = match self.room_for(&request) {
+            Ok(room) => room,
+            Err(refused) => return Err((refused, unanswered)),
+        };
         self.session.seams.recorder.room().await;
         let permitted = match self.decide(&mut request).await {
             Ok(permitted) => permitted,
@@ -115,6 +120,7 @@ impl Conversation {
             how: "cut_off",
             progress: self.progress.clone(),
             _place: self.place.clone(),
+            _room: room,
             _unanswered: unanswered,
         };
         match self.send(permitted, request, &mut exchange).await {

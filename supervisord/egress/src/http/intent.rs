@@ -4,6 +4,7 @@
 use http::{HeaderValue, Request, StatusCode, Version, header};
 use supervisor_policy::egress::{Destination, Protocol};
 
+use crate::event::Subject;
 use crate::refused::Refused;
 use crate::without::without;
 
@@ -14,6 +15,17 @@ pub enum Via {
     Proxy,
     /// It was opened to this destination, and this is spoken on it.
     Fixed(Destination, Protocol),
+}
+
+impl Via {
+    /// What is recorded of a request of which nothing else is known.
+    pub fn subject(&self) -> Subject {
+        let (destination, protocol) = match self {
+            Self::Proxy => (None, None),
+            Self::Fixed(destination, protocol) => (Some(destination.clone()), Some(*protocol)),
+        };
+        Subject::Connection { destination, protocol }
+    }
 }
 
 /// The destination and protocol of a request.

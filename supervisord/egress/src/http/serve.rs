@@ -21,7 +21,6 @@ use super::frames::Peer;
 use super::intent::Via;
 use super::taken::{Streams, Taken};
 use super::wire::{self, Wire};
-use crate::event::Subject;
 use crate::front::proxy;
 use crate::limits::{
     HTTP2_CONNECTION_WINDOW, HTTP2_STREAM_WINDOW, MAX_BUFFER, MAX_FIELDS, MAX_HEAD,
@@ -95,10 +94,11 @@ pub async fn serve_http2<S>(
     let (answering, stall) = (conversation.clone(), limits.stall);
     let service = service_fn(move |request: Request<Incoming>| {
         let conversation = answering.clone();
-        async move {
+        // Hyper keeps a place for it until the answer is taken.
+        Box::pin(async move {
             let answered = conversation.answer(request).await;
             Ok::<_, Infallible>(answered.map(|answer| Taken::new(answer, stall)))
-        }
+        })
     });
     let connection = http2::Builder::new(Streams(session))
         .timer(TokioTimer::new())
@@ -197,13 +197,6 @@ where
 fn record_violation(conversation: &Conversation) {
     if let Some(violation) = conversation.wire.violation() {
         let session = &conversation.session;
-        let subject = match &conversation.via {
-            Via::Proxy => Subject::Connection { destination: None, protocol: None },
-            Via::Fixed(destination, protocol) => Subject::Connection {
-                destination: Some(destination.clone()),
-                protocol: Some(*protocol),
-            },
-        };
-        session.refuse(session.number(), subject, &Refused::from(violation));
+        session.refuse(session.number(), conversation.via.subject(), &Refused::from(violation));
     }
 }

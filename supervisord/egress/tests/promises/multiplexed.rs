@@ -101,6 +101,37 @@ fn requests_on_one_connection_open_no_more_to_upstreams_than_a_session_may_have(
 }
 
 #[test]
+fn requests_under_way_take_no_more_memory_than_a_session_may_have() {
+    // Each takes 8 KiB and two heads of one.
+    let world = World::bounded(RULES, Limits { requests_kib: 64, ..Limits::default() });
+    run(async {
+        let [one, other] = [client(&world, 443, 1 << 16).await, client(&world, 443, 1 << 16).await];
+        let mut asked = JoinSet::new();
+        for _ in 0..5 {
+            asked.spawn(ask(one.clone(), Method::GET, 443, "/hang"));
+            asked.spawn(ask(other.clone(), Method::GET, 443, "/hang"));
+        }
+        for _ in 0..4 {
+            let answer = timeout(PATIENCE, asked.join_next()).await.unwrap().unwrap().unwrap();
+            assert_eq!(answer.status(), 503);
+            let problem = answer.into_body().collect().await.unwrap().to_bytes();
+            let problem: serde_json::Value = serde_json::from_slice(&problem).unwrap();
+            assert_eq!(problem["code"], "too_many_connections");
+            assert_eq!(problem["cause"], "there are too many requests under way at once");
+        }
+        drop((asked, one, other));
+        let deadline = Instant::now() + PATIENCE;
+        let later = client(&world, 443, 1 << 16).await;
+        while ask(later.clone(), Method::GET, 443, "/ok").await.status() != 200 {
+            assert!(Instant::now() < deadline);
+        }
+    });
+    // Not each of them is told.
+    let told = world.events.codes().iter().filter(|code| **code == "too_many_connections").count();
+    assert!((1..4).contains(&told), "{told}");
+}
+
+#[test]
 fn requests_that_come_at_once_go_out_on_one_connection() {
     let world = World::new(RULES);
     run(async {

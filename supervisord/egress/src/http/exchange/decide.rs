@@ -17,6 +17,7 @@ use super::super::websocket::WebSocket;
 use super::Conversation;
 use super::permitted::Permitted;
 use crate::event::Subject;
+use crate::limits::MAX_FIELDS;
 use crate::refused::Refused;
 use crate::session::{Asked, Session};
 
@@ -28,9 +29,8 @@ impl Conversation {
     ) -> Result<Permitted, Refused> {
         let session = &self.session;
         let number = session.number();
-        let unplaced = || Subject::Connection { destination: None, protocol: None };
         let (destination, protocol) = intent(request, &self.via)
-            .inspect_err(|refused| session.refuse(number, unplaced(), refused))?;
+            .inspect_err(|refused| session.refuse(number, self.via.subject(), refused))?;
         let method = request.method().as_str().to_owned();
         let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
         let upgrades = upgrade(request.method(), request.version(), request.headers());
@@ -47,6 +47,12 @@ impl Conversation {
             || request.headers().get_all(header::CONTENT_LENGTH).iter().count() > 1
         {
             let refused = Refused::from(Violation::Malformed("the request's framing is malformed"));
+            session.refuse(number, subject(), &refused);
+            return Err(refused);
+        }
+        // Of HTTP/1.1 they are counted before; of HTTP/2 thousands of short ones fit into a head.
+        if request.headers().len() > MAX_FIELDS {
+            let refused = Refused::from(Violation::HeadTooLong("there are too many fields"));
             session.refuse(number, subject(), &refused);
             return Err(refused);
         }
