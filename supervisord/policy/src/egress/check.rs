@@ -84,7 +84,7 @@ impl Checker {
         let origin = self.document().origin(raw.name.span());
         let source = RuleSource::new(Some(raw.name.get_ref().clone()), origin);
         let (hosts, from) = match raw.hosts.get_ref() {
-            RawHosts::List(list) => (self.hosts(list), None),
+            RawHosts::List(list) => (hosts_meant(verdict, self.hosts(list)), None),
             RawHosts::Client(client) => (Vec::new(), self.client(&client.from)),
         };
         let protocols = self.protocols(&raw.protocols);
@@ -399,6 +399,21 @@ impl Checker {
         }
         found
     }
+}
+
+/// A rule's hosts as its verdict means them: what holds back `**.name` holds back `name` too, which is written for
+/// all of a domain by whoever doesn't think of its apex.
+fn hosts_meant(verdict: Verdict, hosts: Vec<HostPattern>) -> Vec<HostPattern> {
+    let mut meant = hosts;
+    if verdict != Verdict::Allow {
+        let apexes: Vec<_> = meant.iter().filter_map(HostPattern::apex).collect();
+        for apex in apexes {
+            if !meant.contains(&apex) {
+                meant.push(apex);
+            }
+        }
+    }
+    meant
 }
 
 /// A rule's paths as its verdict means them.

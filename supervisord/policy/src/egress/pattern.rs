@@ -82,6 +82,14 @@ impl HostPattern {
         }
     }
 
+    /// The name that everything below is meant of.
+    pub(crate) fn apex(&self) -> Option<Self> {
+        match self {
+            Self::Below(parent) => Some(Self::Name(parent.clone())),
+            _ => None,
+        }
+    }
+
     /// Whether every host that `other` means is meant.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         let below = |name: &HostName, parent: &HostName, from: usize| {

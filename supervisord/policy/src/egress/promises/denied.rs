@@ -96,3 +96,20 @@ fn a_rule_that_comes_to_deny_a_directory_s_contents_is_shown_to_deny_the_directo
     let examples: Vec<String> = examples.map(ToString::to_string).collect();
     assert!(examples.contains(&"GET https://up.test/admin".to_owned()), "{examples:?}");
 }
+
+#[test]
+fn what_holds_back_all_below_a_name_holds_back_the_name_itself() {
+    let allow = "[[egress]]\nname = \"yes\"\nhosts = [\"**\"]\n";
+    for (verdict, expected) in [("deny", Reason::DeniedByRule), ("ask", Reason::ApprovalNeeded)] {
+        let held = format!(
+            "[[egress]]\nname = \"held\"\nverdict = \"{verdict}\"\nhosts = [\"**.evil.test\"]\n"
+        );
+        let rules = egress(&format!("{held}{allow}"));
+        for host in ["evil.test", "a.evil.test", "b.a.evil.test"] {
+            assert_eq!(reason(&rules, &format!("GET https://{host}/")), expected, "{host}");
+        }
+        assert_eq!(reason(&rules, "GET https://notevil.test/"), Reason::Allowed);
+    }
+    let below = egress("[[egress]]\nname = \"yes\"\nhosts = [\"**.up.test\"]\n");
+    assert_eq!(reason(&below, "GET https://up.test/"), Reason::HostNotAllowed);
+}
