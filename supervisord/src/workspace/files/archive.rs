@@ -105,7 +105,7 @@ fn unpack_entry(
                 FileError::TooMuch("the archive's files are larger than the workspace".to_owned())
             })?;
             let executable = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
-            match write(root, &path, executable, &mut entry) {
+            match write(root, &path, executable, size, &mut entry) {
                 Ok(()) => {
                     report.files += 1;
                     report.bytes += size;
@@ -159,16 +159,23 @@ fn write(
     root: BorrowedFd<'_>,
     path: &WorkspacePath,
     executable: bool,
-    entry: &mut impl Read,
+    size: u64,
+    content: &mut impl Read,
 ) -> Result<(), FileError> {
     let mut file = Replacement::begin(root, path, executable)?;
-    let mut buffer = vec![0; CHUNK];
+    let (mut buffer, mut left) = (vec![0; CHUNK], size);
     loop {
-        let length = entry.read(&mut buffer).map_err(unreadable)?;
+        let length = content.read(&mut buffer).map_err(unreadable)?;
         match buffer.get(..length) {
             Some(bytes) if length > 0 => file.write(bytes)?,
+            // The library tells the end of an archive as that of a file: what is cut takes no file's place.
+            _ if left > 0 => {
+                let cut = format!("the archive breaks off in {path}, {left} bytes before its end");
+                return Err(FileError::Archive(cut));
+            }
             _ => return file.finish(),
         }
+        left = left.saturating_sub(length as u64);
     }
 }
 

@@ -16,6 +16,9 @@ use crate::workspace::testing::{Fixture, as_ordinary_user};
 
 const BOUNDS: UnpackBounds = UnpackBounds { entries: 1000, bytes: 1 << 20 };
 
+/// More bytes than are written at once.
+const CHUNKS: usize = 200_000;
+
 fn path(text: &str) -> WorkspacePath {
     WorkspacePath::try_from(text).unwrap()
 }
@@ -246,6 +249,27 @@ fn an_archive_is_held_to_its_bounds_before_it_is_written() {
     let endless = header.as_bytes().chain(std::io::repeat(b'a'));
     let refused = unpack(fixture.root().as_fd(), endless, BOUNDS);
     assert!(matches!(refused, Err(FileError::TooMuch(_))), "{refused:?}");
+}
+
+#[test]
+fn an_archive_that_breaks_off_in_a_file_leaves_what_stood_there() {
+    let fixture = Fixture::new();
+    put(&fixture, "d/a", "before").unwrap();
+    let large = "x".repeat(CHUNKS);
+    let whole = archive(&[
+        ("b", EntryType::Regular, "", "whole", 0o644),
+        ("d/a", EntryType::Regular, "", &large, 0o644),
+    ]);
+    // Behind its header, within its first and its last piece, and a byte before its end.
+    for length in [1536, 1537, 1536 + CHUNKS / 2, 1536 + CHUNKS - 1] {
+        let cut = unpack_into(&fixture, whole.get(..length).unwrap()).unwrap_err();
+        assert!(cut.to_string().contains("breaks off in d/a"), "{cut}");
+        assert_eq!(fs::read_to_string(fixture.at("d/a")).unwrap(), "before", "{length}");
+        assert_eq!(fs::read_dir(fixture.at("d")).unwrap().count(), 1, "half of it stayed");
+        assert_eq!(fs::read_to_string(fixture.at("b")).unwrap(), "whole");
+    }
+    unpack_into(&fixture, &whole).unwrap();
+    assert_eq!(fs::read_to_string(fixture.at("d/a")).unwrap(), large);
 }
 
 #[test]
