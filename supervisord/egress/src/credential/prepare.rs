@@ -15,7 +15,7 @@ use super::place::{Binding, OTHER_RANGES, Place};
 use super::prepared::Prepared;
 use super::query::decoded;
 use super::refusal::{CredentialRefusal, RefusalCode};
-use super::seam::Wanted;
+use super::seam::{Credentials, Wanted};
 use super::value::Current;
 use super::vault::Vault;
 use super::watch::Watches;
@@ -143,6 +143,7 @@ fn apply(
     let own = wanted.bindings.iter().filter(|binding| binding.needs_placeholder);
     let unwelcome =
         Unwelcome { canaries: vault.canaries(), welcome: own.map(placeholder).collect() };
+    vault.look_at_host(wanted.host)?;
     look(head, &unwelcome, due)?;
     // Signatures last: they cover what else is put in.
     let is_signature = |due: &Due<'_>| matches!(due.binding.place, Place::SigV4 { .. });

@@ -52,11 +52,14 @@ impl Prepared {
     }
 
     /// The request's body, looked through for decoys and for placeholders that are not welcome at its
-    /// destination. It ends in an error where one is.
-    pub fn outbound<B>(&self, body: B) -> Outbound<B> {
-        let (whose, notices) = (self.whose.clone(), self.notices.clone());
+    /// destination. It ends in an error where one is, and somebody is told why.
+    pub fn outbound<B>(
+        &self,
+        body: B,
+        told: impl Fn(&CredentialRefusal) + Send + Sync + 'static,
+    ) -> Outbound<B> {
         Outbound::new(body, self.unwelcome.clone(), move |refusal| {
-            notices.notice(&Notice::Refused { whose: whose.clone(), refusal: refusal.clone() });
+            told(&refusal);
             refusal.into()
         })
     }

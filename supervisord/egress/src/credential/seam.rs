@@ -63,6 +63,13 @@ pub trait Credentials: Send + Sync {
     /// signature covers them. `None` for nearly all requests.
     fn body_to_digest(&self, bindings: &[Binding], head: &Parts) -> Option<usize>;
 
+    /// Refuses a host whose name would carry away what must not leave, before anybody is asked where it is. Of
+    /// requests [`Credentials::prepare`] does so; this is for what is passed on unseen.
+    ///
+    /// # Errors
+    /// The name must not be looked up.
+    fn look_at_host(&self, host: &str) -> Result<(), CredentialRefusal>;
+
     /// Puts the bound credentials into a request's head, and refuses what must not leave. May wait for
     /// a token to be fetched. The head is unusable after a refusal.
     ///

@@ -11,6 +11,7 @@ use super::contents::{AtHost, Contents};
 use super::entry::{Condition, Definition, Entry};
 use super::name::CredentialName;
 use super::notice::Notices;
+use super::outbound::Unwelcome;
 use super::place::{Binding, Place};
 use super::placeholder::{Placeholder, PlaceholderKey};
 use super::prepare;
@@ -113,6 +114,11 @@ impl Credentials for Vault {
             _ => false,
         };
         bindings.iter().any(needs).then_some(MAX_SIGNED_BODY)
+    }
+
+    fn look_at_host(&self, host: &str) -> Result<(), CredentialRefusal> {
+        let unwelcome = Unwelcome { canaries: self.canaries(), welcome: Vec::new() };
+        unwelcome.look(host.as_bytes())
     }
 
     fn prepare<'a>(

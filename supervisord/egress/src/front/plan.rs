@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use supervisor_policy::egress::{Decision, Destination, Permit, Protocol, Treatment};
 
-use crate::event::Subject;
+use crate::credential::CredentialRefusal;
+use crate::event::{CredentialEvent, Subject};
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::session::{Asked, Session};
@@ -120,6 +121,27 @@ impl Plan {
         refused
     }
 
+    /// The refusal of a host whose name carries what must not leave.
+    fn betrayed(
+        &self,
+        session: &Session,
+        number: u64,
+        protocol: Protocol,
+        permit: &Permit,
+        refusal: CredentialRefusal,
+    ) -> Refused {
+        let refused = Refused::from(refusal.clone());
+        session.refuse(number, self.subject(protocol), &refused);
+        session.credential(CredentialEvent {
+            number,
+            credential: None,
+            destination: self.destination.clone(),
+            rule: permit.rule().to_string(),
+            refusal: Some(refusal),
+        });
+        refused
+    }
+
     async fn passage(
         &self,
         session: &Session,
@@ -138,6 +160,8 @@ impl Plan {
             fields: None,
         };
         let permit = session.permit(number, decision, self.subject(protocol), asked).await?;
+        let looked = session.seams.credentials.look_at_host(&self.destination.host.bare());
+        looked.map_err(|refusal| self.betrayed(session, number, protocol, &permit, refusal))?;
         let meter = session
             .reserve(&permit, &self.destination, true, 0)
             .await

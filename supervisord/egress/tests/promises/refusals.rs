@@ -4,7 +4,10 @@ use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::seams::AGREED;
+use supervisor_egress::credential::RefusalCode;
+use supervisor_egress::{Decided, Event, Subject};
+
+use crate::seams::{AGREED, placeholder};
 use crate::wire::{connect, hear, status};
 use crate::world::World;
 
@@ -174,4 +177,42 @@ fn a_program_that_is_late_to_speak_is_told_why_it_is_refused() {
     let answer = hear(&mut late);
     assert_eq!(status(&answer), 403, "{answer}");
     assert!(answer.contains("remedy"), "{answer}");
+}
+
+#[test]
+fn a_placeholder_in_a_body_is_refused_as_the_one_that_sent_it_and_recorded_with_its_destination() {
+    let world = World::new(RULES);
+    let body = format!("KEY={}", placeholder("token"));
+    for version in ["--http1.1", "--http2"] {
+        let heard = world.curl(&[version, "-d", &body, "https://up.test/digest"]);
+        let code = heard.problem()["code"].clone();
+        assert_eq!(
+            (heard.code(), code.as_str()),
+            (403, Some("placeholder_misplaced")),
+            "{heard:?}"
+        );
+    }
+    let told = world.events.all().into_iter().filter_map(|event| match event {
+        Event::Credential(event) => Some((event.destination.to_string(), event.refusal?.code)),
+        _ => None,
+    });
+    let told: Vec<_> = told.collect();
+    let one = ("up.test:443".to_owned(), RefusalCode::PlaceholderMisplaced);
+    assert_eq!(told, [one.clone(), one]);
+}
+
+#[test]
+fn a_request_that_names_another_host_in_its_tunnel_is_recorded_with_the_one_of_the_tunnel() {
+    let world = World::new(RULES);
+    let heard = world.curl(&["--http1.1", "-H", "Host: other.test", "https://up.test/ok"]);
+    assert_eq!(heard.problem()["code"], "destinations_disagree");
+    let named = world.events.all().into_iter().any(|event| match event {
+        Event::Decided(Decided {
+            code: "destinations_disagree",
+            subject: Subject::Connection { destination: Some(destination), .. },
+            ..
+        }) => destination.to_string() == "up.test:443",
+        _ => false,
+    });
+    assert!(named, "{:?}", world.events.all());
 }

@@ -161,6 +161,10 @@ impl Credentials for Store {
         }
     }
 
+    fn look_at_host(&self, host: &str) -> Result<(), CredentialRefusal> {
+        self.vault.look_at_host(host)
+    }
+
     fn prepare<'a>(
         &'a self,
         wanted: &'a Wanted<'a>,
@@ -187,9 +191,18 @@ impl Credentials for Store {
     }
 }
 
+fn vault() -> Vault {
+    Vault::new(PlaceholderKey::new(&Zeroizing::new([7; 32])), Arc::new(Silent))
+}
+
+/// What stands in the world's session for this credential.
+pub fn placeholder(name: &str) -> String {
+    vault().placeholder("s-1", &name.parse().unwrap()).to_string()
+}
+
 /// Seams for a test.
 pub fn seams(events: Arc<Events>, purse: Arc<Purse>) -> Seams {
-    let vault = Vault::new(PlaceholderKey::new(&Zeroizing::new([7; 32])), Arc::new(Silent));
+    let vault = vault();
     let secret = Secret::new(Zeroizing::new(SECRET.as_bytes().to_vec())).unwrap();
     let definition = Definition {
         name: "key".parse().unwrap(),

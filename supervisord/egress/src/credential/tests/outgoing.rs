@@ -1,5 +1,7 @@
 //! Placeholders and decoys on their way out.
 
+use std::sync::{Arc, Mutex};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -70,19 +72,22 @@ async fn outbound(
     body: &str,
 ) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
     let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
-    prepared.outbound(body).collect().await.map(|body| body.to_bytes())
+    prepared.outbound(body, |_| ()).collect().await.map(|body| body.to_bytes())
 }
 
 #[tokio::test]
 async fn a_body_cannot_carry_a_placeholder_to_where_it_is_not_bound() {
-    let (vault, notices) = simple_vault();
+    let (vault, _) = simple_vault();
     let mine = vault.placeholder("se-a", &name("key"));
     let text = format!("my environment: KEY={mine}\n");
     let unbound = prepare(&vault, &[], &mut head("/", &[])).await.expect("prepared");
-    assert!(outbound(&unbound, &text).await.is_err());
-    let seen = notices.0.lock().expect("no panic").clone();
-    assert!(matches!(&seen[..], [Notice::Refused { whose, refusal }]
-        if whose == me() && refusal.code == RefusalCode::PlaceholderMisplaced));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tells = told.clone();
+    let body = unbound.outbound(Full::new(Bytes::from(text.clone())), move |refusal| {
+        tells.lock().expect("no panic").push(refusal.code);
+    });
+    assert!(body.collect().await.is_err());
+    assert_eq!(*told.lock().expect("no panic"), [RefusalCode::PlaceholderMisplaced]);
     // Where it is bound it may travel in a body, as it is.
     let bound = bind_placeholder(Place::bearer());
     let bound = prepare(&vault, &bound, &mut head("/", &[])).await.expect("prepared");
@@ -115,6 +120,9 @@ async fn a_decoy_cannot_leave_in_any_encoding() {
     let mut method = head("/", &[]);
     method.method = decoy.parse().expect("a method");
     assert!(prepare(&vault, &[], &mut method).await.is_err(), "as a method");
+    let host = format!("{}.example.com", decoy.to_lowercase());
+    assert_eq!(vault.look_at_host(&host).expect_err("a decoy").code, RefusalCode::Canary);
+    assert!(vault.look_at_host("api.example.com").is_ok());
     let prepared = prepare(&vault, &[], &mut head("/", &[])).await.expect("prepared");
     assert!(outbound(&prepared, &encoded).await.is_err());
     assert!(outbound(&prepared, "harmless").await.is_ok());

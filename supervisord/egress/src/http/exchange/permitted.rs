@@ -41,7 +41,8 @@ impl Permitted {
         session.credential(self.event(credential, Some(refusal.clone())));
     }
 
-    fn event(
+    /// What is recorded of the request on account of a credential.
+    pub fn event(
         &self,
         credential: Option<String>,
         refusal: Option<CredentialRefusal>,

@@ -17,13 +17,13 @@ use super::super::body::{self, Exchange, Fault, Sending};
 use super::super::collected::collect;
 use super::super::fields;
 use super::super::interim::Interim;
-use super::super::outgoing::Outgoing;
+use super::super::outgoing::{Look, Outgoing};
 use super::super::violation::Violation;
 use super::Conversation;
 use super::decide::{is_idempotent, length};
 use super::permitted::Permitted;
 use super::receive::Answered;
-use crate::credential::{BodyDigest, Prepared, Wanted};
+use crate::credential::{BodyDigest, Wanted};
 use crate::refused::Refused;
 use crate::relay::Meter;
 use crate::tls::upstream::Offer;
@@ -64,16 +64,15 @@ impl Conversation {
             }
             self.count_head(&permitted, &head)?;
             let spare = outgoing.spare().map(|body| (again(&head), body));
-            let body = outgoing.body(&prepared);
-            let (lease, response) = self
-                .deliver(
-                    &permitted,
-                    &prepared,
-                    Request::from_parts(head, body),
-                    spare.as_ref(),
-                    &fault,
-                )
-                .await?;
+            let look = Look {
+                prepared: &prepared,
+                session,
+                event: permitted.event(None, None),
+                fault: &fault,
+            };
+            let request = Request::from_parts(head, outgoing.body(&look));
+            let (lease, response) =
+                self.deliver(&permitted, &look, request, spare.as_ref()).await?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED
                 && prepared.is_renewable()
@@ -153,10 +152,9 @@ impl Conversation {
     async fn deliver(
         &self,
         permitted: &Permitted,
-        prepared: &Prepared,
+        look: &Look<'_>,
         mut request: Request<OutgoingBody>,
         spare: Option<&(Parts, Outgoing)>,
-        fault: &Fault,
     ) -> Result<(Lease, Response<Incoming>), Refused> {
         let mut fresh = permitted.websocket.is_some();
         loop {
@@ -186,7 +184,7 @@ impl Conversation {
                 Ok(response) => return Ok((lease, response)),
                 Err(failed) => failed,
             };
-            if let Some(refused) = self.known_fault(fault) {
+            if let Some(refused) = self.known_fault(look.fault) {
                 return Err(refused);
             }
             // An upstream may close a kept connection just when it is used again (RFC 9112 §9.3.1).
@@ -196,7 +194,7 @@ impl Conversation {
                 (None, Some((head, body))) if once_more && is_idempotent(&head.method) => {
                     self.count_head(permitted, head)?;
                     count_body(permitted, body)?;
-                    Request::from_parts(again(head), body.again(prepared))
+                    Request::from_parts(again(head), body.again(look))
                 }
                 _ => return Err(UpstreamError::Http(failed.error).into()),
             };
