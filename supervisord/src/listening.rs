@@ -2,15 +2,12 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
-};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
 
 /// A socket that was handed in. Who may reach it is its unit's word.
 pub fn listening(socket: OwnedFd) -> io::Result<UnixListener> {
@@ -32,13 +29,13 @@ pub fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     };
     make_way(path).map_err(about)?;
     let listener = UnixListener::bind(path).map_err(about)?;
-    supervisor_sys::refuse_descriptors(listener.as_fd())?; // as above
+    supervisor_sys::refuse_descriptors(listener.as_fd()).map_err(about)?; // as of one that was handed in
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(about)?;
     Ok(listener)
 }
 
 fn make_way(path: &Path) -> io::Result<()> {
-    if is_listened_on(path)? {
+    if supervisor_sys::is_listened_on(path)? {
         return Err(io::Error::new(
             io::ErrorKind::AddrInUse,
             "somebody listens there; stop him first, or name another socket in the configuration",
@@ -47,17 +44,6 @@ fn make_way(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
-    }
-}
-
-fn is_listened_on(path: &Path) -> io::Result<bool> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let caller = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    match connect(caller.as_raw_fd(), &UnixAddr::new(path)?) {
-        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
-        // Its queue is full, or it is of another type.
-        Ok(()) | Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Ok(true),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -3,13 +3,11 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use supervisor_sys::is_listened_on;
 
 use crate::failure::{Fatal, fatal};
 
@@ -49,15 +47,4 @@ fn taken() -> io::Error {
     io::Error::other(
         "another process has it; stop that one first, or name another place for this one",
     )
-}
-
-fn is_listened_on(path: &Path) -> io::Result<bool> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let caller = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
-    match connect(caller.as_raw_fd(), &UnixAddr::new(path)?) {
-        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
-        // Its queue is full, or it is of another type.
-        Ok(()) | Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Ok(true),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -8,6 +8,7 @@ mod datagram;
 mod descriptor;
 mod filter;
 mod keyring;
+mod listening;
 mod lock;
 mod loop_device;
 mod loopback;
@@ -31,6 +32,7 @@ pub use descriptor::{
 };
 pub use filter::{Instruction, install_filter, landlock_abi};
 pub use keyring::leave_session_keyring;
+pub use listening::is_listened_on;
 pub use lock::lock_first_free;
 pub use loop_device::{behind_loop, configure_loop, free_loop};
 pub use loopback::loopback_up;
