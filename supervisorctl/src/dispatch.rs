@@ -1,5 +1,7 @@
 //! From the arguments to the command that does it, and from what came of it to the exit status.
 
+use std::io::{self, Write as _};
+
 use clap::{CommandFactory, Parser};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -127,19 +129,29 @@ fn say(failure: &Failure, cli: &Cli) -> u8 {
         _ => {}
     }
     console::failure(failure);
-    if cli.global.json && console::print_json(&failure.to_json()).is_err() {
+    let unwritten =
+        cli.global.json.then(|| console::print_json(&failure.to_json()).err()).flatten();
+    unwritten.map_or(status, |unwritten| unsaid(&unwritten, status))
+}
+
+/// The status where an answer itself could not be written: this one, with the reason on standard error, unless
+/// nobody reads any more.
+fn unsaid(unwritten: &Failure, status: u8) -> u8 {
+    if matches!(unwritten, Failure::OutputClosed) {
         return exit::OUTPUT_CLOSED;
     }
+    console::failure(unwritten);
     status
 }
 
 /// Help and version are answers; the rest is bad usage, which `run` reports with its own status.
 fn usage(error: &clap::Error) -> u8 {
-    // The exit status tells it where the words can't be written.
-    error.print().ok();
+    let printed = error.print().and_then(|()| io::stdout().flush());
     if !error.use_stderr() {
-        return exit::SUCCESS;
+        let unwritten = printed.map_err(Failure::writing).err();
+        return unwritten.map_or(exit::SUCCESS, |unwritten| unsaid(&unwritten, exit::FAILED));
     }
+    // The exit status tells it where the words can't be written.
     let recovered = Cli::command().ignore_errors(true).try_get_matches();
     match recovered.as_ref().ok().and_then(|matches| matches.subcommand_name()) {
         Some("run") => exit::OURS,

@@ -60,8 +60,8 @@ pub const TABLE: &str = "\
 Exit status (`run` has its own, see `supervisorctl run --help`):
   0    done; for doctor: every control is enforced; for policy check: every file is valid;
        for audit verify: the log is whole
-  1    not done, or the answer is no; for policy explain: not simply allowed; for policy test: an
-       example fails; for policy diff and replay: something changes
+  1    not done, or the answer is no, or it could not be written; for policy explain: not simply
+       allowed; for policy test: an example fails; for policy diff and replay: something changes
   2    policy explain, test, diff, replay, learn: the policies, the request or the log are not valid
   64   bad usage
   69   the daemon can't be reached

@@ -197,8 +197,13 @@ fn print_collected(collected: &Collected, global: &GlobalOptions) -> Result<(), 
     if !global.quiet {
         let removed = format!("{} images, {}", collected.removed.len(), show_size(collected.bytes));
         line(&mut page, "removed", &removed);
-        line(&mut page, "unfinished", &collected.unfinished.to_string());
-        line(&mut page, "in use", &collected.in_use.len().to_string());
+        let imports = match collected.unfinished {
+            1 => "1 import: what it left is removed".to_owned(),
+            count => format!("{count} imports: what they left is removed"),
+        };
+        line(&mut page, "cut off", &imports);
+        let kept = format!("{} images without a name, which stay", collected.in_use.len());
+        line(&mut page, "in use", &kept);
     }
     console::print(&page)
 }

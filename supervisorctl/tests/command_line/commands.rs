@@ -1,5 +1,8 @@
 //! The commands that ask and tell.
 
+use std::fs::OpenOptions;
+use std::process::{Command, Stdio};
+
 use supervisor_api::{ApiError, ErrorCode, Stream};
 
 use crate::fake::{Fake, ID, chunks};
@@ -14,6 +17,43 @@ fn a_list_shows_ids_and_outcomes_and_asks_for_what_the_options_say() {
     assert_eq!(targets, ["/v1/executions?limit=3&state=finished&all=true"]);
     assert_eq!(fake.ctl(&["list", "-q"]).stdout, format!("{ID}\n"));
     assert_eq!(fake.ctl(&["list", "--json"]).json()["executions"][0]["state"], "finished");
+}
+
+/// With a disk that is full behind its standard output.
+fn onto_a_full_disk(mut command: Command) -> (Option<i32>, String) {
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("there");
+    let ended = command.stdout(full).stderr(Stdio::piped()).output().expect("started");
+    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+#[test]
+fn an_answer_that_can_not_be_written_is_said_and_is_no_success_whatever_the_command() {
+    let fake = Fake::new();
+    let id = ID.to_string();
+    let commands: [&[&str]; 12] = [
+        &["list"],
+        &["list", "--json"],
+        &["list", "--quiet"],
+        &["status", &id],
+        &["status", &id, "--json"],
+        &["policy", "show", "default"],
+        &["policy", "show", "default", "--json"],
+        &["completions", "bash"],
+        &["--help"],
+        &["run", "--help"],
+        &["help", "session", "close"],
+        &["--version"],
+    ];
+    for arguments in commands {
+        let (status, words) = onto_a_full_disk(fake.command(arguments));
+        assert_eq!(status, Some(1), "{arguments:?}: {words}");
+        assert!(words.contains("cannot write to standard output"), "{arguments:?}: {words}");
+    }
+    // What went wrong first decides; that its JSON is not there is said as well.
+    let refused = fake.command(&["--socket", "/nonexistent", "list", "--json"]);
+    let (status, words) = onto_a_full_disk(refused);
+    assert_eq!(status, Some(69), "{words}");
+    assert!(words.contains("cannot write to standard output"), "{words}");
 }
 
 #[test]
