@@ -12,6 +12,23 @@ pub fn event(approval: &Approval, times: Option<u32>) -> AuditEvent {
         ApprovalState::Denied => (Verdict::Deny, "approval_denied"),
         ApprovalState::Expired => (Verdict::Deny, "approval_expired"),
     };
+    told(approval, verdict, reason, times)
+}
+
+/// An answer of this caller's was recorded and could not be kept, so that it is not given: the question stands
+/// as it did before, which this says.
+pub fn not_kept(before: &Approval, by: u32) -> AuditEvent {
+    let verdict = match before.state {
+        ApprovalState::Waiting => Verdict::Ask,
+        ApprovalState::Approved | ApprovalState::Spent => Verdict::Allow,
+        ApprovalState::Denied | ApprovalState::Expired => Verdict::Deny,
+    };
+    let times = (before.state == ApprovalState::Approved).then_some(before.left);
+    let before = Approval { answered_by: Some(by), ..before.clone() };
+    told(&before, verdict, "answer_unkept", times)
+}
+
+fn told(approval: &Approval, verdict: Verdict, reason: &str, times: Option<u32>) -> AuditEvent {
     let ruling = Ruling {
         policy: Some(approval.policy.clone()),
         rule: Some(approval.rule.clone()),

@@ -30,6 +30,14 @@ impl fmt::Display for KeptError {
     }
 }
 
+impl KeptError {
+    /// Whether there is no room on the disk.
+    pub fn is_full(&self) -> bool {
+        let cause = self.cause.downcast_ref::<rusqlite::Error>();
+        cause.and_then(rusqlite::Error::sqlite_error_code) == Some(rusqlite::ErrorCode::DiskFull)
+    }
+}
+
 impl std::error::Error for KeptError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(self.cause.as_ref())

@@ -13,7 +13,7 @@ use supervisor_sys::random_bits;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinError;
 
-use super::events::event;
+use super::events::{event, not_kept};
 use super::kept::Kept;
 use super::{Approvals, MAX_ALL, MAX_QUESTIONS, Question, left_until, show};
 use crate::clock;
@@ -113,7 +113,8 @@ impl Approvals {
         id: ApprovalId,
         answer: &AnswerRequest,
     ) -> Result<Approval, ApiError> {
-        let mut approval = self.visible(caller, id)?;
+        let before = self.visible(caller, id)?;
+        let mut approval = before.clone();
         if caller.uid == approval.owner_uid {
             let problem = "nobody answers its own question";
             return Err(ApiError::new(ErrorCode::PermissionDenied, problem)
@@ -138,11 +139,13 @@ impl Approvals {
         };
         approval.answered_by = Some(caller.uid);
         approval.answered_at = Some(show(clock::timestamp()));
+        // In the log before it is good for anything. What does not hold after all is not left there unsaid.
         self.inner.audit.write(event(&approval, times)).await?;
-        kept.put(&approval).await.map_err(|error| {
+        if let Err(error) = kept.put(&approval).await {
             tracing::error!(%error, "can't keep an answer");
-            not_given()
-        })?;
+            self.inner.audit.note(not_kept(&before, caller.uid));
+            return Err(if error.is_full() { no_room() } else { not_given() });
+        }
         self.tell(&approval);
         Ok(approval)
     }
@@ -241,4 +244,9 @@ impl Approvals {
 
 fn not_given() -> ApiError {
     ApiError::new(ErrorCode::Internal, "the answer could not be kept; it is not given")
+}
+
+fn no_room() -> ApiError {
+    ApiError::new(ErrorCode::StorageFull, "the state directory is full; the answer is not given")
+        .with_hint("make room there, and answer again")
 }

@@ -1,6 +1,7 @@
 //! Questions with and without somebody to answer them.
 
 mod gone;
+mod unkept;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
