@@ -86,8 +86,14 @@ impl DaemonIds {
 /// A directory of a name that nobody can guess, for the daemon and the caller alone. The caller is
 /// root or has the daemon's uid, so both get past the mode.
 fn make_directory() -> io::Result<PathBuf> {
-    let name = format!("supervisord-{:032x}", random_bits()?);
-    let directory = std::env::temp_dir().join(name);
+    // Empty it is as good as not there, as mktemp(1) has it.
+    let named = std::env::var_os("TMPDIR").filter(|named| !named.is_empty());
+    let place = named.map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    let directory = place.join(format!("supervisord-{:032x}", random_bits()?));
+    let about = |problem: String| format!("TMPDIR is {place:?}, {problem}");
+    if let Some(problem) = unfit(&place, &directory.join(SOCKET)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, about(problem)));
+    }
     match DirBuilder::new().mode(0o700).create(&directory) {
         Ok(()) => Ok(directory),
         Err(error) => Err(io::Error::new(
@@ -97,13 +103,37 @@ fn make_directory() -> io::Result<PathBuf> {
     }
 }
 
+/// The daemon's socket in its directory.
+const SOCKET: &str = "api.sock";
+
+/// Bytes that the path of a socket may have: what the kernel takes, without the zero at its end (unix(7)).
+const SOCKET_MAX: usize = 107;
+
+/// Why a supervisor can't be at this place, and what to do, if its socket would have this path.
+fn unfit(place: &Path, socket: &Path) -> Option<String> {
+    const ANOTHER: &str = "name a directory such as /tmp, or leave TMPDIR out";
+    let (length, longest) = (socket.as_os_str().len(), SOCKET_MAX);
+    if !place.is_absolute() {
+        // The launcher and the daemon work in another directory than the caller does.
+        return Some(format!("which does not begin with a slash; {ANOTHER}"));
+    }
+    // The daemon says in one line of text where it listens.
+    if place.to_str().is_none_or(|text| text.chars().any(char::is_control)) {
+        return Some(format!("which has control characters or is not UTF-8; {ANOTHER}"));
+    }
+    (length > longest).then(|| {
+        let most = longest.saturating_sub(length.saturating_sub(place.as_os_str().len()));
+        format!("too long for the path of a socket in it: {most} bytes are the most; {ANOTHER}")
+    })
+}
+
 fn run_in(
     directory: &Path,
     workspaces: &Path,
     ids: &DaemonIds,
     words: (bool, &str),
 ) -> io::Result<ExitStatus> {
-    let socket = directory.join("api.sock");
+    let socket = directory.join(SOCKET);
     let listener = UnixListener::bind(&socket)?;
     lchown(socket, Some(ids.uid), Some(ids.gid))?;
     lchown(directory, Some(ids.uid), Some(ids.gid))?; // last: from here on it is the daemon's
@@ -163,4 +193,42 @@ fn start_daemon(
         .env_clear()
         .current_dir("/")
         .spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    fn told(place: &OsStr) -> Option<String> {
+        let name = format!("supervisord-{:032x}", u128::MAX);
+        unfit(Path::new(place), &Path::new(place).join(name).join(SOCKET))
+    }
+
+    #[test]
+    fn a_place_that_no_supervisor_can_be_at_is_told_by_what_is_wrong_with_it() {
+        let longest = format!("/{}", "n".repeat(52));
+        let longer = format!("{longest}n");
+        let wrong: [(&[u8], &str); 5] = [
+            (b"here", "does not begin with a slash"),
+            (b"./here", "does not begin with a slash"),
+            (b"/tmp/two\nlines", "control characters"),
+            (b"/tmp/\xff", "not UTF-8"),
+            (longer.as_bytes(), "53 bytes are the most"),
+        ];
+        for (place, words) in wrong {
+            let problem = told(OsStr::from_bytes(place)).unwrap_or_default();
+            assert!(problem.contains(words), "{place:?}: {problem}");
+            assert!(problem.contains("leave TMPDIR out"), "{problem}");
+        }
+        for right in ["/tmp", "/var/tmp/with a space", &longest] {
+            assert_eq!(told(OsStr::new(right)), None, "{right}");
+        }
+        // The kernel has the last word on what is too long.
+        let at_most = "/".repeat(SOCKET_MAX);
+        nix::sys::socket::UnixAddr::new(at_most.as_str()).expect("as long as it may be");
+        nix::sys::socket::UnixAddr::new(format!("{at_most}/").as_str()).expect_err("too long");
+    }
 }

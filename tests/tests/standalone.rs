@@ -153,6 +153,32 @@ fn a_place_for_a_supervisor_that_is_not_there_is_told_by_its_path() {
     }
 }
 
+#[test]
+fn a_place_that_no_supervisor_can_be_at_is_told_with_the_variable_that_names_it() {
+    let long = format!("/tmp/{}", "n".repeat(100));
+    let wrong = [
+        ("here", "does not begin with a slash"),
+        ("/tmp/two\nlines", "has control characters"),
+        (&long, "too long for the path of a socket in it: 53 bytes are the most"),
+    ];
+    for user in CALLERS.map(Account::new) {
+        for (place, words) in wrong {
+            let mut command = user.supervisorctl(&["run", "--standalone", "--", "true"]);
+            command.env("TMPDIR", place);
+            let told = Told::of(command);
+            assert_eq!(told.code, Some(125), "{told:?}");
+            assert!(told.stderr.contains(words), "{}", told.stderr);
+            assert!(told.stderr.contains(&format!("TMPDIR is {place:?}")), "{}", told.stderr);
+            assert!(told.stderr.contains("or leave TMPDIR out"), "{}", told.stderr);
+        }
+        let mut command = user.supervisorctl(&["run", "--standalone", "--", "true"]);
+        command.env("TMPDIR", "");
+        let told = Told::of(command);
+        assert!(told.code == Some(0) || is_refused_here(&user, &told), "{told:?}");
+        user.expect_nothing_left();
+    }
+}
+
 /// However the caller ends, its supervisor sees the end of its standard input.
 #[test]
 fn a_caller_that_is_killed_leaves_nothing_behind() {
