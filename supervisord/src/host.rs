@@ -162,7 +162,7 @@ async fn probe(launcher: &Launcher, execution: u128) -> Result<(Applied, u8), Un
     let request = simplest(execution);
     let mut sandbox = launcher.prepare(request).await.map_err(|error| match error {
         LaunchError::Failed { step, errno } => unable(step, errno),
-        LaunchError::Old | LaunchError::NoDescriptors | LaunchError::Gone => {
+        LaunchError::Old | LaunchError::NoDescriptors | LaunchError::Silent | LaunchError::Gone => {
             Unable { reason: error.to_string(), remedy: "see its journal" }
         }
     })?;

@@ -9,6 +9,7 @@ use supervisor_policy::{DEFAULT_IMAGE, Resolved, RootAccess, image_name};
 
 use crate::launcher::{LaunchError, Launcher};
 use crate::older;
+use crate::outcome;
 
 /// The image that was asked for, else the policy's own, for a launch and for the record.
 pub async fn choose(
@@ -29,7 +30,8 @@ pub async fn choose(
     let id = match digest(&name) {
         Some(id) => id,
         None => {
-            let found = launcher.find_image(Sha256::digest(name.as_bytes()).into()).await;
+            let asked = launcher.find_image(Sha256::digest(name.as_bytes()).into());
+            let found = launcher.unless_silent(asked).await.flatten();
             found.map_err(|error| refuse(&name, &error))?
         }
     };
@@ -91,6 +93,7 @@ fn refuse(name: &str, error: &LaunchError) -> ApiError {
                 .with_hint("start it with --images DIRECTORY, as root")
         }
         LaunchError::Old => older::lacks("images"),
+        LaunchError::Silent => outcome::launcher_is_silent("nothing is run"),
         LaunchError::Gone => ApiError::new(ErrorCode::Unavailable, "the launcher is gone"),
         error => {
             tracing::error!(%error, image = name, "an image could not be looked up");

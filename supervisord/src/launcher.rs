@@ -1,6 +1,8 @@
 //! The way to the launcher: one datagram and one reply per operation, in order. A task owns the
 //! socket; everybody else sends it requests.
 
+mod silence;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -14,6 +16,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::silence::SILENCE;
+use self::silence::{Noted, Silence, silence};
 use crate::readiness::register;
 
 /// Requests that may wait for the socket. Each is a hundred bytes; admission bounds them anyway.
@@ -33,6 +37,8 @@ pub enum LaunchError {
     Old,
     /// What it gave could not be taken: this process may have no more descriptors.
     NoDescriptors,
+    /// The launcher stands still: it has answered nothing for [`SILENCE`].
+    Silent,
     /// The launcher is gone, and with it every sandbox.
     Gone,
 }
@@ -51,6 +57,9 @@ impl fmt::Display for LaunchError {
                  supervisor-launcher when nothing runs",
             ),
             LaunchError::NoDescriptors => f.write_str("the daemon may open no more descriptors"),
+            LaunchError::Silent => {
+                write!(f, "the launcher has answered nothing for {} s", SILENCE.as_secs())
+            }
             LaunchError::Gone => f.write_str("the launcher is gone"),
         }
     }
@@ -110,6 +119,7 @@ pub struct Launcher {
     requests: mpsc::Sender<Asked>,
     /// What it speaks.
     version: u16,
+    silence: Silence,
 }
 
 impl Launcher {
@@ -120,8 +130,9 @@ impl Launcher {
         nix::fcntl::fcntl(&socket, flags)?;
         let socket = register(socket, Interest::READABLE | Interest::WRITABLE)?;
         let (requests, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(converse(socket, version, queue));
-        Ok(Self { requests, version })
+        let (noted, silence) = silence();
+        tokio::spawn(converse(socket, version, queue, noted));
+        Ok(Self { requests, version, silence })
     }
 
     /// Returns once the launcher is gone.
@@ -142,6 +153,16 @@ impl Launcher {
     /// Whether the launcher is gone.
     pub fn is_gone(&self) -> bool {
         self.requests.is_closed()
+    }
+
+    /// Waits for work that needs the launcher for as long as that answers anything, be it to others. Work that is
+    /// given up is dropped.
+    pub async fn unless_silent<T>(&self, work: impl Future<Output = T>) -> Result<T, LaunchError> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.silence.lasts() => Err(LaunchError::Silent),
+        }
     }
 
     /// Makes a sandbox.
@@ -266,12 +287,18 @@ fn failure(reply: Reply) -> LaunchError {
 
 /// Sends what is asked and hands replies to those who asked, in order. When it ends, whoever still
 /// waits learns that the launcher is gone.
-async fn converse(socket: AsyncFd<OwnedFd>, version: u16, mut queue: mpsc::Receiver<Asked>) {
+async fn converse(
+    socket: AsyncFd<OwnedFd>,
+    version: u16,
+    mut queue: mpsc::Receiver<Asked>,
+    noted: Noted,
+) {
     let mut waiting: VecDeque<oneshot::Sender<Answer>> = VecDeque::new();
     loop {
         tokio::select! {
             asked = queue.recv() => {
                 let Some((request, answer)) = asked else { return };
+                noted.asked(); // before it is sent, which what stands still may keep from being done
                 if let Err(error) = transmit(&socket, &request).await {
                     tracing::error!(%error, "the launcher takes no requests");
                     return;
@@ -281,7 +308,10 @@ async fn converse(socket: AsyncFd<OwnedFd>, version: u16, mut queue: mpsc::Recei
             reply = next_reply(&socket, version) => match (reply, waiting.pop_front()) {
                 // Whoever asked may have given up; then a sandbox is known to the launcher only,
                 // and the next look at its list ends it.
-                (Ok(reply), Some(answer)) => drop(answer.send(reply)),
+                (Ok(reply), Some(answer)) => {
+                    noted.answered(waiting.len());
+                    drop(answer.send(reply));
+                }
                 (Ok(_), None) => {
                     tracing::error!("the launcher answers what nobody asked");
                     return;

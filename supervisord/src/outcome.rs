@@ -113,6 +113,9 @@ pub fn launch_failed(error: LaunchError) -> Outcome {
         LaunchError::NoDescriptors => {
             Outcome::SetupFailed { step: "receive".to_owned(), reason: error.to_string() }
         }
+        LaunchError::Silent => {
+            Outcome::SetupFailed { step: "launch".to_owned(), reason: error.to_string() }
+        }
         LaunchError::Gone => Outcome::Lost { reason: error.to_string() },
     }
 }
@@ -147,12 +150,23 @@ pub fn workspace_refused(error: &LaunchError) -> ApiError {
                  project quota",
             )
         }
+        LaunchError::Silent => launcher_is_silent("no workspace is made"),
         LaunchError::Gone => ApiError::new(ErrorCode::Unavailable, "the launcher is gone"),
         error => {
             tracing::error!(%error, "a workspace could not be made");
             ApiError::new(ErrorCode::Internal, "the workspace could not be made")
         }
     }
+}
+
+/// The launcher stands still, and this comes of it.
+pub fn launcher_is_silent(so: &str) -> ApiError {
+    let problem = format!("{}; {so}", LaunchError::Silent);
+    tracing::error!("{problem}");
+    ApiError::new(ErrorCode::Unavailable, problem).with_hint(
+        "an administrator finds out why: systemctl status supervisor-launcher; one that is stopped goes on by \
+         systemctl kill --signal=SIGCONT supervisor-launcher, and a restart of it ends every sandbox",
+    )
 }
 
 fn signal_name(signal: u8) -> String {

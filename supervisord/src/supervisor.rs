@@ -2,6 +2,7 @@
 //! specification of what it does.
 
 mod changes;
+mod ending;
 mod input;
 mod pausing;
 mod policies;
@@ -284,32 +285,6 @@ impl Supervisor {
                 return Ok(page);
             }
         }
-    }
-
-    /// Ends an execution; returns when nothing of it runs any more.
-    pub async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
-        let Some(live) = self.own_live(caller, id) else {
-            // A finished execution stays as it ended: cancelling twice is no error.
-            return self.recorded(caller, id).await;
-        };
-        // Never refused for want of room: what ends is no new work.
-        self.inner.audit.note(audit::cancellation(&live.snapshot(), caller.uid));
-        live.cancelled.send_replace(true);
-        self.finished(&live).await
-    }
-
-    /// Removes a finished execution with all that is kept of it. The audit log keeps what it has.
-    pub async fn remove(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
-        if self.own_live(caller, id).is_some() {
-            let problem = "the execution has not finished";
-            return Err(ApiError::new(ErrorCode::Conflict, problem).with_hint("cancel it first"));
-        }
-        let execution = self.recorded(caller, id).await?;
-        self.refuse_held(&execution)?;
-        // Never refused for want of room, which this makes.
-        self.inner.audit.note(audit::administration(&execution, "remove", caller.uid));
-        keeping::remove(&self.inner, id).await.map_err(internal)?;
-        Ok(execution)
     }
 
     /// What is left of the caller's budgets; of all, for an administrator who asks.

@@ -12,6 +12,8 @@
 mod copies;
 #[path = "host_faults/second.rs"]
 mod second;
+#[path = "host_faults/silent.rs"]
+mod silent;
 #[path = "host_faults/stuck.rs"]
 mod stuck;
 

@@ -138,7 +138,7 @@ impl Supervisor {
         fault::reach(Point::ChangesSettled);
         drop((guard, permits));
         copy.has_to_go();
-        self.close(&copy).await
+        self.close_unless_silent(&copy).await
     }
 
     /// Goes on with what a daemon before this one was applying when it was killed. Nothing else is done to those

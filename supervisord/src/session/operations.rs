@@ -17,6 +17,7 @@ use super::set::{Kept, Use};
 use crate::budget::Account;
 use crate::clock;
 use crate::fault::{self, Point};
+use crate::launcher::LaunchError;
 use crate::outcome;
 use crate::plan;
 use crate::supervisor::{Caller, Inner, Role, Supervisor, from_store, internal, policy};
@@ -78,7 +79,9 @@ impl Supervisor {
         let session = Kept::new(record.clone(), place, &inner.sessions);
         let guard = session.enter_to_copy()?; // neither closed nor used before it is whole
         inner.sessions.add(session.clone())?;
-        let made = inner.launcher.make_workspace(kept(&record)).await;
+        let asked = inner.launcher.make_workspace(kept(&record));
+        let made = inner.launcher.unless_silent(asked).await.flatten();
+        let is_silent = matches!(made, Err(LaunchError::Silent));
         let made = made.map_err(|error| outcome::workspace_refused(&error));
         let copied = match (made, source) {
             (Ok(()), Some(source)) => self.copy_workspace(&source, &session).await.map(Some),
@@ -92,9 +95,19 @@ impl Supervisor {
         fault::reach(Point::SessionRecorded);
         if let Err(error) = recorded {
             inner.sessions.remove(record.id);
-            // A workspace that stays here is one without a record: the next start removes it.
-            if let Err(error) = inner.launcher.remove_workspace(record.id.bits()).await {
-                tracing::warn!(%error, session = %record.id, "can't take a workspace back");
+            let (launcher, id) = (inner.launcher.clone(), record.id);
+            // To its end though nobody waits, and in its owner's place: what was asked of the launcher is done when
+            // that goes on.
+            let taken_back = tokio::spawn(async move {
+                // A workspace that stays here is one without a record: the next start removes it.
+                if let Err(error) = launcher.remove_workspace(id.bits()).await {
+                    tracing::warn!(%error, session = %id, "can't take a workspace back");
+                }
+                drop((guard, session));
+            });
+            if !is_silent {
+                // It may have become so meanwhile, and what was refused is refused.
+                drop(inner.launcher.unless_silent(taken_back).await);
             }
             return Err(error);
         }
@@ -163,13 +176,28 @@ impl Supervisor {
         self.describe(&session, false).await
     }
 
-    /// Ends what runs in a session and removes its workspace; returns when nothing of it is left.
+    /// Ends what runs in a session and removes its workspace; returns when nothing of it is left. A launcher that
+    /// stands still is not waited for, and the session is closed when it goes on.
     pub async fn close_session(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
         let session = self.own_session(caller, id)?;
         self.note_stewardship(caller, &session.record(), "close_session")?;
         let last = self.describe(&session, false).await?;
-        self.close(&session).await?;
+        self.close_unless_silent(&session).await?;
         Ok(Session { state: SessionState::Closing, executions: 0, ..last })
+    }
+
+    /// Closes a session for somebody who is told when the launcher stands still.
+    pub(super) async fn close_unless_silent(&self, session: &Arc<Kept>) -> Result<(), ApiError> {
+        let (supervisor, closing) = (self.clone(), session.clone());
+        // To its end though nobody waits for it any more.
+        let closed = tokio::spawn(async move { supervisor.close(&closing).await });
+        match self.inner().launcher.unless_silent(closed).await {
+            Ok(closed) => closed.map_err(internal)?,
+            Err(_) => {
+                let so = "the session is being closed, and gone when that goes on";
+                Err(outcome::launcher_is_silent(so))
+            }
+        }
     }
 
     /// Closes a session, or waits with whoever is closing it.
@@ -205,14 +233,13 @@ impl Supervisor {
         }
         let removed = inner.store.remove_session(id).await;
         fault::reach(Point::SessionForgotten);
-        if let Err(error) = &removed {
-            // Its workspace is gone, so there is no way back.
-            tracing::error!(%error, session = %id, "a session's record is not gone");
+        if let Err(error) = removed {
+            // Its workspace is gone, and with it the session: a daemon that finds the record without one forgets it.
+            tracing::error!(%error, session = %id, "the record of a session that is closed is removed later");
             remove_later(inner.clone(), id);
-        } else {
-            forget(inner, id);
         }
-        removed.map_err(|error| from_store(&error))
+        forget(inner, id);
+        Ok(())
     }
 
     /// A session of the caller's own, to run in. Administrators see everybody's, and run nothing in them:
@@ -304,8 +331,15 @@ impl Supervisor {
 
     pub(super) async fn grant(&self, session: &Kept) -> Result<Arc<OwnedFd>, ApiError> {
         let id = session.record().id.bits();
+        let launcher = &self.inner().launcher;
         let granted = session.grant.get_or_try_init(|| async {
-            self.inner().launcher.grant(id).await.map(Arc::new).map_err(internal)
+            match launcher.unless_silent(launcher.grant(id)).await.flatten() {
+                Ok(granted) => Ok(Arc::new(granted)),
+                Err(LaunchError::Silent) => {
+                    Err(outcome::launcher_is_silent("the workspace can't be reached"))
+                }
+                Err(error) => Err(internal(error)),
+            }
         });
         granted.await.cloned()
     }
@@ -360,13 +394,12 @@ impl Supervisor {
     }
 }
 
-/// Removes a session's record, however often that takes, and forgets the session.
+/// Removes the record of a session that is forgotten, however often that takes.
 pub(super) fn remove_later(inner: Arc<Inner>, id: SessionId) {
     tokio::spawn(async move {
         while inner.store.remove_session(id).await.is_err() {
             sleep(REMOVE_AGAIN).await;
         }
-        forget(&inner, id);
     });
 }
 

@@ -3,30 +3,13 @@
 use std::path::PathBuf;
 use std::{fs, thread};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use supervisor_api::{
     ChangeSet, ChangesMode, ChangesState, ExtendSession, Session, SessionId, SessionList,
     SubmitRequest,
 };
 use supervisor_tests::{AGENT, Client, World, argv, until_true};
 
-/// Stands still until this is dropped.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn process(pid: u32) -> Self {
-        let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
-        kill(pid, Signal::SIGSTOP).expect("root may");
-        Self(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        kill(self.0, Signal::SIGCONT).expect("root may");
-    }
-}
+use super::silent::Stopped;
 
 fn sessions(client: &Client) -> Vec<Session> {
     let reply = client.call("GET", "/v1/sessions", None).expect("an answer");

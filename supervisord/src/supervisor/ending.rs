@@ -1,0 +1,41 @@
+//! Executions are cancelled, and what is left of them is removed.
+
+use supervisor_api::{ApiError, ErrorCode, Execution, ExecutionId};
+
+use super::{Caller, Supervisor, internal};
+use crate::audit;
+use crate::keeping;
+use crate::outcome;
+
+impl Supervisor {
+    /// Ends an execution; returns when nothing of it runs any more. A launcher that stands still is not waited for, and
+    /// the execution ends with what it does next.
+    pub async fn cancel(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
+        let Some(live) = self.own_live(caller, id) else {
+            // A finished execution stays as it ended: cancelling twice is no error.
+            return self.recorded(caller, id).await;
+        };
+        // Never refused for want of room: what ends is no new work.
+        self.inner.audit.note(audit::cancellation(&live.snapshot(), caller.uid));
+        live.cancelled.send_replace(true);
+        let finished = self.inner.launcher.unless_silent(self.finished(&live)).await;
+        finished.unwrap_or_else(|_| {
+            let so = "the execution is cancelled, and ends once its sandbox is removed";
+            Err(outcome::launcher_is_silent(so))
+        })
+    }
+
+    /// Removes a finished execution with all that is kept of it. The audit log keeps what it has.
+    pub async fn remove(&self, caller: &Caller, id: ExecutionId) -> Result<Execution, ApiError> {
+        if self.own_live(caller, id).is_some() {
+            let problem = "the execution has not finished";
+            return Err(ApiError::new(ErrorCode::Conflict, problem).with_hint("cancel it first"));
+        }
+        let execution = self.recorded(caller, id).await?;
+        self.refuse_held(&execution)?;
+        // Never refused for want of room, which this makes.
+        self.inner.audit.note(audit::administration(&execution, "remove", caller.uid));
+        keeping::remove(&self.inner, id).await.map_err(internal)?;
+        Ok(execution)
+    }
+}
