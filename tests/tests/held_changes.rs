@@ -141,7 +141,11 @@ fn what_a_session_changed_meanwhile_is_in_the_way_by_name_and_nothing_is_applied
     assert_eq!(call(&agent, "PUT", &put, Some("three")).status, 200);
     let refused = apply(&agent, execution.id).problem();
     assert_eq!(refused.code, ErrorCode::Conflict);
-    assert!(refused.detail.contains("file: it has changed since"), "{}", refused.detail);
+    assert!(
+        refused.detail.contains("file: it has changed in the session since"),
+        "{}",
+        refused.detail
+    );
     assert!(!refused.detail.contains("gone"), "{}", refused.detail);
     // The same bytes as before are no conflict any more.
     assert_eq!(call(&agent, "PUT", &put, Some("one\n")).status, 200);

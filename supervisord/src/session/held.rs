@@ -252,7 +252,7 @@ impl Applying<'_> {
         let conflicts = workspace::conflicts(to.as_fd(), changes, &origin).map_err(internal)?;
         if !conflicts.is_empty() {
             let named = conflicts.iter().map(|each| format!("{}: {}", each.path, each.why));
-            let problem = format!("the session is in the way of the changes: {}", some(named));
+            let problem = format!("the changes can't be applied: {}", some(named));
             return Err(ApiError::new(ErrorCode::Conflict, problem).with_hint(
                 "discard them and run it again, or take what you want out of the copy",
             ));

@@ -48,7 +48,7 @@ const MAX_CONFLICTS: usize = 20;
 pub struct Conflict {
     /// The path.
     pub path: String,
-    /// What is in the way.
+    /// What is in the way, in the session or among the changes.
     pub why: &'static str,
 }
 
@@ -91,13 +91,16 @@ fn conflict(
     let becomes = |kind| change.after.as_ref().is_some_and(|after| after.kind == kind);
     if becomes(FileKind::Other) {
         let is_new = change.change == ChangeKind::Added;
-        return Ok((!is_new).then_some("a FIFO, a socket or a device took its place"));
+        // A new one stays behind; of what had this name the session would keep the old.
+        return Ok((!is_new).then_some(
+            "the execution put a FIFO, a socket or a device in its place, which is not applied",
+        ));
     }
     // A directory that comes, goes or gets other permissions is opened up when it is its turn.
     let makes_way = path.rsplit_once('/').is_some_and(|(parent, _)| by_path.contains_key(parent));
     let now = match look(root, path)? {
         (Found::There(_), false) | (Found::Nothing, false) if !makes_way => {
-            return Ok(Some("the directory it is in can't be written"));
+            return Ok(Some("the directory it is in can't be written in the session"));
         }
         (Found::There(now), _) => now,
         (Found::Nothing, _) | (Found::NoWay, _) if change.change == ChangeKind::Deleted => {
@@ -105,16 +108,16 @@ fn conflict(
         }
         (Found::Nothing, _) if change.change == ChangeKind::Added => return Ok(None),
         (Found::NoWay, _) if change.change == ChangeKind::Added && makes_way => return Ok(None),
-        (Found::Nothing, _) => return Ok(Some("it is gone")),
-        (Found::NoWay, _) => return Ok(Some("the directory it is in is gone")),
+        (Found::Nothing, _) => return Ok(Some("it is gone from the session")),
+        (Found::NoWay, _) => return Ok(Some("the directory it is in is gone from the session")),
     };
     if change.change == ChangeKind::Added {
         let same = is_as(root, path, change.after.as_ref(), &now)?;
-        return Ok((!same).then_some("something stands there by now"));
+        return Ok((!same).then_some("something else stands there in the session by now"));
     }
     let untouched = origin.entries.get(path).is_some_and(|origin| origin.is_untouched(&now));
     if !untouched && !is_as(root, path, change.before.as_ref(), &now)? {
-        return Ok(Some("it has changed since"));
+        return Ok(Some("it has changed in the session since"));
     }
     if now.kind == FileKind::Directory && !becomes(FileKind::Directory) {
         return holds_more(root, path, by_path);

@@ -2,6 +2,7 @@ use std::fs;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::symlink;
 
+use nix::unistd::mkfifo;
 use proptest::prelude::*;
 
 use super::commit::{clear, place, placed_before};
@@ -198,6 +199,22 @@ fn what_was_changed_in_the_workspace_meanwhile_is_a_conflict_by_name() {
     held.own.file("new/er/file", "new");
     held.own.file("kept", "kept");
     assert_eq!(held.conflicts(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_in_the_way_is_told_with_its_path_and_by_whose_doing() {
+    let held = held();
+    for name in ["changed", "kept"] {
+        fs::remove_file(held.copy.at(name)).unwrap();
+    }
+    mkfifo(&held.copy.at("changed"), Mode::S_IRWXU).unwrap();
+    mkfifo(&held.copy.at("new"), Mode::S_IRWXU).unwrap();
+    held.copy.file("kept", "changed in the copy");
+    held.own.file("kept", "changed in the session");
+    let found = conflicts(held.own.root().as_fd(), &held.changes(), &held.origin).unwrap();
+    let told: Vec<_> = found.iter().map(|each| (each.path.as_str(), each.why)).collect();
+    let fifo = "the execution put a FIFO, a socket or a device in its place, which is not applied";
+    assert_eq!(told, [("changed", fifo), ("kept", "it has changed in the session since")]);
 }
 
 #[test]
