@@ -22,11 +22,25 @@ LC_ALL=C                        # lengths are of bytes
 # The warnings that there is no terminal are nobody's; from then on standard error is as it was.
 cat >&6 <<'END'
 PS1= PS2= PROMPT_COMMAND=; unset HISTFILE; set +o history +H +m
+# Names that no cell has made readonly, and no function that a cell has named printf or set.
+supervisor_hush() {
+    # What a cell has had said of each command (set -xv) is said of its own alone, and again in the next.
+    supervisor_status=$? supervisor_options=
+    [[ $- = *x* ]] && supervisor_options+=x
+    [[ $- = *v* ]] && supervisor_options+=v
+    supervisor_options=${supervisor_options:+builtin set -$supervisor_options$'\n'}
+    builtin set +xv
+}
 supervisor_done() {
-    # Names that no cell has made readonly, and no function that a cell has named printf.
-    local supervisor_status=$? supervisor_word=ok
-    [[ $supervisor_status = 130 ]] && supervisor_word=interrupted
-    supervisor_last='{"is":"done","number":'$1',"status":"'$supervisor_word'","exit_status":'$supervisor_status'}'
+    local supervisor_code=$? supervisor_word=ok
+    if [[ -v supervisor_status ]]; then
+        supervisor_code=$supervisor_status
+    else
+        supervisor_hush # which an interrupt passes over
+    fi
+    builtin unset -v supervisor_status
+    [[ $supervisor_code = 130 ]] && supervisor_word=interrupted
+    supervisor_last='{"is":"done","number":'$1',"status":"'$supervisor_word'","exit_status":'$supervisor_code'}'
     builtin printf '%s\n' "$supervisor_last" >&3
 }
 exec 2>&5 5>&-
@@ -42,7 +56,10 @@ while IFS=' ' read -r -u 3 word number rest; do
         length=${rest%% *} rest=${rest#* }
         [[ ${#rest} = "$length" ]] && ((number > last)) || continue
         last=$number
-        printf '%s\n' "eval -- $rest </dev/null 3>&-" "supervisor_done $number" >&6
+        # What is ours is said to nobody, whatever the cell has had said of commands (set -xv, a trap of DEBUG).
+        run="eval -- \"\${supervisor_options-}\"$rest </dev/null 3>&-"
+        printf '%s\n' "$run; { supervisor_hush; } >/dev/null 2>&1" \
+            "{ supervisor_done $number; } >/dev/null 2>&1" >&6
         ;;
     interrupt) [[ $number = "$last" ]] && kill -INT -- "-$inner" ;;
     resume)

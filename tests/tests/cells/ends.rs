@@ -195,3 +195,37 @@ fn what_a_cell_puts_in_the_place_of_a_function_of_the_language_is_not_what_tells
     assert_ne!(node.until_it_ends().end, None);
     node.close();
 }
+
+/// What the runner does around a cell is nobody's to read.
+#[test]
+fn a_bash_cell_that_has_its_commands_said_hears_of_none_but_its_own() {
+    let world = World::open();
+    let bash = Notebook::open(&world, json!({"language": "bash"}));
+    let said = |source: &str| {
+        let cell = bash.run(source);
+        (text(&cell.stdout), text(&cell.stderr), cell.exit_status)
+    };
+    let told = |stdout: &str, stderr: &str, status| (stdout.to_owned(), stderr.to_owned(), status);
+    assert_eq!(said("set -x; echo one"), told("one\n", "++ echo one\n", Some(0)));
+    assert_eq!(said("(exit 3)"), told("", "++ exit 3\n", Some(3)));
+    assert_eq!(said("PS4='$(echo P >&2)- '"), told("", "++ PS4='$(echo P >&2)- '\n", Some(0)));
+    assert_eq!(said("echo $-"), told("hixBs\n", "P\n-- echo hixBs\n", Some(0)));
+    let wrong = said("if").1;
+    assert!(wrong.ends_with("syntax error: unexpected end of file\n"), "{wrong}");
+    assert_eq!(wrong.lines().count(), 1, "{wrong}");
+    assert_eq!(said("set +x; set -v"), told("", "P\n-- set +x\n", Some(0)));
+    assert_eq!(said("echo a\n# b"), told("a\n", "echo a\n# b\n", Some(0)));
+    let number = bash.begin("set -x; echo begun; while :; do sleep 1; done");
+    bash.client.wait_for_words(bash.id, "begun");
+    bash.interrupt();
+    assert_eq!(bash.ended(number).outcome, Some(CellOutcome::Interrupted));
+    assert_eq!(said("set +xv; :").1, "set +xv; :\nP\n-- set +xv\n");
+    assert_eq!(said("trap 'echo said' DEBUG"), told("", "", Some(0)));
+    assert_eq!(
+        said("echo it; trap - DEBUG").0,
+        "said\nsaid\nit\nsaid\n",
+        "the cell and its commands"
+    );
+    assert_eq!(said("echo quiet"), told("quiet\n", "", Some(0)));
+    bash.close();
+}
