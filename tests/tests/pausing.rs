@@ -7,7 +7,7 @@
 )]
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use supervisor_api::{
     ApiError, Cell, CellOutcome, CellState, ErrorCode, Execution, ExecutionId, ExecutionList,
@@ -15,7 +15,7 @@ use supervisor_api::{
 };
 use supervisor_tests::{
     AGENT, Client, OTHER_AGENT, Selection, Settings, World, assert_described, attack, bash,
-    is_enforced, python, until, until_true,
+    is_enforced, milliseconds, python, until, until_true,
 };
 
 /// Says numbers at this pace in seconds, for ever.
@@ -68,18 +68,21 @@ fn goes_on(client: &Client, id: ExecutionId) {
 fn a_paused_execution_stands_still_and_so_does_its_wall_time() {
     let world = World::open();
     let agent = world.agent(AGENT);
-    let limits = LimitsRequest { wall_time: Some(3000), ..LimitsRequest::default() };
+    let wall_time = milliseconds(3000);
+    let limits = LimitsRequest { wall_time: Some(wall_time), ..LimitsRequest::default() };
+    let begun = Instant::now();
     let id = agent.start(&SubmitRequest { limits, ..counter("0.01") });
-    agent.wait_for_words(id, "5\n");
+    agent.wait_for_words(id, "0\n");
     let paused = ask(&agent, id, "pause").expect("it runs");
     assert_eq!((paused.state, paused.paused_at.is_some()), (State::Paused, true));
-    assert!(paused.usage.wall_ms < 3000, "{:?}", paused.usage);
+    assert!(paused.usage.wall_ms < wall_time, "{:?}", paused.usage);
     assert!(stands_still(&agent, id));
     assert_eq!(ask(&agent, id, "pause").expect("it is so already").state, State::Paused);
     let listed = agent.list("state=paused").expect("a page").executions;
     assert_eq!(listed.iter().map(|each| each.id).collect::<Vec<_>>(), [id]);
     // Longer than all that it has.
-    std::thread::sleep(Duration::from_millis(3200));
+    let longer = wall_time + 200;
+    std::thread::sleep(Duration::from_millis(longer));
     assert_eq!(agent.status(id, 0).expect("ours").state, State::Paused);
     let going = ask(&agent, id, "resume").expect("it is paused");
     assert_eq!((going.state, going.paused_at), (State::Running, None));
@@ -87,8 +90,11 @@ fn a_paused_execution_stands_still_and_so_does_its_wall_time() {
     assert_eq!(ask(&agent, id, "resume").expect("it goes on already").state, State::Running);
     let ended = agent.finished(id);
     assert_eq!(ended.outcome, Some(Outcome::TimedOut));
-    let usage = ended.usage;
-    assert!((3000..4500).contains(&usage.wall_ms) && usage.paused_ms >= 3200, "{usage:?}");
+    // However late it was ended: both fit into what has passed, so that no moment is in the two of them.
+    let (usage, passed) = (ended.usage, begun.elapsed());
+    assert!(usage.wall_ms >= wall_time && usage.paused_ms >= longer, "{usage:?}");
+    let together = Duration::from_millis(usage.wall_ms + usage.paused_ms);
+    assert!(together <= passed, "{usage:?} in {passed:?}");
     let error = ask(&agent, id, "pause").expect_err("it has ended");
     assert_eq!(error.code, ErrorCode::Conflict);
 }
