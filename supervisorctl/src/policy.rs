@@ -174,6 +174,7 @@ fn policy_to_json(policy: &Resolved, resolved: bool) -> Value {
         "image": policy.image(),
         "images": policy.images(),
         "exec": policy.exec(),
+        "pseudo_terminals": policy.pseudo_terminals(),
         "environment": environment,
         "profile": policy.profile().as_str(),
         "defaults": limits(&policy.defaults()),
@@ -204,6 +205,9 @@ fn describe(policy: &Resolved) -> String {
     }
     let exec = if policy.exec() { "allowed" } else { "not allowed" };
     line(&mut page, "exec", &format!("files of the workspace and /tmp: {exec}"));
+    if policy.pseudo_terminals() {
+        line(&mut page, "terminals", "programs can make pseudo-terminals");
+    }
     line(&mut page, "syscalls", policy.profile().as_str());
     for (name, value) in policy.environment() {
         line(&mut page, "variable", &terminal::name(&format!("{name}={value}")));

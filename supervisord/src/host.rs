@@ -155,6 +155,7 @@ pub fn simplest(execution: u128) -> Prepare {
         channel: false,
         input: Input::Given,
         writable_root: false,
+        pseudo_terminals: false,
     }
 }
 

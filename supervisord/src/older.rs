@@ -47,6 +47,7 @@ mod tests {
             (Prepare { input: Input::Open, ..simplest(1) }, "standard input that stays open"),
             (Prepare { image: Image::Imported([1; 32]), ..simplest(1) }, "images"),
             (Prepare { writable_root: true, ..simplest(1) }, "sandboxes like this one"),
+            (Prepare { pseudo_terminals: true, ..simplest(1) }, "sandboxes like this one"),
         ] {
             let refusal = check(&prepare, 2).unwrap_err();
             assert_eq!(refusal.code, ErrorCode::ControlMissing);

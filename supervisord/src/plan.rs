@@ -82,6 +82,8 @@ pub struct Plan {
     pub image: Image,
     /// Whether what it is can be written.
     pub root: RootAccess,
+    /// Whether the payload can make pseudo-terminals.
+    pub pseudo_terminals: bool,
     /// Where the workspace is to be.
     pub workspace: WorkspacePlace,
     /// The session's workspace, by number; without a session it is a new one.
@@ -169,6 +171,7 @@ impl Plan {
             way,
             image: Image::Default,
             root: policy.root(),
+            pseudo_terminals: policy.pseudo_terminals(),
             workspace: match session {
                 Some(_) => WorkspacePlace::Disk,
                 None => policy.workspace(),
@@ -227,6 +230,7 @@ impl Plan {
                 None => Input::Given,
             },
             writable_root: self.root == RootAccess::Writable,
+            pseudo_terminals: self.pseudo_terminals,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use supervisor_api::{Content, ErrorCode, ExecutionId, Outcome, SubmitRequest, TerminalSize};
 use supervisor_tests::{
-    AGENT, Client, Follow, Selection, World, argv, attack, bash, python, until_true,
+    AGENT, Client, Follow, Selection, Settings, World, argv, attack, bash, python, until_true,
 };
 
 const USUAL: TerminalSize = TerminalSize { rows: 24, columns: 80 };
@@ -40,7 +40,7 @@ fn shown(follow: &mut Follow, words: &str) -> String {
 }
 
 #[test]
-fn a_payload_finds_its_terminal_by_its_name_and_makes_others() {
+fn a_payload_finds_its_terminal_by_its_name() {
     let world = World::open();
     let agent = world.agent(AGENT);
     let script = r#"
@@ -48,21 +48,40 @@ tty; stty size; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo all three
 exec 3<>/dev/tty && echo by the name of tty >&3
 echo "of session $(ps -o tty= -p $$)" "$TERM"
 python3 -c 'import os; print(os.get_terminal_size(), os.ttyname(0))'
-python3 -c 'import pty; pty.spawn(["tty"])'
-script -qec tty /dev/null
 "#;
     let ended = agent.run(&on_terminal(bash(script)));
     ended.expect_exit(0);
     let expected = "/dev/pts/0\r\n24 80\r\nall three\r\nby the name of tty\r\n\
                     of session pts/0 xterm\r\n\
-                    os.terminal_size(columns=80, lines=24) /dev/pts/0\r\n\
-                    /dev/pts/1\r\n/dev/pts/1\r\n";
+                    os.terminal_size(columns=80, lines=24) /dev/pts/0\r\n";
     assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (expected, ""));
     assert!(ended.execution.terminal && ended.execution.stdin_open);
     let without = agent.run(&bash("tty; exec 3<>/dev/tty"));
     without.expect_exit(1);
     assert_eq!(without.stdout, "not a tty\n");
     assert!(without.stderr.contains("No such device or address"), "{}", without.stderr);
+}
+
+/// Two tools that make a terminal for another program, with and without one of their own.
+#[test]
+fn a_payload_makes_pseudo_terminals_where_its_policy_says_so() {
+    let open = "name = \"open\"\nextends = \"default\"\n[filesystem]\npseudo_terminals = true\n";
+    let default = include_str!("../../policies/default.toml");
+    let policies = [("default.toml", default), ("open.toml", open)];
+    let policies = policies.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec();
+    let world = World::with(Settings { policies, ..Settings::default() });
+    let agent = world.agent(AGENT);
+    let script = "python3 -c 'import pty; pty.spawn([\"tty\"])'; script -qec tty /dev/null";
+    let under_open = SubmitRequest { policy: Some("open".to_owned()), ..bash(script) };
+    let first = agent.run(&under_open);
+    first.expect_exit(0);
+    assert_eq!(first.stdout, "/dev/pts/0\r\n/dev/pts/0\r\n", "{}", first.stderr);
+    let second = agent.run(&on_terminal(under_open));
+    second.expect_exit(0);
+    assert_eq!(second.stdout, "/dev/pts/1\r\n/dev/pts/1\r\n");
+    // The others of this daemon have none.
+    let without = agent.run(&bash("script -qec tty /dev/null"));
+    assert!(without.stderr.contains("No such file or directory"), "{}", without.stderr);
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<u32, Failed> 
     mounts::mount_proc(&setup)?; // needs the pid namespace, and a full /proc in sight
     mask::cover()?; // sources come from our own tree, never from the image
     mounts::mount_tmp(&setup)?;
-    mounts::mount_pts(inherited)?;
+    mounts::mount_pts(&setup, inherited)?;
     mounts::mount_workspace(inherited)?;
     if setup.authority {
         trust::mount(&setup)?; // over a file of the image, so after it

@@ -72,10 +72,14 @@ pub fn mount_tmp(setup: &Setup) -> Result<(), Failed> {
 }
 
 /// Pseudo-terminals of this sandbox alone: those that the launcher began, where it made one of them the
-/// payload's.
-pub fn mount_pts(inherited: &Inherited) -> Result<(), Failed> {
+/// payload's. Else there are some where the policy says so only: what is done with them the kernel does in threads
+/// of its own, whose time no limit counts.
+pub fn mount_pts(setup: &Setup, inherited: &Inherited) -> Result<(), Failed> {
     if let Some(terminals) = &inherited.terminals {
         return at(Step::MountPts, attach(terminals.as_fd(), c"dev/pts"));
+    }
+    if !setup.pseudo_terminals && !without("no-pseudo-terminals") {
+        return Ok(());
     }
     let context = at(Step::MountPts, FsContext::open(c"devpts"))?;
     at(Step::MountPts, context.set(c"ptmxmode", c"0666"))?;

@@ -50,6 +50,8 @@ pub struct Prepare {
     /// Whether its root can be written, which takes an imported image, a workspace on disk, where what is
     /// written is kept, and `exec`. Since version 3.
     pub writable_root: bool,
+    /// Whether the payload can make pseudo-terminals. Since version 3; a launcher of version 2 lets every one.
+    pub pseudo_terminals: bool,
 }
 
 /// What the daemon may ask of the launcher.
@@ -184,11 +186,13 @@ impl Prepare {
         write_listeners(self.listeners, writer);
         if version == 2 {
             let sayable = !self.channel && self.input == Input::Given && !self.writable_root;
+            let sayable = sayable && !self.pseudo_terminals;
             return if sayable { Ok(()) } else { Err(UNSAYABLE) };
         }
         writer.u8(self.channel.into());
         self.input.write(writer);
         writer.u8(self.writable_root.into());
+        writer.u8(self.pseudo_terminals.into());
         Ok(())
     }
 
@@ -210,6 +214,7 @@ impl Prepare {
             channel: version >= 3 && reader.bool()?,
             input: if version == 2 { Input::Given } else { Input::read(reader)? },
             writable_root: version >= 3 && reader.bool()?,
+            pseudo_terminals: version >= 3 && reader.bool()?,
         })
     }
 }

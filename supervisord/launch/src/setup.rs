@@ -27,13 +27,15 @@ pub struct Setup {
     pub terminal: bool,
     /// Whether its root can be written.
     pub writable_root: bool,
+    /// Whether it can make pseudo-terminals.
+    pub pseudo_terminals: bool,
     /// The limits.
     pub limits: SandboxLimits,
 }
 
 impl Setup {
     /// Length of the message in bytes.
-    pub const LENGTH: usize = 2 + 5 + 3 + 13 * 8;
+    pub const LENGTH: usize = 2 + 5 + 4 + 13 * 8;
 
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -47,6 +49,7 @@ impl Setup {
         writer.u8(self.authority.into());
         writer.u8(self.terminal.into());
         writer.u8(self.writable_root.into());
+        writer.u8(self.pseudo_terminals.into());
         self.limits.write(&mut writer);
         writer.0
     }
@@ -63,6 +66,7 @@ impl Setup {
         let authority = reader.bool()?;
         let terminal = reader.bool()?;
         let writable_root = reader.bool()?;
+        let pseudo_terminals = reader.bool()?;
         let limits = SandboxLimits::read(&mut reader)?;
         reader.end()?;
         Ok(Self {
@@ -75,6 +79,7 @@ impl Setup {
             authority,
             terminal,
             writable_root,
+            pseudo_terminals,
             limits,
         })
     }

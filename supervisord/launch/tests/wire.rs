@@ -74,9 +74,9 @@ fn prepare() -> impl Strategy<Value = Prepare> {
         Just(Input::Open),
         size.prop_map(|(rows, columns)| Input::Terminal { rows, columns }),
     ];
-    let second = (any::<Option<u32>>(), workspace(), listeners(), any::<[bool; 2]>(), input);
+    let second = (any::<Option<u32>>(), workspace(), listeners(), any::<[bool; 3]>(), input);
     (first, second).prop_map(|(first, (owner, workspace, listeners, flags, input))| {
-        let [channel, writable_root] = flags;
+        let [channel, writable_root, pseudo_terminals] = flags;
         let (execution, image, profile, exec, landlock, limits) = first;
         Prepare {
             execution,
@@ -91,6 +91,7 @@ fn prepare() -> impl Strategy<Value = Prepare> {
             channel,
             input,
             writable_root,
+            pseudo_terminals,
         }
     })
 }
@@ -268,6 +269,7 @@ fn version_2_is_spoken_as_its_release_did() {
         channel: false,
         input: Input::Given,
         writable_root: false,
+        pseudo_terminals: false,
     };
     assert_eq!(Request::decode(&bytes), Ok((2, Request::Prepare(prepare))));
     assert_eq!(Request::Prepare(prepare).encode(2), Ok(bytes));
@@ -276,6 +278,7 @@ fn version_2_is_spoken_as_its_release_did() {
     assert!(Request::Prepare(Prepare { input: Input::Open, ..prepare }).encode(2).is_err());
     assert!(Request::CloseInput { execution: 5 }.encode(2).is_err());
     assert!(Request::Prepare(Prepare { writable_root: true, ..prepare }).encode(2).is_err());
+    assert!(Request::Prepare(Prepare { pseudo_terminals: true, ..prepare }).encode(2).is_err());
 
     // What version 3 brought is not said in it.
     let imported = Prepare { image: Image::Imported([7; 32]), ..prepare };

@@ -27,7 +27,7 @@ use crate::maps::{Maps, write_maps};
 use crate::owners::Owners;
 use crate::root::Root;
 use crate::seed::Seed;
-use crate::terminal::Terminal;
+use crate::terminal::{MakesOthers, Terminal};
 
 /// How long a killed sandbox may take to be gone. Giving back gigabytes takes the kernel a second
 /// or two; a process that is stuck in the kernel is reported, and its ids are not used again. Everybody else's
@@ -261,7 +261,8 @@ impl Sandboxes {
             Some(ids) if self.made_from.root.privileged() => ids.payload(),
             _ => INIT_ID, // the launcher's own, which is the payload's as well
         };
-        Terminal::make(&mut sandbox.outside, owner, (rows, columns)).map(Some)
+        let others = if request.pseudo_terminals { MakesOthers::Yes } else { MakesOthers::No };
+        Terminal::make(&mut sandbox.outside, owner, (rows, columns), others).map(Some)
     }
 
     fn make_cgroup(&mut self, request: &Prepare, sandbox: &mut Sandbox) -> Result<(), Failed> {
@@ -340,6 +341,7 @@ impl Sandboxes {
             authority: request.listeners.is_some(),
             terminal,
             writable_root: root,
+            pseudo_terminals: request.pseudo_terminals,
             limits: request.limits,
         };
         at(Step::SendSetup, write_at_once(setup.as_fd(), &message.encode()))

@@ -30,6 +30,7 @@ pub(crate) struct Policy {
     pub exec: Option<Sourced<bool>>,
     pub workspace: Option<Sourced<WorkspacePlace>>,
     pub root: Option<Sourced<RootAccess>>,
+    pub pseudo_terminals: Option<Sourced<bool>>,
     pub environment: BTreeMap<String, Sourced<String>>,
     pub profile: Option<Sourced<SyscallProfile>>,
     pub warm: Option<Sourced<bool>>,
@@ -52,9 +53,10 @@ impl Policy {
         checker.own_name(&raw.name, stem);
         let (defaults, maximum) = raw.limits.map(|limits| limits.split()).unwrap_or_default();
         let files = raw.filesystem.map(|section| {
-            (section.image, section.exec, section.workspace, section.images, section.root)
+            let root = (section.root, section.pseudo_terminals);
+            (section.image, section.exec, section.workspace, section.images, root)
         });
-        let (image, exec, workspace, images, root) = files.unwrap_or_default();
+        let (image, exec, workspace, images, (root, terminals)) = files.unwrap_or_default();
         let profile = raw.syscalls.and_then(|section| section.profile);
         let warm = raw.warm.map(|section| (section.starts, section.modules));
         let (warm, modules) = warm.unwrap_or_default();
@@ -70,6 +72,7 @@ impl Policy {
             exec: exec.map(|exec| checker.flag(&exec)),
             workspace: workspace.and_then(|place| checker.place(&place)),
             root: root.and_then(|root| checker.root(&root)),
+            pseudo_terminals: terminals.map(|terminals| checker.flag(&terminals)),
             environment: checker.environment(raw.environment),
             profile: profile.and_then(|profile| checker.profile(&profile)),
             warm: warm.map(|starts| checker.flag(&starts)),

@@ -376,6 +376,7 @@ fn the_canonical_text_changes_with_what_is_enforced_and_with_nothing_else() {
         "[filesystem]\nimage = \"x\"\n",
         "[filesystem]\nworkspace = \"disk\"\n",
         "[filesystem]\nimage = \"x\"\nroot = \"writable\"\n",
+        "[filesystem]\npseudo_terminals = true\n",
         "[environment]\nA = \"1\"\n",
         "[syscalls]\nprofile = \"no-network\"\n",
         "[warm]\nstarts = false\n",
@@ -400,6 +401,22 @@ fn warm_starts_are_as_the_policy_says_and_a_child_can_only_refuse_them() {
     let wrong = load(&[("firm.toml", firm), ("loose.toml", loose)]).unwrap_err().to_string();
     assert!(wrong.contains("warm starts are refused by"), "{wrong}");
     assert!(refused("[warm]\nmodules = [\"a b\"]\n").contains("not a module's name"));
+}
+
+#[test]
+fn pseudo_terminals_are_there_where_a_policy_says_so_and_a_child_can_only_refuse_them() {
+    let plain = child("");
+    assert!(!plain.pseudo_terminals());
+    let none = child("[filesystem]\npseudo_terminals = false\n");
+    assert_eq!(none.canonical(), plain.canonical());
+    let own = child("[filesystem]\npseudo_terminals = true\n");
+    assert!(own.pseudo_terminals());
+    let shown = own.show_resolved();
+    assert!(shown.contains("\npseudo_terminals = true "), "{shown}");
+    let firm = "name = \"firm\"\nextends = \"default\"\n[filesystem]\npseudo_terminals = false\n";
+    let loose = "name = \"loose\"\nextends = \"firm\"\n[filesystem]\npseudo_terminals = true\n";
+    let wrong = load(&[("firm.toml", firm), ("loose.toml", loose)]).unwrap_err().to_string();
+    assert!(wrong.contains("pseudo-terminals are forbidden by"), "{wrong}");
 }
 
 #[test]

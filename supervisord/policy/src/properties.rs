@@ -63,6 +63,7 @@ const PIECES: &[&str] = &[
     "exec",
     "workspace",
     "root",
+    "pseudo_terminals",
     "\"writable\"",
     "\"disk\"",
     "[syscalls]",

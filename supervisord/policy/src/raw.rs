@@ -155,6 +155,9 @@ pub(crate) struct RawFilesystem {
     /// Whether the image's files can be changed, for the session alone: `read-only` or `writable`.
     #[schemars(with = "Option<String>")]
     pub root: Option<Spanned<String>>,
+    /// Whether a payload can make pseudo-terminals, whose work the kernel does for it where no limit counts it.
+    #[schemars(with = "Option<bool>")]
+    pub pseudo_terminals: Option<Spanned<bool>>,
 }
 
 /// `[filesystem]` of the floor.

@@ -111,6 +111,14 @@ fn loosened(child: &Policy, parent: &Policy) -> Vec<Diagnostic> {
         let message = format!("a writable root is forbidden by {holder} ({origin})");
         loosened.push(own.origin.diagnostic(message));
     }
+    if let (Some(own), Some(theirs)) = (&child.pseudo_terminals, &parent.pseudo_terminals)
+        && own.value
+        && !theirs.value
+    {
+        let (holder, origin) = (theirs.origin.holder(), &theirs.origin);
+        let message = format!("pseudo-terminals are forbidden by {holder} ({origin})");
+        loosened.push(own.origin.diagnostic(message));
+    }
     if let (Some(own), Some(theirs)) = (&child.profile, &parent.profile)
         && own.value.allows_more_than(theirs.value)
     {
@@ -159,6 +167,7 @@ impl Policy {
             exec: self.exec.or(parent.exec),
             workspace: self.workspace.or(parent.workspace),
             root: self.root.or(parent.root),
+            pseudo_terminals: self.pseudo_terminals.or(parent.pseudo_terminals),
             profile: self.profile.or(parent.profile),
             warm: self.warm.or(parent.warm),
             modules: self.modules.or(parent.modules),
@@ -240,6 +249,7 @@ fn bound(
         exec,
         workspace,
         root,
+        pseudo_terminals: policy.pseudo_terminals,
         environment: policy.environment,
         profile,
         warm: policy.warm,

@@ -28,6 +28,7 @@ pub struct Resolved {
     pub(crate) workspace: Sourced<WorkspacePlace>,
     /// Only where the root can be written.
     pub(crate) root: Option<Sourced<RootAccess>>,
+    pub(crate) pseudo_terminals: Option<Sourced<bool>>,
     pub(crate) environment: BTreeMap<String, Sourced<String>>,
     pub(crate) profile: Sourced<SyscallProfile>,
     pub(crate) warm: Option<Sourced<bool>>,
@@ -146,6 +147,11 @@ impl Resolved {
     /// What a payload may do with the files of its image.
     pub fn root(&self) -> RootAccess {
         self.root.as_ref().map(|root| root.value).unwrap_or_default()
+    }
+
+    /// Whether a payload can make pseudo-terminals. A terminal of its own, which is made outside, takes none of it.
+    pub fn pseudo_terminals(&self) -> bool {
+        self.pseudo_terminals.as_ref().is_some_and(|terminals| terminals.value)
     }
 
     /// What in it is probably not meant: broad rules, rules that change nothing, credentials that

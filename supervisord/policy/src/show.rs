@@ -46,6 +46,9 @@ impl Resolved {
         if let Some(root) = &self.root {
             lines.value("root", &quote(root.value.as_str()), &root.origin);
         }
+        if let Some(terminals) = &self.pseudo_terminals {
+            lines.value("pseudo_terminals", &terminals.value.to_string(), &terminals.origin);
+        }
         if !self.environment.is_empty() {
             lines.section("environment");
         }
@@ -99,10 +102,12 @@ impl Resolved {
             images => format!("filesystem.images = [{}]\n", quoted(images)),
         };
         let root = self.root.as_ref().map_or("", |_| "filesystem.root = \"writable\"\n");
+        let terminals =
+            if self.pseudo_terminals() { "filesystem.pseudo_terminals = true\n" } else { "" };
         let warm = self.canonical_warm();
         format!(
             "{CANONICAL_FORM}\nname = {}\n{}{}filesystem.image = {}\nfilesystem.exec = {}\n\
-             filesystem.workspace = {}\n{root}{images}{variables}{warm}syscalls.profile = {}\nrequires.controls = [{}]\n{egress}",
+             filesystem.workspace = {}\n{root}{terminals}{images}{variables}{warm}syscalls.profile = {}\nrequires.controls = [{}]\n{egress}",
             quote(self.name()),
             canonical_limits("limits", &self.defaults()),
             canonical_limits("limits.max", &self.maximum()),

@@ -1,5 +1,5 @@
 # The parts of the standard library that lean on the kernel.
-import asyncio, concurrent.futures, ctypes, hashlib, json, lzma, mmap, multiprocessing, os, pty
+import asyncio, concurrent.futures, ctypes, hashlib, json, lzma, mmap, multiprocessing, os
 import random, resource, select, signal, socket, sqlite3, ssl, subprocess, sys, tempfile
 import threading, time, urllib.request, uuid, zlib
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -43,8 +43,6 @@ def main():
     assert urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/").read() == b"served"
     with tempfile.TemporaryFile() as scratch:
         scratch.write(zlib.compress(b"x" * 1000))
-    master, slave = pty.openpty()
-    assert os.isatty(slave)
     assert socket.gethostbyname("localhost") == "127.0.0.1"
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     signal.setitimer(signal.ITIMER_REAL, 0.01)

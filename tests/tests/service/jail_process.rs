@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use supervisor_api::{
-    Content, Execution, InputFile, LimitsRequest, Outcome, SubmitRequest, UniqueMap,
+    Content, Execution, InputFile, LimitsRequest, Outcome, SubmitRequest, TerminalSize, UniqueMap,
 };
 use supervisor_tests::{
     AGENT, World, argv, attack, bash, milliseconds, python, slowness, unconfined,
@@ -231,28 +231,35 @@ fn a_payload_that_ignores_every_signal_still_ends_on_time() {
     assert_eq!(world.processes_of(ended.execution.id), [0; 0]);
 }
 
-/// PR-11. On a terminal of its own, where the attempt has a target; both ways of spelling a request
+/// PR-11. On a terminal of its own as well, where the attempt has a target; both ways of spelling a request
 /// that the kernel truncates. Root may do it outside, where the same attempts go through.
 #[test]
 fn a_payload_cannot_type_into_a_terminal() {
     let world = World::open();
-    let source = "
+    let typing = |terminal: &str| {
+        let attempts = "
 import pty
 TIOCSTI, TIOCLINUX, TIOCSETD, TIOCCONS = 0x5412, 0x541C, 0x5423, 0x541D
-master, slave = pty.openpty()
 letter = ctypes.create_string_buffer(b'i')
-for descriptor in (0, 1, 2, slave):
+for descriptor in (0, 1, 2, TERMINAL):
     for request in (TIOCSTI, TIOCSTI | 1 << 32, TIOCLINUX, TIOCSETD, TIOCCONS):
         attempt(f'{request:#x} {descriptor}', lambda: call('ioctl', descriptor, request, letter))
 attempt('terminal', lambda: os.open('/dev/tty', os.O_RDWR))
 print('SESSION', os.getsid(0) == os.getpid())
 ";
-    let ended = world.agent(AGENT).run(&attack(source));
+        attempts.replace("TERMINAL", terminal)
+    };
+    let ended = world.agent(AGENT).run(&attack(&typing("0")));
     let attempts = ended.attempts();
     attempts.expect_denied("0x", &["EPERM"]);
     attempts.expect_denied("terminal", &["ENXIO", "ENOENT", "EACCES"]);
     assert!(ended.stdout.ends_with("SESSION True\n"), "{}", ended.stdout);
-    let pushed = unconfined(source).allowed().len();
+    let terminal = Some(TerminalSize { rows: 24, columns: 80 });
+    let request = SubmitRequest { terminal, ..attack(&typing("0")) };
+    let attempts = world.agent(AGENT).run(&request).attempts();
+    attempts.expect_denied("0x", &["EPERM"]);
+    attempts.expect_allowed("terminal");
+    let pushed = unconfined(&typing("pty.openpty()[1]")).allowed().len();
     assert!(pushed >= 2, "TIOCSTI works for nobody here, so nothing was shown");
 }
 

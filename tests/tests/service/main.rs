@@ -18,5 +18,6 @@ mod memory;
 mod mutations;
 mod output;
 mod programs;
+mod pseudo_terminals;
 mod sessions;
 mod top;

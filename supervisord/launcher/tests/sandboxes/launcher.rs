@@ -300,6 +300,7 @@ pub fn prepare(workspace: Workspace, bytes: u64, inodes: u64) -> Prepare {
         channel: false,
         input: Input::Given,
         writable_root: false,
+        pseudo_terminals: false,
     }
 }
 
