@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use supervisor_api::{CredentialUse, Ruling, Subject, Traffic, Verdict, What};
-use supervisor_egress::credential::Pending;
+use supervisor_egress::credential::{Pending, RefusalCode};
 use supervisor_egress::{CredentialEvent, Decided, Ended, Event};
 use supervisor_policy::egress as rules;
 use tokio::sync::watch;
@@ -68,6 +68,11 @@ impl Recorder {
     }
 
     fn credential(&self, event: CredentialEvent) -> What {
+        // Neither a decoy nor a placeholder that went astray says whose it is.
+        let nameless = match event.refusal.as_ref().map(|refusal| refusal.code) {
+            Some(RefusalCode::PlaceholderMisplaced) => "a placeholder",
+            _ => "a decoy",
+        };
         let (act, ruling) = match event.refusal {
             None => ("inject", Ruling::new(Verdict::Allow, "credential_used")),
             Some(refusal) => {
@@ -81,8 +86,7 @@ impl Recorder {
         let ruling = Ruling { policy: Some(self.policy.clone()), rule: Some(event.rule), ..ruling };
         What::Credential(CredentialUse {
             ruling,
-            // A decoy has no name.
-            credential: event.credential.unwrap_or_else(|| "a decoy".to_owned()),
+            credential: event.credential.unwrap_or_else(|| nameless.to_owned()),
             act: act.to_owned(),
             host: Some(event.destination.host.to_string()),
             by: None,
