@@ -256,6 +256,12 @@ impl Reservation {
         Ok(())
     }
 
+    /// Gives back what was set aside to be received.
+    pub fn give_back_received(&mut self) {
+        let received = std::mem::take(&mut self.bytes_in);
+        self.ledger.shared.lock().give_back(&self.charges, self.era, 0, received);
+    }
+
     /// Whether there is a budget that it may be charged to now.
     fn is_counted(&self) -> bool {
         self.ledger.shared.limits_uids.load(Ordering::Relaxed)
