@@ -30,6 +30,10 @@ pub const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 /// See [`HTTP2_STREAM_WINDOW`].
 pub const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 
+/// Bytes of one HTTP/2 stream's answer that are held where the payload's windows are open and its socket is full, and
+/// the piece that passes that. Hyper's own bound is 400 KiB.
+pub const HTTP2_SEND_BUFFER: usize = 64 * 1024;
+
 /// Bytes that an upstream may send ahead on one HTTP/2 stream, and on all of a connection, which is what a
 /// payload that doesn't read has the daemon hold: with 50 ms between them and us, 20 MiB a second on each. So
 /// many connections of a session have it, the others the narrow ones: of 512 that nobody reads, 158 MiB.

@@ -23,7 +23,8 @@ use super::taken::{Streams, Taken};
 use super::wire::{self, Wire};
 use crate::front::proxy;
 use crate::limits::{
-    HTTP2_CONNECTION_WINDOW, HTTP2_STREAM_WINDOW, MAX_BUFFER, MAX_FIELDS, MAX_HEAD,
+    HTTP2_CONNECTION_WINDOW, HTTP2_SEND_BUFFER, HTTP2_STREAM_WINDOW, MAX_BUFFER, MAX_FIELDS,
+    MAX_HEAD,
 };
 use crate::refused::Refused;
 use crate::session::Session;
@@ -108,6 +109,7 @@ pub async fn serve_http2<S>(
         .max_local_error_reset_streams(limits.resets)
         .initial_stream_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+        .max_send_buf_size(HTTP2_SEND_BUFFER)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(framed), service);
     let mut connection = pin!(connection);
