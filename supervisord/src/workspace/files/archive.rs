@@ -1,13 +1,15 @@
 //! A tree that comes as a tar archive (POSIX.1-2001 and GNU long names), unpacked entry by entry as it
 //! arrives. The archive is hostile: a name is a path of ours or is skipped, only files, directories and
-//! links that stay inside are made, modes are two, owners are nobody's choice, and no entry is written
-//! through what an earlier one or a payload planted.
+//! links that stay inside are made, a hard link becomes a copy of a file that the archive brought, modes are two,
+//! owners are nobody's choice, and no entry is written through what an earlier one or a payload planted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nix::fcntl::renameat;
+use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::unistd::symlinkat;
 use supervisor_api::{SkippedEntry, UnpackReport};
 use supervisor_sys::random_bits;
@@ -16,6 +18,7 @@ use tar::{Archive, Entry, EntryType, PaxExtensions};
 use super::error::{FileError, failed};
 use super::replace::{Replacement, TEMPORARY};
 use crate::fault::{self, Point};
+use crate::workspace::beneath;
 use crate::workspace::hazard::climbs_out;
 use crate::workspace::path::WorkspacePath;
 
@@ -41,6 +44,24 @@ pub struct UnpackBounds {
 /// What came of it.
 pub type Unpacked = UnpackReport;
 
+impl UnpackBounds {
+    fn take(&mut self, bytes: u64) -> Result<(), FileError> {
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.ok_or_else(|| {
+            FileError::TooMuch("the archive's files are larger than the workspace".to_owned())
+        })?;
+        Ok(())
+    }
+}
+
+/// How far it has come.
+struct State {
+    left: UnpackBounds,
+    report: Unpacked,
+    /// Inodes of the files it has made: hard links lead to those alone. No more than the workspace has.
+    written: HashSet<u64>,
+}
+
 /// What entries before an entry said of it.
 #[derive(Default)]
 struct Fields {
@@ -60,10 +81,11 @@ pub fn unpack(
     let mut archive = Archive::new(archive);
     // Raw: the library would hold names and fields of any length in memory.
     let entries = archive.entries().map_err(unreadable)?.raw(true);
-    let (mut report, mut fields, mut left) = (Unpacked::default(), Fields::default(), bounds);
+    let mut fields = Fields::default();
+    let mut state = State { left: bounds, report: Unpacked::default(), written: HashSet::new() };
     for entry in entries {
         let entry = entry.map_err(unreadable)?;
-        left.entries = left.entries.checked_sub(1).ok_or_else(|| {
+        state.left.entries = state.left.entries.checked_sub(1).ok_or_else(|| {
             FileError::TooMuch(format!("the archive has more than {} entries", bounds.entries))
         })?;
         match entry.header().entry_type() {
@@ -71,29 +93,36 @@ pub fn unpack(
             EntryType::GNULongName => fields.path = Some(long_name(entry)?),
             EntryType::GNULongLink => fields.link = Some(long_name(entry)?),
             EntryType::XGlobalHeader => {} // a comment, as git writes it; nothing in it is for one entry
-            _ => unpack_entry(root, entry, std::mem::take(&mut fields), &mut left, &mut report)?,
+            _ => unpack_entry(root, entry, std::mem::take(&mut fields), &mut state)?,
         }
         fault::reach(Point::EntryUnpacked);
     }
     fault::reach(Point::ArchiveUnpacked);
-    Ok(report)
+    Ok(state.report)
 }
 
 fn unpack_entry(
     root: BorrowedFd<'_>,
     mut entry: Entry<'_, impl Read>,
     fields: Fields,
-    left: &mut UnpackBounds,
-    report: &mut Unpacked,
+    state: &mut State,
 ) -> Result<(), FileError> {
     let name = fields.path.unwrap_or_else(|| entry.path_bytes().into_owned());
     let kind = entry.header().entry_type();
     let Some(name) = plain(&name, kind) else { return Ok(()) }; // the root itself
     let path = match WorkspacePath::try_from(name) {
         Ok(path) => path,
-        Err(rule) => return skip(report, name, rule.to_string()),
+        Err(rule) => return skip(&mut state.report, name, rule.to_string()),
     };
     let size = fields.size.unwrap_or_else(|| entry.size());
+    if has_no_bytes(kind) && (size, entry.size()) != (0, 0) {
+        // Most readers go on right behind such an entry, and the library behind the bytes that it is said to have.
+        let why = format!("the archive gives {path} a size, which is no file");
+        return Err(FileError::Archive(why));
+    }
+    let link =
+        || fields.link.clone().or_else(|| entry.link_name_bytes().map(|name| name.into_owned()));
+    let State { left, report, written } = state;
     match kind {
         _ if fields.is_sparse => skip(report, name, "a sparse file".to_owned()),
         EntryType::Regular if size != entry.size() => {
@@ -101,12 +130,11 @@ fn unpack_entry(
             Err(FileError::Archive(format!("the archive gives {path} two sizes")))
         }
         EntryType::Regular => {
-            left.bytes = left.bytes.checked_sub(size).ok_or_else(|| {
-                FileError::TooMuch("the archive's files are larger than the workspace".to_owned())
-            })?;
+            left.take(size)?;
             let executable = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
             match write(root, &path, executable, size, &mut entry) {
-                Ok(()) => {
+                Ok(inode) => {
+                    written.insert(inode);
                     report.files += 1;
                     report.bytes += size;
                     Ok(())
@@ -122,11 +150,9 @@ fn unpack_entry(
             Err(error) => skip_or_fail(report, name, error),
         },
         EntryType::Symlink => {
-            let target =
-                fields.link.or_else(|| entry.link_name_bytes().map(|name| name.into_owned()));
-            match target.as_deref().filter(|target| stays_inside(&path, target)) {
+            match link().as_deref().filter(|target| stays_inside(&path, target)) {
                 None => skip(report, name, "a link that leads out of the workspace".to_owned()),
-                Some(target) => match link(root, &path, target) {
+                Some(target) => match put_link(root, &path, target) {
                     Ok(()) => {
                         report.links += 1;
                         Ok(())
@@ -135,9 +161,38 @@ fn unpack_entry(
                 },
             }
         }
-        EntryType::Link => skip(report, name, "a hard link".to_owned()),
+        EntryType::Link => {
+            let target = link().unwrap_or_default();
+            match open_written(root, &target, written) {
+                Ok(Some((mut file, found))) => {
+                    let size = u64::try_from(found.st_size).unwrap_or_default();
+                    left.take(size)?;
+                    match copy(root, &path, &found, &mut file) {
+                        Ok(inode) => {
+                            written.insert(inode);
+                            report.files += 1;
+                            report.bytes += size;
+                            Ok(())
+                        }
+                        Err(error) => skip_or_fail(report, name, error),
+                    }
+                }
+                Ok(None) => {
+                    let other =
+                        "a hard link to what is no file that this archive brought".to_owned();
+                    skip(report, name, other)
+                }
+                Err(error) => skip_or_fail(report, name, error),
+            }
+        }
         _ => skip(report, name, "neither a file nor a directory nor a link".to_owned()),
     }
+}
+
+/// Whether nothing of such an entry stands behind its head (POSIX.1, ustar).
+fn has_no_bytes(kind: EntryType) -> bool {
+    use EntryType::{Block, Char, Directory, Fifo, Link, Symlink};
+    matches!(kind, Directory | Symlink | Link | Char | Block | Fifo)
 }
 
 /// The name without what archivers put around it; `None` for the tree's own root.
@@ -155,32 +210,69 @@ fn plain(name: &[u8], kind: EntryType) -> Option<&[u8]> {
     Some(name)
 }
 
+/// Writes a file whole or not at all; its inode.
 fn write(
     root: BorrowedFd<'_>,
     path: &WorkspacePath,
     executable: bool,
     size: u64,
     content: &mut impl Read,
-) -> Result<(), FileError> {
+) -> Result<u64, FileError> {
     let mut file = Replacement::begin(root, path, executable)?;
-    let (mut buffer, mut left) = (vec![0; CHUNK], size);
+    // The library tells the end of an archive as that of a file: what is cut takes no file's place.
+    let left = size.saturating_sub(fill(&mut file, content)?);
+    if left > 0 {
+        let cut = format!("the archive breaks off in {path}, {left} bytes before its end");
+        return Err(FileError::Archive(cut));
+    }
+    let inode = file.inode()?;
+    file.finish().map(|()| inode)
+}
+
+fn fill(file: &mut Replacement, content: &mut impl Read) -> Result<u64, FileError> {
+    let (mut buffer, mut count) = (vec![0; CHUNK], 0);
     loop {
         let length = content.read(&mut buffer).map_err(unreadable)?;
         match buffer.get(..length) {
             Some(bytes) if length > 0 => file.write(bytes)?,
-            // The library tells the end of an archive as that of a file: what is cut takes no file's place.
-            _ if left > 0 => {
-                let cut = format!("the archive breaks off in {path}, {left} bytes before its end");
-                return Err(FileError::Archive(cut));
-            }
-            _ => return file.finish(),
+            _ => return Ok(count),
         }
-        left = left.saturating_sub(length as u64);
+        count += length as u64;
     }
 }
 
+/// Opens the file that a hard link of an archive names, through no link; nothing where it is none that the archive
+/// brought. A payload can put another one of its own there meanwhile, and has a copy of that.
+fn open_written(
+    root: BorrowedFd<'_>,
+    target: &[u8],
+    written: &HashSet<u64>,
+) -> Result<Option<(File, FileStat)>, FileError> {
+    let target = plain(target, EntryType::Link).map(WorkspacePath::try_from);
+    let Some(Ok(target)) = target else { return Ok(None) };
+    let file = super::open(root, &target)?;
+    let found = fstat(&file).map_err(failed("look at", &target))?;
+    Ok(written.contains(&found.st_ino).then_some((file, found)))
+}
+
+/// What had two names in the archive's tree is two files here, as in the archives that [`super::pack`] makes: what
+/// changes one would change the other unseen, and one with two names is no artifact.
+fn copy(
+    root: BorrowedFd<'_>,
+    path: &WorkspacePath,
+    found: &FileStat,
+    from: &mut File,
+) -> Result<u64, FileError> {
+    let executable = beneath::mode_of(found).contains(Mode::S_IXUSR);
+    let mut file = Replacement::begin(root, path, executable)?;
+    // No more than was counted, however a payload makes it grow.
+    fill(&mut file, &mut from.take(u64::try_from(found.st_size).unwrap_or_default()))?;
+    let inode = file.inode()?;
+    file.finish().map(|()| inode)
+}
+
 /// Puts a link in its place in one step, as a file is put.
-fn link(root: BorrowedFd<'_>, path: &WorkspacePath, target: &[u8]) -> Result<(), FileError> {
+fn put_link(root: BorrowedFd<'_>, path: &WorkspacePath, target: &[u8]) -> Result<(), FileError> {
     let failed = failed::<std::io::Error>("make the link", path);
     let (parents, name) = path.split();
     let directory = super::enter_all(root, path, parents)?;

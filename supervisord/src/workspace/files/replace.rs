@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, renameat};
-use nix::sys::stat::{Mode, SFlag, fchmod};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use supervisor_api::InputFile;
 use supervisor_sys::random_bits;
@@ -138,6 +138,11 @@ impl Replacement {
         self.file.write_all(bytes).map_err(failed("write", &self.path))?;
         fault::reach(Point::UploadWritten);
         Ok(())
+    }
+
+    /// Its inode.
+    pub(super) fn inode(&self) -> Result<u64, FileError> {
+        Ok(fstat(&self.file).map_err(failed("look at", &self.path))?.st_ino)
     }
 
     /// Puts the file in its place, in one step. A directory is not replaced.

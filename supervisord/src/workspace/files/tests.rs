@@ -1,7 +1,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -210,6 +210,58 @@ fn hostile_archives_change_nothing_outside_and_say_what_was_skipped() {
         assert_eq!(report.skipped_count, skipped, "{entries:?} {report:?}");
         assert_eq!(report.skipped.len() as u64, skipped);
         fixture.assert_outside_untouched();
+    }
+}
+
+#[test]
+fn a_hard_link_of_an_archive_is_a_copy_of_a_file_that_it_brought() {
+    use EntryType::{Directory, Link, Regular, Symlink};
+    let fixture = Fixture::new();
+    fixture.file("mine", "not of the archive");
+    let entries = [
+        ("d/", Directory, "", "", 0o755),
+        ("d/run", Regular, "", "#!", 0o755),
+        ("./e/run", Link, "./d/run", "", 0o644),
+        ("again", Link, "e/run", "", 0o644),
+        ("d/run", Link, "d/run", "", 0o644),
+        ("s", Symlink, "d/run", "", 0o777),
+        ("no1", Link, "mine", "", 0o644),
+        ("no2", Link, "s", "", 0o644),
+        ("no3", Link, "d", "", 0o644),
+        ("no4", Link, "../outside/canary", "", 0o644),
+        ("no5", Link, "gone", "", 0o644),
+        ("mine/no6", Link, "again", "", 0o644),
+    ];
+    let report = unpack_into(&fixture, &archive(&entries)).unwrap();
+    let skipped: Vec<_> = report.skipped.iter().map(|each| each.path.as_str()).collect();
+    assert_eq!(skipped, ["no1", "no2", "no3", "no4", "no5", "mine/no6"], "{report:?}");
+    assert_eq!((report.files, report.bytes), (4, 8), "{report:?}");
+    for name in ["d/run", "e/run", "again"] {
+        assert_eq!(fs::read_to_string(fixture.at(name)).unwrap(), "#!", "{name}");
+        let found = fs::metadata(fixture.at(name)).unwrap();
+        assert_eq!((found.permissions().mode() & 0o777, found.nlink()), (0o755, 1), "{name}");
+    }
+    fixture.assert_outside_untouched();
+    // What a link takes of the workspace counts as what a file takes.
+    let large = "x".repeat(600);
+    let twice = archive(&[("a", Regular, "", &large, 0o644), ("b", Link, "a", "", 0o644)]);
+    let bounds = UnpackBounds { entries: 10, bytes: 1000 };
+    let refused = unpack(fixture.root().as_fd(), twice.as_slice(), bounds);
+    assert!(matches!(refused, Err(FileError::TooMuch(_))), "{refused:?}");
+    assert!(!fixture.at("b").exists());
+}
+
+#[test]
+fn what_is_no_file_and_has_a_size_hides_nothing_behind_it() {
+    use EntryType::{Block, Char, Directory, Fifo, Link, Regular, Symlink};
+    let hidden = archive(&[("hidden", Regular, "", "x", 0o644)]);
+    let hidden = std::str::from_utf8(&hidden[..1024]).unwrap();
+    for kind in [Directory, Symlink, Link, Char, Block, Fifo] {
+        let fixture = Fixture::new();
+        let bytes = archive(&[("b", kind, "a", hidden, 0o644), ("c", Regular, "", "x", 0o644)]);
+        let refused = unpack_into(&fixture, &bytes).unwrap_err();
+        assert!(matches!(&refused, FileError::Archive(why) if why.contains(" b ")), "{refused}");
+        assert!(!fixture.at("c").exists());
     }
 }
 
