@@ -75,8 +75,8 @@ impl fmt::Display for LauncherGone {
 impl Error for LauncherGone {}
 
 /// Threads for blocking work at the most. What callers can make long is shared out (`threads`, `http::bounds`), and comes
-/// to 30 together; the others are for what everybody waits for: output, files and the disk.
-const BLOCKING: usize = 40;
+/// to 39 together; the others are for what everybody waits for: output, files and the disk.
+const BLOCKING: usize = 50;
 
 /// How long the first sandbox may take, which shows what this host can enforce.
 const PROBE: Duration = Duration::from_secs(30);

@@ -14,6 +14,7 @@ mod expiry;
 mod files;
 mod held;
 mod operations;
+mod pace;
 mod record;
 mod recovery;
 mod set;

@@ -1,4 +1,4 @@
-//! Work that keeps one of the daemon's forty threads for blocking work for long, shared out among uids: what
+//! Work that keeps one of the daemon's fifty threads for blocking work for long, shared out among uids: what
 //! writes output and reads files for everybody else needs the rest of them.
 
 use std::sync::Arc;
@@ -8,14 +8,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::in_turn::{InTurn, Piece};
 use crate::pool::{Pool, Share};
-use crate::supervisor::{Caller, Role, internal};
+use crate::supervisor::{Caller, internal};
 
 /// Archives that are packed and unpacked at once. Each has its thread until its caller has sent or taken all
-/// of it.
-const ARCHIVES: u64 = 4;
+/// of it, at a pace that its caller chooses (`session::pace`): four uids have to conspire to keep the others from them.
+const ARCHIVES: u64 = 8 + ADMIN_ARCHIVES;
 
-/// Archives of one uid: nobody can keep the others from all of them.
+/// Archives of one uid.
 const ARCHIVES_OF_ONE: u64 = 2;
+
+/// Archives that only administrators get.
+const ADMIN_ARCHIVES: u64 = 1;
+
+/// Workspaces that are copied, or applied to others, at once. No caller sets the pace of one.
+const COPIES: usize = 4;
 
 /// Searches of the audit log at once. Each looks at 32 MiB at the most; the others wait, in the order in which
 /// they came.
@@ -32,13 +38,14 @@ const FILES: usize = 8;
 /// Each takes half a minute at the most, and what it reads and copies besides.
 const LOOKS: usize = 8;
 
-/// Of either, of one uid; its others wait.
+/// Of each, of one uid; its others wait.
 const OF_ONE: usize = 2;
 
 /// What is under way.
 #[derive(Debug)]
 pub struct Threads {
     archives: Arc<Pool>,
+    copies: InTurn,
     asked: Arc<Pool>,
     searches: Arc<Semaphore>,
     files: InTurn,
@@ -55,7 +62,8 @@ pub struct Search {
 impl Default for Threads {
     fn default() -> Self {
         Self {
-            archives: Pool::new(ARCHIVES, ARCHIVES_OF_ONE, 0),
+            archives: Pool::new(ARCHIVES, ARCHIVES_OF_ONE, ADMIN_ARCHIVES),
+            copies: InTurn::new(COPIES, OF_ONE),
             asked: Pool::new(u64::MAX, SEARCHES_OF_ONE, 0),
             searches: Arc::new(Semaphore::new(SEARCHES)),
             files: InTurn::new(FILES, OF_ONE),
@@ -65,10 +73,14 @@ impl Default for Threads {
 }
 
 impl Threads {
-    /// One more archive of a session of this uid, if there may be.
-    pub fn archive(&self, uid: u32) -> Result<Share, ApiError> {
-        let owner = Caller { uid, role: Role::Agent };
-        self.archives.take(&owner, 1).ok_or_else(too_many_archives)
+    /// One more archive of this caller's, if there may be.
+    pub fn archive(&self, caller: &Caller) -> Result<Share, ApiError> {
+        self.archives.take(caller, 1).ok_or_else(too_many_archives)
+    }
+
+    /// One more copy of a workspace of this uid's, when it is its turn.
+    pub async fn copy(&self, uid: u32) -> Result<Piece, ApiError> {
+        self.copies.turn(uid).await
     }
 
     /// One more call about files of this uid's, when it is its turn.
@@ -103,23 +115,55 @@ mod tests {
     use tokio::task::yield_now;
 
     use super::*;
+    use crate::supervisor::Role;
+
+    fn agent(uid: u32) -> Caller {
+        Caller { uid, role: Role::Agent }
+    }
 
     #[test]
-    fn one_uid_has_two_archives_and_all_have_four() {
+    fn one_uid_has_two_archives_and_four_have_all_but_an_administrator_s() {
         let threads = Threads::default();
-        let first = threads.archive(1).unwrap();
-        let _second = threads.archive(1).unwrap();
-        assert_eq!(threads.archive(1).unwrap_err().code, ErrorCode::Busy);
-        let _others = [threads.archive(2).unwrap(), threads.archive(2).unwrap()];
-        assert_eq!(threads.archive(3).unwrap_err().code, ErrorCode::Busy);
+        let mut held = Vec::new();
+        for uid in 1..=4 {
+            held.extend([
+                threads.archive(&agent(uid)).unwrap(),
+                threads.archive(&agent(uid)).unwrap(),
+            ]);
+            assert_eq!(threads.archive(&agent(uid)).unwrap_err().code, ErrorCode::Busy);
+        }
+        assert_eq!(threads.archive(&agent(5)).unwrap_err().code, ErrorCode::Busy);
+        let root = Caller { uid: 0, role: Role::Admin };
+        let of_root = threads.archive(&root).unwrap();
+        assert_eq!(threads.archive(&root).unwrap_err().code, ErrorCode::Busy);
+        drop((of_root, held.pop()));
+        assert!(threads.archive(&agent(5)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn archives_that_are_taken_slowly_keep_nobody_from_copies_and_copies_come_in_turn() {
+        let threads = Arc::new(Threads::default());
+        let _slow: Vec<_> = (1..=4)
+            .flat_map(|uid| {
+                [threads.archive(&agent(uid)).unwrap(), threads.archive(&agent(uid)).unwrap()]
+            })
+            .collect();
+        let first = [threads.copy(1).await.unwrap(), threads.copy(1).await.unwrap()];
+        let ask = |uid| {
+            let threads = threads.clone();
+            tokio::spawn(async move { threads.copy(uid).await.map(drop) })
+        };
+        let third = ask(1);
+        yield_now().await;
+        assert!(!third.is_finished(), "two of one uid at a time");
+        ask(5).await.unwrap().unwrap();
         drop(first);
-        assert!(threads.archive(3).is_ok());
+        third.await.unwrap().unwrap();
     }
 
     #[tokio::test]
     async fn a_uid_that_searches_without_end_is_refused_and_others_wait_for_four_of_its_searches() {
         let threads = Threads::default();
-        let agent = |uid| Caller { uid, role: Role::Agent };
         let mut first = Vec::new();
         for _ in 0..SEARCHES {
             first.push(threads.search(&agent(1)).await.unwrap());

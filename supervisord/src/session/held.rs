@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 use super::files::{refuse, some};
 use super::record::{Held, Record};
 use super::set::{Kept, Use};
+use super::transfer::one_of;
 use crate::clock;
 use crate::fault::{self, Point};
 use crate::places::{ChangesFile, Places};
@@ -102,7 +103,7 @@ impl Supervisor {
         let whole = origin.enter_to_apply(execution)?; // first, so that nothing begins after the look
         self.refuse_while_running(origin.record().id)?;
         let guard = copy.enter()?;
-        let permits = self.archive_permits(&whole)?;
+        let permits = self.copy_permits(&whole).await?;
         if self.changes_state(execution)? == ChangesState::Applied {
             return Ok(()); // by somebody who asked at the same time
         }
@@ -127,7 +128,7 @@ impl Supervisor {
     pub(crate) async fn discard_held(&self, execution: ExecutionId) -> Result<(), ApiError> {
         let (copy, origin) = self.held_and_origin(execution)?;
         let guard = origin.enter()?;
-        let permits = self.archive_permits(&guard)?; // nobody applies them meanwhile
+        let permit = one_of(&guard)?; // nobody applies them meanwhile
         if self.has_begun(execution)? {
             let problem = "applying the changes has begun";
             return Err(ApiError::new(ErrorCode::Conflict, problem).with_hint("apply them again"));
@@ -136,7 +137,7 @@ impl Supervisor {
         let settled = spawn_blocking(move || settle(&places, execution, ChangesState::Discarded));
         settled.await.map_err(internal)?.map_err(storage)?;
         fault::reach(Point::ChangesSettled);
-        drop((guard, permits));
+        drop((guard, permit));
         copy.has_to_go();
         self.close_unless_silent(&copy).await
     }

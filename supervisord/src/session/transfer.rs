@@ -3,19 +3,18 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use supervisor_api::{ApiError, ErrorCode, FileEntry, SessionId, UnpackReport};
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, timeout_at};
 
 use super::files::{checked, refuse, some};
-use super::set::{Kept, Use};
+use super::pace::Pace;
+use super::set::Use;
 use super::uses::being_closed;
 use super::writing::BeingWritten;
+use crate::in_turn::Piece as Turn;
 use crate::pool::Share;
 use crate::supervisor::{Caller, Supervisor, internal, storage};
 use crate::threads::too_many_archives;
@@ -26,10 +25,6 @@ const PIECES: usize = 4;
 
 /// Bytes of a piece of an archive on its way out.
 const PIECE: usize = 64 << 10;
-
-/// For an archive from its first byte to its last: 64 GiB, the most that a uid has by default, at 20 MiB a
-/// second.
-const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A file on its way into a workspace. Dropped before [`Upload::finish`], nothing of it stays.
 pub struct Upload {
@@ -84,15 +79,15 @@ impl Supervisor {
         id: SessionId,
     ) -> Result<Unpacking, ApiError> {
         let (guard, root) = self.enter_to_change(caller, id).await?;
-        let permits = self.archive_permits(&guard)?;
+        let permits = self.archive_permits(caller, &guard)?;
         let written = self.inner().writing.begin(id).map_err(storage)?;
         let record = guard.session().record();
         let bounds =
             UnpackBounds { entries: record.workspace_inodes, bytes: record.workspace_bytes };
         let (pieces, incoming) = mpsc::channel(PIECES);
         let work = spawn_blocking(move || {
-            let end = End::of(&guard);
-            let incoming = Incoming { pieces: incoming, piece: Bytes::new(), ended: false, end };
+            let pace = Pace::of(guard.session());
+            let incoming = Incoming { pieces: incoming, piece: Bytes::new(), ended: false, pace };
             let result = workspace::unpack(root.as_fd(), incoming, bounds).map_err(|error| {
                 if guard.session().is_closing() { being_closed() } else { refuse(error) }
             });
@@ -105,7 +100,7 @@ impl Supervisor {
     /// The whole workspace as an archive, piece by piece. An error ends it.
     pub async fn pack_session(&self, caller: &Caller, id: SessionId) -> Result<Packing, ApiError> {
         let (guard, root) = self.enter(caller, id).await?;
-        let permits = self.archive_permits(&guard)?;
+        let permits = self.archive_permits(caller, &guard)?;
         let place = root.clone();
         let turn = self.inner().threads.files(guard.session().record().owner_uid).await?;
         let looked = spawn_blocking(move || {
@@ -121,15 +116,15 @@ impl Supervisor {
         }
         let (pieces, packing) = Packing::new();
         spawn_blocking(move || {
-            let end = End::of(&guard);
-            let outgoing = Outgoing { pieces: pieces.clone(), end: end.clone() };
+            let outgoing = Outgoing { pieces: pieces.clone(), pace: Pace::of(guard.session()) };
             let mut buffered = io::BufWriter::with_capacity(PIECE, outgoing);
             let packed = workspace::pack(root.as_fd(), None, &mut buffered);
             let packed = packed.map_err(io::Error::other).and_then(|()| buffered.flush());
-            drop(buffered.into_parts()); // a buffer that is dropped is written, and waits for the caller
+            // A buffer that is dropped is written, and waits for the caller.
+            let (mut outgoing, _) = buffered.into_parts();
             // A caller that doesn't read is not waited for: it sees its archive break off.
             match packed {
-                Ok(()) => drop(end.wait(pieces.send(Ok(Piece::End)))),
+                Ok(()) => drop(outgoing.pace.wait(pieces.send(Ok(Piece::End)))),
                 Err(error) => drop(pieces.try_send(Err(error))),
             }
             drop((guard, permits));
@@ -137,15 +132,33 @@ impl Supervisor {
         Ok(packing)
     }
 
-    pub(super) fn archive_permits(
+    /// An archive of this caller's may go to or from this session.
+    fn archive_permits(
         &self,
+        caller: &Caller,
         guard: &Use,
     ) -> Result<(OwnedSemaphorePermit, Share), ApiError> {
-        let session = guard.session();
-        let own = session.archives.clone().try_acquire_owned();
-        let own = own.map_err(|_| too_many_archives())?;
-        Ok((own, self.inner().threads.archive(session.record().owner_uid)?))
+        Ok((one_of(guard)?, self.inner().threads.archive(caller)?))
     }
+
+    /// A workspace may be copied from this session or applied to it, when it is its owner's turn.
+    pub(super) async fn copy_permits(
+        &self,
+        guard: &Use,
+    ) -> Result<(OwnedSemaphorePermit, Turn), ApiError> {
+        let (own, session) = (one_of(guard)?, guard.session());
+        let turn = tokio::select! {
+            biased;
+            () = session.closing() => return Err(being_closed()),
+            turn = self.inner().threads.copy(session.record().owner_uid) => turn?,
+        };
+        Ok((own, turn))
+    }
+}
+
+/// One archive or copy of a session at a time.
+pub(super) fn one_of(guard: &Use) -> Result<OwnedSemaphorePermit, ApiError> {
+    guard.session().archives.clone().try_acquire_owned().map_err(|_| too_many_archives())
 }
 
 impl Upload {
@@ -208,45 +221,22 @@ impl Unpacking {
     }
 }
 
-/// When an archive ends whose caller takes its time, for a thread that waits for the caller.
-#[derive(Clone)]
-struct End {
-    session: Arc<Kept>,
-    at: Instant,
-    runtime: Handle,
-}
-
-impl End {
-    fn of(guard: &Use) -> Self {
-        let session = guard.session().clone();
-        Self { session, at: Instant::now() + PATIENCE, runtime: Handle::current() }
-    }
-
-    /// What the caller comes to; an error where the session is closed or the time is up before.
-    fn wait<T>(&self, caller: impl Future<Output = T>) -> io::Result<T> {
-        self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = self.session.closing() => Err(io::Error::other("the session is being closed")),
-                done = timeout_at(self.at, caller) => Ok(done?),
-            }
-        })
-    }
-}
-
 /// What arrives, for a thread that reads it.
 struct Incoming {
     pieces: mpsc::Receiver<Piece>,
     piece: Bytes,
     ended: bool,
-    end: End,
+    pace: Pace,
 }
 
 impl Read for Incoming {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() && !self.ended {
-            match self.end.wait(self.pieces.recv())? {
-                Some(Piece::Bytes(piece)) => self.piece = piece,
+            match self.pace.wait(self.pieces.recv())? {
+                Some(Piece::Bytes(piece)) => {
+                    self.pace.moved(piece.len());
+                    self.piece = piece;
+                }
                 Some(Piece::End) => self.ended = true,
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
@@ -262,13 +252,14 @@ impl Read for Incoming {
 /// What is packed, for a connection that takes it.
 struct Outgoing {
     pieces: mpsc::Sender<io::Result<Piece>>,
-    end: End,
+    pace: Pace,
 }
 
 impl Write for Outgoing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let piece = Bytes::copy_from_slice(bytes);
-        let sent = self.end.wait(self.pieces.send(Ok(Piece::Bytes(piece))))?;
+        let sent = self.pace.wait(self.pieces.send(Ok(Piece::Bytes(piece))))?;
+        self.pace.moved(bytes.len());
         sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
