@@ -13,6 +13,7 @@
 mod database;
 mod directory;
 mod error;
+mod gone;
 mod kept;
 mod output;
 mod reader;
@@ -39,6 +40,7 @@ pub use waiting::Waiting;
 use crate::capture::SmallOutput;
 use crate::session::Record as Session;
 use crate::store::directory::Directory;
+use crate::store::gone::Gone;
 use crate::store::reader::Query;
 use crate::store::record::{Filter, Record};
 use crate::store::writer::{Reply, Write, Writer};
@@ -82,6 +84,7 @@ impl Held {
 pub struct Store {
     writes: mpsc::Sender<Write>,
     queries: mpsc::Sender<Query>,
+    gone: Arc<Gone>,
 }
 
 impl Store {
@@ -107,7 +110,7 @@ impl Store {
         let (writes, queue) = mpsc::channel(WRITE_QUEUE);
         let writer = Writer::new(connection, marker, Arc::clone(&directory));
         spawn("store-writer", &directory, move || writer.run(queue))?;
-        Ok(Self { writes, queries })
+        Ok(Self { writes, queries, gone: Arc::default() })
     }
 
     /// Records a new execution that has not finished.
@@ -224,8 +227,8 @@ impl Store {
 
     /// A page of executions, newest first by the order of insertion: of one owner or of all, finished
     /// or not, older than `after`. A page of long records may hold fewer than `limit`
-    /// (at least one); `next` says whether there are more. An `after` that is not there, or not
-    /// that owner's, is [unknown](StoreError::Unknown).
+    /// (at least one); `next` says whether there are more. An `after` that was removed a while ago keeps its place;
+    /// one that never was there, or is not that owner's, is [unknown](StoreError::Unknown).
     pub async fn list(
         &self,
         owner: Option<u32>,
@@ -234,7 +237,8 @@ impl Store {
         limit: u32,
     ) -> Result<ExecutionList, StoreError> {
         let filter = Filter { owner, among, after, limit: limit.max(1) };
-        self.query(move |connection| record::list(connection, filter)).await
+        let gone = self.gone.clone();
+        self.query(move |connection| record::list(connection, filter, &gone)).await
     }
 
     /// Every execution that has not finished, oldest first.
@@ -289,6 +293,9 @@ impl Store {
 
     /// Removes the records of these executions, of those among them that have finished.
     pub async fn remove(&self, ids: Vec<ExecutionId>) -> Result<(), StoreError> {
+        let asked = ids.clone();
+        let places = self.query(move |connection| record::places(connection, &asked)).await?;
+        self.gone.keep(places);
         self.write(|reply| Write::Remove { ids, reply }).await
     }
 

@@ -6,6 +6,7 @@ use supervisor_api::{ArtifactList, Execution, ExecutionId, ExecutionList, State}
 use crate::session::Record as Session;
 use crate::store::StoreError;
 use crate::store::database::database;
+use crate::store::gone::{Gone, Place};
 
 /// Bytes of records after which a page ends early, so that a list of executions with arguments of
 /// megabytes costs the daemon no more memory than this and one record.
@@ -145,6 +146,24 @@ pub(super) fn remove(connection: &Connection, ids: &[ExecutionId]) -> Result<(),
     Ok(())
 }
 
+/// Where these stand.
+pub(super) fn places(
+    connection: &Connection,
+    ids: &[ExecutionId],
+) -> Result<Vec<Place>, StoreError> {
+    let failed = |source| database("look for executions", source);
+    let mut select = connection
+        .prepare_cached("SELECT seq, owner FROM execution WHERE id = :id")
+        .map_err(failed)?;
+    let mut places = Vec::new();
+    for &id in ids {
+        let place = |row: &Row<'_>| Ok(Place { id, sequence: row.get(0)?, owner: row.get(1)? });
+        let found = select.query_row(named_params! {":id": id.to_string()}, place).optional();
+        places.extend(found.map_err(failed)?);
+    }
+    Ok(places)
+}
+
 /// One execution.
 pub(super) fn get(
     connection: &Connection,
@@ -189,10 +208,16 @@ pub(super) fn unfinished(connection: &Connection) -> Result<Vec<Execution>, Stor
 }
 
 /// A page of executions, newest first.
-pub(super) fn list(connection: &Connection, filter: Filter) -> Result<ExecutionList, StoreError> {
+pub(super) fn list(
+    connection: &Connection,
+    filter: Filter,
+    gone: &Gone,
+) -> Result<ExecutionList, StoreError> {
     let failed = |source| database("list executions", source);
     let below = match filter.after {
-        Some(id) => sequence(connection, id, filter.owner)?.ok_or(StoreError::Unknown(id))?,
+        Some(id) => sequence(connection, id, filter.owner)?
+            .or_else(|| gone.find(id, filter.owner))
+            .ok_or(StoreError::Unknown(id))?,
         None => i64::MAX,
     };
     let mut select = connection.prepare_cached(&statement(filter)).map_err(failed)?;

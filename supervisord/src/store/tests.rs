@@ -215,6 +215,25 @@ async fn a_page_cannot_start_after_somebody_elses_execution() {
 }
 
 #[tokio::test]
+async fn a_list_goes_on_where_an_execution_stood_that_was_removed_meanwhile() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    for number in 0..5 {
+        run_one(&store, number).await;
+    }
+    let page = store.list(Some(OWNER), Among::All, None, 2).await.unwrap();
+    let next = page.next.unwrap();
+    assert_eq!(next, ExecutionId::from_bits(3));
+    store.remove(vec![next, ExecutionId::from_bits(2)]).await.unwrap();
+    for owner in [Some(OWNER), None] {
+        let rest = store.list(owner, Among::All, Some(next), 10).await.unwrap();
+        assert_eq!(numbers(&rest.executions), [1, 0]);
+    }
+    let foreign = store.list(Some(OWNER + 1), Among::All, Some(next), 10).await;
+    assert!(matches!(foreign, Err(StoreError::Unknown(_))), "{foreign:?}");
+}
+
+#[tokio::test]
 async fn a_page_of_very_long_records_ends_early_and_says_so() {
     let directory = TempDir::new().unwrap();
     let store = Store::open(directory.path()).unwrap();
