@@ -150,6 +150,7 @@ impl Typing<'_> {
 
     /// Sends all of these; the offset of what comes next, or nothing if no more is taken.
     async fn send(&self, mut offset: u64, bytes: &[u8]) -> Result<Option<u64>, Failure> {
+        let mut rest = bytes;
         if self.terminal && !bytes.is_empty() {
             // Others may type as well.
             match taken(retrying(async || self.client.input(self.id).await).await)? {
@@ -157,16 +158,19 @@ impl Typing<'_> {
                 None => return Ok(None),
             }
         }
-        let (first, end) = (offset, offset.saturating_add(bytes.len() as u64));
-        while offset < end {
-            let done = usize::try_from(offset - first).unwrap_or(usize::MAX);
-            let rest = bytes.get(done..).unwrap_or_default();
+        while !rest.is_empty() {
             let sent =
                 retrying(async || self.client.send_input(self.id, offset, rest.to_vec()).await);
-            match taken(sent.await)? {
-                Some(state) => offset = state.offset,
-                None => return Ok(None),
-            }
+            let state = match sent.await {
+                // What others typed meanwhile stands there; ours comes after it.
+                Err(failure) if self.terminal && is_elsewhere(&failure) => {
+                    self.client.input(self.id).await.map(|state| (state.offset, 0))
+                }
+                sent => sent.map(|state| (state.offset, state.offset.saturating_sub(offset))),
+            };
+            let Some((next, count)) = taken(state)? else { return Ok(None) };
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            (offset, rest) = (next, rest.get(count..).unwrap_or_default());
         }
         Ok(Some(offset))
     }
@@ -185,13 +189,21 @@ impl Typing<'_> {
     }
 }
 
-/// Nothing, if the payload takes nothing any more: to be told is its end's to do.
+/// Nothing, if the payload takes nothing any more: to be told is its end's to do. That somebody else sends to it, or
+/// ended what it reads, is ours to tell.
 fn taken<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match result {
         Ok(taken) => Ok(Some(taken)),
+        Err(failure) if is_elsewhere(&failure) => Err(failure),
         Err(failure) if failure.code() == Some(ErrorCode::Conflict) => Ok(None),
         Err(failure) => Err(failure),
     }
+}
+
+/// Whether bytes were refused for where they were to stand.
+fn is_elsewhere(failure: &Failure) -> bool {
+    let Failure::Refused { error, .. } = failure else { return false };
+    error.code == ErrorCode::Conflict && error.field.as_deref() == Some("offset")
 }
 
 /// Keys on their way, of which two in a row detach.

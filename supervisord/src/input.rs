@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::stat::fstat;
-use nix::sys::uio::pwrite;
+use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Whence, lseek};
 use supervisor_api::{ApiError, ErrorCode, InputState};
 use tokio::sync::{Mutex, watch};
@@ -91,8 +91,9 @@ impl Input {
     }
 
     /// Takes bytes, of which the first stands at `offset`, or comes after all that arrived. Those that
-    /// arrived before are passed over. Where there is no room for all of them, waits a while; what is
-    /// returned says how much was taken.
+    /// arrived before are passed over; where others stand in their place somebody else sends as well, who is not
+    /// overwritten and of whom nothing is taken for these. Where there is no room for all of them, waits a while;
+    /// what is returned says how much was taken.
     pub async fn send(&self, offset: Option<u64>, bytes: &[u8]) -> Result<InputState, ApiError> {
         self.send_by(Instant::now() + PATIENCE, offset, bytes).await
     }
@@ -114,6 +115,10 @@ impl Input {
                 .with_hint(format!("send what stands at offset {}", before.offset)));
         };
         let known = usize::try_from(known).unwrap_or(usize::MAX);
+        let again = bytes.get(..known).unwrap_or(bytes);
+        if !self.holds(&before, offset, again).map_err(internal)? {
+            return Err(somebody_else_s(offset, before.offset));
+        }
         let mut rest = bytes.get(known..).unwrap_or_default();
         loop {
             changed.mark_unchanged();
@@ -122,7 +127,11 @@ impl Input {
                 return Ok(now);
             }
             if !now.open {
-                return Err(closed());
+                return Err(if self.deaf.load(Ordering::Acquire) {
+                    closed()
+                } else {
+                    ended(now.offset)
+                });
             }
             let room = WINDOW.saturating_sub(now.offset - now.passed_on);
             if room == 0 {
@@ -137,6 +146,21 @@ impl Input {
             rest = rest.get(written..).unwrap_or_default();
             self.changed.send_replace(());
         }
+    }
+
+    /// Whether these very bytes stand at this offset. Of what was passed on long ago nobody can tell: no call that is
+    /// repeated is as old.
+    fn holds(&self, now: &InputState, offset: u64, bytes: &[u8]) -> io::Result<bool> {
+        if bytes.is_empty() {
+            return Ok(true);
+        }
+        if offset < now.passed_on.saturating_sub(feed::HELD) {
+            return Ok(false);
+        }
+        let mut found = vec![0; bytes.len()];
+        let at = offset.try_into().map_err(io::Error::other)?;
+        let read = pread(&*self.file, &mut found, at)?;
+        Ok(read == bytes.len() && found == bytes)
     }
 
     /// Takes no more bytes: the payload finds the end after what has come. Ending it twice is no error.
@@ -166,6 +190,20 @@ impl Input {
     fn append(&self, at: u64, bytes: &[u8]) -> io::Result<usize> {
         Ok(pwrite(&*self.file, bytes, at.try_into().map_err(io::Error::other)?)?)
     }
+}
+
+fn somebody_else_s(offset: u64, came: u64) -> ApiError {
+    let problem =
+        format!("bytes of somebody else's stand at offset {offset}; none of these were taken");
+    ApiError::new(ErrorCode::Conflict, problem)
+        .with_field("offset")
+        .with_hint(format!("send them at offset {came}, or without an offset"))
+}
+
+fn ended(came: u64) -> ApiError {
+    let problem =
+        format!("its standard input was ended after {came} bytes; not all of these were taken");
+    ApiError::new(ErrorCode::Conflict, problem).with_field("offset")
 }
 
 fn closed() -> ApiError {

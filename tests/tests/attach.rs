@@ -157,3 +157,29 @@ fn what_was_submitted_open_is_attached_to_later() {
     let told = Told::from(child.wait_with_output().expect("waited for"));
     assert_eq!((told.code, told.stdout.as_str()), (Some(0), "attached\n"), "{told:?}");
 }
+
+/// Without a terminal each sends to the pipe by what it knows of it: whoever knows less is told, and loses nothing in
+/// silence.
+#[test]
+fn who_is_attached_is_told_that_somebody_else_sends_as_well() {
+    let (world, user) = (World::open(), Account::new(AGENT));
+    let submitted = Told::of(command(&user, &world, &["submit", "-i", "--", "cat"]));
+    let id = submitted.stdout.trim().to_owned();
+    let agent = world.agent(AGENT);
+    let known: ExecutionId = id.parse().expect("an id");
+    let arrived = |bytes| agent.input(known).is_ok_and(|input| input.offset == bytes);
+    until_true("it runs", || arrived(0));
+    let mut words = command(&user, &world, &["attach", "-q", &id]);
+    words.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = words.spawn().expect("started");
+    let mut keys = child.stdin.take().expect("piped");
+    keys.write_all(b"mine\n").expect("it reads");
+    until_true("it arrives", || arrived(5));
+    assert_eq!(agent.send(known, 5, "theirs\n").expect("taken").offset, 12);
+    keys.write_all(b"late\n").expect("it reads");
+    let told = Told::from(child.wait_with_output().expect("waited for"));
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.stderr.contains("somebody else's stand at offset 5"), "{told:?}");
+    assert!(!agent.close_input(known).expect("ours").open);
+    assert_eq!(agent.ended(known).stdout, "mine\ntheirs\n");
+}

@@ -21,7 +21,7 @@ const PIECE: usize = 1 << 16;
 
 /// Bytes that a payload can have in its pipe at the most (proc(5), pipe-max-size). The pipe holds the
 /// file's own pages, so their memory is not given back before they are out of it.
-const HELD: u64 = 1 << 20;
+pub(super) const HELD: u64 = 1 << 20;
 
 /// Memory is given back in steps of so many bytes, which are whole pages on every machine.
 const STEP: u64 = 1 << 16;

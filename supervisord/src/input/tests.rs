@@ -46,6 +46,59 @@ async fn a_payload_that_reads_nothing_costs_a_window_and_the_answer_says_what_wa
     assert_eq!(taken, InputState { offset: WINDOW, passed_on: 0, open: true });
 }
 
+#[tokio::test]
+async fn of_two_who_send_at_the_same_offset_one_is_told_and_nothing_of_either_is_lost() {
+    let (input, writer, mut reader) = made();
+    assert_eq!(input.send(Some(0), b"one's").await.unwrap().offset, 5);
+    for other in [b"two's".as_slice(), b"two's, longer", b"one's!"] {
+        let sent = input.send(Some(0), other).await;
+        if other.starts_with(b"one's") {
+            assert_eq!(sent.unwrap().offset, 6, "the same bytes and one more");
+            continue;
+        }
+        let refused = sent.unwrap_err();
+        assert_eq!((refused.code, refused.field.as_deref()), (ErrorCode::Conflict, Some("offset")));
+        let hint = refused.hint.unwrap();
+        assert!(hint.contains("at offset 5"), "{hint}");
+    }
+    assert_eq!(input.send(None, b" two's").await.unwrap().offset, 12);
+    input.close(None).await.unwrap();
+    let late = input.send(Some(12), b"late").await.unwrap_err();
+    assert_eq!(late.field.as_deref(), Some("offset"), "{late}");
+    assert_eq!(input.feed(writer).await.unwrap(), End::Complete);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "one's! two's");
+}
+
+#[tokio::test]
+async fn the_largest_piece_can_be_sent_twice_and_what_is_too_old_to_be_compared_is_refused() {
+    let (input, writer, mut reader) = made();
+    let counting = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    let feeding = tokio::spawn({
+        let input = input.clone();
+        async move { input.feed(writer).await }
+    });
+    let sent = numbered(3 * MAX_PIECE as usize);
+    let mut offset = 0;
+    for piece in sent.chunks(MAX_PIECE as usize) {
+        for _ in 0..2 {
+            let end = offset + MAX_PIECE;
+            assert_eq!(input.send(Some(offset), piece).await.unwrap().offset, end);
+        }
+        offset += MAX_PIECE;
+    }
+    input.close(None).await.unwrap();
+    assert_eq!(feeding.await.unwrap().unwrap(), End::Complete);
+    assert!(counting.await.unwrap() == sent);
+    let old = input.send(Some(0), b"0000000\n").await.unwrap_err();
+    assert_eq!(old.code, ErrorCode::Conflict, "{old}");
+}
+
 /// One who comes later with the same file goes on where the one before was stopped, be it within a piece.
 #[tokio::test]
 async fn whoever_comes_later_goes_on_where_the_one_before_was() {
