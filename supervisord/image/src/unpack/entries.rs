@@ -23,7 +23,7 @@ pub struct Entry {
     pub group: u16,
     /// When it was modified, in whole seconds since 1970.
     pub modified: i64,
-    /// Bytes of the file; 0 for anything else.
+    /// Bytes of the file; 0 for anything else, or it is refused.
     pub size: u64,
     /// What it had that an image doesn't have, in words.
     pub without: Vec<&'static str>,
@@ -40,6 +40,13 @@ pub enum What {
     SameAs(Vec<u8>),
     /// What no image has, in words.
     Special(&'static str),
+}
+
+impl What {
+    /// Whether nothing of it stands behind its head.
+    fn has_no_bytes(&self) -> bool {
+        !matches!(self, What::File)
+    }
 }
 
 /// What was said of an entry before it.
@@ -196,6 +203,10 @@ fn meant(entry: &tar::Entry<'_, impl Read>, mut fields: Fields) -> Result<Entry,
     if fields.size.is_some_and(|other| other != size) {
         return Err(refuse("has two sizes, or one above 8 GiB"));
     }
+    // Most readers go on right behind such an entry, and this library behind the bytes that it is said to have.
+    if what.has_no_bytes() && size != 0 {
+        return Err(refuse(&format!("is no file and has a size of {size} bytes")));
+    }
     let mode = header.mode().map_err(wrong("mode"))?;
     if mode & 0o4000 != 0 && what == What::File {
         fields.without.push("the set-user-id bit");
@@ -217,7 +228,7 @@ fn meant(entry: &tar::Entry<'_, impl Read>, mut fields: Fields) -> Result<Entry,
             None => i64::try_from(header.mtime().map_err(wrong("time"))?)
                 .map_err(|_| refuse("has no time"))?,
         },
-        size: if what == What::File { size } else { 0 },
+        size,
         without: fields.without,
         what,
         name,

@@ -13,7 +13,7 @@ use crate::unpack::archive::Archive;
 use crate::unpack::compression::{Compression, Counted, Padded};
 use crate::unpack::entries::{self, Entry, What};
 use crate::unpack::finish::{self, Kept};
-use crate::unpack::merged::Tree;
+use crate::unpack::merged::{ROOT, Tree};
 use crate::unpack::refusal::{Refusal, shown};
 use crate::unpack::registry::{self, Image, Layer};
 use crate::unpack::write::Writer;
@@ -35,6 +35,11 @@ pub fn unpack(
     let mut archive = Archive::open(archive, spool, bounds)?;
     let image = registry::find(&mut archive, wanted.select.as_deref(), bounds)?;
     let mut merged = merge(&archive, &image, bounds)?;
+    if !image.layered && merged.tree.children(ROOT).is_none_or(BTreeMap::is_empty) {
+        return Err(Refusal::new(
+            "it has no manifest of an image, and as a root directory it is empty",
+        ));
+    }
     let written = finish::finish(&mut merged.tree, &merged.kept)?;
     let mut writer = Writer::begin(root, &merged.tree)?;
     for (number, (layer, plain)) in image.layers.iter().zip(&merged.plain).enumerate() {

@@ -120,6 +120,18 @@ fn one() -> Tape {
 }
 
 #[test]
+fn what_is_no_file_and_has_a_size_hides_nothing_behind_it() {
+    use EntryType::{Block, Char, Directory, Fifo, Link, Symlink};
+    let hidden = one().file("hidden").0;
+    for kind in [Directory, Symlink, Link, Char, Block, Fifo] {
+        let tape = one().file("a").other(kind, "b", &hidden).file("c");
+        refused(&[tape], "the entry b is no file and has a size of 1024 bytes");
+    }
+    let old = one().other(EntryType::Regular, "directory/", &hidden);
+    refused(&[old], "has a size of 1024 bytes");
+}
+
+#[test]
 fn a_name_stays_beneath_the_root_or_is_refused() {
     assert_eq!(
         merged(&[one().file("/etc/a").file("./b//c")]).unwrap(),
