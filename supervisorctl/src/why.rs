@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use supervisor_api::{AuditRecord, ExecutionId, Verdict, What};
+use supervisor_api::{AuditRecord, ExecutionId, Ruling, Verdict, What};
 
 use crate::cli::GlobalOptions;
 use crate::client::Client;
@@ -22,6 +22,8 @@ const MAX_BYTES: usize = 16 << 20;
 struct Seen {
     allowed: u64,
     refused: u64,
+    /// Whether the log still has the submission, and with it all that came after.
+    whole: bool,
     /// With `--json`: what is told at the end.
     records: Vec<AuditRecord>,
     bytes: usize,
@@ -45,7 +47,12 @@ pub async fn why(client: &Client, id: ExecutionId, global: &GlobalOptions) -> Re
         }
     };
     if global.json {
-        let mut told = json!({"records": seen.records, "allowed": seen.allowed});
+        let mut told = json!({
+            "records": seen.records,
+            "allowed": seen.allowed,
+            "refused": seen.refused,
+            "whole": seen.whole,
+        });
         if let (Some(next), Some(told)) = (next, told.as_object_mut()) {
             told.insert("next".to_owned(), next.into());
         }
@@ -59,7 +66,7 @@ pub async fn why(client: &Client, id: ExecutionId, global: &GlobalOptions) -> Re
         return Ok(());
     }
     if !global.quiet {
-        console::notice(&closing(seen.refused, seen.allowed));
+        console::notice(&closing(&seen));
     }
     Ok(())
 }
@@ -67,11 +74,16 @@ pub async fn why(client: &Client, id: ExecutionId, global: &GlobalOptions) -> Re
 impl Seen {
     /// Those of a page that belong on the timeline; the others are counted and forgotten.
     fn count(&mut self, mut records: Vec<AuditRecord>) -> Vec<AuditRecord> {
-        let all = records.len();
+        for record in &records {
+            let what = &record.event.what;
+            self.whole |= matches!(what, What::Submission(_));
+            self.allowed += u64::from(!tells(what));
+            self.refused += match what {
+                What::Suppression(more) => more.refused,
+                _ => u64::from(tells(what) && what.ruling().is_some()),
+            };
+        }
         records.retain(|record| tells(&record.event.what));
-        self.allowed += (all - records.len()) as u64;
-        let refused = records.iter().filter(|record| record.event.what.ruling().is_some());
-        self.refused += refused.count() as u64;
         records
     }
 
@@ -89,9 +101,10 @@ impl Seen {
     }
 }
 
-/// Whether it belongs on the timeline: what was allowed doesn't.
+/// Whether it belongs on the timeline: what was allowed doesn't, unless it failed.
 fn tells(what: &What) -> bool {
     match what.ruling() {
+        Some(_) if what.failure().is_some() => true,
         Some(ruling) => ruling.verdict != Verdict::Allow || matches!(what, What::Approval(_)),
         None => true,
     }
@@ -107,8 +120,8 @@ fn timeline(records: &[AuditRecord]) -> String {
         let rule = ruling.rule.as_deref().or(ruling.policy.as_deref());
         for (name, words) in [
             ("by", rule),
-            ("why", ruling.cause.as_deref()),
-            ("to allow it", ruling.remedy.as_deref()),
+            ("why", what.failure().or(ruling.cause.as_deref())),
+            (remedy_of(ruling), ruling.remedy.as_deref()),
         ] {
             if let Some(words) = words {
                 line(&mut page, "    ", &format!("{name}: {words}"));
@@ -123,9 +136,23 @@ fn line(page: &mut String, indent: &str, words: &str) {
     writeln!(page, "{indent}{}", terminal::name(words)).ok();
 }
 
-fn closing(refused: u64, allowed: u64) -> String {
-    match refused {
-        0 => format!("nothing was refused or cut; {allowed} decisions allowed what was asked\n"),
+/// What a remedy is for: what was allowed and failed needs another one.
+fn remedy_of(ruling: &Ruling) -> &'static str {
+    if ruling.verdict == Verdict::Allow { "what helps" } else { "to allow it" }
+}
+
+fn closing(seen: &Seen) -> String {
+    let Seen { allowed, refused, whole, .. } = seen;
+    let sum = match (refused, whole) {
+        (0, true) => {
+            return format!(
+                "nothing was refused or cut; {allowed} decisions allowed what was asked\n"
+            );
+        }
+        (0, false) => format!("nothing that is left was refused or cut; {allowed} allowed\n"),
         _ => format!("{refused} refused or cut, {allowed} allowed\n"),
-    }
+    };
+    let missing = "the audit log does not reach back to where this execution began: its oldest \
+                   files are removed, and what they had of it is not told here\n";
+    if *whole { sum } else { format!("{sum}{missing}") }
 }

@@ -10,7 +10,7 @@ mod configured;
 mod endpoints;
 mod kept;
 mod loaded;
-mod notices;
+pub mod notices;
 mod operations;
 mod reading;
 mod sealed;

@@ -1,22 +1,19 @@
-//! Refused submissions in the audit log, so many of one uid a minute. A caller that submits what is refused
-//! as fast as it can would else fill the log, which drops its oldest records then; each refusal is still
-//! answered, and what was not recorded one by one is counted by its code. The count is recorded when that
-//! begins and every few seconds, so that a daemon that is killed takes few of them with it.
+//! Refusals in the audit log, so many of one uid a minute: of submissions, and of what sandboxes ask of the way
+//! out. Whoever asks for what is refused as fast as it can would else fill the log, which drops its oldest
+//! records then; each refusal is still answered, and what was not recorded one by one is counted by its code.
+//! The count is recorded when that begins and every few seconds, so that a daemon that is killed takes few of
+//! them with it, and of an execution before its end.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use supervisor_api::{ErrorCode, Subject, Suppression, What};
+use supervisor_api::{AuditEvent, ErrorCode, ExecutionId, Subject, Suppressed, Suppression, What};
 use tokio::time::sleep;
 
 use crate::audit::{Audit, Unaudited};
 use crate::clock;
-
-/// Refusals of one uid that are recorded one by one in a minute: people and agents that correct a
-/// submission make a few, a loop without a pause thousands.
-const A_MINUTE: u64 = 60;
 
 /// How long refusals are counted together.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -25,8 +22,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// What was refused in the present minute of each uid that had something refused in it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Refusals {
+    of: Suppressed,
+    /// Of one uid in a minute, recorded one by one.
+    alone: u64,
+    /// The same of one code, however many others there are: whoever floods hides nothing else behind that.
+    of_a_code: u64,
     by_uid: Mutex<HashMap<u32, Minute>>,
 }
 
@@ -34,8 +36,11 @@ pub struct Refusals {
 struct Minute {
     began: Timestamp,
     refused: u64,
-    /// What is not recorded yet, by code.
-    untold: BTreeMap<&'static str, u64>,
+    by_code: HashMap<&'static str, u64>,
+    /// Whether one of them was counted only, so that somebody tells of it.
+    has_more: bool,
+    /// What is not recorded yet, by whom and code.
+    untold: HashMap<Option<ExecutionId>, (Subject, BTreeMap<&'static str, u64>)>,
 }
 
 /// What is to be done with one refusal.
@@ -50,30 +55,68 @@ pub enum Recorded {
 }
 
 impl Refusals {
-    /// One more of a uid's submissions is refused.
-    pub fn count(&self, uid: u32, code: ErrorCode, now: Timestamp) -> Recorded {
+    /// Of submissions: people and agents that correct one make a few, a loop without a pause thousands.
+    pub fn of_submissions() -> Self {
+        Self { of: Suppressed::Submissions, alone: 60, of_a_code: 0, by_uid: Mutex::default() }
+    }
+
+    /// Of requests, connections and look-ups: a program that finds its hosts closed makes some dozens. A uid that
+    /// never stops takes a day and a half to fill a log of 1 GiB with as many of 2 KiB.
+    pub fn of_traffic() -> Self {
+        Self { of: Suppressed::Traffic, alone: 240, of_a_code: 20, by_uid: Mutex::default() }
+    }
+
+    /// One more of a uid's is refused.
+    pub fn count(&self, whom: Subject, code: &'static str, now: Timestamp) -> Recorded {
         let mut by_uid = self.lock();
-        by_uid.retain(|_, minute| !minute.is_over(now) || minute.refused > A_MINUTE);
-        let began = || Minute { began: now, refused: 0, untold: BTreeMap::new() };
-        let minute = by_uid.entry(uid).or_insert_with(began);
+        by_uid.retain(|_, minute| !minute.is_over(now) || minute.has_more);
+        let minute = by_uid.entry(whom.uid.unwrap_or(u32::MAX)).or_insert_with(|| Minute::new(now));
+        let of_its_code = minute.by_code.entry(code).or_default();
+        *of_its_code += 1;
         minute.refused += 1;
-        if minute.refused <= A_MINUTE {
+        if minute.refused <= self.alone || *of_its_code <= self.of_a_code {
             return Recorded::Alone;
         }
-        *minute.untold.entry(code.name()).or_default() += 1;
-        if minute.refused == A_MINUTE + 1 { Recorded::First } else { Recorded::Counted }
+        let (_, untold) = minute.untold.entry(whom.execution).or_insert((whom, BTreeMap::new()));
+        *untold.entry(code).or_default() += 1;
+        if std::mem::replace(&mut minute.has_more, true) {
+            Recorded::Counted
+        } else {
+            Recorded::First
+        }
+    }
+
+    /// Whether the next refusal with this code would have a record of its own, and so what goes with it.
+    pub fn has_room(&self, whom: Subject, code: &str, now: Timestamp) -> bool {
+        let by_uid = self.lock();
+        let minute = by_uid.get(&whom.uid.unwrap_or(u32::MAX));
+        minute.is_none_or(|minute| {
+            minute.refused < self.alone
+                || minute.by_code.get(code).copied().unwrap_or(0) < self.of_a_code
+                || minute.is_over(now) && !minute.has_more
+        })
     }
 
     /// What of a uid's minute is not recorded yet, and whether the minute goes on. One that is over is
     /// forgotten.
-    pub fn so_far(&self, uid: u32, now: Timestamp) -> (Option<What>, bool) {
+    fn so_far(&self, uid: u32, now: Timestamp) -> (Vec<AuditEvent>, bool) {
         let mut by_uid = self.lock();
-        let Some(minute) = by_uid.get_mut(&uid) else { return (None, false) };
-        let (what, over) = (minute.what(), minute.is_over(now));
+        let Some(minute) = by_uid.get_mut(&uid) else { return (Vec::new(), false) };
+        let untold = std::mem::take(&mut minute.untold).into_values();
+        let events = untold.map(|untold| minute.told(self.of, untold)).collect();
+        let over = minute.is_over(now);
         if over {
             by_uid.remove(&uid);
         }
-        (what, !over)
+        (events, !over)
+    }
+
+    /// What of an execution's is not recorded yet.
+    fn of_execution(&self, whom: Subject) -> Option<AuditEvent> {
+        let mut by_uid = self.lock();
+        let minute = by_uid.get_mut(&whom.uid.unwrap_or(u32::MAX))?;
+        let untold = minute.untold.remove(&whom.execution)?;
+        Some(minute.told(self.of, untold))
     }
 
     /// Records what is counted, because the daemon ends.
@@ -84,44 +127,27 @@ impl Refusals {
         }
     }
 
+    /// Records what is counted of an execution, because it ends.
+    pub fn tell_of(&self, audit: &Audit, whom: Subject) {
+        self.of_execution(whom).into_iter().for_each(|event| audit.note(event));
+    }
+
     /// Records what is counted of a uid; whether its minute goes on.
     pub fn tell(&self, audit: &Audit, uid: u32) -> bool {
-        let (what, goes_on) = self.so_far(uid, clock::timestamp());
-        if let Some(what) = what {
-            audit.note(what.about(Subject { uid: Some(uid), ..Subject::default() }));
-        }
+        let (events, goes_on) = self.so_far(uid, clock::timestamp());
+        events.into_iter().for_each(|event| audit.note(event));
         goes_on
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Minute>> {
-        // Changed by single steps that don't panic.
-        self.by_uid.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Minute {
-    fn is_over(&self, now: Timestamp) -> bool {
-        Duration::try_from(now.duration_since(self.began)).is_ok_and(|since| since >= MINUTE)
-    }
-
-    fn what(&mut self) -> Option<What> {
-        let untold = std::mem::take(&mut self.untold);
-        let refused = Some(untold.values().sum()).filter(|refused| *refused > 0)?;
-        let codes = untold.into_iter().map(|(code, count)| (code.to_owned(), count)).collect();
-        let since = format!("{:.3}", self.began);
-        Some(What::Suppression(Suppression { refused, codes, since }))
-    }
-}
-
-impl crate::supervisor::Inner {
-    /// Whether a refused submission has a record of its own; those that have none are told together, from
-    /// the first one on until the minute is over.
-    pub fn records_refusal(self: &std::sync::Arc<Self>, uid: u32, code: ErrorCode) -> bool {
-        let recorded = self.refusals.count(uid, code, clock::timestamp());
+    /// Counts one more refusal; whether it has a record of its own. Those that have none are told together,
+    /// from the first one on until the minute is over.
+    pub fn records(self: &Arc<Self>, audit: &Audit, whom: Subject, code: &'static str) -> bool {
+        let recorded = self.count(whom, code, clock::timestamp());
         if recorded == Recorded::First {
-            let inner = self.clone();
+            let (refusals, audit) = (self.clone(), audit.clone());
+            let uid = whom.uid.unwrap_or(u32::MAX);
             tokio::spawn(async move {
-                while inner.refusals.tell(&inner.audit, uid) {
+                while refusals.tell(&audit, uid) {
                     sleep(TOLD_EVERY).await;
                 }
             });
@@ -133,13 +159,44 @@ impl crate::supervisor::Inner {
     ///
     /// # Errors
     /// When it is not in the log, and will not be.
-    pub async fn record_refusal(
-        self: &std::sync::Arc<Self>,
-        uid: u32,
+    pub async fn record(
+        self: &Arc<Self>,
+        audit: &Audit,
         code: ErrorCode,
-        event: supervisor_api::AuditEvent,
+        event: AuditEvent,
     ) -> Result<(), Unaudited> {
-        if self.records_refusal(uid, code) { self.audit.write(event).await } else { Ok(()) }
+        if self.records(audit, event.subject, code.name()) {
+            audit.write(event).await
+        } else {
+            Ok(())
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Minute>> {
+        // Changed by single steps that don't panic.
+        self.by_uid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Minute {
+    fn new(began: Timestamp) -> Self {
+        let (by_code, untold) = (HashMap::new(), HashMap::new());
+        Self { began, refused: 0, by_code, has_more: false, untold }
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        Duration::try_from(now.duration_since(self.began)).is_ok_and(|since| since >= MINUTE)
+    }
+
+    fn told(
+        &self,
+        of: Suppressed,
+        (whom, untold): (Subject, BTreeMap<&'static str, u64>),
+    ) -> AuditEvent {
+        let refused = untold.values().sum();
+        let codes = untold.into_iter().map(|(code, count)| (code.to_owned(), count)).collect();
+        let since = format!("{:.3}", self.began);
+        What::Suppression(Suppression { of, refused, codes, since }).about(whom)
     }
 }
 
@@ -151,44 +208,80 @@ mod tests {
         Timestamp::from_second(1_000_000 + seconds).unwrap()
     }
 
-    const DENIED: ErrorCode = ErrorCode::PolicyDenied;
+    fn uid(uid: u32) -> Subject {
+        Subject { uid: Some(uid), ..Subject::default() }
+    }
+
+    fn told(events: &[AuditEvent]) -> Vec<(u64, BTreeMap<String, u64>)> {
+        let all = events.iter().map(|event| match &event.what {
+            What::Suppression(told) => (told.refused, told.codes.clone()),
+            other => panic!("{other:?}"),
+        });
+        all.collect()
+    }
+
+    const DENIED: &str = "policy_denied";
+    const BUSY: &str = "busy";
 
     #[test]
     fn so_many_of_a_minute_have_a_record_and_the_rest_is_counted_by_code() {
-        let refusals = Refusals::default();
-        for _ in 0..A_MINUTE {
-            assert_eq!(refusals.count(2001, DENIED, at(0)), Recorded::Alone);
+        let refusals = Refusals::of_submissions();
+        for _ in 0..60 {
+            assert!(refusals.has_room(uid(2001), DENIED, at(0)));
+            assert_eq!(refusals.count(uid(2001), DENIED, at(0)), Recorded::Alone);
         }
-        assert_eq!(refusals.so_far(2001, at(1)), (None, true));
-        assert_eq!(refusals.count(2001, DENIED, at(1)), Recorded::First);
+        assert!(!refusals.has_room(uid(2001), DENIED, at(0)));
+        assert_eq!(refusals.so_far(2001, at(1)), (Vec::new(), true));
+        assert_eq!(refusals.count(uid(2001), DENIED, at(1)), Recorded::First);
         for _ in 0..1000 {
-            assert_eq!(refusals.count(2001, ErrorCode::Busy, at(59)), Recorded::Counted);
+            assert_eq!(refusals.count(uid(2001), BUSY, at(59)), Recorded::Counted);
         }
-        let other = refusals.count(2002, DENIED, at(59));
+        let other = refusals.count(uid(2002), DENIED, at(59));
         assert_eq!(other, Recorded::Alone, "another has a minute of its own");
-        let (told, goes_on) = refusals.so_far(2001, at(59));
-        let Some(What::Suppression(told)) = told else { panic!("nothing is told") };
-        assert_eq!((told.refused, goes_on), (1001, true));
-        let codes = [(DENIED.name().to_owned(), 1), (ErrorCode::Busy.name().to_owned(), 1000)];
-        assert_eq!(told.codes, BTreeMap::from(codes));
-        assert_eq!(refusals.so_far(2001, at(59)), (None, true), "once");
-        refusals.count(2001, DENIED, at(59));
-        let (told, goes_on) = refusals.so_far(2001, at(60));
-        assert!(matches!(told, Some(What::Suppression(told)) if told.refused == 1) && !goes_on);
-        assert_eq!(refusals.count(2001, DENIED, at(60)), Recorded::Alone);
+        let (events, goes_on) = refusals.so_far(2001, at(59));
+        let codes = BTreeMap::from([(DENIED.to_owned(), 1), (BUSY.to_owned(), 1000)]);
+        assert_eq!((told(&events), goes_on), (vec![(1001, codes)], true));
+        assert_eq!(refusals.so_far(2001, at(59)), (Vec::new(), true), "once");
+        refusals.count(uid(2001), DENIED, at(59));
+        let (events, goes_on) = refusals.so_far(2001, at(60));
+        assert!(told(&events)[0].0 == 1 && !goes_on);
+        assert_eq!(refusals.count(uid(2001), DENIED, at(60)), Recorded::Alone);
     }
 
     #[test]
     fn a_minute_that_is_over_is_forgotten_unless_somebody_tells_of_it() {
-        let refusals = Refusals::default();
-        for uid in 0..1000 {
-            refusals.count(uid, DENIED, at(0));
+        let refusals = Refusals::of_submissions();
+        for number in 0..1000 {
+            refusals.count(uid(number), DENIED, at(0));
         }
-        for _ in 0..=A_MINUTE {
-            refusals.count(7, DENIED, at(1));
+        for _ in 0..=60 {
+            refusals.count(uid(7), DENIED, at(1));
         }
-        assert_eq!(refusals.count(2001, DENIED, at(61)), Recorded::Alone);
+        assert_eq!(refusals.count(uid(2001), DENIED, at(61)), Recorded::Alone);
         assert_eq!(refusals.lock().len(), 2);
-        assert_eq!(refusals.count(7, DENIED, at(62)), Recorded::Counted, "until it is told");
+        assert_eq!(refusals.count(uid(7), DENIED, at(62)), Recorded::Counted, "until it is told");
+    }
+
+    #[test]
+    fn what_is_refused_to_sandboxes_is_counted_by_execution_and_nothing_rare_hides_behind_it() {
+        let refusals = Refusals::of_traffic();
+        let of = |bits| {
+            let execution = Some(ExecutionId::from_bits(bits));
+            Subject { session: None, execution, uid: Some(2001) }
+        };
+        let alone = (0..10_000).filter(|number| {
+            refusals.count(of(number % 2), "host_not_allowed", at(0)) == Recorded::Alone
+        });
+        assert_eq!(alone.count(), 240);
+        let alone =
+            (0..50).filter(|_| refusals.count(of(1), "canary", at(1)) == Recorded::Alone).count();
+        assert_eq!(alone, 20, "of each code some have a record");
+        let ended = told(refusals.of_execution(of(1)).as_slice());
+        let codes = [("host_not_allowed".to_owned(), 4880), ("canary".to_owned(), 30)];
+        assert_eq!(ended, [(4910, BTreeMap::from(codes))]);
+        assert_eq!(refusals.of_execution(of(1)), None);
+        let (events, _) = refusals.so_far(2001, at(2));
+        assert_eq!(told(&events)[0].0, 4880);
+        assert_eq!(events[0].subject, of(0));
     }
 }

@@ -249,7 +249,8 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         keeping: Keeping::default(),
         store,
         audit: audit.clone(),
-        refusals: Refusals::default(),
+        refusals: Arc::new(Refusals::of_submissions()),
+        refused_traffic: Arc::new(Refusals::of_traffic()),
         budgets: budgets.clone(),
         approvals,
         launcher,
@@ -315,6 +316,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let closed = supervisor.inner().store.close().await;
     budgets.close().await;
     supervisor.inner().refusals.tell_all(&audit);
+    supervisor.inner().refused_traffic.tell_all(&audit);
     audit.note(What::Stop.about_nobody());
     audit.close().await;
     drop(supervisor);

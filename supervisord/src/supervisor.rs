@@ -118,7 +118,9 @@ pub struct Inner {
     /// Where every decision is recorded.
     pub audit: Audit,
     /// Submissions that were refused of late.
-    pub refusals: Refusals,
+    pub refusals: Arc<Refusals>,
+    /// What was refused to sandboxes of late.
+    pub refused_traffic: Arc<Refusals>,
     /// What requests may still be made.
     pub budgets: Ledger,
     /// What a person is asked.

@@ -170,10 +170,16 @@ impl Way {
             uid: Some(whose.uid),
         };
         let (told, unrecorded) = watch::channel(false);
-        let recorder = Recorder::new(inner.audit.clone(), subject, policy.name(), told);
+        let refusals = inner.refused_traffic.clone();
+        let recorder =
+            Recorder::new(inner.audit.clone(), refusals.clone(), subject, policy.name(), told);
         let seams = Seams {
             recorder: Arc::new(recorder),
-            ledger: Arc::new(Ledger::new(inner.budgets.clone(), inner.audit.clone(), subject)),
+            ledger: Arc::new(Ledger::new(
+                inner.budgets.clone(),
+                (inner.audit.clone(), refusals),
+                subject,
+            )),
             credentials: vault.clone(),
             approvals: Arc::new(Approvals::new(inner.clone(), policy.name(), whose)),
         };

@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use serde_json::Value;
-use supervisor_api::{Outcome, SubmitRequest};
+use supervisor_api::{Outcome, SubmitRequest, Verdict, What};
 use supervisor_tests::{
     AGENT, DAEMON, Ended, OTHER_AGENT, Selection, Settings, Upstream, World, bash, python,
     until_true,
@@ -266,4 +266,38 @@ fn a_server_that_floods_its_client_with_frames_of_http_2_is_left() {
         let (name, sent) = line.split_once(' ').unwrap();
         assert!(kinds.contains(&name) && sent.parse::<u64>().unwrap() < 32 << 20, "{line}");
     }
+}
+
+/// The log keeps what others did, however often and at whatever length a payload asks for what is refused.
+#[test]
+fn a_flood_of_refused_requests_is_answered_and_counted_and_does_not_fill_the_log() {
+    const ASKED: u64 = 1500;
+    let upstream = upstream();
+    let world = world(&upstream);
+    let ended = run(&world, &[include_str!("hostile_traffic/refused.py")]);
+    assert!(ended.stdout.contains("refused 1500"), "{}", ended.stdout);
+    let query = format!("execution={}&limit=1000", ended.execution.id);
+    let page = world.root().audit(&query).unwrap();
+    let (mut alone, mut counted) = (0, 0);
+    for record in &page.records {
+        match &record.event.what {
+            What::Egress(traffic) if traffic.ruling.verdict == Verdict::Deny => {
+                let path = traffic.path.as_deref().unwrap_or_default();
+                assert_eq!((path.len(), traffic.path_bytes), (1024, Some(15_000)));
+                alone += 1;
+            }
+            What::Suppression(more) => {
+                assert_eq!(more.codes.values().sum::<u64>(), more.refused);
+                counted += more.refused;
+            }
+            _ => {}
+        }
+        let line = serde_json::to_vec(record).unwrap();
+        assert!(line.len() < 8192, "{}", line.len());
+    }
+    // A minute may have begun in the middle of it.
+    assert!((240..=480).contains(&alone), "{alone}");
+    assert_eq!(alone + counted, ASKED, "each is recorded, or counted before the end is told");
+    let kinds: Vec<_> = page.records.iter().map(|record| record.event.what.kind()).collect();
+    assert_eq!((kinds.first(), kinds.last()), (Some(&"submission"), Some(&"outcome")), "{kinds:?}");
 }

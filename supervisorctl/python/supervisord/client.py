@@ -261,14 +261,14 @@ class Client:
         while True:
             page = self._json("GET", f"/v1/executions/{execution}/decisions?after={after}")
             for raw in page["records"]:
-                if raw.get("verdict") == "deny":
+                if raw.get("verdict") == "deny" or "failure" in raw:
                     refusals.append(
                         Refusal(
                             raw["time"],
                             raw["kind"],
                             raw["reason"],
                             raw.get("rule"),
-                            raw.get("cause"),
+                            raw.get("failure", raw.get("cause")),
                             raw.get("remedy"),
                             raw,
                         )

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use supervisor_api::{ControlStatus, Execution, Outcome, Traffic, Verdict, What};
+use supervisor_api::{ControlStatus, Execution, Outcome, Ruling, Traffic, Verdict, What};
 
 use crate::summary;
 use crate::table::status_name;
@@ -146,12 +146,17 @@ fn artifacts(page: &mut Markup, one: &Gathered) {
 
 fn denials(page: &mut Markup, one: &Gathered) {
     page.words("h3", "Refused or cut");
-    let mut told = 0;
+    let (mut told, mut counted, mut whole) = (0, false, false);
     for record in &one.records {
         let what = &record.event.what;
-        let Some(ruling) = what.ruling().filter(|ruling| ruling.verdict == Verdict::Deny) else {
-            continue;
-        };
+        whole |= matches!(what, What::Submission(_));
+        if let What::Suppression(_) = what {
+            page.words("p", &what.sentence());
+            counted = true;
+        }
+        let is_told =
+            |ruling: &&Ruling| ruling.verdict == Verdict::Deny || what.failure().is_some();
+        let Some(ruling) = what.ruling().filter(is_told) else { continue };
         told += 1;
         if told > ROWS_MAX {
             continue;
@@ -160,10 +165,10 @@ fn denials(page: &mut Markup, one: &Gathered) {
         page.classed("p", "bad", &what.sentence());
         page.raw("<dl>\n");
         for (name, words) in [
-            ("when", Some(&record.time)),
-            ("rule", ruling.rule.as_ref().or(ruling.policy.as_ref())),
-            ("why", ruling.cause.as_ref()),
-            ("to allow it", ruling.remedy.as_ref()),
+            ("when", Some(record.time.as_str())),
+            ("rule", ruling.rule.as_deref().or(ruling.policy.as_deref())),
+            ("why", what.failure().or(ruling.cause.as_deref())),
+            ("what helps", ruling.remedy.as_deref()),
         ] {
             if let Some(words) = words {
                 page.words("dt", name);
@@ -172,8 +177,13 @@ fn denials(page: &mut Markup, one: &Gathered) {
         }
         page.raw("</dl></article>\n");
     }
+    if !whole {
+        let words = "The audit log does not reach back to where this execution began.";
+        page.words("p", words);
+    }
     match told {
-        0 => page.words("p", "Nothing."),
+        0 if counted => {}
+        0 => page.words("p", if whole { "Nothing." } else { "Nothing that is left." }),
         told if told > ROWS_MAX => {
             page.words("p", &format!("The first {ROWS_MAX} of {told} are shown."));
         }

@@ -16,7 +16,7 @@ use crate::policy::explain::decision_to_json;
 use crate::policy::files::{self, Unloaded};
 use crate::{console, exit, local, terminal};
 
-/// Bytes of one line. A record holds a target of 16 KiB at the most, with escapes a few times that.
+/// Bytes of one line. A record of an older daemon holds a target of 16 KiB, with escapes a few times that.
 const MAX_LINE: u64 = 1 << 20;
 
 /// Records that are kept: a few hundred bytes each, so below a gigabyte.
@@ -37,6 +37,9 @@ struct Line {
     protocol: Option<String>,
     method: Option<String>,
     path: Option<String>,
+    path_bytes: Option<u64>,
+    of: Option<String>,
+    refused: Option<u64>,
     #[serde(default)]
     websocket: bool,
     body: Option<u64>,
@@ -50,6 +53,9 @@ struct Records {
     list: Vec<Recorded>,
     /// Lines that are no records.
     unreadable: usize,
+    /// Refusals that were counted instead of recorded, and decisions on paths of which the log has only the
+    /// beginning.
+    not_whole: u64,
 }
 
 /// `policy replay`.
@@ -70,6 +76,7 @@ pub fn replay(options: &ReplayOptions, global: &GlobalOptions) -> Result<u8, Fai
         console::print_json(&json!({
             "replayed": replay.replayed,
             "unreadable": records.unreadable,
+            "not_recorded": records.not_whole,
             "changes": changes,
             "unused_rules": unused,
         }))?;
@@ -112,6 +119,7 @@ pub fn learn(options: &LearnOptions, global: &GlobalOptions) -> Result<u8, Failu
             "covered": learnt.covered,
             "left_out": left_out,
             "unreadable": records.unreadable,
+            "not_recorded": records.not_whole,
         }))?;
     } else {
         console::print_bytes(learnt.text.as_bytes())?;
@@ -169,9 +177,19 @@ fn read(
             records.unreadable += 1;
             continue;
         };
-        // Of what another line has decided: by a rule that allows it, or that asks and somebody said yes.
-        let decides = !matches!(line.reason.as_deref(), Some("ended" | "approved"));
+        // Of what another line has decided: by a rule that allows it, or that asks and somebody said yes; or of
+        // what no policy is asked about.
+        const UNDECIDED: [&str; 5] =
+            ["ended", "approved", "not_a_host_name", "look_up_not_answered", "too_many_names"];
+        let decides = line.reason.as_deref().is_none_or(|reason| !UNDECIDED.contains(&reason));
+        if line.kind == "suppression" && line.of.as_deref() == Some("traffic") && wanted(&line) {
+            records.not_whole = records.not_whole.saturating_add(line.refused.unwrap_or(0));
+        }
         if !matches!(line.kind.as_str(), "egress" | "dns") || !decides || !wanted(&line) {
+            continue;
+        }
+        if line.path_bytes.is_some() {
+            records.not_whole = records.not_whole.saturating_add(1);
             continue;
         }
         match recorded(&line) {
@@ -216,6 +234,13 @@ fn unreadable(records: &Records) {
     if records.unreadable > 0 {
         let count = records.unreadable;
         console::notice(&format!("{count} lines are no decisions that can be read\n"));
+    }
+    if records.not_whole > 0 {
+        let count = records.not_whole;
+        console::notice(&format!(
+            "{count} decisions are not in the log one by one, or not with their whole path, and are \
+             left out\n"
+        ));
     }
 }
 

@@ -202,6 +202,26 @@ fn why_tells_what_was_refused_by_which_line_and_what_would_have_allowed_it() {
     }
     assert!(!ended.stdout.contains("ok.example"), "what was allowed: {}", ended.stdout);
     assert!(ended.stderr.contains("1 refused or cut, 1 allowed"), "{}", ended.stderr);
+    let missing = "does not reach back to where this execution began";
+    assert!(ended.stderr.contains(missing), "no submission is left: {}", ended.stderr);
+}
+
+#[test]
+fn why_tells_what_was_only_counted_and_what_failed_though_it_was_allowed() {
+    let fake = Fake::with(|script| script.story = true);
+    let ended = fake.ctl(&["why", &ID.to_string()]);
+    for words in [
+        "41 more requests, connections and look-ups refused since",
+        "40 host_not_allowed",
+        "failed GET https://a.example:443/x… (of 16000 bytes): upstream_tls",
+        "    why: the upstream's certificate does not hold: expired",
+        "    what helps: tell whoever runs it",
+    ] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+    assert_eq!(ended.stderr, "42 refused or cut, 1 allowed\n");
+    let told = fake.ctl(&["why", "--json", &ID.to_string()]).json();
+    assert_eq!((&told["refused"], &told["whole"]), (&42.into(), &true.into()), "{told}");
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub struct Script {
     pub breaks: VecDeque<usize>,
     /// How often output is refused because the daemon is busy.
     pub busy: u32,
+    /// Whether an execution's decisions are a submission, what was counted and what failed.
+    pub story: bool,
     /// How many refusals there are besides, on pages of a thousand.
     pub refusals: u64,
     /// Whether the execution goes on until it is cancelled.
@@ -87,6 +89,7 @@ impl Fake {
             refusal: None,
             breaks: VecDeque::new(),
             busy: 0,
+            story: false,
             refusals: 0,
             runs_until_cancelled: false,
         };

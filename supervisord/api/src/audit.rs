@@ -24,7 +24,7 @@ pub use chain::{
 pub use event::{
     Administration, AuditEvent, Checkpoint, CredentialUse, DeniedCall, Ended, Exhaustion,
     HeadState, LimitHit, PersonsAnswer, Recovery, Removal, Repair, Retirement, Ruling, Start,
-    Subject, Submission, Suppression, Suspension, Traffic, Verdict, What, kinds,
+    Subject, Submission, Suppressed, Suppression, Suspension, Traffic, Verdict, What, kinds,
 };
 pub use filter::AuditFilter;
 pub use record::{AuditKey, AuditPage, AuditRecord};

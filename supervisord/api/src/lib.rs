@@ -49,8 +49,8 @@ pub use audit::{
     Administration, AuditEvent, AuditFilter, AuditKey, AuditPage, AuditRecord, AuditTime, BadKey,
     BadTime, Chain, Checkpoint, CredentialUse, DeniedCall, Digest32, Ended, Exhaustion, Fault,
     Finding, Followed, Head, HeadState, LimitHit, PersonsAnswer, PublicKey, Recovery, Removal,
-    Repair, Report, Retirement, Ruling, Sealed, Start, Subject, Submission, Suppression,
-    Suspension, Traffic, Verdict, Verifier, What, kinds, sign_checkpoint, sign_head,
+    Repair, Report, Retirement, Ruling, Sealed, Start, Subject, Submission, Suppressed,
+    Suppression, Suspension, Traffic, Verdict, Verifier, What, kinds, sign_checkpoint, sign_head,
 };
 pub use budget::{Budget, BudgetList, BudgetMeter};
 pub use change::{

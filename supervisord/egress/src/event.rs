@@ -3,10 +3,11 @@
 
 use std::future::ready;
 
-use supervisor_policy::egress::{Decision, Destination, HostName, Protocol, Verdict};
+use supervisor_policy::egress::{Decision, Destination, Protocol, Verdict};
 
 use crate::credential::{CredentialRefusal, Pending};
 use crate::refused::Refused;
+use crate::seam::Overspent;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +61,8 @@ pub struct Decided {
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
-    /// The address of a name.
-    LookUp(HostName),
+    /// The address of a name, or what else was asked of it.
+    LookUp(String),
     /// A connection that is passed on.
     Connection {
         /// Where to, as far as it could be told.
@@ -99,6 +100,36 @@ pub struct Ended {
     pub received: u64,
     /// How it ended: `done`, or the code of what cut it short.
     pub how: &'static str,
+    /// What went wrong, where it did not come to an end of its own and nobody is told otherwise.
+    pub failure: Option<Failure>,
+}
+
+/// What went wrong with what was allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What, in a sentence.
+    pub cause: String,
+    /// What helps, in a sentence.
+    pub remedy: String,
+}
+
+impl Failure {
+    /// What a request is answered with that was allowed, unless that has a record of its own.
+    pub fn of(refused: &Refused) -> Option<Self> {
+        let (cause, remedy) = (refused.cause.clone(), refused.remedy.clone());
+        (!refused.is_recorded).then_some(Self { cause, remedy })
+    }
+
+    /// A budget that is used up in the middle.
+    pub fn overspent(overspent: &Overspent) -> Self {
+        Self { cause: overspent.cause.clone(), remedy: overspent.remedy.clone() }
+    }
+
+    /// The upstream did this with its answer.
+    pub fn of_upstream(cause: &str) -> Self {
+        let remedy = "The policy allows this; the upstream is at fault. Try again later.";
+        Self { cause: cause.to_owned(), remedy: remedy.to_owned() }
+    }
 }
 
 /// Takes events. It must not block; where it can't keep up it has to end what it can't record.

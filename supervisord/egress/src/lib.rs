@@ -40,7 +40,7 @@ mod upstream;
 mod without;
 
 pub use accept::Acceptor;
-pub use event::{CredentialEvent, Decided, Ended, Event, Recorder, Subject};
+pub use event::{CredentialEvent, Decided, Ended, Event, Failure, Recorder, Subject};
 pub use limits::Limits;
 pub use refused::Refused;
 pub use relay::Reservation;

@@ -37,6 +37,8 @@ pub struct Refused {
     pub remedy: String,
     /// Somebody should look at it now: no program that means well does this.
     pub alarm: bool,
+    /// Whoever found it has recorded it as what it is.
+    pub is_recorded: bool,
 }
 
 /// The body of an answer.
@@ -61,7 +63,7 @@ impl Refused {
         remedy: impl Into<String>,
     ) -> Self {
         let (cause, remedy) = (cause.into(), remedy.into());
-        Self { status, error, code, rule: None, cause, remedy, alarm: false }
+        Self { status, error, code, rule: None, cause, remedy, alarm: false, is_recorded: false }
     }
 
     /// The refusal of what names two destinations.
@@ -110,6 +112,24 @@ impl Refused {
             format!("there are too many {what} at once"),
             "Close some of them, or use fewer in parallel.",
         )
+    }
+
+    /// The refusal of a look-up that no policy is asked about.
+    pub fn look_up(code: &'static str) -> Self {
+        let (cause, remedy) = match code {
+            "not_a_host_name" => {
+                ("it is not a host name that a policy can allow", "Ask for names of hosts.")
+            }
+            "too_many_names" => (
+                "this sandbox has looked up too many names",
+                "Look up fewer names in one execution.",
+            ),
+            _ => (
+                "supervisord answers for single types of class IN only",
+                "Ask for one type, such as A or AAAA.",
+            ),
+        };
+        Self::new(StatusCode::FORBIDDEN, "dns_error", code, cause, remedy)
     }
 
     /// The refusal of a connection that would have to be inspected and can't be.
@@ -222,6 +242,7 @@ impl From<Refusal> for Refused {
             cause: refusal.cause().to_owned(),
             remedy: refusal.remedy().to_owned(),
             alarm: false,
+            is_recorded: false,
         }
     }
 }
@@ -247,7 +268,7 @@ impl From<CredentialRefusal> for Refused {
             refusal.cause,
             refusal.remedy,
         );
-        Self { alarm: refusal.code.is_alarm(), ..refused }
+        Self { alarm: refusal.code.is_alarm(), is_recorded: true, ..refused }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::credential;
 use crate::dns::answer;
 use crate::dns::synthetic::{Dialled, Synthetic};
-use crate::event::{CredentialEvent, Decided, Ended, Event, Subject};
+use crate::event::{CredentialEvent, Decided, Ended, Event, Failure, Subject};
 use crate::limits::{CROWD_TOLD_EVERY, MAX_LOOK_UPS, MAX_SIGNED_KIB};
 use crate::refused::Refused;
 use crate::relay::Meter;
@@ -56,7 +56,7 @@ pub struct Session {
     totals: Arc<Totals>,
     policy: Arc<Resolved>,
     synthetic: Mutex<Synthetic>,
-    refused_names: Mutex<HashMap<HostName, Instant>>,
+    refused_names: Mutex<HashMap<String, Instant>>,
     crowd_told: Mutex<Option<Instant>>,
     places: Vec<(Arc<Binding>, credential::Binding)>,
     numbers: AtomicU64,
@@ -98,6 +98,15 @@ pub struct Asked<'a> {
     pub body_sha256: Option<[u8; 32]>,
     /// The fields of its head that say what a request with this target and body does, one a line.
     pub fields: Option<&'a str>,
+}
+
+/// What a request or connection will use of the budgets.
+#[derive(Debug, Clone, Copy)]
+pub struct Spends {
+    /// Whether it may change something.
+    pub is_unsafe: bool,
+    /// Bytes that it sends, as far as they are known.
+    pub bytes_out: u64,
 }
 
 /// Where a program wanted to go when it dialled.
@@ -154,12 +163,20 @@ impl Session {
     }
 
     /// What the sandbox is told about a name. The policy is asked, and nobody else.
-    pub fn look_up(&self, name: &HostName) -> answer::Verdict {
+    pub fn look_up(&self, asked: answer::Asked<'_>) -> answer::Verdict {
+        let name = match asked {
+            answer::Asked::Name(name) => name,
+            answer::Asked::Other(name, code) => {
+                let refused = Refused::look_up(code);
+                self.refuse_look_up(&name.to_ascii(), &refused);
+                return answer::Verdict::Denied(refused.cause);
+            }
+        };
         let decision = self.egress().look_up(name);
         if decision.verdict() != Verdict::Allow && !without("names-asked") {
             let cause = decision.refusal().map_or("denied", |refusal| refusal.cause());
             let text = format!("supervisord: {cause} ({})", decision.rule());
-            if self.is_news(name) {
+            if self.is_news(name.as_str()) {
                 self.record_look_up(name, &decision);
             }
             return answer::Verdict::Denied(text);
@@ -175,7 +192,10 @@ impl Session {
                 }
                 answer::Verdict::Allowed(v4, v6)
             }
-            Err(_) => answer::Verdict::NoAddressLeft,
+            Err(_) => {
+                self.refuse_look_up(name.as_str(), &Refused::look_up("too_many_names"));
+                answer::Verdict::NoAddressLeft
+            }
         }
     }
 
@@ -189,8 +209,8 @@ impl Session {
         }
     }
 
-    /// The permit for a decision, after asking a person where the rules want that. A refusal is
-    /// recorded; a permit is too, unless it only lets requests be decided one by one.
+    /// The permit for a decision, after asking a person where the rules want that, and what it will use of the
+    /// budgets, set aside. One or the other is recorded: the refusal, or the permit with its budget.
     ///
     /// # Errors
     ///
@@ -201,7 +221,8 @@ impl Session {
         decision: Decision,
         subject: Subject,
         asked: Asked<'_>,
-    ) -> Result<Permit, Refused> {
+        spends: Spends,
+    ) -> Result<(Permit, Meter), Refused> {
         let websocket = matches!(subject, Subject::Request { websocket: true, .. });
         let mut event = Decided::by_rules(number, subject, &decision);
         let permit = match decision.verdict() {
@@ -238,23 +259,31 @@ impl Session {
                             declined.remedy,
                         );
                         refused.rule = event.rule.take();
-                        let event = Decided::refused(number, event.subject, &refused);
-                        self.count_refusal();
-                        self.seams.recorder.record(Event::Decided(event));
+                        self.refuse(number, event.subject, &refused);
                         return Err(refused);
                     }
                 }
             }
         };
-        if permit.is_err() {
-            self.count_refusal();
-        }
-        if let Ok(permit) = &permit {
-            event.credentials =
-                permit.bindings().iter().map(|binding| binding.credential().to_owned()).collect();
-        }
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                self.count_refusal();
+                self.seams.recorder.record(Event::Decided(event));
+                return Err(refusal.into());
+            }
+        };
+        let meter = match self.reserve(&permit, asked.destination, spends).await {
+            Ok(meter) => meter,
+            Err(refused) => {
+                self.refuse(number, event.subject, &refused);
+                return Err(refused);
+            }
+        };
+        event.credentials =
+            permit.bindings().iter().map(|binding| binding.credential().to_owned()).collect();
         self.seams.recorder.record(Event::Decided(event));
-        permit.map_err(Refused::from)
+        Ok((permit, meter))
     }
 
     /// Records what was refused without a rule, or after one had allowed it.
@@ -292,26 +321,33 @@ impl Session {
 
     /// Records the end of what was allowed.
     pub fn ended(&self, number: u64, status: Option<StatusCode>, meter: &Meter, how: &'static str) {
+        self.ended_by(number, status, meter, (how, None));
+    }
+
+    /// The same, with what went wrong.
+    pub fn ended_by(
+        &self,
+        number: u64,
+        status: Option<StatusCode>,
+        meter: &Meter,
+        (how, failure): (&'static str, Option<Failure>),
+    ) {
         self.seams.recorder.record(Event::Ended(Ended {
             number,
             status: status.map(|status| status.as_u16()),
             sent: meter.sent(),
             received: meter.received(),
             how,
+            failure,
         }));
     }
 
     /// Sets aside what a permitted request or connection will use of the budgets.
-    ///
-    /// # Errors
-    ///
-    /// The refusal with what is left.
-    pub async fn reserve(
+    async fn reserve(
         &self,
         permit: &Permit,
         destination: &Destination,
-        is_unsafe: bool,
-        bytes_out: u64,
+        Spends { is_unsafe, bytes_out }: Spends,
     ) -> Result<Meter, Refused> {
         let claim = Claim {
             identity: &self.identity,
@@ -339,7 +375,7 @@ impl Session {
         permit.bindings().iter().filter_map(place).map(|(_, place)| place.clone()).collect()
     }
 
-    fn is_news(&self, name: &HostName) -> bool {
+    fn is_news(&self, name: &str) -> bool {
         let mut known = self.refused_names.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if known.get(name).is_some_and(|at| now.duration_since(*at) < LOOK_UP_RECORDED_EVERY) {
@@ -348,15 +384,22 @@ impl Session {
         if known.len() >= LOOK_UPS_REMEMBERED {
             known.clear();
         }
-        known.insert(name.clone(), now);
+        known.insert(name.to_owned(), now);
         true
+    }
+
+    /// Records that a look-up was refused without the policy having been asked.
+    fn refuse_look_up(&self, name: &str, refused: &Refused) {
+        if self.is_news(name) {
+            self.refuse(self.number(), Subject::LookUp(name.to_owned()), refused);
+        }
     }
 
     fn record_look_up(&self, name: &HostName, decision: &Decision) {
         if decision.verdict() == Verdict::Deny {
             self.count_refusal();
         }
-        let subject = Subject::LookUp(name.clone());
+        let subject = Subject::LookUp(name.to_string());
         let event = Decided::by_rules(self.number(), subject, decision);
         self.seams.recorder.record(Event::Decided(event));
     }

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::accept::Acceptor;
+use crate::dns::answer;
 use crate::dns::server::NameServer;
 use crate::event::Subject;
 use crate::front::refuse::refuse_at_once;
@@ -129,7 +130,9 @@ impl Traffic {
         let session = &self.session;
         let per_second = session.shared.limits.dns_queries_per_second;
         let asked = session.clone();
-        let names = Arc::new(NameServer::new(per_second, move |name: &_| asked.look_up(name)));
+        let names = Arc::new(NameServer::new(per_second, move |name: answer::Asked<'_>| {
+            asked.look_up(name)
+        }));
         let datagrams = UdpSocket::from_std(nonblocking(listeners.dns)?)?;
         let mut doors = vec![
             (Door::Proxy, 3128, listeners.proxy),
@@ -175,10 +178,7 @@ async fn take<V>(
     door: Door,
     port: u16,
 ) where
-    V: Fn(&supervisor_policy::egress::HostName) -> crate::dns::answer::Verdict
-        + Send
-        + Sync
-        + 'static,
+    V: Fn(answer::Asked<'_>) -> answer::Verdict + Send + Sync + 'static,
 {
     let limits = session.shared.limits.clone();
     let mut told: Option<Instant> = None;
@@ -212,7 +212,7 @@ async fn serve_one<V>(
     port: u16,
     place: Place,
 ) where
-    V: Fn(&supervisor_policy::egress::HostName) -> crate::dns::answer::Verdict,
+    V: Fn(answer::Asked<'_>) -> answer::Verdict,
 {
     match door {
         Door::Proxy => {

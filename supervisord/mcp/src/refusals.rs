@@ -3,7 +3,7 @@
 use rmcp::RoleServer;
 use rmcp::model::{CallToolResult, ContentBlock};
 use rmcp::service::RequestContext;
-use supervisor_api::{AuditRecord, ExecutionId, Verdict};
+use supervisor_api::{AuditRecord, ExecutionId, Verdict, What};
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -28,8 +28,17 @@ pub async fn why(
 ) -> Result<Reply<WhyResult>, Failure> {
     let found = of(&server.client, arguments.execution).await?;
     let mut words: String = found.refusals.iter().map(refusal_words).collect();
-    if found.refusals.is_empty() {
-        words = "nothing was refused or cut".to_owned();
+    if found.counted > 0 {
+        words.push_str(&format!("{} more were refused, counted only\n", found.counted));
+    }
+    if words.is_empty() {
+        words = match found.whole {
+            true => "nothing was refused or cut".to_owned(),
+            false => "nothing that is left in the audit log was refused or cut".to_owned(),
+        };
+    }
+    if !found.whole {
+        words.push_str("\nthe audit log does not reach back to where the execution began\n");
     }
     if found.truncated {
         words.push_str(&format!("more: supervisorctl why {}\n", arguments.execution));
@@ -39,12 +48,32 @@ pub async fn why(
 
 /// What was refused to an execution, as far as one answer goes.
 pub async fn of(client: &Client, id: ExecutionId) -> Result<WhyResult, Failure> {
-    let mut found = WhyResult { execution: id, refusals: Vec::new(), allowed: 0, truncated: false };
+    let mut found = WhyResult {
+        execution: id,
+        refusals: Vec::new(),
+        allowed: 0,
+        counted: 0,
+        whole: false,
+        truncated: false,
+    };
     let mut after = 0;
     for _ in 0..PAGES_MAX {
         let page = client.decisions(id, after).await?;
         for record in &page.records {
+            match &record.event.what {
+                What::Submission(_) => found.whole = true,
+                What::Suppression(more) => {
+                    found.counted = found.counted.saturating_add(more.refused)
+                }
+                _ => {}
+            }
             match record.event.what.ruling().map(|ruling| ruling.verdict) {
+                Some(_) if record.event.what.failure().is_some() => {
+                    match found.refusals.len() < REFUSALS_MAX {
+                        true => found.refusals.push(refusal(record)),
+                        false => found.truncated = true,
+                    }
+                }
                 Some(Verdict::Deny) if found.refusals.len() < REFUSALS_MAX => {
                     found.refusals.push(refusal(record));
                 }
@@ -71,7 +100,10 @@ fn refusal(record: &AuditRecord) -> Refusal {
         what: what.sentence(),
         reason: ruling.map(|ruling| ruling.reason.clone()),
         rule: ruling.and_then(|ruling| ruling.rule.clone().or_else(|| ruling.policy.clone())),
-        cause: ruling.and_then(|ruling| ruling.cause.clone()),
+        cause: what
+            .failure()
+            .map(str::to_owned)
+            .or_else(|| ruling.and_then(|ruling| ruling.cause.clone())),
         remedy: ruling.and_then(|ruling| ruling.remedy.clone()),
     }
 }

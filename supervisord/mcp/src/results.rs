@@ -112,6 +112,10 @@ pub struct WhyResult {
     pub refusals: Vec<Refusal>,
     /// Decisions that allowed what was asked.
     pub allowed: u64,
+    /// Refusals that were too many to be recorded one by one.
+    pub counted: u64,
+    /// Whether the audit log still reaches back to where the execution began.
+    pub whole: bool,
     /// Whether there is more than this answer holds: `supervisorctl why` has it.
     pub truncated: bool,
 }

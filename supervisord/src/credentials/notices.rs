@@ -2,7 +2,7 @@
 
 use supervisor_api::{CredentialUse, Ruling, Subject, Verdict, What};
 use supervisor_egress::Identity;
-use supervisor_egress::credential::{CredentialName, Notice, Notices};
+use supervisor_egress::credential::{CredentialName, Notice, Notices, RefusalCode};
 use tokio::sync::broadcast;
 
 use crate::audit::Audit;
@@ -34,7 +34,10 @@ impl Notices for Told {
             Notice::Refused { whose, refusal } => {
                 let execution = &whose.execution;
                 let (code, cause) = (refusal.code.as_str(), &refusal.cause);
-                let credential = refusal.credential.as_ref().map_or("", CredentialName::as_str);
+                let credential = refusal
+                    .credential
+                    .as_ref()
+                    .map_or_else(|| nameless(refusal.code), CredentialName::as_str);
                 tracing::warn!(%execution, code, credential, %cause, "a message was cut");
                 let ruling = Ruling {
                     cause: Some(cause.clone()),
@@ -68,4 +71,9 @@ impl Notices for Told {
         let (session, execution) = (session.parse().ok(), execution.parse().ok());
         self.audit.note(what.about(Subject { session, execution, uid: Some(*uid) }));
     }
+}
+
+/// What a refusal is about that names no credential.
+pub fn nameless(code: RefusalCode) -> &'static str {
+    if code == RefusalCode::Canary { "a decoy" } else { "a placeholder" }
 }

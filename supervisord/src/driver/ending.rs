@@ -233,9 +233,10 @@ fn audit_end(
     let denied = outcome.as_ref().and_then(|it| audit::call_denied(finished, it, policy));
     events.extend(denied);
     events.extend(outcome.map(|outcome| audit::ended(finished, &outcome)));
-    let inner = inner.clone();
+    let (inner, whom) = (inner.clone(), audit::subject(finished));
     async move {
         let last = events.pop();
+        inner.refused_traffic.tell_of(&inner.audit, whom);
         events.into_iter().for_each(|event| inner.audit.note(event));
         let Some(last) = last else { return };
         let mut written = Some(written);

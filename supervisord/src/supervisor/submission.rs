@@ -79,7 +79,7 @@ impl Supervisor {
                 journal::refused(caller, &name, &refusal);
                 let subject = Subject { uid: Some(caller.uid), ..Subject::default() };
                 let event = audit::refused(subject, &name, program, &refusal);
-                self.inner.record_refusal(caller.uid, refusal.code, event).await?;
+                self.inner.refusals.record(&self.inner.audit, refusal.code, event).await?;
                 Err(refusal)
             }
         }

@@ -9,6 +9,8 @@ use supervisor_policy::egress::Budgets;
 
 use crate::audit::Audit;
 use crate::budget::{self, Account, BudgetLimits, Charge, Denied, Meter, Spending};
+use crate::clock;
+use crate::refusals::Refusals;
 
 /// Seconds after which a credential's budget begins anew, counted from 1970 in UTC: all sessions share it, so
 /// that none of them can use it up for ever.
@@ -27,6 +29,7 @@ pub struct Ledger {
 /// Where it is recorded that a budget is used up.
 struct Notes {
     audit: Audit,
+    refusals: Arc<Refusals>,
     whose: Subject,
 }
 
@@ -45,8 +48,12 @@ struct Held {
 
 impl Ledger {
     /// For the sandbox of one execution.
-    pub fn new(budgets: budget::Ledger, audit: Audit, whose: Subject) -> Self {
-        Self { budgets, notes: Arc::new(Notes { audit, whose }) }
+    pub fn new(
+        budgets: budget::Ledger,
+        (audit, refusals): (Audit, Arc<Refusals>),
+        whose: Subject,
+    ) -> Self {
+        Self { budgets, audit, refusals, whose }
     }
 
     /// The budgets that a claim is charged to: the session's, each credential's, and the user's.
@@ -99,7 +106,13 @@ impl supervisor_egress::Ledger for Ledger {
                     Ok(Some(Box::new(held) as Box<dyn Reservation>))
                 }
                 Err(denied) => {
-                    self.notes.note(&denied, &host);
+                    // The refusal itself is recorded or counted by whoever asked.
+                    let code = Lack::Exhausted.code();
+                    if let Denied::Exhausted(exhausted) = &denied
+                        && self.refusals.has_room(self.whose, code, clock::timestamp())
+                    {
+                        self.audit.note(exhausted.event(self.whose, None, Some(host)));
+                    }
                     Err(overspent(&denied))
                 }
             }

@@ -1,7 +1,7 @@
 //! Decisions on traffic, for the audit log.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use supervisor_api::{CredentialUse, Ruling, Subject, Traffic, Verdict, What};
 use supervisor_egress::credential::{Pending, RefusalCode};
@@ -10,17 +10,23 @@ use supervisor_policy::egress as rules;
 use tokio::sync::watch;
 
 use crate::audit::{Audit, Backlog};
+use crate::clock;
+use crate::credentials::notices;
+use crate::refusals::Refusals;
 
 /// What is under way of one sandbox at the most: 256 connections with 100 requests each. The oldest
 /// beyond it ends without a line of its own.
 const UNDER_WAY: usize = 25_600;
 
-/// Bytes of a path that are kept for the line at the end; the decision's own line has all of it.
-const PATH_KEPT: usize = 1024;
+/// Bytes of a text that a payload has a say in: a path, a method, a cause, a remedy. With them a record has 8 KiB
+/// at the most, and else half of one.
+const MAX_TEXT: usize = 1024;
 
-/// Writes one sandbox's decisions, and says so if one could not be written.
+/// Writes one sandbox's decisions, and says so if one could not be written. Of what is refused, only so much
+/// of a uid in a minute has a record of its own.
 pub struct Recorder {
     audit: Audit,
+    refusals: Arc<Refusals>,
     whose: Subject,
     policy: String,
     unrecorded: watch::Sender<bool>,
@@ -33,13 +39,32 @@ impl Recorder {
     /// For the sandbox of one execution under a policy of this name.
     pub fn new(
         audit: Audit,
+        refusals: Arc<Refusals>,
         whose: Subject,
         policy: &str,
         unrecorded: watch::Sender<bool>,
     ) -> Self {
         let policy = policy.to_owned();
         let backlog = audit.source();
-        Self { audit, whose, policy, unrecorded, backlog, under_way: Mutex::default() }
+        Self { audit, refusals, whose, policy, unrecorded, backlog, under_way: Mutex::default() }
+    }
+
+    /// Whether a decision has a record of its own; what is refused and has none is counted.
+    fn records(&self, decided: &Decided) -> bool {
+        match decided.verdict {
+            rules::Verdict::Allow => true,
+            rules::Verdict::Deny => {
+                // What its rule allowed may be refused after all, for a decoy in the host's name.
+                let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+                under_way.remove(&decided.number);
+                drop(under_way);
+                self.refusals.records(&self.audit, self.whose, decided.code)
+            }
+            // What comes of the question is recorded or counted.
+            rules::Verdict::Ask => {
+                self.refusals.has_room(self.whose, decided.code, clock::timestamp())
+            }
+        }
     }
 
     fn decided(&self, decided: Decided) -> What {
@@ -49,37 +74,26 @@ impl Recorder {
         if name {
             return What::Dns(traffic);
         }
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if traffic.ruling.verdict == Verdict::Allow {
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             if under_way.len() >= UNDER_WAY {
                 under_way.pop_first();
             }
-            let mut kept = traffic.clone();
-            if let Some(path) = kept.path.as_mut() {
-                path.truncate(path.floor_char_boundary(PATH_KEPT));
-                path.shrink_to_fit();
-            }
-            under_way.insert(number, kept);
-        } else {
-            under_way.remove(&number); // allowed by its rule, and refused by a budget after all
+            under_way.insert(number, traffic.clone());
         }
-        drop(under_way);
         What::Egress(traffic)
     }
 
     fn credential(&self, event: CredentialEvent) -> What {
-        // Neither a decoy nor a placeholder that went astray says whose it is.
-        let nameless = match event.refusal.as_ref().map(|refusal| refusal.code) {
-            Some(RefusalCode::PlaceholderMisplaced) => "a placeholder",
-            _ => "a decoy",
-        };
+        let code = event.refusal.as_ref().map(|refusal| refusal.code);
+        let nameless = code.map_or("", notices::nameless);
         let (act, ruling) = match event.refusal {
             None => ("inject", Ruling::new(Verdict::Allow, "credential_used")),
             Some(refusal) => {
                 let act = if refusal.code.is_alarm() { "leak" } else { "refuse" };
                 let code = refusal.code.as_str();
                 tracing::warn!(session = ?self.whose.session, code, act, "refused for a credential");
-                let (cause, remedy) = (Some(refusal.cause), Some(refusal.remedy));
+                let (cause, remedy) = (Some(cut(refusal.cause)), Some(cut(refusal.remedy)));
                 (act, Ruling { cause, remedy, ..Ruling::new(Verdict::Deny, code) })
             }
         };
@@ -94,7 +108,7 @@ impl Recorder {
     }
 
     /// The same traffic with what it came to.
-    fn ended(&self, ended: &Ended) -> Option<What> {
+    fn ended(&self, ended: Ended) -> Option<What> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let mut traffic = under_way.remove(&ended.number)?;
         drop(under_way);
@@ -102,6 +116,10 @@ impl Recorder {
         traffic.ruling.cause = Some(ended.how.to_owned());
         (traffic.bytes_out, traffic.bytes_in) = (ended.sent, ended.received);
         traffic.status = ended.status;
+        if let Some(failure) = ended.failure {
+            traffic.failure = Some(cut(failure.cause));
+            traffic.ruling.remedy = Some(cut(failure.remedy));
+        }
         Some(What::Egress(traffic))
     }
 
@@ -114,8 +132,8 @@ impl Recorder {
         let ruling = Ruling {
             policy: Some(self.policy.clone()),
             rule: decided.rule,
-            cause: decided.cause,
-            remedy: decided.remedy,
+            cause: decided.cause.map(cut),
+            remedy: decided.remedy.map(cut),
             ..Ruling::new(verdict, decided.code)
         };
         let credential = decided.credentials.join(",");
@@ -126,6 +144,7 @@ impl Recorder {
             protocol: String::new(),
             method: None,
             path: None,
+            path_bytes: None,
             websocket: false,
             body: None,
             address: None,
@@ -133,10 +152,11 @@ impl Recorder {
             bytes_out: 0,
             bytes_in: 0,
             status: None,
+            failure: None,
         };
         match decided.subject {
             supervisor_egress::Subject::LookUp(name) => {
-                (traffic.host, traffic.port) = (name.to_string(), 53);
+                (traffic.host, traffic.port) = (cut(name), 53);
                 "dns".clone_into(&mut traffic.protocol);
             }
             supervisor_egress::Subject::Connection { destination, protocol } => {
@@ -155,7 +175,13 @@ impl Recorder {
             } => {
                 (traffic.host, traffic.port) = (destination.host.to_string(), destination.port);
                 protocol.as_str().clone_into(&mut traffic.protocol);
-                (traffic.method, traffic.path) = (Some(method), Some(path));
+                let mut path = path;
+                if path.len() > MAX_TEXT {
+                    traffic.path_bytes = u64::try_from(path.len()).ok();
+                    path.truncate(path.floor_char_boundary(MAX_TEXT));
+                    path.shrink_to_fit();
+                }
+                (traffic.method, traffic.path) = (Some(cut(method)), Some(path));
                 (traffic.websocket, traffic.body) = (websocket, body);
             }
         }
@@ -175,12 +201,21 @@ impl supervisor_egress::Recorder for Recorder {
                         "a payload has tried what none does by accident"
                     );
                 }
+                if !self.records(&decided) {
+                    return;
+                }
                 self.decided(decided)
             }
-            Event::Credential(event) => self.credential(event),
+            Event::Credential(event) => {
+                let code = event.refusal.as_ref().map(|refusal| refusal.code.as_str());
+                if code.is_some_and(|code| !self.refusals.records(&self.audit, self.whose, code)) {
+                    return;
+                }
+                self.credential(event)
+            }
             // What has happened is recorded whatever the room.
             Event::Ended(ended) => {
-                let what = self.ended(&ended);
+                let what = self.ended(ended);
                 return what
                     .into_iter()
                     .for_each(|what| self.audit.note_of(&self.backlog, what.about(self.whose)));
@@ -194,4 +229,15 @@ impl supervisor_egress::Recorder for Recorder {
     fn room(&self) -> Pending<'_, ()> {
         Box::pin(self.audit.room(&self.backlog))
     }
+}
+
+/// A text of no more than [`MAX_TEXT`] bytes and how many there were.
+fn cut(mut text: String) -> String {
+    let bytes = text.len();
+    if bytes > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push_str(&format!("… (of {bytes} bytes)"));
+        text.shrink_to_fit();
+    }
+    text
 }

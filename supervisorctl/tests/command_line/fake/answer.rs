@@ -71,6 +71,9 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
                 &json!({"generation": 2, "mode": "strict", "policies": ["default", "own"]}),
             ),
         },
+        "decisions" if shared.script.lock().expect("whole").story => {
+            json_answer(200, &json!({ "records": story() }))
+        }
         "decisions" if shared.script.lock().expect("whole").refusals > 0 => {
             json_answer(200, &refusals(&shared, &query))
         }
@@ -262,6 +265,31 @@ fn bytes_answer(status: u16, media_type: &str, bytes: Vec<u8>) -> Answer {
 /// A request that was allowed and one that wasn't.
 fn records() -> Value {
     json!([record(1, "allow", "ok.example"), record(2, "deny", "a.example")])
+}
+
+/// A submission, refusals that were counted, and a request that was allowed and failed.
+fn story() -> Value {
+    let mut submission = record(1, "allow", "a.example");
+    submission["kind"] = "submission".into();
+    let mut counted = record(2, "deny", "a.example");
+    counted["kind"] = "suppression".into();
+    let more = [
+        ("of", json!("traffic")),
+        ("refused", json!(41)),
+        ("codes", json!({"host_not_allowed": 40, "canary": 1})),
+        ("since", json!("2026-01-01T00:00:00.000Z")),
+    ];
+    more.into_iter().for_each(|(name, value)| counted[name] = value);
+    let mut failed = record(3, "allow", "a.example");
+    let more = [
+        ("reason", json!("ended")),
+        ("cause", json!("upstream_tls")),
+        ("remedy", json!("tell whoever runs it")),
+        ("path_bytes", json!(16_000)),
+        ("failure", json!("the upstream's certificate does not hold: expired")),
+    ];
+    more.into_iter().for_each(|(name, value)| failed[name] = value);
+    json!([submission, counted, failed])
 }
 
 /// A page of them.

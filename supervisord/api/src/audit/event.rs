@@ -175,9 +175,12 @@ pub struct Traffic {
     /// The method, where the request was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// The path with its query, where the request was seen.
+    /// The path without its query, where the request was seen: the first 1,024 bytes of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// How many bytes the path has, where these are only the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_bytes: Option<u64>,
     /// Whether it asked for a WebSocket.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub websocket: bool,
@@ -199,6 +202,9 @@ pub struct Traffic {
     /// The upstream's status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// What went wrong with what was allowed, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// Something that happened to a credential, or that was done with it. Never its value.
@@ -309,10 +315,24 @@ pub struct Suspension {
     pub since: String,
 }
 
-/// One uid has more submissions refused in a minute than are recorded one by one. It is told when that
-/// begins and every few seconds, so that a daemon that is killed takes few of them with it.
+/// What it is of which more was refused than is recorded one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Suppressed {
+    /// Submissions.
+    #[default]
+    Submissions,
+    /// Requests, connections and look-ups of an execution's sandbox.
+    Traffic,
+}
+
+/// One uid has more refused in a minute than is recorded one by one. It is told when that begins and every
+/// few seconds, so that a daemon that is killed takes few of them with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Suppression {
+    /// Of what.
+    #[serde(default)]
+    pub of: Suppressed,
     /// Refusals that have no record of their own.
     pub refused: u64,
     /// The same by the code of the refusal.
@@ -401,7 +421,7 @@ whats! {
     Retirement(Retirement) = "retirement",
     /// There was no room for a while.
     Suspension(Suspension) = "suspension",
-    /// Refused submissions of one uid that are counted instead of recorded.
+    /// Refusals of one uid that are counted instead of recorded.
     Suppression(Suppression) = "suppression",
 }
 
@@ -427,6 +447,14 @@ impl What {
             Self::Credential(event) => Some(&event.ruling),
             Self::Budget(event) => Some(&event.ruling),
             Self::Approval(event) => Some(&event.ruling),
+            _ => None,
+        }
+    }
+
+    /// What went wrong with what was allowed.
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Egress(event) => event.failure.as_deref(),
             _ => None,
         }
     }

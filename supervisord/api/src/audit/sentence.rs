@@ -1,6 +1,6 @@
 //! A record in words.
 
-use super::event::{Ruling, Traffic, Verdict, What};
+use super::event::{Ruling, Suppressed, Traffic, Verdict, What};
 
 impl What {
     /// What happened, in a few words. Names that others chose stand in it as they are.
@@ -41,6 +41,10 @@ impl What {
                 Some(cause) => format!("{}: {cause}", recovery.act),
                 None => recovery.act.clone(),
             },
+            Self::Egress(traffic) if traffic.failure.is_some() => {
+                let code = traffic.ruling.cause.as_deref().unwrap_or_default();
+                format!("failed {}: {code}", request(traffic))
+            }
             Self::Egress(traffic) | Self::Dns(traffic) => ruled(&traffic.ruling, &request(traffic)),
             Self::Credential(used) => {
                 ruled(&used.ruling, &format!("{} of credential {}", used.act, used.credential))
@@ -70,10 +74,11 @@ impl What {
             Self::Suppression(minute) => {
                 let codes = minute.codes.iter().map(|(code, count)| format!("{count} {code}"));
                 let codes = codes.collect::<Vec<_>>().join(", ");
-                format!(
-                    "{} more submissions refused since {}: {codes}",
-                    minute.refused, minute.since
-                )
+                let what = match minute.of {
+                    Suppressed::Submissions => "submissions",
+                    Suppressed::Traffic => "requests, connections and look-ups",
+                };
+                format!("{} more {what} refused since {}: {codes}", minute.refused, minute.since)
             }
             Self::Suspension(time) => {
                 format!("no room for records since {}; {} refused", time.since, time.refused)
@@ -93,7 +98,10 @@ fn ruled(ruling: &Ruling, what: &str) -> String {
 fn request(traffic: &Traffic) -> String {
     let Traffic { host, port, protocol, .. } = traffic;
     match (&traffic.method, &traffic.path) {
-        (Some(method), Some(path)) => format!("{method} {protocol}://{host}:{port}{path}"),
+        (Some(method), Some(path)) => {
+            let cut = traffic.path_bytes.map(|bytes| format!("… (of {bytes} bytes)"));
+            format!("{method} {protocol}://{host}:{port}{path}{}", cut.unwrap_or_default())
+        }
         _ => format!("{protocol} {host}:{port}"),
     }
 }

@@ -19,7 +19,7 @@ pub struct Decisions {
     pub records: u64,
     /// Of them, decisions that allowed something.
     pub allowed: u64,
-    /// Decisions that refused something.
+    /// Decisions that refused something, those that were counted instead of recorded among them.
     pub denied: u64,
     /// Requests that carried a credential, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -59,6 +59,7 @@ impl DecisionsRoot {
         match &record.event.what {
             What::Submission(_) => self.begun = true,
             What::Outcome(_) => self.ended = true,
+            What::Suppression(more) => self.found.denied += more.refused,
             What::Egress(traffic) if traffic.ruling.verdict == Verdict::Allow => {
                 let names = traffic.credential.iter().flat_map(|names| names.split(','));
                 for name in names {

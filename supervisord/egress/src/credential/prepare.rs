@@ -151,9 +151,9 @@ fn apply(
     let at = vault.at(wanted.host);
     let mut held = at.as_ref().map(AtHost::held).unwrap_or_default();
     held.retain(|(_, held)| own.iter().all(|own| !Arc::ptr_eq(own, held)));
-    // A key that signs is nothing that could be read; what was sent there is, by whatever request.
-    let is_readable =
-        !due.iter().all(is_signature) || held.iter().any(|(_, held)| !held.is_of_a_key());
+    // A key that signs is nothing that could be read; what is or was sent there is, by whatever request.
+    let mut known = own.iter().chain(held.iter().map(|(_, held)| held));
+    let is_readable = known.any(|watch| !watch.is_of_a_key());
     // One that has no value yet may have one before the response is over.
     let names: Vec<_> = due.iter().map(|due| &due.binding.credential).collect();
     let has_others = !held.is_empty() || at.as_ref().is_some_and(|at| at.has_others(&names));
@@ -215,8 +215,8 @@ fn look(head: &Parts, unwelcome: &Unwelcome, due: &[Due<'_>]) -> Result<(), Cred
 
 /// Asks for a response that can be searched: not compressed, and whole, since a secret could come back
 /// in ranges that are each too short to be recognised. A server may ignore such fields (RFC 9110
-/// §12.5.3, §14.2), so clients cope without. Signed requests of hosts that get no other secret are left as
-/// they are: the key that signs does not travel, and the token that goes with some is worth nothing without it.
+/// §12.5.3, §14.2), so clients cope without. Requests that are signed by a key without a token, of hosts that get
+/// no other secret, are left as they are: the key that signs does not travel.
 fn make_readable(head: &mut Parts) {
     head.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     for name in [header::RANGE, header::IF_RANGE, WEBSOCKET_EXTENSIONS] {

@@ -80,8 +80,11 @@ impl Value {
         match self {
             Self::Text(secret) => Watch::new([secret.expose()]),
             Self::Aws(key) => {
-                let token = key.session_token.as_ref().map(Secret::expose);
-                Watch::of_a_key([key.secret.expose()].into_iter().chain(token))
+                // A token travels, as any other secret does.
+                match &key.session_token {
+                    Some(token) => Watch::new([key.secret.expose(), token.expose()]),
+                    None => Watch::of_a_key(key.secret.expose()),
+                }
             }
         }
     }

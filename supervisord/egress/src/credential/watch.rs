@@ -50,12 +50,12 @@ impl Watch {
         Self { automaton, is_of_a_key: false }
     }
 
-    /// A watch for a key that signs and what goes with it.
-    pub fn of_a_key<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        Self { is_of_a_key: true, ..Self::new(secrets) }
+    /// A watch for a key that signs, with which nothing else goes.
+    pub fn of_a_key(secret: &[u8]) -> Self {
+        Self { is_of_a_key: true, ..Self::new([secret]) }
     }
 
-    /// Whether it is for a key that signs: no upstream was ever sent that.
+    /// Whether it is for nothing but a key that signs: no upstream was ever sent that.
     pub fn is_of_a_key(&self) -> bool {
         self.is_of_a_key
     }

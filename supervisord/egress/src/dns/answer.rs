@@ -23,6 +23,15 @@ const OTHER: u16 = 0;
 /// Bytes of explanation in an answer, so that it fits the 512 bytes that any client takes.
 const MAX_EXPLANATION: usize = 180;
 
+/// What is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked<'a> {
+    /// A name that a policy can know.
+    Name(&'a HostName),
+    /// What is refused whatever the policy says; it is on record with this code.
+    Other(&'a Name, &'static str),
+}
+
 /// What the policy and the pool say to a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -36,7 +45,7 @@ pub enum Verdict {
 
 /// The answer to a query; `None` where none may be given: to what is no query, since an answer to an
 /// answer is how loops begin.
-pub fn answer(query: &[u8], mut verdict: impl FnMut(&HostName) -> Verdict) -> Option<Vec<u8>> {
+pub fn answer(query: &[u8], mut verdict: impl FnMut(Asked<'_>) -> Verdict) -> Option<Vec<u8>> {
     if query.len() < 12 || query.len() > MAX_DNS_QUERY {
         return None;
     }
@@ -58,7 +67,7 @@ pub fn answer(query: &[u8], mut verdict: impl FnMut(&HostName) -> Verdict) -> Op
     }
 }
 
-fn respond(query: &Message, verdict: &mut dyn FnMut(&HostName) -> Verdict) -> Message {
+fn respond(query: &Message, verdict: &mut dyn FnMut(Asked<'_>) -> Verdict) -> Message {
     let mut response = Message::response(query.metadata.id, query.metadata.op_code);
     response.metadata.recursion_desired = query.metadata.recursion_desired;
     response.metadata.recursion_available = true;
@@ -95,7 +104,7 @@ fn respond(query: &Message, verdict: &mut dyn FnMut(&HostName) -> Verdict) -> Me
 fn decide(
     question: &Query,
     response: &mut Message,
-    verdict: &mut dyn FnMut(&HostName) -> Verdict,
+    verdict: &mut dyn FnMut(Asked<'_>) -> Verdict,
 ) -> Option<(u16, String)> {
     let mut refuse = |code, explanation: (u16, String)| {
         response.metadata.response_code = code;
@@ -105,6 +114,7 @@ fn decide(
         matches!(question.query_type, RecordType::ANY | RecordType::AXFR | RecordType::IXFR);
     if question.query_class != DNSClass::IN || whole {
         let text = "supervisord answers for single types of class IN only".to_owned();
+        verdict(Asked::Other(&question.name, "look_up_not_answered"));
         return refuse(ResponseCode::Refused, (NOT_SUPPORTED, text));
     }
     if let Some(data) = localhost(&question.name, question.query_type) {
@@ -113,9 +123,10 @@ fn decide(
     }
     let Some(name) = host_name(&question.name) else {
         let text = "supervisord: not a host name that a policy can allow".to_owned();
+        verdict(Asked::Other(&question.name, "not_a_host_name"));
         return refuse(ResponseCode::NXDomain, (BLOCKED, text));
     };
-    match verdict(&name) {
+    match verdict(Asked::Name(&name)) {
         Verdict::Allowed(v4, v6) => {
             // Any other type of an allowed name exists and is empty: a TXT or HTTPS record would
             // have to be fetched, and what is asked for would leave with it.
@@ -182,9 +193,9 @@ mod tests {
     const V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
     const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 1);
 
-    fn verdict(name: &HostName) -> Verdict {
-        match name.as_str() {
-            "up.test" => Verdict::Allowed(V4, V6),
+    fn verdict(asked: Asked<'_>) -> Verdict {
+        match asked {
+            Asked::Name(name) if name.as_str() == "up.test" => Verdict::Allowed(V4, V6),
             _ => Verdict::Denied("supervisord: default deny".to_owned()),
         }
     }

@@ -11,12 +11,11 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt,
     sockopt,
 };
-use supervisor_policy::egress::HostName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use super::answer::{Verdict, answer};
+use super::answer::{self, Verdict, answer};
 use super::rate::Rate;
 use crate::limits::MAX_DNS_QUERY;
 
@@ -36,7 +35,7 @@ struct Asked {
     own: Option<in6_pktinfo>,
 }
 
-impl<V: Fn(&HostName) -> Verdict> NameServer<V> {
+impl<V: Fn(answer::Asked<'_>) -> Verdict> NameServer<V> {
     /// A name server with the bound on its queries.
     pub fn new(per_second: u32, verdict: V) -> Self {
         Self { rate: Mutex::new(Rate::new(per_second, Instant::now())), verdict }
@@ -106,7 +105,7 @@ impl<V: Fn(&HostName) -> Verdict> NameServer<V> {
             return None;
         }
         drop(rate);
-        answer(query, |name| (self.verdict)(name))
+        answer(query, |asked| (self.verdict)(asked))
     }
 }
 
@@ -152,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    fn allow(_: &HostName) -> Verdict {
+    fn allow(_: answer::Asked<'_>) -> Verdict {
         Verdict::Allowed(Ipv4Addr::new(198, 18, 0, 9), Ipv6Addr::LOCALHOST)
     }
 

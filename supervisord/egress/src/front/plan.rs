@@ -5,10 +5,10 @@ use std::sync::Arc;
 use supervisor_policy::egress::{Decision, Destination, Permit, Protocol, Treatment};
 
 use crate::credential::CredentialRefusal;
-use crate::event::{CredentialEvent, Subject};
+use crate::event::{CredentialEvent, Failure, Subject};
 use crate::refused::Refused;
 use crate::relay::Meter;
-use crate::session::{Asked, Session};
+use crate::session::{Asked, Session, Spends};
 use crate::upstream::{Socket, addresses, dial};
 
 /// A destination and what may be spoken with it.
@@ -159,13 +159,10 @@ impl Plan {
             body_sha256: None,
             fields: None,
         };
-        let permit = session.permit(number, decision, self.subject(protocol), asked).await?;
+        let (subject, spends) = (self.subject(protocol), Spends { is_unsafe: true, bytes_out: 0 });
+        let (permit, meter) = session.permit(number, decision, subject, asked, spends).await?;
         let looked = session.seams.credentials.look_at_host(&self.destination.host.bare());
         looked.map_err(|refusal| self.betrayed(session, number, protocol, &permit, refusal))?;
-        let meter = session
-            .reserve(&permit, &self.destination, true, 0)
-            .await
-            .inspect_err(|refused| session.refuse(number, self.subject(protocol), refused))?;
         Ok(Passage { number, meter: Arc::new(meter), permit })
     }
 }
@@ -182,7 +179,8 @@ impl Passage {
             Err(refused) => Err(refused),
         };
         connected.inspect_err(|refused| {
-            session.ended(self.number, Some(refused.status), &self.meter, refused.code);
+            let how = (refused.code, Failure::of(refused));
+            session.ended_by(self.number, Some(refused.status), &self.meter, how);
         })
     }
 }

@@ -14,7 +14,7 @@ use super::plan::{Https, Passage, Plan};
 use super::refuse::{refuse, reset};
 use super::rewound::Rewound;
 use super::sniff::{Speech, sniff};
-use crate::event::Subject;
+use crate::event::{Failure, Subject};
 use crate::http::{serve_http1, serve_http2};
 use crate::refused::Refused;
 use crate::relay::{Ended, relay_spliced};
@@ -135,7 +135,12 @@ async fn pass(
         Ended::Overdrawn(lack) => lack.code(),
         Ended::Reflected | Ended::Leaking(_) | Ended::Broken => "cut_off",
     };
-    session.ended(passage.number, None, &meter, how);
+    let failure = matches!(ended, Ended::Overdrawn(_)).then(|| Failure {
+        cause: "a budget was used up by it".to_owned(),
+        remedy: "supervisorctl budgets shows what is left; have the policy's budgets raised."
+            .to_owned(),
+    });
+    session.ended_by(passage.number, None, &meter, (how, failure));
     if !matches!(ended, Ended::Done) {
         // What was cut must not look complete.
         reset(stream);

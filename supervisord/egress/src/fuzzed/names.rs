@@ -4,7 +4,7 @@ use hickory_proto::op::{Message, MessageType, Query};
 use hickory_proto::rr::{Name, RData, RecordType};
 use supervisor_policy::egress::HostName;
 
-use crate::dns::answer::{Verdict, answer};
+use crate::dns::answer::{Asked, Verdict, answer};
 use crate::limits::{MAX_ADDRESSES, RESOLVED_FOR};
 use crate::resolve::query;
 
@@ -15,11 +15,13 @@ const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 1);
 /// address but the sandbox's own; the policy is asked about a name in its one form, at most once.
 pub fn queries(bytes: &[u8]) {
     let mut asked = Vec::new();
-    let verdict = |name: &HostName| {
-        asked.push(name.clone());
-        match name.as_str().ends_with(".test") {
-            true => Verdict::Allowed(V4, V6),
-            false => Verdict::Denied("supervisord: ".repeat(40)),
+    let verdict = |about: Asked<'_>| {
+        if let Asked::Name(name) = about {
+            asked.push(name.clone());
+        }
+        match about {
+            Asked::Name(name) if name.as_str().ends_with(".test") => Verdict::Allowed(V4, V6),
+            _ => Verdict::Denied("supervisord: ".repeat(40)),
         }
     };
     let answer = answer(bytes, verdict);

@@ -16,6 +16,7 @@ use tokio::time::{Sleep, sleep};
 use super::fields;
 use super::wire::Unanswered;
 use crate::credential::Watched;
+use crate::event;
 use crate::limits::MAX_TRAILERS;
 use crate::refused::Refused;
 use crate::relay::Meter;
@@ -72,6 +73,8 @@ pub struct Exchange {
     pub lease: Option<Lease>,
     /// How it ended, for the record.
     pub how: &'static str,
+    /// What went wrong, where it did and no other record says it.
+    pub failure: Option<event::Failure>,
     /// The connection's bytes moved, so that a stalled one is found.
     pub progress: Arc<AtomicU64>,
     /// Its connection's place, which a WebSocket keeps.
@@ -236,6 +239,7 @@ impl Body for Receiving {
                 this.exchange.progress.fetch_add(1, Ordering::Relaxed);
                 if let Err(overdrawn) = this.exchange.meter.receive(length) {
                     this.exchange.how = overdrawn.lack.code();
+                    this.exchange.failure = Some(event::Failure::overspent(&overdrawn));
                     return Poll::Ready(Some(Err(overdrawn.into())));
                 }
                 // Some readers never ask for the end of a body whose length they know.
@@ -249,6 +253,10 @@ impl Body for Receiving {
                     && error.downcast_ref::<hyper::Error>().is_none();
                 this.exchange.how =
                     if reflected { "credential_reflected" } else { "upstream_broke_off" };
+                if !reflected {
+                    let cause = "the upstream broke off in its answer";
+                    this.exchange.failure = Some(event::Failure::of_upstream(cause));
+                }
                 Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => {
@@ -258,6 +266,8 @@ impl Body for Receiving {
             Poll::Pending => match this.stall.poll(cx) {
                 Poll::Ready(()) => {
                     this.exchange.how = "stalled";
+                    let cause = "the upstream stopped in its answer";
+                    this.exchange.failure = Some(event::Failure::of_upstream(cause));
                     Poll::Ready(Some(Err("the upstream stopped in its answer".into())))
                 }
                 Poll::Pending => Poll::Pending,
@@ -288,7 +298,7 @@ impl Exchange {
 
     /// The answer was read to its end, so its connection can serve again.
     fn finish(&mut self) {
-        self.how = "done";
+        (self.how, self.failure) = ("done", None);
         if let Some(lease) = self.lease.take() {
             lease.give_back();
         }
@@ -297,7 +307,8 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.session.ended(self.number, self.status, &self.meter, self.how);
+        let how = (self.how, self.failure.take());
+        self.session.ended_by(self.number, self.status, &self.meter, how);
     }
 }
 

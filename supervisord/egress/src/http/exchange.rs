@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::body::{Answer, Exchange};
 use super::intent::Via;
 use super::wire;
+use crate::event;
 use crate::front::proxy::Tunnel;
 use crate::refused::Refused;
 use crate::session::Session;
@@ -118,6 +119,7 @@ impl Conversation {
             status: None,
             lease: None,
             how: "cut_off",
+            failure: None,
             progress: self.progress.clone(),
             _place: self.place.clone(),
             _room: room,
@@ -127,6 +129,7 @@ impl Conversation {
             Ok(answered) => Ok(self.pass_on(answered, exchange)),
             Err(refused) => {
                 exchange.how = refused.code;
+                exchange.failure = event::Failure::of(&refused);
                 exchange.status = Some(refused.status);
                 Err((refused, self.wire.request()))
             }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use http::StatusCode;
+use rustls::CertificateError;
 
 use crate::refused::Refused;
 use crate::resolve::Unresolved;
@@ -84,8 +85,41 @@ impl From<UpstreamError> for Refused {
             E::FirstByte => (late, "http_response_timeout", "upstream_timeout"),
             E::Ambiguous(_) => (bad, "http_protocol_error", "upstream_ambiguous"),
         };
-        let remedy = "The policy allows this; the upstream is at fault. Try again later, or tell \
-                      whoever runs it.";
+        let remedy = match &error {
+            E::Certificate(error) => of_certificate(error),
+            _ => {
+                "The policy allows this; the upstream is at fault. Try again later, or tell whoever \
+                 runs it."
+            }
+        };
         Self::new(status, kind, code, error.to_string(), remedy)
     }
 }
+
+/// What helps against a certificate that does not hold.
+fn of_certificate(error: &rustls::Error) -> &'static str {
+    use CertificateError as C;
+    let rustls::Error::InvalidCertificate(error) = error else { return TELL };
+    match error {
+        C::Expired | C::ExpiredContext { .. } => {
+            "The policy allows this; the upstream's certificate has expired: tell whoever runs it."
+        }
+        C::NotValidYet | C::NotValidYetContext { .. } => {
+            "The policy allows this; the upstream's certificate is not valid yet: look at this host's \
+             clock, or tell whoever runs it."
+        }
+        C::NotValidForName | C::NotValidForNameContext { .. } => {
+            "The policy allows this; the upstream's certificate is for another name: use that name, \
+             or tell whoever runs it."
+        }
+        C::UnknownIssuer => {
+            "The policy allows this; nobody that this host trusts has issued the upstream's \
+             certificate: have the administrator name the issuer's in the daemon's configuration \
+             (`upstream_roots`)."
+        }
+        _ => TELL,
+    }
+}
+
+const TELL: &str =
+    "The policy allows this; the upstream's certificate is at fault: tell whoever runs it.";

@@ -60,6 +60,24 @@ fn no_query_leaves_the_host_for_a_name_that_is_not_allowed() {
     assert!(world.events.codes().contains(&"host_not_allowed"));
 }
 
+#[test]
+fn a_look_up_that_no_policy_is_asked_about_is_refused_and_recorded() {
+    let world = World::new(RULES);
+    for (name, kind) in [
+        ("_acme.evil.test.", RecordType::A),
+        ("under_score.up.test.", RecordType::TXT),
+        ("up.test.", RecordType::ANY),
+        ("up.test.", RecordType::AXFR),
+    ] {
+        let answer = ask("127.0.0.1:53", name, kind);
+        assert_ne!(answer.metadata.response_code, ResponseCode::NoError, "{name} {kind}");
+    }
+    let codes = world.events.codes();
+    let count = |code| codes.iter().filter(|told| **told == code).count();
+    // Programs ask again: of one name it is told once in ten seconds.
+    assert_eq!((count("not_a_host_name"), count("look_up_not_answered")), (2, 1), "{codes:?}");
+}
+
 /// In a quarantine every name has an address and every request is read, and nobody outside is told of it.
 #[test]
 fn a_name_that_no_rule_has_is_not_resolved_before_a_request_is_allowed() {

@@ -107,6 +107,9 @@ fn an_exhausted_budget_refuses_the_next_request_and_cuts_a_body() {
     world.purse.holds(0);
     let heard = world.curl_proxied(&["http://up.test/ok"]);
     assert_eq!((heard.code(), heard.problem()["code"].as_str()), (429, Some("budget_exhausted")));
+    assert_eq!(world.events.failures().len(), 1, "the cut body is told as one");
+    let codes = world.events.codes();
+    assert_eq!(codes.len(), 2, "what has no budget left is refused and never allowed: {codes:?}");
 }
 
 #[test]
@@ -135,6 +138,11 @@ fn an_upstream_whose_certificate_does_not_hold_gets_no_request() {
         );
     }
     assert_eq!(world.seen.requests(), Vec::<String>::new());
+    let failures = world.events.failures();
+    let told: Vec<_> = failures.iter().map(|failure| failure.remedy.as_str()).collect();
+    assert!(told[0].contains("has expired"), "{told:?}");
+    assert!(told[1].contains("for another name"), "{told:?}");
+    assert!(failures.iter().all(|failure| failure.cause.contains("certificate")), "{failures:?}");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use supervisor_egress::credential::{
     Why,
 };
 use supervisor_egress::{
-    Approvals, Claim, Declined, Event, Lack, Ledger, Overspent, Question, Recorder, Reservation,
-    Reserved, Seams,
+    Approvals, Claim, Declined, Event, Failure, Lack, Ledger, Overspent, Question, Recorder,
+    Reservation, Reserved, Seams,
 };
 use zeroize::Zeroizing;
 
@@ -31,6 +31,15 @@ impl Events {
     /// How many have ended so far.
     pub fn ends(&self) -> usize {
         self.all().iter().filter(|event| matches!(event, Event::Ended(_))).count()
+    }
+
+    /// What went wrong so far with what was allowed.
+    pub fn failures(&self) -> Vec<Failure> {
+        let failed = |event: Event| match event {
+            Event::Ended(ended) => ended.failure,
+            Event::Decided(_) | Event::Credential(_) => None,
+        };
+        self.all().into_iter().filter_map(failed).collect()
     }
 
     /// The codes of all decisions so far.

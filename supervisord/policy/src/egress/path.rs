@@ -62,6 +62,8 @@ pub(super) enum Segment {
     One,
     /// Any number of segments, none included.
     Deep,
+    /// Nothing, or the empty segment behind a last slash. It is the last one.
+    End,
 }
 
 /// Why a text is not a pattern.
@@ -224,8 +226,9 @@ impl PathPattern {
         Ok(Self { text: text.into(), segments })
     }
 
-    /// The pattern as a rule means it that denies or asks: `/admin/**` is `/admin` too. Who keeps others from a
-    /// directory means the directory; what allows says all that it opens.
+    /// The pattern as a rule means it that denies or asks: `/admin/**` is `/admin` too, and `/admin` is `/admin/`,
+    /// which most servers take for the same. Who keeps others from a directory means the directory; what allows
+    /// says all that it opens.
     #[must_use]
     pub(crate) fn holding_back(mut self) -> Self {
         let below = [Segment::One, Segment::Deep];
@@ -233,6 +236,14 @@ impl PathPattern {
             && directory.iter().any(|segment| *segment != Segment::Deep)
         {
             self.segments.remove(directory.len());
+        }
+        let is_spelt = |segment: &Segment| match segment {
+            Segment::Literal(text) => !text.is_empty(),
+            Segment::Glob(_) => true,
+            Segment::One | Segment::Deep | Segment::End => false,
+        };
+        if self.segments.last().is_some_and(is_spelt) {
+            self.segments.push(Segment::End);
         }
         self
     }
@@ -266,8 +277,16 @@ impl PathPattern {
     /// Whether every path of another pattern surely is one of this. It may miss some; it is right
     /// where it says yes.
     pub(crate) fn covers(&self, other: &Self) -> bool {
-        let Some((Segment::Deep, head)) = self.segments.split_last() else {
-            return self.segments == other.segments;
+        let head = match self.segments.split_last() {
+            Some((Segment::Deep, head)) => head,
+            // With a last slash or without.
+            Some((Segment::End, head)) => {
+                return other.segments == head
+                    || other.segments == self.segments
+                    || matches!(other.segments.split_last(), Some((Segment::Literal(last), before))
+                        if last.is_empty() && before == head);
+            }
+            _ => return self.segments == other.segments,
         };
         // A directory and what is below it.
         let Some((Segment::One, head)) = head.split_last() else {
@@ -276,7 +295,7 @@ impl PathPattern {
         // Below a directory: the same directory, and at least a slash after it.
         other.segments.len() > head.len()
             && other.segments.starts_with(head)
-            && !matches!(other.segments.get(head.len()), Some(Segment::Deep))
+            && !matches!(other.segments.get(head.len()), Some(Segment::Deep | Segment::End))
             || self.segments == other.segments
     }
 
@@ -303,7 +322,7 @@ fn matches_segments(pattern: &[Segment], path: &[&str]) -> bool {
     let mut back: Option<(&[Segment], &[&str])> = None;
     loop {
         match (wanted, given) {
-            ([], []) => return true,
+            ([] | [Segment::End], []) => return true,
             ([Segment::Deep, after @ ..], _) => {
                 back = Some((after, given));
                 wanted = after;
@@ -330,6 +349,7 @@ impl Segment {
                 !segment.is_empty() && matches_glob(glob.as_bytes(), segment.as_bytes())
             }
             Segment::One => true,
+            Segment::End => segment.is_empty(),
             Segment::Deep => false,
         }
     }

@@ -23,7 +23,7 @@ pub(crate) struct RawRule {
     /// `allow` (the default), `ask` a person, or `deny`, which wins over the others.
     #[schemars(with = "Option<String>", extend("enum" = ["allow", "ask", "deny"]))]
     pub verdict: Option<Spanned<String>>,
-    /// Names, `*.name` for one label more, `**.name` for any number, addresses, networks, `**`.
+    /// Names, `*.name` for one label more, `**.name` for one or more, addresses, networks, `**`.
     #[schemars(with = "RawHosts")]
     pub hosts: Spanned<RawHosts>,
     /// Networks that aren't public and that these hosts may nevertheless resolve to.
@@ -40,7 +40,7 @@ pub(crate) struct RawRule {
     #[schemars(with = "Option<Vec<String>>")]
     pub methods: Option<Spanned<Vec<Spanned<String>>>>,
     /// Patterns of paths: `*` is one segment or a part of one, `**` any number of segments. `/a/**` is what
-    /// stands below `/a`, and in a rule that denies or asks also `/a` itself.
+    /// stands below `/a`, and in a rule that denies or asks also `/a` itself; there `/a` is also `/a/`.
     #[schemars(with = "Option<Vec<String>>")]
     pub paths: Option<Spanned<Vec<Spanned<String>>>>,
     /// `auto` (the default), `inspect` or `pass`. What is passed is known by its server name only: where

@@ -11,13 +11,14 @@ const ANY: &str = "any";
 /// Steps after which looking for a common path is given up.
 const MAX_STEPS: usize = 20_000;
 
-/// Paths that a pattern means: with nothing for its `**`, and with something.
+/// Paths that a pattern means: with nothing for its `**` and behind its last slash, and with something.
 pub(super) fn of(pattern: &PathPattern) -> Vec<String> {
     let filled = |deep: &[&str]| -> String {
         let segments = pattern.segments().iter().flat_map(|segment| match segment {
             Segment::Literal(text) => vec![text.to_string()],
             Segment::Glob(glob) => vec![fill(glob)],
             Segment::One => vec![ANY.to_owned()],
+            Segment::End => deep.first().map(|_| String::new()).into_iter().collect(),
             Segment::Deep => deep.iter().map(|text| (*text).to_owned()).collect(),
         });
         segments.flat_map(|segment| ["/".to_owned(), segment]).collect()
@@ -51,7 +52,7 @@ pub(super) fn next_address(address: IpAddr) -> Option<IpAddr> {
 fn common(one: &[Segment], two: &[Segment], steps: &mut usize) -> Option<Vec<String>> {
     *steps = steps.checked_sub(1)?;
     let (first, second) = match (one, two) {
-        ([], []) => return Some(Vec::new()),
+        ([] | [Segment::End], [] | [Segment::End]) => return Some(Vec::new()),
         ([Segment::Deep, rest @ ..], _) => return deep(one, rest, two, steps),
         (_, [Segment::Deep, rest @ ..]) => return deep(two, rest, one, steps),
         ([first, ..], [second, ..]) => (first, second),
@@ -88,6 +89,7 @@ fn meet(one: &Segment, two: &Segment) -> Option<String> {
         Segment::Literal(text) => text.to_string(),
         Segment::Glob(glob) => fill(glob),
         Segment::One | Segment::Deep => ANY.to_owned(),
+        Segment::End => String::new(),
     };
     let mut candidates = vec![text(one), text(two)];
     if let (Segment::Glob(one), Segment::Glob(two)) = (one, two) {
@@ -117,8 +119,20 @@ mod tests {
 
     #[test]
     fn a_witness_is_meant_by_its_patterns() {
-        let all =
-            ["/", "/a", "/a/**", "/**", "/*/b", "/**/b", "/a/*/c", "/v*", "/*v", "/**/a/**/b"];
+        let all = [
+            "/",
+            "/a",
+            "/a/",
+            "/*/",
+            "/a/**",
+            "/**",
+            "/*/b",
+            "/**/b",
+            "/a/*/c",
+            "/v*",
+            "/*v",
+            "/**/a/**/b",
+        ];
         let held = || all.map(|text| pattern(text).holding_back());
         for one in all.map(pattern).into_iter().chain(held()) {
             assert!(of(&one).iter().all(|path| one.matches(path)), "{one}");

@@ -19,7 +19,7 @@ use super::permitted::Permitted;
 use crate::event::Subject;
 use crate::limits::MAX_FIELDS;
 use crate::refused::Refused;
-use crate::session::{Asked, Session};
+use crate::session::{Asked, Session, Spends};
 
 impl Conversation {
     /// Intent, rules, people, budgets.
@@ -97,15 +97,12 @@ impl Conversation {
             body_sha256: seen.as_ref().map(Seen::sha256),
             fields: fields.as_deref(),
         };
-        let permit = session.permit(number, decision, subject(), asked).await?;
         let is_unsafe = !is_safe(request.method()) || !otherwise.methods().all(is_safe_name);
         let known =
             u64::try_from(fields::size(request.headers()) + target.len()).unwrap_or(u64::MAX);
-        let out = known.saturating_add(length.unwrap_or(0));
-        let meter = session
-            .reserve(&permit, &destination, is_unsafe, out)
-            .await
-            .inspect_err(|refused| session.refuse(number, subject(), refused))?;
+        let bytes_out = known.saturating_add(length.unwrap_or(0));
+        let spends = Spends { is_unsafe, bytes_out };
+        let (permit, meter) = session.permit(number, decision, subject(), asked, spends).await?;
         let websocket = match upgrades {
             Upgrade::WebSocket => Some(WebSocket::of(request)),
             _ => None,

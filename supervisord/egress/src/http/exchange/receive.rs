@@ -11,6 +11,7 @@ use super::super::{fields, response};
 use super::Conversation;
 use super::permitted::Permitted;
 use crate::credential::{CredentialRefusal, Prepared, Watched};
+use crate::event::Failure;
 use crate::limits::LOOKED_AHEAD;
 use crate::refused::Refused;
 use crate::upstream::UpstreamError;
@@ -80,6 +81,7 @@ impl Conversation {
         // A budget that the head uses up ends the body.
         if let Err(overdrawn) = exchange.meter.receive(fields::size(&head.headers)) {
             exchange.how = overdrawn.lack.code();
+            exchange.failure = Some(Failure::overspent(&overdrawn));
         }
         head.extensions.clear();
         let answer = match websocket {

@@ -104,9 +104,28 @@ fn what_holds_back_from_all_below_a_directory_holds_back_from_the_directory() {
     assert!(of("/a/**/**").holding_back().matches("/a"));
     assert!(of("/a/b/c/**").holding_back().covers(&of("/a/b/c/d")));
     assert!(!of("/a/b/**").holding_back().covers(&of("/a/*")));
-    for same in ["/**", "/**/**", "/a", "/a/*", "/**/a"] {
+    for same in ["/**", "/**/**", "/", "/a/"] {
         assert_eq!(of(same).holding_back(), of(same));
     }
+}
+
+#[test]
+fn what_holds_back_from_a_path_holds_back_from_it_with_a_last_slash() {
+    let of = |text: &str| PathPattern::parse(text).unwrap();
+    for (pattern, path) in
+        [("/admin", "/admin"), ("/x/*.env", "/x/prod.env"), ("/**/a", "/a"), ("/*", "/b")]
+    {
+        let (own, held) = (of(pattern), of(pattern).holding_back());
+        let slashed = format!("{path}/");
+        assert!(own.matches(path) && !own.matches(&slashed), "{pattern}");
+        assert!(held.matches(path) && held.matches(&slashed), "{pattern}");
+        assert!(!held.matches(&format!("{path}/c")) || pattern == "/**/a", "{pattern}");
+        assert!(held.covers(&own) && held.covers(&of(&format!("{pattern}/"))), "{pattern}");
+        assert!(held.covers(&held) && !own.covers(&held), "{pattern}");
+    }
+    assert!(!of("/*").holding_back().matches("/"));
+    assert!(of("/a/**").holding_back().covers(&of("/a").holding_back()));
+    assert!(!of("/a/**").covers(&of("/a").holding_back()));
 }
 
 proptest! {
@@ -123,6 +142,9 @@ proptest! {
         let path = spelt(&path);
         let either = own.matches(&path) || below.matches(&path);
         prop_assert_eq!(held.matches(&path), either, "{} {}", text, path);
+        let (slashed, held) = (format!("{path}/"), own.clone().holding_back());
+        prop_assert_eq!(held.matches(&path), own.matches(&path), "{} {}", own, path);
+        prop_assert_eq!(held.matches(&slashed), own.matches(&path), "{} {}", own, slashed);
     }
 
     #[test]
