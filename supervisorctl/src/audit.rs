@@ -22,6 +22,9 @@ const STATE: &str = "/var/lib/supervisord";
 /// What says where the log ended at its last checkpoint.
 const HEAD: &str = "head";
 
+/// The same once more, in the state directory itself, for a log that was put back from an older copy.
+const HEAD_BESIDE: &str = "../audit-head";
+
 /// Bytes of a line at the most; the longest records are some kilobytes.
 const MAX_LINE: u64 = 1 << 20;
 
@@ -51,6 +54,12 @@ pub fn verify(options: &VerifyOptions, global: &GlobalOptions) -> Result<u8, Fai
             None => (None, Some(Fault::HeadDamaged)),
         },
     };
+    let beside = match (head, options.files.is_empty()) {
+        (Some(_), true) => log.small(HEAD_BESIDE)?.and_then(|text| Head::parse(&text)),
+        _ => None,
+    };
+    let beside = beside.filter(|beside| beside.is_signed(&keys));
+    let head = head.into_iter().chain(beside).max_by_key(|head| head.seq);
     let mut verifier = Verifier::new(keys.clone(), head);
     for path in &log.files {
         let name = path.display().to_string();
@@ -178,7 +187,12 @@ impl Log {
 
     /// Where the log ended at its last checkpoint, as it is written, if that lies beside it.
     fn head(&self) -> Result<Option<String>, Failure> {
-        let path = self.beside.join(HEAD);
+        self.small(HEAD)
+    }
+
+    /// A small file beside it, if it is there.
+    fn small(&self, name: &str) -> Result<Option<String>, Failure> {
+        let path = self.beside.join(name);
         if !path.exists() {
             return Ok(None);
         }

@@ -20,6 +20,7 @@
 //! head                               where the log ended at its last checkpoint, signed
 //! key, key.pub                       unless the key is a credential of the service
 //! cut-00000000000000104990           what a start found after the last whole record
+//! ../audit-head                      the same as `head`, for a directory that is put back from an older copy
 //! ```
 
 mod backlog;

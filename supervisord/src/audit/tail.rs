@@ -16,6 +16,10 @@ use super::key::SigningKey;
 /// The name of the file that says where the log ended.
 pub const HEAD: &str = "head";
 
+/// The same once more, beside the directory: a log that is put back whole from an older copy, its head with it,
+/// ends earlier than this.
+pub const HEAD_BESIDE: &str = "../audit-head";
+
 /// Bytes of it at the most.
 const MAX_HEAD: usize = 512;
 
@@ -71,6 +75,14 @@ pub fn read(directory: &Directory, key: &SigningKey) -> Result<Left, AuditError>
             Some(head.ok_or_else(bad)?)
         }
     };
+    // Without a head somebody has accepted what there is. One of another key or half written tells nothing.
+    let beside = match head {
+        Some(_) => directory.read_small(HEAD_BESIDE, MAX_HEAD)?,
+        None => None,
+    };
+    let beside = beside.and_then(|bytes| Head::parse(std::str::from_utf8(&bytes).ok()?));
+    let beside = beside.filter(|head| head.is_signed(&[key.public()]));
+    let head = head.into_iter().chain(beside).max_by_key(|head| head.seq);
     let mut files = directory.files()?;
     let mut left = match files.pop() {
         None => Left { chain: Chain::default(), file: None, head: HeadState::New, repair: None },

@@ -134,6 +134,37 @@ async fn what_no_crash_does_is_refused_at_the_start() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_put_back_whole_from_an_older_copy_is_found_out() {
+    let state = tempfile::tempdir().unwrap();
+    let audit = open(&state);
+    write(&audit, 0..3).await;
+    audit.close().await;
+    let copy = tempfile::tempdir().unwrap();
+    let copied = |from: &Path, to: &Path| {
+        for entry in fs::read_dir(from).unwrap().flatten() {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    };
+    copied(&directory(&state), copy.path());
+    let audit = open(&state);
+    write(&audit, 3..9).await;
+    audit.close().await;
+    copied(copy.path(), &directory(&state));
+    assert!(verify(&state).is_whole(), "by itself nothing tells");
+    let reason = refusal(&state);
+    assert!(
+        reason.starts_with("ends at record 5, and ") && reason.ends_with(" were on disk"),
+        "{reason}"
+    );
+    fs::remove_file(directory(&state).join("head")).unwrap();
+    let audit = open(&state);
+    assert_eq!(audit.head(), HeadState::Missing, "somebody has accepted it, and the log says so");
+    write(&audit, 9..12).await;
+    audit.close().await;
+    assert_eq!(open(&state).head(), HeadState::Reached);
+}
+
+#[tokio::test]
 async fn files_are_bounded_and_what_is_removed_is_stated() {
     let state = tempfile::tempdir().unwrap();
     let settings = Settings { file_bytes: 1, total_bytes: 1, journal: false }; // the least there is

@@ -22,7 +22,7 @@ use super::error::{AuditError, Unaudited};
 use super::journal::tell_journal;
 use super::key::SigningKey;
 use super::room::Room;
-use super::tail::{HEAD, Left};
+use super::tail::{HEAD, HEAD_BESIDE, Left};
 use super::{Reply, Settings, show};
 use crate::clock;
 use crate::fault::{self, Point};
@@ -106,6 +106,8 @@ pub struct Writer {
     handle: File,
     /// Where the log ended at its last checkpoint; overwritten in place, which takes no room.
     head: Option<File>,
+    /// The same beside the directory.
+    head_beside: File,
     /// Bytes of whole records in the file.
     end: u64,
     /// Up to where room is set aside.
@@ -144,6 +146,7 @@ impl Writer {
             HeadState::Reached => Some(directory.overwrite(HEAD)?),
             HeadState::New | HeadState::Missing => None, // it comes whole, with the first checkpoint
         };
+        let head_beside = directory.overwrite(HEAD_BESIDE)?;
         let file_bytes = settings.file_bytes.max(LEAST_FILE);
         let total_bytes = settings.total_bytes.max(file_bytes * LEAST_FILES);
         let mut writer = Self {
@@ -161,6 +164,7 @@ impl Writer {
             file,
             handle,
             head,
+            head_beside,
             end,
         };
         if let Some(repair) = left.repair {
@@ -378,6 +382,7 @@ impl Writer {
                 self.head = Some(opened.map_err(io::Error::other)?);
             }
         }
+        self.head_beside.write_all_at(head.as_bytes(), 0)?;
         fault::reach(Point::HeadWritten);
         self.set_aside();
         Ok(())
