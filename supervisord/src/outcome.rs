@@ -13,6 +13,10 @@ use crate::launcher::LaunchError;
 use crate::older;
 use crate::workspace::{FileError, WriteFilesError};
 
+/// Why no workspace more is made.
+const NO_ROOM: &str = "there is no room for another workspace: an eighth of the disk that they are on, 1 GiB at the \
+                       most, stays free for records";
+
 /// What is known at the end.
 #[derive(Debug, Default)]
 pub struct Facts {
@@ -89,6 +93,7 @@ pub fn setup_failed(step: Step, errno: i32) -> Outcome {
         Errno::ENOMEM => {
             "ENOMEM: memory_max, or the host, has no memory for the sandbox itself; ask for more".to_owned()
         }
+        Errno::ENOSPC if step == Step::MakeDisk => format!("ENOSPC: {NO_ROOM}"),
         Errno::UnknownErrno => "a check of our own failed".to_owned(),
         known => format!("{known:?}: {}", io::Error::from_raw_os_error(errno)),
     };
@@ -134,8 +139,11 @@ pub fn files_not_replaced(error: &FileError) -> Outcome {
 pub fn workspace_refused(error: &LaunchError) -> ApiError {
     match error {
         LaunchError::Failed { errno, .. } if *errno == nix::libc::ENOSPC => {
-            ApiError::new(ErrorCode::StorageFull, "there is no room for another workspace")
-                .with_hint("close a session, or ask for a smaller workspace")
+            ApiError::new(ErrorCode::StorageFull, NO_ROOM).with_hint(
+                "close a session, or ask for a smaller workspace; an administrator makes room on the file \
+                 system of the launcher's --workspaces, or gives them a larger one: its journal says how much \
+                 is free",
+            )
         }
         LaunchError::Failed { step: Step::MakeDisk, errno } if *errno == nix::libc::EOPNOTSUPP => {
             let problem = "the file system of the workspaces can't set their room aside";

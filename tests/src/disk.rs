@@ -12,6 +12,17 @@ pub(crate) fn make(directory: &Path, bytes: u64) {
     mount(directory, &format!("truncate -s {bytes} state.img; mkfs.ext4 -qF state.img"));
 }
 
+/// Makes one disk, and both the state directory and that of workspaces on it.
+#[track_caller]
+pub(crate) fn share(directory: &Path, bytes: u64) {
+    let format = format!("truncate -s {bytes} disk.img; mkfs.ext4 -qF disk.img; mkdir disk");
+    run(directory, &format!(
+        "{format}; mount -o loop disk.img disk
+        for place in state workspaces; do mkdir $place disk/of-$place; mount --bind disk/of-$place $place; done
+        umount disk"
+    ));
+}
+
 /// Repairs it as a boot of the host does.
 #[track_caller]
 pub(crate) fn mend(directory: &Path) {
@@ -30,9 +41,13 @@ pub(crate) fn device(state: &Path) -> PathBuf {
 
 #[track_caller]
 fn mount(directory: &Path, make_ready: &str) {
-    let script = format!("{make_ready}\nmount -o loop,errors=remount-ro state.img state");
+    run(directory, &format!("{make_ready}\nmount -o loop,errors=remount-ro state.img state"));
+}
+
+#[track_caller]
+fn run(directory: &Path, script: &str) {
     let mut shell = Command::new("/bin/sh");
-    let output = shell.args(["-ec", &script]).current_dir(directory).output().unwrap();
+    let output = shell.args(["-ec", script]).current_dir(directory).output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "e2fsprogs and mount are needed by this test: {words}");
 }

@@ -223,8 +223,12 @@ impl Drop for Own {
             false if self.launcher.runs() => self.launcher.end(), // not killed: it removes its cgroup
             false => {}
         }
-        if self.settings.state_bytes.is_some() || self.settings.state_disk.is_some() {
+        let Settings { state_bytes, state_disk, shared_disk, .. } = &self.settings;
+        if state_bytes.or(*state_disk).or(*shared_disk).is_some() {
             umount2(&self.state(), MntFlags::MNT_DETACH).ok();
+        }
+        if shared_disk.is_some() {
+            umount2(&self.path().join("workspaces"), MntFlags::MNT_DETACH).ok();
         }
     }
 }
@@ -234,9 +238,12 @@ fn lay_out(directory: &Path, settings: &Settings) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     mode(directory, 0o755);
+    if let Some(bytes) = settings.shared_disk {
+        disk::share(directory, bytes);
+    }
     for (name, permissions) in [("run", 0o755), ("state", 0o700)] {
         let path = directory.join(name);
-        fs::create_dir(&path).unwrap();
+        fs::create_dir_all(&path).unwrap();
         if name == "state"
             && let Some(bytes) = settings.state_bytes
         {
@@ -254,7 +261,7 @@ fn lay_out(directory: &Path, settings: &Settings) {
         mode(&path, permissions);
     }
     let workspaces = directory.join("workspaces");
-    fs::create_dir(&workspaces).unwrap();
+    fs::create_dir_all(&workspaces).unwrap();
     mode(&workspaces, 0o700);
     let images = directory.join("images");
     fs::create_dir(&images).unwrap();

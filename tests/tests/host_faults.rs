@@ -10,6 +10,8 @@
 
 #[path = "host_faults/copies.rs"]
 mod copies;
+#[path = "host_faults/room.rs"]
+mod room;
 #[path = "host_faults/second.rs"]
 mod second;
 #[path = "host_faults/silent.rs"]

@@ -20,7 +20,8 @@ use crate::failure::{Failed, Fatal, at, fatal, tell};
 use crate::layers::workspace_of;
 use crate::loops::{Loops, Stays};
 use crate::projects::Projects;
-use crate::template::{Size, Templates, can_format};
+use crate::room::Room;
+use crate::template::{Size, Templates, bytes_of, can_format};
 use crate::workspace::Source;
 
 /// The directory beneath ours for workspaces that are directories themselves.
@@ -33,6 +34,7 @@ const FRESH: &str = "fresh-";
 pub struct Disk {
     directory: OwnedFd,
     medium: Medium,
+    room: Room,
     kept: BTreeMap<u128, Kept>,
 }
 
@@ -101,7 +103,7 @@ impl Disk {
                 (directory, Medium::Images { loops, templates: Templates::default() })
             }
         };
-        let mut disk = Self { directory, medium, kept: BTreeMap::new() };
+        let mut disk = Self { directory, medium, room: Room::default(), kept: BTreeMap::new() };
         let names = disk.names()?;
         for name in &names {
             let whose = workspace_of(name).filter(|whose| names.iter().any(|name| name == whose));
@@ -138,19 +140,18 @@ impl Disk {
             return Err(Failed::refused(Step::MakeDisk));
         }
         let name = name(&kept);
+        let size = Size { bytes: kept.bytes, inodes: kept.inodes, journal: true };
+        self.leave_room(size)?;
         let made = match &mut self.medium {
             Medium::Projects(projects) => projects.make(&name, kept.bytes, kept.inodes),
-            Medium::Images { loops, templates } => {
-                let size = Size { bytes: kept.bytes, inodes: kept.inodes, journal: true };
-                nameless(&self.directory).and_then(|image| {
-                    templates.copy(proof, loops, size, &image)?;
-                    image.sync_all()?;
-                    let path = format!("/proc/self/fd/{}", image.as_raw_fd());
-                    let follow = AtFlags::AT_SYMLINK_FOLLOW;
-                    linkat(AT_FDCWD, path.as_str(), &self.directory, name.as_str(), follow)?;
-                    Ok(fsync(&self.directory)?)
-                })
-            }
+            Medium::Images { loops, templates } => nameless(&self.directory).and_then(|image| {
+                templates.copy(proof, loops, size, &image)?;
+                image.sync_all()?;
+                let path = format!("/proc/self/fd/{}", image.as_raw_fd());
+                let follow = AtFlags::AT_SYMLINK_FOLLOW;
+                linkat(AT_FDCWD, path.as_str(), &self.directory, name.as_str(), follow)?;
+                Ok(fsync(&self.directory)?)
+            }),
         };
         at(Step::MakeDisk, made)?;
         self.kept.insert(kept.id, kept);
@@ -177,6 +178,8 @@ impl Disk {
         bytes: u64,
         inodes: u64,
     ) -> Result<Source, Failed> {
+        let size = Size { bytes, inodes, journal: false };
+        self.leave_room(size)?;
         match &mut self.medium {
             Medium::Projects(projects) => {
                 let name = format!("{FRESH}{execution:032x}");
@@ -186,7 +189,6 @@ impl Disk {
             Medium::Images { loops, templates } => {
                 // It never has a name, so the kernel removes it whatever becomes of us.
                 let image = at(Step::MakeDisk, nameless(&self.directory))?;
-                let size = Size { bytes, inodes, journal: false };
                 at(Step::MakeDisk, templates.copy(proof, loops, size, &image))?;
                 at(Step::MountDisk, loops.mount_own(image.as_fd(), Stays::No)).map(Source::image)
             }
@@ -215,6 +217,15 @@ impl Disk {
                 at(Step::MountDisk, loops.mount_shared(&image)).map(Source::image)
             }
         }
+    }
+
+    /// Whether another of this size leaves what has to stay free. A project takes its bytes as they are written.
+    fn leave_room(&mut self, size: Size) -> Result<(), Failed> {
+        let bytes = match self.medium {
+            Medium::Projects(_) => size.bytes,
+            Medium::Images { .. } => bytes_of(size),
+        };
+        at(Step::MakeDisk, self.room.leave(&self.directory, bytes))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

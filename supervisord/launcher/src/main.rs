@@ -25,6 +25,7 @@ mod maps;
 mod owners;
 mod projects;
 mod restriction;
+mod room;
 mod root;
 mod sandbox;
 mod seed;

@@ -127,11 +127,16 @@ fn copy(template: &File, image: &File) -> io::Result<()> {
 
 fn make(proof: &SingleThreaded, loops: &Loops, size: Size) -> io::Result<File> {
     let template = File::from(memfd_create(c"template", MFdFlags::MFD_CLOEXEC)?);
-    template.set_len(blocks(size) * BLOCK)?;
+    template.set_len(bytes_of(size))?;
     format(proof, &template, size)?;
     let mount = loops.mount_own(template.as_fd(), Stays::No)?;
     as_owner(|| take_away(mount.as_fd(), size))?;
     Ok(template) // its mount goes first, and the kernel writes all that it knows
+}
+
+/// Bytes of an image, all of which it takes from the disk.
+pub fn bytes_of(size: Size) -> u64 {
+    blocks(size) * BLOCK
 }
 
 /// Blocks of an image that has room for all that is asked for; a little too many.
