@@ -90,11 +90,50 @@ fn closing(set: &ChangeSet) -> String {
     let mut words = format!(
         "{added} added, {modified} modified, {deleted} deleted; {hazardous} deserve a look{state}\n"
     );
-    if !complete {
-        words.push_str("this is not all: the workspace holds more than is looked at\n");
-    }
-    if set.unnamed > 0 {
-        words.push_str(&format!("{} more have names that can't be paths here\n", set.unnamed));
+    match (complete, set.unnamed) {
+        (true, 0) => {}
+        (false, 0) => {
+            words.push_str("this is not all: the workspace holds more than is looked at\n")
+        }
+        // As they were before it ran.
+        (true, unnamed) => {
+            words.push_str(&format!("{unnamed} more have names that can't be paths here\n"));
+        }
+        (false, unnamed) => words.push_str(&format!(
+            "this is not all: {unnamed} entries have names that can't be paths here\n"
+        )),
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(complete: bool, unnamed: u64) -> String {
+        let set = json!({
+            "execution": "ex-aaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "session": "se-aaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "state": "recorded",
+            "summary": {"mode": "record", "added": 1, "modified": 0, "deleted": 0, "hazardous": 0,
+                        "complete": complete},
+            "changes": [],
+            "unnamed": unnamed,
+        });
+        let words = closing(&serde_json::from_value(set).unwrap());
+        words.lines().skip(1).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_is_not_told_is_said_with_its_reason() {
+        assert_eq!(told(true, 0), "");
+        assert!(told(false, 0).contains("holds more than is looked at"));
+        assert_eq!(told(true, 2), "2 more have names that can't be paths here");
+        assert_eq!(
+            told(false, 2),
+            "this is not all: 2 entries have names that can't be paths here"
+        );
+    }
 }

@@ -70,8 +70,18 @@ pub fn execution(execution: &Execution, files: &str) -> String {
         line(&mut text, "kept", &format!("{} on disk, until it is removed", show_size(kept)));
     }
     text.push_str(files);
-    text.push_str(&controls(&execution.controls));
+    match &execution.outcome {
+        Some(Outcome::SetupFailed { .. }) if has_none(execution) => {
+            line(&mut text, "controls", "none, for nothing ran");
+        }
+        _ => text.push_str(&controls(&execution.controls)),
+    }
     text
+}
+
+/// Whether no control held it, weaker or not.
+fn has_none(execution: &Execution) -> bool {
+    execution.controls.iter().all(|report| report.status == ControlStatus::Missing)
 }
 
 /// Digits of a digest that people compare.

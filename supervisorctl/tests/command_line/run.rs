@@ -1,7 +1,7 @@
 //! `run`: bytes and status pass through, breaks are survived, refusals are told.
 
 use serde_json::json;
-use supervisor_api::{ApiError, ErrorCode, Limit, Outcome, Stream};
+use supervisor_api::{ApiError, ControlStatus, ErrorCode, Limit, Outcome, Stream};
 
 use crate::fake::{Fake, ID, chunks, execution};
 use crate::program;
@@ -50,6 +50,24 @@ fn the_exit_status_tells_how_it_ended() {
         let fake = Fake::with(|script| script.execution = execution(outcome.clone()));
         assert_eq!(fake.ctl(&["run", "true"]).status, Some(status), "{outcome:?}");
     }
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named_and_no_control_is_said_to_be_missing() {
+    let fake = Fake::with(|script| {
+        let (step, reason) = ("exec".to_owned(), "ENOENT: No such file or directory".to_owned());
+        script.execution = execution(Outcome::SetupFailed { step, reason });
+        script.execution.argv = vec!["nope".to_owned()];
+        for report in &mut script.execution.controls {
+            report.status = ControlStatus::Missing;
+        }
+    });
+    let ended = fake.ctl(&["run", "nope"]);
+    assert_eq!(ended.status, Some(127));
+    let words = "not started: exec of nope: ENOENT: No such file or directory";
+    assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    assert!(ended.stderr.contains("none, for nothing ran"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("missing"), "{}", ended.stderr);
 }
 
 #[test]

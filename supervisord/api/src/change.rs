@@ -33,7 +33,8 @@ pub struct ChangeSummary {
     pub deleted: u64,
     /// How many of these have a hazard.
     pub hazardous: u64,
-    /// Whether this is all; not so where the workspace holds more than is looked at, and while it runs.
+    /// Whether this is all; not so where the workspace holds more than is looked at, where entries whose names
+    /// can't be paths here are others than before, and while it runs.
     pub complete: bool,
 }
 

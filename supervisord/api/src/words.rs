@@ -81,7 +81,12 @@ impl Execution {
             }
             Some(Outcome::LimitExceeded { limit }) => format!("over its limit {limit}"),
             Some(Outcome::Cancelled) => "cancelled".to_owned(),
-            Some(Outcome::SetupFailed { step, reason }) => format!("not started: {step}: {reason}"),
+            Some(Outcome::SetupFailed { step, reason }) => match self.argv.first() {
+                Some(program) if step == "exec" => {
+                    format!("not started: {step} of {program}: {reason}")
+                }
+                _ => format!("not started: {step}: {reason}"),
+            },
             Some(Outcome::Lost { reason }) => format!("lost: {reason}"),
         }
     }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
-    Administration, ApiError, AuditEvent, ControlStatus, DeniedCall, Ended, Execution, ExecutionId,
-    HeadState, Limit, LimitHit, Mode, Outcome, Recovery, Retirement, Ruling, Start, Subject,
-    Submission, Verdict, What,
+    Administration, ApiError, ArtifactList, AuditEvent, ControlStatus, DeniedCall, Ended,
+    Execution, ExecutionId, HeadState, Limit, LimitHit, Mode, Outcome, Recovery, Retirement,
+    Ruling, Start, Subject, Submission, Verdict, What,
 };
 use supervisor_policy::{PolicySet, Resolved};
+
+use crate::workspace::{MAX_DEPTH, MAX_LOOKED_AT, MAX_PATH_BYTES, TOO_DEEP};
 
 /// The daemon begins to serve.
 pub fn start(policies: &PolicySet, mode: Mode, key: String, head: HeadState) -> AuditEvent {
@@ -103,6 +105,7 @@ pub fn recovery(whom: Subject, act: &str, cause: Option<&str>) -> AuditEvent {
 pub fn limits_hit(
     execution: &Execution,
     outcome: &Outcome,
+    artifacts: &ArtifactList,
     policy: Option<&Resolved>,
 ) -> Vec<AuditEvent> {
     let mut hits: Vec<(Limit, &str, Option<u64>)> = Vec::new();
@@ -120,8 +123,16 @@ pub fn limits_hit(
     if cut > 0 {
         hits.push((Limit::OutputBytes, "cut the output", Some(cut)));
     }
-    if execution.artifacts_truncated {
+    let left_out = |limit: Limit| artifacts.refused.iter().any(|one| one.reason == limit.name());
+    let is_cut = execution.artifacts_truncated;
+    let bytes = is_cut && left_out(Limit::ArtifactBytes);
+    let all = execution.artifact_count >= execution.limits.artifact_count;
+    let count = is_cut && (all || left_out(Limit::ArtifactCount));
+    if bytes {
         hits.push((Limit::ArtifactBytes, "left artifacts out", None));
+    }
+    if count {
+        hits.push((Limit::ArtifactCount, "left artifacts out", None));
     }
     let event = |(limit, what, refused): (Limit, &str, Option<u64>)| {
         let value = execution.limits.get(limit);
@@ -135,7 +146,31 @@ pub fn limits_hit(
         let hit = LimitHit { ruling, limit: limit.name().to_owned(), value, refused };
         What::Limit(hit).about(subject(execution))
     };
-    hits.into_iter().map(event).collect()
+    let bound = (is_cut && !bytes && !count).then(|| bound_of_collecting(execution, artifacts));
+    hits.into_iter().map(event).chain(bound).collect()
+}
+
+/// Artifacts were left out, and no limit of the policy is the reason.
+fn bound_of_collecting(execution: &Execution, artifacts: &ArtifactList) -> AuditEvent {
+    let is_deep = artifacts.refused.iter().any(|one| one.reason == TOO_DEEP);
+    let (limit, value, cause, remedy) = if is_deep {
+        let cause = format!("a path has more than {MAX_DEPTH} parts or {MAX_PATH_BYTES} bytes");
+        (TOO_DEEP, MAX_DEPTH as u64, cause, "have the payload leave it less deep")
+    } else {
+        let cause = format!(
+            "what is looked at for artifacts ends after {MAX_LOOKED_AT} names or half a minute, and a hundred that are \
+             not kept are listed; where collecting failed, the daemon's journal says so"
+        );
+        ("artifact_search", MAX_LOOKED_AT, cause, "ask for less, with globs that say more")
+    };
+    let ruling = Ruling {
+        policy: Some(execution.policy.name.clone()),
+        cause: Some(cause),
+        remedy: Some(remedy.to_owned()),
+        ..Ruling::new(Verdict::Deny, limit)
+    };
+    let hit = LimitHit { ruling, limit: limit.to_owned(), value, refused: None };
+    What::Limit(hit).about(subject(execution))
 }
 
 /// The filter of system calls ended the payload's first process. The signal is all that a parent is

@@ -185,7 +185,7 @@ async fn record_and_tell(
 ) {
     let is_known = first.is_none();
     let (written, is_written) = oneshot::channel();
-    let audited = audit_end(inner, &finished, written);
+    let audited = audit_end(inner, &finished, artifacts, written);
     let record = async {
         // What is recorded is in the log, whenever the daemon is killed.
         is_written.await.is_ok() && record(inner, live, &mut finished, artifacts, first).await
@@ -223,12 +223,14 @@ async fn record_and_tell(
 fn audit_end(
     inner: &Arc<Inner>,
     finished: &Execution,
+    artifacts: &ArtifactList,
     written: oneshot::Sender<()>,
 ) -> impl Future<Output = ()> + use<> {
     let generation = inner.settings.current();
     let policy = generation.policies.resolve(&finished.policy.name).map(|policy| &**policy);
     let outcome = finished.outcome.clone();
-    let hits = outcome.as_ref().map(|outcome| audit::limits_hit(finished, outcome, policy));
+    let hits = |outcome| audit::limits_hit(finished, outcome, artifacts, policy);
+    let hits = outcome.as_ref().map(hits);
     let mut events: Vec<AuditEvent> = hits.unwrap_or_default();
     let denied = outcome.as_ref().and_then(|it| audit::call_denied(finished, it, policy));
     events.extend(denied);

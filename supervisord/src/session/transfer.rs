@@ -17,7 +17,6 @@ use super::writing::BeingWritten;
 use crate::in_turn::Piece as Turn;
 use crate::pool::Share;
 use crate::supervisor::{Caller, Supervisor, internal, storage};
-use crate::threads::too_many_archives;
 use crate::workspace::{self, Replacement, UnpackBounds};
 
 /// Pieces on their way between a connection and a thread: enough that neither waits for each.
@@ -132,13 +131,19 @@ impl Supervisor {
         Ok(packing)
     }
 
-    /// An archive of this caller's may go to or from this session.
-    fn archive_permits(
+    fn archive_permits(&self, guard: &Use) -> Result<(OwnedSemaphorePermit, Share), ApiError> {
+        let own = alone(guard)?;
+        Ok((own, self.inner().threads.archive(guard.session().record().owner_uid)?))
+    }
+
+    /// The same for what copies a workspace, or applies or discards changes.
+    pub(super) fn copy_permits(
         &self,
         caller: &Caller,
         guard: &Use,
     ) -> Result<(OwnedSemaphorePermit, Share), ApiError> {
-        Ok((one_of(guard)?, self.inner().threads.archive(caller)?))
+        let own = alone(guard)?;
+        Ok((own, self.inner().threads.copy(guard.session().record().owner_uid)?))
     }
 
     /// A workspace may be copied from this session or applied to it, when it is its owner's turn.
@@ -159,6 +164,15 @@ impl Supervisor {
 /// One archive or copy of a session at a time.
 pub(super) fn one_of(guard: &Use) -> Result<OwnedSemaphorePermit, ApiError> {
     guard.session().archives.clone().try_acquire_owned().map_err(|_| too_many_archives())
+}
+
+/// One of these of a session at a time.
+fn alone(guard: &Use) -> Result<OwnedSemaphorePermit, ApiError> {
+    guard.session().archives.clone().try_acquire_owned().map_err(|_| {
+        let problem = "the session is being packed, unpacked or copied already, or changes are being applied to it \
+                       or discarded";
+        ApiError::new(ErrorCode::Busy, problem).with_hint("try again when that is done")
+    })
 }
 
 impl Upload {

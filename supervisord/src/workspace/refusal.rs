@@ -6,6 +6,9 @@ use nix::errno::Errno;
 
 use super::path::InvalidPath;
 
+/// The reason of what lies deeper than paths here go, or has a longer one.
+pub const TOO_DEEP: &str = "too_deep";
+
 /// Why a path that matched is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -54,7 +57,7 @@ impl Refusal {
             Self::ArtifactBytes => "artifact_bytes",
             Self::ArtifactCount => "artifact_count",
             Self::InvalidName => "invalid_name",
-            Self::TooDeep => "too_deep",
+            Self::TooDeep => TOO_DEEP,
             Self::Changed => "changed",
             Self::Unreadable => "unreadable",
         }

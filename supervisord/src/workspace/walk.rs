@@ -16,10 +16,12 @@ use super::glob::GlobSelection;
 use super::path::{MAX_DEPTH, WorkspacePath};
 use super::refusal::{Obstacle, Refusal};
 
+/// Entries that one walk looks at: more than a workspace that is meant to be collected from has.
+pub const MAX_LOOKED_AT: u64 = 1_000_000;
+
 /// What a walk may cost.
 const BOUNDS: Bounds = Bounds {
-    // More than a workspace that is meant to be collected from has.
-    entries: 1_000_000,
+    entries: MAX_LOOKED_AT,
     // Names are sorted, so a directory's are all held together.
     held_bytes: 32 * 1024 * 1024,
     // Globs and names can be made for each other so that a match takes milliseconds; a million

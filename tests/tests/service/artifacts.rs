@@ -2,9 +2,10 @@
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
-    ArtifactRequest, Content, ErrorCode, InputFile, LimitsRequest, Outcome, SubmitRequest,
+    ArtifactRequest, AuditRecord, Content, ErrorCode, InputFile, LimitsRequest, Outcome,
+    SubmitRequest, What,
 };
-use supervisor_tests::{AGENT, World, argv, attack, bash, milliseconds, python};
+use supervisor_tests::{AGENT, Ended, World, argv, attack, bash, milliseconds, python, until};
 
 fn keeping(request: SubmitRequest, globs: &[&str]) -> SubmitRequest {
     let globs = globs.iter().map(|&glob| glob.to_owned()).collect();
@@ -160,6 +161,37 @@ for number in range(10):
     assert_eq!(refused.get("out/sparse").map(String::as_str), Some("artifact_bytes"));
     let counted = refused.values().filter(|reason| *reason == "artifact_count").count();
     assert!(counted >= 5, "{refused:?}");
+    assert_eq!(limits_hit(&world, &ended), ["artifact_bytes", "artifact_count"]);
+}
+
+/// AR-04. What no limit of the policy is the reason of is not said to be one's, for a larger one would not help.
+#[test]
+fn what_is_too_deep_to_be_kept_is_recorded_as_that() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let source = "os.makedirs('d/' * 100); open('plain', 'w').write('x')";
+    let ended = agent.run(&keeping(attack(source), &["**"]));
+    ended.expect_exit(0);
+    assert!(ended.execution.artifacts_truncated);
+    assert_eq!(agent.kept(ended.execution.id), ["plain"]);
+    assert_eq!(limits_hit(&world, &ended), ["too_deep"]);
+}
+
+/// The limits that the audit log says it reached.
+fn limits_hit(world: &World, ended: &Ended) -> Vec<String> {
+    let id = ended.execution.id;
+    let records = until("its end is in the log", || {
+        let page = world.root().audit(&format!("execution={id}")).ok()?;
+        let is_end = |record: &AuditRecord| matches!(record.event.what, What::Outcome(_));
+        page.records.iter().any(is_end).then_some(page.records)
+    });
+    let limits = records.into_iter().filter_map(|record| match record.event.what {
+        What::Limit(hit) => Some(hit.limit),
+        _ => None,
+    });
+    let mut limits: Vec<_> = limits.collect();
+    limits.sort();
+    limits
 }
 
 /// What a payload leaves is kept however it ended.
