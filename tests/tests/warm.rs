@@ -109,6 +109,29 @@ fn compare(agent: &Client, session: Option<SessionId>, programs: &[(&str, &str)]
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What only the interpreter holds, under a name that it never clears, shows whether it takes itself apart.
+#[test]
+fn an_interpreter_that_has_let_go_of_a_program_ends_at_once_where_it_is_known_how_it_ended() {
+    let source = "\
+import os, sys
+
+class Last:
+    def __del__(self, write=os.write):
+        write(1, b'apart')
+
+vars(sys)['__builtins__'] = Last()
+print((3, 10) <= sys.version_info < (3, 13))
+";
+    let world = world("");
+    let agent = world.agent(AGENT);
+    warm_up(&agent, &python(source));
+    let (warm, cold) = (agent.run(&python(source)), agent.run(&cold(&python(source))));
+    assert_eq!((start_of(&warm), start_of(&cold)), (StartKind::Warm, StartKind::Cold));
+    assert!(cold.stdout.ends_with("\napart"), "{}", cold.stdout);
+    let is_known = warm.stdout.starts_with("True");
+    assert!(!is_known || warm.stdout == "True\n", "{}", warm.stdout);
+}
+
 #[test]
 fn what_is_claimed_counts_once_and_waits_for_no_room_of_its_own() {
     let tables = "[warm]\n".to_owned();

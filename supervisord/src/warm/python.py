@@ -11,7 +11,9 @@ workspace stands in for a module that was imported here, or where the user's own
 """
 
 import _operator
+import _thread
 import atexit
+import codecs
 import gc
 import os
 import sys
@@ -22,26 +24,31 @@ def park(modules):
     before = set(sys.modules)
     ahead, kept = [], []
     kept.append(kept)
-    at_once = []
-    atexit.register(let_go, ahead, at_once, kept, _operator.is_)
+    at_once, in_order, ending = [], [], []
+    atexit.register(let_go, ahead, at_once, in_order, kept, _operator.is_, ending)
     missing = import_quietly([*modules, "_ctypes", "_socket"])
     packages = {name.partition(".")[0] for name in set(sys.modules) - before}
     whole = {name for name, module in sys.modules.items() if type(module) is type(sys)} - ITS_OWN
     ahead.extend(stand_in(name, True) for name in whole & before)
     later = [stand_in(name, False) for name in whole - before]
     at_once.extend(([each[field] for each in later] for field in range(5)))
-    at_once.append({each[0]: each[2] for each in later})
+    at_once.append({name: other for name, _, other, *_ in later})
     pipe, home = find_pipe(), os.environ["HOME"]
     native = not {"_ctypes", "_socket"} & set(missing)
     holder = hold_memory(pipe, kept) if native else None
     exercise()
     gc.collect()
+    ending.append(see_what_ends() if native else None)
     gc.freeze()  # what was imported, and `kept`, is looked through by no later collection
-    renew_main()
+    ending.append(renew_main())
+    in_order.extend(module for name, module in sys.modules.items() if name != "usercustomize")
+    as_it_is = [*map("=".join, os.environ.items())]
+    before = whole = later = None  # what takes time to free
     os.write(1, b"parked " + " ".join(missing).encode() + b"\n")
     directory, arguments, environment = read_start(pipe)
     os.close(pipe)
-    set_environment(environment)
+    if environment != as_it_is:
+        set_environment(environment)
     if home != os.environ["HOME"]:
         renew_home()
     os.chdir(directory)
@@ -94,6 +101,7 @@ def renew_main():
     main = type(sys)("__main__")
     vars(main).update(vars(sys.modules["__main__"]))
     sys.modules["__main__"] = main
+    return tuple(vars(main)), main.__loader__
 
 
 # What the interpreter takes apart in ways of its own, and this file.
@@ -110,7 +118,7 @@ def stand_in(name, exact):
     return name, module, other, names, len(names), tuple(names.values()) if exact else ()
 
 
-def let_go(ahead, at_once, kept, same):
+def let_go(ahead, at_once, in_order, kept, same, ending):
     """The last thing to be called at exit: takes what was there before the program out of the interpreter's sight.
 
     Otherwise it would take all of that apart, name by name, before the process ends; that takes longer than
@@ -119,18 +127,129 @@ def let_go(ahead, at_once, kept, same):
     replaced something. What the program itself has made is not kept from any collection.
     """
     modules = sys.modules
+    are_there = begins_with(modules.values(), in_order)
+    in_order.clear()  # the program's own is among them
     for name, module, other, names, size, values in ahead:
         if len(names) == size and modules.get(name) is module and all(map(same, names.values(), values)):
             modules[name] = other
-    # Of hundreds, most programs change none.
+    # Of hundreds, most programs change none, and import others after them.
     called, held, others, dictionaries, sizes, stand_ins = at_once
-    if [*map(len, dictionaries)] == sizes and all(map(same, map(modules.get, called), held)):
+    if are_there and [*map(len, dictionaries)] == sizes:
         modules.update(stand_ins)
     else:
         for name, module, other, names, size in zip(called, held, others, dictionaries, sizes):
             if len(names) == size and modules.get(name) is module:
                 modules[name] = other
-    kept += [ahead, at_once]
+    kept += [ahead, at_once, ending]
+    if has_come_to_its_end(*ending):
+        codecs.register_error("usercustomize.leave", Leave(*ending[0][:1]))
+
+
+def begins_with(things, first):
+    """Whether they begin with the very same things, in the same order."""
+    return len(things) >= len(first) and all(map(_operator.is_, things, first))
+
+
+class Leave:
+    """Ends the process, with status 0, when the interpreter lets go of it.
+
+    What it lets go of last are handlers, as those of encodings' errors, and what goes in circles among all that. By
+    then whatever a program has made is gone, with what its finalizers say, and its streams are flushed. What is left
+    is to take itself apart, string by string, and then the C libraries, one by one: that takes longer than the rest
+    of an end, and shows nothing.
+    """
+
+    def __init__(self, flush):
+        self.flush, self.itself = flush, self
+
+    def __call__(self, error):
+        raise error
+
+    def __del__(self, leave=os._exit):
+        self.flush(None)  # what the C library holds back of any stream
+        leave(0)
+
+
+def has_come_to_its_end(seen, fresh):
+    """Whether the program has run to the end of its file, so that the interpreter is going to end with status 0.
+
+    What called this tells the end of a file from an exit. An exception that nobody took is left where debuggers
+    look for it, and is still there if the program has no hook, handler or thread that could have taken it away.
+    Whatever is other than in most programs, or has come near to C, ends as it always does.
+    """
+    if seen is None:
+        return False
+    flush, streams, hook, callbacks, kinds, last, frames, backtrace, (finalize, run) = seen
+    names, loader = fresh
+    try:
+        of_main, of_sys = vars(sys.modules["__main__"]), vars(sys)
+        return (
+            begins_with(of_main, names)
+            and of_main["__loader__"] is not loader  # it was begun
+            and "__file__" not in of_main  # the interpreter has cleared up after it
+            and "__cached__" not in of_main
+            and not any("last_" + name in of_sys for name in ("exc", "type", "value", "traceback"))
+            and sys.excepthook is hook
+            and atexit._ncallbacks() == callbacks
+            and _thread._count() == 0
+            and gc.get_debug() == 0  # which may have a word at each collection's end
+            and begins_with((sys.stdout, sys.stderr), streams)
+            and all(it.closed or it.write_through for it in streams)  # so that no flush can fail
+            and len(kinds[0]()) == kinds[1]  # it has called no C function, of which some are for an end
+            and not last[3]  # it has loaded no library
+            and is_called_by(frames[: backtrace(frames, len(frames))], finalize, run)
+        )
+    except BaseException:
+        return False  # it is the interpreter's to end, and to say what is wrong
+
+
+def is_called_by(addresses, callee, caller):
+    """Whether in a chain of return addresses, innermost first, one function was called by another."""
+    for address, above in zip(addresses, addresses[1:]):
+        if address in callee:
+            return above in caller
+    return False
+
+
+def see_what_ends():
+    """What it takes to see how a program ends; nothing where that is not to be seen or not known."""
+    import _ctypes
+
+    streams = sys.stdout, sys.stderr
+    known = sys.implementation.name == "cpython" and (3, 10) <= sys.version_info < (3, 13)
+    if not known or sys.maxsize < 1 << 32 or not all(hasattr(it, "write_through") for it in streams):
+        return None
+    simple = {
+        name: type(name, (_ctypes._SimpleCData,), {"_type_": name}) for name in ("P", "Q", "i")
+    }
+    five = type("five", (_ctypes.Array,), {"_type_": simple["P"], "_length_": 5})
+    chain = type("chain", (_ctypes.Array,), {"_type_": simple["P"], "_length_": 64})
+    library = _ctypes.dlopen(None, 0)
+    of_c = {"_flags_": 0x1 | 0x4, "_restype_": simple["i"]}  # without giving way to other threads
+    kind = type("function", (_ctypes.CFuncPtr,), of_c)
+
+    def function(name):
+        return kind(_ctypes.dlsym(library, name))
+
+    def extent(name):
+        """The addresses to which a function's calls return, by the symbol's size."""
+        begin, symbol = _ctypes.dlsym(library, name), simple["P"]()
+        found = function("dladdr1")(simple["P"](begin), five(), _ctypes.byref(symbol), 1)
+        size = simple["Q"].from_address(symbol.value + 16).value if found else 0
+        return range(begin + 1, begin + size + 1)
+
+    try:
+        backtrace, flush = function("backtrace"), function("fflush")
+        extents = extent("Py_FinalizeEx"), extent("Py_RunMain")
+    except (OSError, TypeError):
+        return None  # another C library
+    frames = chain()
+    backtrace(frames, len(frames))  # the first call loads what it needs
+    last = five.from_address(library)  # a link_map: its address, name, section, the next and the one before
+    while last[3]:
+        last = five.from_address(last[3])
+    kinds = _ctypes.CFuncPtr.__subclasses__, len(_ctypes.CFuncPtr.__subclasses__())
+    return flush, streams, sys.excepthook, atexit._ncallbacks(), kinds, last, frames, backtrace, extents
 
 
 def hold_memory(pipe, kept):

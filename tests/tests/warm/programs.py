@@ -319,3 +319,137 @@ sys.modules.pop("io")
 import os
 
 print(os.name, open("data/in.txt").read())
+#--- an exit behind two names that are gone
+import sys
+
+del __file__, __cached__
+sys.exit(5)
+#--- an exit behind all names that are gone
+import sys
+
+for name in [*globals()]:
+    if name != "sys":
+        del globals()[name]
+sys.exit(3)
+#--- an exit that C is asked for
+import ctypes
+
+del __file__, __cached__
+ctypes.pythonapi.Py_Exit(6)
+#--- an exit behind another main module
+import sys
+import types
+
+other = types.ModuleType("__main__")
+vars(other).update({name: it for name, it in globals().items() if name not in ("__file__", "__cached__")})
+sys.modules["__main__"] = other
+sys.exit(9)
+#--- an exit that comes to nothing
+import sys
+
+try:
+    sys.exit(3)
+except SystemExit:
+    pass
+#--- a failure that a hook hides
+import sys
+
+
+def hide(*_):
+    for name in ("type", "value", "traceback", "exc"):
+        vars(sys).pop("last_" + name, None)
+
+
+sys.excepthook = hide
+1 / 0
+#--- a failure that is hidden at exit
+import atexit
+import sys
+
+
+def hide():
+    for name in ("type", "value", "traceback", "exc"):
+        vars(sys).pop("last_" + name, None)
+
+
+atexit.register(hide)
+1 / 0
+#--- a finalizer that ends the process
+import os
+
+
+class Last:
+    def __del__(self):
+        os._exit(7)
+
+
+last = Last()
+#--- a stream that can't be flushed
+import io
+import sys
+
+
+class Stream(io.StringIO):
+    def __repr__(self):
+        return "a stream"
+
+    def flush(self):
+        raise OSError("no")
+
+
+sys.stdout = Stream()
+#--- a stream that holds words back until nobody takes them
+import os
+import sys
+
+sys.stdout.reconfigure(write_through=False, line_buffering=False)
+sys.stdout.write("held back")
+os.close(1)
+#--- a stream that is closed
+import sys
+
+sys.stdout.close()
+#--- a stream that is taken apart
+import sys
+
+sys.stdout.detach()
+#--- what C is to call at exit
+import ctypes
+
+library = ctypes.CDLL(None)
+library.on_exit(library.abort, 0)
+#--- a library that is loaded
+import sqlite3
+
+print(sqlite3.connect(":memory:").execute("select 1").fetchall())
+#--- children that end in ways of their own
+import os
+import sys
+
+for way in (lambda: None, lambda: sys.exit(4), lambda: 1 / 0):
+    child = os.fork()
+    if child == 0:
+        way()
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+#--- what the interpreter itself has been given
+import codecs
+import os
+import threading
+
+
+class Given:
+    def __init__(self, name):
+        self.name = name.encode()
+
+    def __call__(self, *_):
+        pass
+
+    def __del__(self, write=os.write):
+        write(1, self.name)
+
+
+codecs.register_error("given", Given("handler "))
+os.register_at_fork(before=Given("fork "))
+local = threading.local()
+local.given = Given("thread ")
