@@ -17,12 +17,11 @@ const ARCHIVES: u64 = 8 + ADMIN_ARCHIVES;
 /// Archives of one uid.
 const ARCHIVES_OF_ONE: u64 = 2;
 
-/// Copies of workspaces at once, and changes that are applied. They wait for no caller, so that nobody who takes his time
-/// with an archive keeps others from them.
-const COPIES: u64 = 4;
+/// Archives that only administrators get.
+const ADMIN_ARCHIVES: u64 = 1;
 
-/// Copies of one uid.
-const COPIES_OF_ONE: u64 = 2;
+/// Workspaces that are copied, or applied to others, at once. No caller sets the pace of one.
+const COPIES: usize = 4;
 
 /// Searches of the audit log at once. Each looks at 32 MiB at the most; the others wait, in the order in which
 /// they came.
@@ -46,7 +45,7 @@ const OF_ONE: usize = 2;
 #[derive(Debug)]
 pub struct Threads {
     archives: Arc<Pool>,
-    copies: Arc<Pool>,
+    copies: InTurn,
     asked: Arc<Pool>,
     searches: Arc<Semaphore>,
     files: InTurn,
@@ -63,8 +62,8 @@ pub struct Search {
 impl Default for Threads {
     fn default() -> Self {
         Self {
-            archives: Pool::new(ARCHIVES, ARCHIVES_OF_ONE, 0),
-            copies: Pool::new(COPIES, COPIES_OF_ONE, 0),
+            archives: Pool::new(ARCHIVES, ARCHIVES_OF_ONE, ADMIN_ARCHIVES),
+            copies: InTurn::new(COPIES, OF_ONE),
             asked: Pool::new(u64::MAX, SEARCHES_OF_ONE, 0),
             searches: Arc::new(Semaphore::new(SEARCHES)),
             files: InTurn::new(FILES, OF_ONE),
@@ -74,22 +73,14 @@ impl Default for Threads {
 }
 
 impl Threads {
-    /// One more archive of a session of this uid, if there may be.
-    pub fn archive(&self, uid: u32) -> Result<Share, ApiError> {
-        let owner = Caller { uid, role: Role::Agent };
-        self.archives.take(&owner, 1).ok_or_else(|| {
-            ApiError::new(ErrorCode::Busy, "too many archives are being packed or unpacked")
-                .with_hint("two of yours at a time; try again when one is done")
-        })
+    /// One more archive of this caller's, if there may be.
+    pub fn archive(&self, caller: &Caller) -> Result<Share, ApiError> {
+        self.archives.take(caller, 1).ok_or_else(too_many_archives)
     }
 
-    /// One more copy of a session's workspace of this uid, if there may be.
-    pub fn copy(&self, uid: u32) -> Result<Share, ApiError> {
-        let owner = Caller { uid, role: Role::Agent };
-        self.copies.take(&owner, 1).ok_or_else(|| {
-            ApiError::new(ErrorCode::Busy, "too many workspaces are being copied")
-                .with_hint("two of yours at a time; try again when one is done")
-        })
+    /// One more copy of a workspace of this uid's, when it is its turn.
+    pub async fn copy(&self, uid: u32) -> Result<Piece, ApiError> {
+        self.copies.turn(uid).await
     }
 
     /// One more call about files of this uid's, when it is its turn.
@@ -111,6 +102,12 @@ impl Threads {
         let permit = self.searches.clone().acquire_owned().await.map_err(internal)?;
         Ok(Search { _share: share, _permit: permit })
     }
+}
+
+/// The refusal of one archive too many.
+fn too_many_archives() -> ApiError {
+    ApiError::new(ErrorCode::Busy, "too many archives are being packed or unpacked")
+        .with_hint("two of yours at a time; try again when one is done")
 }
 
 #[cfg(test)]
@@ -162,15 +159,6 @@ mod tests {
         ask(5).await.unwrap().unwrap();
         drop(first);
         third.await.unwrap().unwrap();
-    }
-
-    #[test]
-    fn archives_whose_callers_take_their_time_keep_nobody_from_copies() {
-        let threads = Threads::default();
-        let _archives = [1, 1, 2, 2].map(|uid| threads.archive(uid).unwrap());
-        let _copies = [1, 3, 3, 4].map(|uid| threads.copy(uid).unwrap());
-        let refused = threads.copy(5).unwrap_err();
-        assert_eq!((refused.code, refused.detail.contains("copied")), (ErrorCode::Busy, true));
     }
 
     #[tokio::test]

@@ -68,7 +68,8 @@ fn goes_on(client: &Client, id: ExecutionId) {
 fn a_paused_execution_stands_still_and_so_does_its_wall_time() {
     let world = World::open();
     let agent = world.agent(AGENT);
-    let wall_time = milliseconds(3000);
+    // Long enough to be paused within it on a slow host.
+    let wall_time = milliseconds(8000);
     let limits = LimitsRequest { wall_time: Some(wall_time), ..LimitsRequest::default() };
     let begun = Instant::now();
     let id = agent.start(&SubmitRequest { limits, ..counter("0.01") });

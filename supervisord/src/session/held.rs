@@ -103,7 +103,7 @@ impl Supervisor {
         let whole = origin.enter_to_apply(execution)?; // first, so that nothing begins after the look
         self.refuse_while_running(origin.record().id)?;
         let guard = copy.enter()?;
-        let permits = self.copy_permits(&whole)?;
+        let permits = self.copy_permits(&whole).await?;
         if self.changes_state(execution)? == ChangesState::Applied {
             return Ok(()); // by somebody who asked at the same time
         }
@@ -128,7 +128,7 @@ impl Supervisor {
     pub(crate) async fn discard_held(&self, execution: ExecutionId) -> Result<(), ApiError> {
         let (copy, origin) = self.held_and_origin(execution)?;
         let guard = origin.enter()?;
-        let permits = self.copy_permits(&guard)?; // nobody applies them meanwhile
+        let permit = one_of(&guard)?; // nobody applies them meanwhile
         if self.has_begun(execution)? {
             let problem = "applying the changes has begun";
             return Err(ApiError::new(ErrorCode::Conflict, problem).with_hint("apply them again"));

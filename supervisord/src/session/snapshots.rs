@@ -83,7 +83,7 @@ impl Supervisor {
         let guard = source.enter_to_copy()?; // first, so that nothing begins after the look
         let id = source.record().id;
         self.refuse_while_running(id)?;
-        let permits = self.copy_permits(&guard)?;
+        let permits = self.copy_permits(&guard).await?;
         let (from, to) = (self.grant(source).await?, self.grant(target).await?);
         let (places, held) = (inner.places.clone(), target.record().held);
         let copied = spawn_blocking(move || {

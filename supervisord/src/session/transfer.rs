@@ -131,19 +131,13 @@ impl Supervisor {
         Ok(packing)
     }
 
-    fn archive_permits(&self, guard: &Use) -> Result<(OwnedSemaphorePermit, Share), ApiError> {
-        let own = alone(guard)?;
-        Ok((own, self.inner().threads.archive(guard.session().record().owner_uid)?))
-    }
-
-    /// The same for what copies a workspace, or applies or discards changes.
-    pub(super) fn copy_permits(
+    /// An archive of this caller's may go to or from this session.
+    fn archive_permits(
         &self,
         caller: &Caller,
         guard: &Use,
     ) -> Result<(OwnedSemaphorePermit, Share), ApiError> {
-        let own = alone(guard)?;
-        Ok((own, self.inner().threads.copy(guard.session().record().owner_uid)?))
+        Ok((one_of(guard)?, self.inner().threads.archive(caller)?))
     }
 
     /// A workspace may be copied from this session or applied to it, when it is its owner's turn.
@@ -163,11 +157,6 @@ impl Supervisor {
 
 /// One archive or copy of a session at a time.
 pub(super) fn one_of(guard: &Use) -> Result<OwnedSemaphorePermit, ApiError> {
-    guard.session().archives.clone().try_acquire_owned().map_err(|_| too_many_archives())
-}
-
-/// One of these of a session at a time.
-fn alone(guard: &Use) -> Result<OwnedSemaphorePermit, ApiError> {
     guard.session().archives.clone().try_acquire_owned().map_err(|_| {
         let problem = "the session is being packed, unpacked or copied already, or changes are being applied to it \
                        or discarded";

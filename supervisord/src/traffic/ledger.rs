@@ -53,7 +53,7 @@ impl Ledger {
         (audit, refusals): (Audit, Arc<Refusals>),
         whose: Subject,
     ) -> Self {
-        Self { budgets, audit, refusals, whose }
+        Self { budgets, notes: Arc::new(Notes { audit, refusals, whose }) }
     }
 
     /// The budgets that a claim is charged to: the session's, each credential's, and the user's.
@@ -107,12 +107,7 @@ impl supervisor_egress::Ledger for Ledger {
                 }
                 Err(denied) => {
                     // The refusal itself is recorded or counted by whoever asked.
-                    let code = Lack::Exhausted.code();
-                    if let Denied::Exhausted(exhausted) = &denied
-                        && self.refusals.has_room(self.whose, code, clock::timestamp())
-                    {
-                        self.audit.note(exhausted.event(self.whose, None, Some(host)));
-                    }
+                    self.notes.note(&denied, &host);
                     Err(overspent(&denied))
                 }
             }
@@ -121,9 +116,12 @@ impl supervisor_egress::Ledger for Ledger {
 }
 
 impl Notes {
-    /// Records that a budget has less left than was asked for.
+    /// Records that a budget has less left than was asked for, as often as refusals are recorded one by one.
     fn note(&self, denied: &Denied, host: &str) {
-        if let Denied::Exhausted(exhausted) = denied {
+        let code = Lack::Exhausted.code();
+        if let Denied::Exhausted(exhausted) = denied
+            && self.refusals.has_room(self.whose, code, clock::timestamp())
+        {
             self.audit.note(exhausted.event(self.whose, None, Some(host.to_owned())));
         }
     }
@@ -238,7 +236,11 @@ mod tests {
         let audit = Audit::open(state.path(), crate::audit::Settings::default()).unwrap();
         let session = Some(SessionId::from_bits(1));
         let whose = Subject { session, uid: Some(7), ..Subject::default() };
-        let ledger = Ledger::new(budget::Ledger::open(state.path()).unwrap(), audit, whose);
+        let ledger = Ledger::new(
+            budget::Ledger::open(state.path()).unwrap(),
+            (audit, Arc::new(Refusals::of_traffic())),
+            whose,
+        );
         let identity = Identity { session: "s".into(), execution: "e".into(), uid: 7 };
         let claim = Claim {
             identity: &identity,

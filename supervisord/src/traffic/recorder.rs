@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use supervisor_api::{CredentialUse, Ruling, Subject, Traffic, Verdict, What};
-use supervisor_egress::credential::{Pending, RefusalCode};
+use supervisor_egress::credential::Pending;
 use supervisor_egress::{CredentialEvent, Decided, Ended, Event};
 use supervisor_policy::egress as rules;
 use tokio::sync::watch;

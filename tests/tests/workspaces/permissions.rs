@@ -3,7 +3,7 @@
 use supervisor_api::ErrorCode;
 use supervisor_tests::{AGENT, World};
 
-use super::{call, fork, open, snapshot, within};
+use super::{call, fork, open, sessions, snapshot, within};
 
 #[test]
 fn permissions_that_a_program_takes_away_are_named_and_nothing_is_done_by_half() {
@@ -71,4 +71,8 @@ fn what_is_read_keeps_the_permissions_that_a_program_took_from_it() {
     let forked = fork(&client, session).json();
     let forked = forked["id"].as_str().expect("an id").parse().expect("an id");
     assert_eq!(modes(forked), as_they_were);
+    for each in sessions(&client) {
+        let closed = call(&client, "DELETE", &format!("/v1/sessions/{}", each.id), None);
+        assert!(closed.status < 300, "{}", String::from_utf8_lossy(&closed.body));
+    }
 }
