@@ -59,7 +59,13 @@ pub fn verify(options: &VerifyOptions, global: &GlobalOptions) -> Result<u8, Fai
         _ => None,
     };
     let beside = beside.filter(|beside| beside.is_signed(&keys));
-    let head = head.into_iter().chain(beside).max_by_key(|head| head.seq);
+    // It only says more: a head that is not the daemon's own is told as that.
+    let head = match (head, beside) {
+        (Some(head), Some(beside)) if head.is_signed(&keys) && beside.seq > head.seq => {
+            Some(beside)
+        }
+        (head, _) => head,
+    };
     let mut verifier = Verifier::new(keys.clone(), head);
     for path in &log.files {
         let name = path.display().to_string();

@@ -80,7 +80,11 @@ impl Seen {
             self.allowed += u64::from(!tells(what));
             self.refused += match what {
                 What::Suppression(more) => more.refused,
-                _ => u64::from(tells(what) && what.ruling().is_some()),
+                // A question is neither, nor is a person's answer that allows it.
+                _ => u64::from(
+                    what.failure().is_some()
+                        || what.ruling().is_some_and(|ruling| ruling.verdict == Verdict::Deny),
+                ),
             };
         }
         records.retain(|record| tells(&record.event.what));

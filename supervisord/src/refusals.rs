@@ -97,6 +97,15 @@ impl Refusals {
         })
     }
 
+    /// Whether the next refusal would have a record of its own whatever its code.
+    pub fn is_calm(&self, whom: Subject, now: Timestamp) -> bool {
+        let by_uid = self.lock();
+        let minute = by_uid.get(&whom.uid.unwrap_or(u32::MAX));
+        minute.is_none_or(|minute| {
+            minute.refused < self.alone || minute.is_over(now) && !minute.has_more
+        })
+    }
+
     /// What of a uid's minute is not recorded yet, and whether the minute goes on. One that is over is
     /// forgotten.
     fn so_far(&self, uid: u32, now: Timestamp) -> (Vec<AuditEvent>, bool) {

@@ -125,6 +125,15 @@ impl Failure {
         Self { cause: overspent.cause.clone(), remedy: overspent.remedy.clone() }
     }
 
+    /// A budget that bytes have used up which nobody looks into.
+    pub fn used_up() -> Self {
+        Self {
+            cause: "a budget was used up by it".to_owned(),
+            remedy: "supervisorctl budgets shows what is left; have the policy's budgets raised."
+                .to_owned(),
+        }
+    }
+
     /// The upstream did this with its answer.
     pub fn of_upstream(cause: &str) -> Self {
         let remedy = "The policy allows this; the upstream is at fault. Try again later.";

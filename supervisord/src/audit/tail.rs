@@ -82,7 +82,8 @@ pub fn read(directory: &Directory, key: &SigningKey) -> Result<Left, AuditError>
     };
     let beside = beside.and_then(|bytes| Head::parse(std::str::from_utf8(&bytes).ok()?));
     let beside = beside.filter(|head| head.is_signed(&[key.public()]));
-    let head = head.into_iter().chain(beside).max_by_key(|head| head.seq);
+    let beside = beside.filter(|beside| head.is_none_or(|head| beside.seq > head.seq));
+    let head = beside.or(head);
     let mut files = directory.files()?;
     let mut left = match files.pop() {
         None => Left { chain: Chain::default(), file: None, head: HeadState::New, repair: None },

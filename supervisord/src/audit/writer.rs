@@ -377,6 +377,9 @@ impl Writer {
         match &self.head {
             Some(file) => file.write_all_at(head.as_bytes(), 0)?,
             None => {
+                // What is beside comes first: as soon as there is a head, an older one there would count.
+                self.head_beside.write_all_at(head.as_bytes(), 0)?;
+                self.head_beside.sync_all()?;
                 let made = self.directory.replace(HEAD, head.as_bytes(), 0o600);
                 let opened = made.and_then(|()| self.directory.overwrite(HEAD));
                 self.head = Some(opened.map_err(io::Error::other)?);

@@ -164,6 +164,11 @@ impl Book {
         for charge in charges {
             let Some(entry) = self.accounts.get_mut(&charge.account) else { continue };
             for (meter, bytes) in [(Meter::BytesOut, bytes_out), (Meter::BytesIn, bytes_in)] {
+                // What this charge doesn't limit it has not taken; a user's limits are told by eras.
+                let is_user = matches!(charge.account, Account::Uid(_));
+                if !is_user && charge.limits.of(meter).is_none() {
+                    continue;
+                }
                 let sum = entry.sums.get_mut(&meter);
                 if let Some(sum) = sum.filter(|sum| sum.era <= era) {
                     sum.spent = sum.spent.saturating_sub(bytes);

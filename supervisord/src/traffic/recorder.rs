@@ -53,17 +53,9 @@ impl Recorder {
     fn records(&self, decided: &Decided) -> bool {
         match decided.verdict {
             rules::Verdict::Allow => true,
-            rules::Verdict::Deny => {
-                // What its rule allowed may be refused after all, for a decoy in the host's name.
-                let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-                under_way.remove(&decided.number);
-                drop(under_way);
-                self.refusals.records(&self.audit, self.whose, decided.code)
-            }
-            // What comes of the question is recorded or counted.
-            rules::Verdict::Ask => {
-                self.refusals.has_room(self.whose, decided.code, clock::timestamp())
-            }
+            rules::Verdict::Deny => self.refusals.records(&self.audit, self.whose, decided.code),
+            // What comes of the question is recorded or counted; the question itself is counted nowhere.
+            rules::Verdict::Ask => self.refusals.is_calm(self.whose, clock::timestamp()),
         }
     }
 

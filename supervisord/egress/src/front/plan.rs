@@ -126,12 +126,11 @@ impl Plan {
         &self,
         session: &Session,
         number: u64,
-        protocol: Protocol,
         permit: &Permit,
+        meter: &Meter,
         refusal: CredentialRefusal,
     ) -> Refused {
         let refused = Refused::from(refusal.clone());
-        session.refuse(number, self.subject(protocol), &refused);
         session.credential(CredentialEvent {
             number,
             credential: None,
@@ -139,6 +138,7 @@ impl Plan {
             rule: permit.rule().to_string(),
             refusal: Some(refusal),
         });
+        session.ended(number, Some(refused.status), meter, refused.code);
         refused
     }
 
@@ -162,7 +162,7 @@ impl Plan {
         let (subject, spends) = (self.subject(protocol), Spends { is_unsafe: true, bytes_out: 0 });
         let (permit, meter) = session.permit(number, decision, subject, asked, spends).await?;
         let looked = session.seams.credentials.look_at_host(&self.destination.host.bare());
-        looked.map_err(|refusal| self.betrayed(session, number, protocol, &permit, refusal))?;
+        looked.map_err(|refusal| self.betrayed(session, number, &permit, &meter, refusal))?;
         Ok(Passage { number, meter: Arc::new(meter), permit })
     }
 }

@@ -120,8 +120,12 @@ async fn pass(
     let Ok(mut upstream) = upstream else { return reset(stream) };
     let meter = passage.meter.clone();
     if !front.is_empty() {
-        let sent = meter.send(front.len()).is_ok() && upstream.write_all(&front).await.is_ok();
-        if !sent {
+        if let Err(overspent) = meter.send(front.len()) {
+            let how = (overspent.lack.code(), Some(Failure::overspent(&overspent)));
+            session.ended_by(passage.number, None, &meter, how);
+            return reset(stream);
+        }
+        if upstream.write_all(&front).await.is_err() {
             session.ended(passage.number, None, &meter, "cut_off");
             return reset(stream);
         }
@@ -135,11 +139,7 @@ async fn pass(
         Ended::Overdrawn(lack) => lack.code(),
         Ended::Reflected | Ended::Leaking(_) | Ended::Broken => "cut_off",
     };
-    let failure = matches!(ended, Ended::Overdrawn(_)).then(|| Failure {
-        cause: "a budget was used up by it".to_owned(),
-        remedy: "supervisorctl budgets shows what is left; have the policy's budgets raised."
-            .to_owned(),
-    });
+    let failure = matches!(ended, Ended::Overdrawn(_)).then(Failure::used_up);
     session.ended_by(passage.number, None, &meter, (how, failure));
     if !matches!(ended, Ended::Done) {
         // What was cut must not look complete.

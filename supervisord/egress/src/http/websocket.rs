@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use super::body::Exchange;
 use super::{fields, upgrade};
 use crate::credential::Prepared;
+use crate::event::Failure;
 use crate::relay::{Ended, relay_copied};
 use crate::upstream::UpstreamError;
 
@@ -50,7 +51,7 @@ impl WebSocket {
     }
 
     /// Passes bytes both ways until one side ends.
-    pub fn relay(self, exchange: Exchange, prepared: Prepared, upstream: OnUpgrade) {
+    pub fn relay(self, mut exchange: Exchange, prepared: Prepared, upstream: OnUpgrade) {
         let session = exchange.session.clone();
         let patience = session.shared.limits.idle;
         session.running.spawn(async move {
@@ -67,7 +68,10 @@ impl WebSocket {
             let how = match relay_copied(client, upstream, &meter, (out, back), patience).await {
                 Ended::Done => "done",
                 Ended::Idle => "idle",
-                Ended::Overdrawn(lack) => lack.code(),
+                Ended::Overdrawn(lack) => {
+                    exchange.failure = Some(Failure::used_up());
+                    lack.code()
+                }
                 Ended::Broken => "cut_off",
                 Ended::Reflected => {
                     tracing::warn!(refusal = %prepared.stream_reflected(), "a WebSocket was cut");

@@ -23,7 +23,8 @@ pub(crate) struct RawRule {
     /// `allow` (the default), `ask` a person, or `deny`, which wins over the others.
     #[schemars(with = "Option<String>", extend("enum" = ["allow", "ask", "deny"]))]
     pub verdict: Option<Spanned<String>>,
-    /// Names, `*.name` for one label more, `**.name` for one or more, addresses, networks, `**`.
+    /// Names, `*.name` for one label more, `**.name` for one or more and, in a rule that denies or asks, also `name`
+    /// itself, addresses, networks, `**`.
     #[schemars(with = "RawHosts")]
     pub hosts: Spanned<RawHosts>,
     /// Networks that aren't public and that these hosts may nevertheless resolve to.
