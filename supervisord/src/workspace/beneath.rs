@@ -1,8 +1,6 @@
 //! Opens one name in a directory, through no link and no mount, and lifts the permissions that a
 //! payload took from its own files.
 
-mod shut;
-
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use nix::NixPath;
@@ -10,8 +8,6 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, fstatat};
 use supervisor_sys::without;
-
-pub(super) use self::shut::LookedInto;
 
 /// How often an open is tried again. The kernel answers EAGAIN when a rename anywhere on the host
 /// got in the way of a look-up; a name under a lease answers it for longer and is given up.
@@ -45,21 +41,13 @@ pub(super) fn open<P: NixPath + ?Sized>(
     openat2(directory, name, how)
 }
 
-/// Opens a directory to list it and to open what it holds. `.` opens `directory` itself. The payload owns its files and
-/// so do we, through the mount's id map: permissions of 000 are lifted as far as that needs, and stay so. To look and
-/// leave all as it is, there is [`LookedInto`].
+/// Opens a directory to list it and to open what it holds. `.` opens `directory` itself.
 pub(super) fn open_directory<P: NixPath + ?Sized>(
     directory: BorrowedFd<'_>,
     name: &P,
 ) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-    let opened = match open(directory, name, flags, Mode::empty()) {
-        Err(Errno::EACCES) => {
-            lift(directory, name, SFlag::S_IFDIR, SEARCH)?;
-            open(directory, name, flags, Mode::empty())?
-        }
-        opened => opened?,
-    };
+    let opened = open_or_lift(directory, name, flags, SFlag::S_IFDIR, SEARCH)?;
     let mode = mode_of(&fstat(&opened)?);
     if !mode.contains(SEARCH) {
         fchmod(&opened, mode | SEARCH)?;
@@ -85,16 +73,13 @@ pub(super) fn open_root(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 }
 
 /// Opens a file to read it. What was opened need not be a regular file: look at the descriptor. A
-/// FIFO does not block and a terminal does not become ours. Its permissions stay what they are.
+/// FIFO does not block and a terminal does not become ours.
 pub(super) fn open_file<P: NixPath + ?Sized>(
     directory: BorrowedFd<'_>,
     name: &P,
 ) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    match open(directory, name, flags, Mode::empty()) {
-        Err(Errno::EACCES) => shut::open_for_a_moment(directory, name, flags),
-        opened => opened,
-    }
+    open_or_lift(directory, name, flags, SFlag::S_IFREG, Mode::S_IRUSR)
 }
 
 /// The type of a file.
@@ -113,6 +98,24 @@ pub(super) fn stat<P: NixPath + ?Sized>(
 /// The permission bits of a file.
 pub(super) fn mode_of(stat: &FileStat) -> Mode {
     Mode::from_bits_truncate(stat.st_mode)
+}
+
+/// The payload owns its files and so do we, through the mount's id map; a mode of 000 is lifted as
+/// far as reading needs.
+fn open_or_lift<P: NixPath + ?Sized>(
+    directory: BorrowedFd<'_>,
+    name: &P,
+    flags: OFlag,
+    kind: SFlag,
+    needed: Mode,
+) -> Result<OwnedFd, Errno> {
+    match open(directory, name, flags, Mode::empty()) {
+        Err(Errno::EACCES) => {
+            lift(directory, name, kind, needed)?;
+            open(directory, name, flags, Mode::empty())
+        }
+        opened => opened,
+    }
 }
 
 /// Adds permission bits to a file of this type and of no other name. `fchmodat` is told not to

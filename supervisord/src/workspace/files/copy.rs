@@ -19,7 +19,7 @@ use nix::unistd::{Whence, ftruncate, lseek, symlinkat, syncfs};
 use supervisor_api::{CopyReport, FileKind};
 
 use super::error::{FileError, denied};
-use crate::workspace::beneath::{self, LookedInto};
+use crate::workspace::beneath;
 use crate::workspace::path::MAX_DEPTH;
 
 /// Bytes that one call copies: what ends in between is noticed after that.
@@ -47,7 +47,7 @@ pub fn copy(
     goes_on: &dyn Fn() -> bool,
 ) -> Result<CopyReport, FileError> {
     let mut copier = Copier::new(goes_on);
-    let source = LookedInto::root(from).map_err(failed("open the workspace"))?;
+    let source = beneath::open_root(from).map_err(failed("open the workspace"))?;
     let target = beneath::open_root(to).map_err(failed("open the copy"))?;
     copier.directory(source, target.as_fd(), MAX_DEPTH)?;
     syncfs(&target).map_err(failed("have the copy on disk"))?;
@@ -64,7 +64,7 @@ pub fn copy_one(
 ) -> Result<(FileKind, u64), FileError> {
     let (parent, own) = path.rsplit_once('/').unwrap_or((".", path));
     let mut copier = Copier { path: path.into(), ..Copier::new(&|| true) };
-    let opened = LookedInto::new(from, parent);
+    let opened = beneath::open_directory(from, parent);
     let opened = opened.map_err(copier.kept("open a directory"))?;
     let found = beneath::stat(opened.as_fd(), own).map_err(copier.kept("look at a file"))?;
     let (source, names) = (opened.as_fd(), (own, name));
@@ -113,12 +113,11 @@ impl<'g> Copier<'g> {
 
     fn directory(
         &mut self,
-        source: LookedInto,
+        source: OwnedFd,
         target: BorrowedFd<'_>,
         depth: usize,
     ) -> Result<(), FileError> {
-        let mut found = fstat(&source).map_err(failed("look at a directory"))?;
-        found.st_mode = source.mode().bits(); // it may be opened up for us
+        let found = fstat(&source).map_err(failed("look at a directory"))?;
         let listed = beneath::open_directory(source.as_fd(), ".");
         let listed = listed.and_then(Dir::from_fd).map_err(failed("read a directory"))?;
         // One by one: hard links make names without inodes, so no limit of the workspace bounds those of a directory.
@@ -153,7 +152,7 @@ impl<'g> Copier<'g> {
                     let problem = format!("directories lie deeper than {MAX_DEPTH} in each other");
                     return Err(FileError::TooMuch(problem));
                 };
-                let inner = LookedInto::new(source, name);
+                let inner = beneath::open_directory(source, name);
                 let inner = inner.map_err(self.kept("open a directory"))?;
                 mkdirat(target, name, Mode::S_IRWXU).map_err(failed("make a directory"))?;
                 let made = beneath::open_directory(target, name);
@@ -367,7 +366,7 @@ mod tests {
         let target = to.root();
         let copy = |left: u64, until: Instant| {
             let mut copier = Copier { left, until, ..Copier::new(&|| true) };
-            let source = LookedInto::root(source.as_fd()).unwrap();
+            let source = beneath::open_root(source.as_fd()).unwrap();
             copier.directory(source, target.as_fd(), MAX_DEPTH).map(|()| copier.report.left_out)
         };
         let later = Instant::now() + PATIENCE;

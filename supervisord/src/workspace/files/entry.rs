@@ -10,7 +10,7 @@ use supervisor_api::{FileEntry, FileKind};
 
 use super::error::{FileError, failed};
 use crate::clock;
-use crate::workspace::beneath::{self, LookedInto};
+use crate::workspace::beneath;
 use crate::workspace::path::WorkspacePath;
 
 /// Entries of one listing at the most. A payload can fill a directory with a million; whoever wants
@@ -63,13 +63,11 @@ pub fn list(
     page: &FilePage,
 ) -> Result<Listing, FileError> {
     let opened = match path {
-        None => LookedInto::root(root),
-        Some(path) => LookedInto::new(root, path.as_str()),
+        None => beneath::open_root(root),
+        Some(path) => beneath::open_directory(root, path.as_str()),
     };
     let listing = |operation| move |errno| system(operation, path, errno);
-    let opened = opened.map_err(listing("open"))?;
-    let again = beneath::open_directory(opened.as_fd(), ".").map_err(listing("open"))?;
-    let mut directory = Dir::from_fd(again).map_err(listing("read"))?;
+    let mut directory = Dir::from_fd(opened.map_err(listing("open"))?).map_err(listing("read"))?;
     let (mut names, mut truncated) = (BinaryHeap::new(), false);
     let (limit, mut more) = (page.limit.clamp(1, MAX_LISTED), false);
     for entry in directory.iter() {

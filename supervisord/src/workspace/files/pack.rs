@@ -12,7 +12,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 use tar::{Builder, EntryType, Header};
 
 use super::error::{FileError, failed, shortened};
-use crate::workspace::beneath::{self, LookedInto};
+use crate::workspace::beneath;
 use crate::workspace::path::{InvalidPath, MAX_DEPTH, WorkspacePath};
 
 /// Entries of an archive at the most: more than the inodes of any workspace that policies give out by default.
@@ -31,11 +31,11 @@ pub fn pack(
     to: impl Write,
 ) -> Result<(), FileError> {
     let opened = match beneath {
-        None => LookedInto::root(root).map_err(|errno| FileError::System {
+        None => beneath::open_root(root).map_err(|errno| FileError::System {
             operation: "open the workspace".to_owned(),
             source: errno.into(),
         })?,
-        Some(path) => LookedInto::new(root, path.as_str()).map_err(failed("open", path))?,
+        Some(path) => beneath::open_directory(root, path.as_str()).map_err(failed("open", path))?,
     };
     // A builder that is dropped writes an archive's end, also where it breaks off.
     let builder = ManuallyDrop::new(Builder::new(to));
@@ -48,7 +48,7 @@ pub fn pack(
 /// What of a workspace could not be packed, in words: the first of it, if there is much. An archive has no
 /// place for them, so they are looked for before one is begun.
 pub fn obstacles(root: BorrowedFd<'_>) -> Result<Vec<String>, FileError> {
-    let opened = LookedInto::root(root).map_err(|errno| FileError::from(read(errno)))?;
+    let opened = beneath::open_root(root).map_err(|errno| FileError::from(read(errno)))?;
     let builder = ManuallyDrop::new(Builder::new(io::sink()));
     let mut packer = Packer { builder, left: MAX_ENTRIES, looks_only: true, obstacles: Vec::new() };
     packer.directory(opened.as_fd(), "", MAX_DEPTH).map_err(FileError::from)?;
@@ -138,7 +138,7 @@ impl<W: Write> Packer<W> {
         match beneath::kind_of(&found) {
             SFlag::S_IFDIR => {
                 self.header(&found, EntryType::Directory, 0, &format!("{path}/"), None)?;
-                match LookedInto::new(parent, name) {
+                match beneath::open_directory(parent, name) {
                     Ok(inner) if depth > 0 => self.directory(inner.as_fd(), path, depth - 1),
                     // No path is so deep (`WorkspacePath`), and each level holds a descriptor.
                     Ok(_) => Err(Stop::Obstacle(format!(
