@@ -28,8 +28,8 @@ use crate::{paths, progress, terminal, units};
 pub const WAIT_MAX: u64 = 60;
 
 /// How long the head of an answer may take when there is nothing to wait for: the daemon answers
-/// within milliseconds, a loaded host within seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// within milliseconds, a loaded host within seconds. Longer than the daemon waits for its launcher, of which it tells.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How long a submission may take: the daemon gives a body half a minute and a queue as much.
 const SUBMIT_PATIENCE: Duration = Duration::from_secs(120);

@@ -116,7 +116,10 @@ impl Input {
         };
         let known = usize::try_from(known).unwrap_or(usize::MAX);
         let again = bytes.get(..known).unwrap_or(bytes);
-        if !self.holds(&before, offset, again).map_err(internal)? {
+        if !again.is_empty() && offset < before.passed_on.saturating_sub(feed::HELD) {
+            return Err(too_old(offset, before.offset));
+        }
+        if !self.holds(offset, again).map_err(internal)? {
             return Err(somebody_else_s(offset, before.offset));
         }
         let mut rest = bytes.get(known..).unwrap_or_default();
@@ -150,12 +153,9 @@ impl Input {
 
     /// Whether these very bytes stand at this offset. Of what was passed on long ago nobody can tell: no call that is
     /// repeated is as old.
-    fn holds(&self, now: &InputState, offset: u64, bytes: &[u8]) -> io::Result<bool> {
+    fn holds(&self, offset: u64, bytes: &[u8]) -> io::Result<bool> {
         if bytes.is_empty() {
             return Ok(true);
-        }
-        if offset < now.passed_on.saturating_sub(feed::HELD) {
-            return Ok(false);
         }
         let mut found = vec![0; bytes.len()];
         let at = offset.try_into().map_err(io::Error::other)?;
@@ -198,6 +198,15 @@ fn somebody_else_s(offset: u64, came: u64) -> ApiError {
     ApiError::new(ErrorCode::Conflict, problem)
         .with_field("offset")
         .with_hint(format!("send them at offset {came}, or without an offset"))
+}
+
+fn too_old(offset: u64, came: u64) -> ApiError {
+    let problem = format!(
+        "what stands at offset {offset} was passed on too long ago to be compared with these bytes"
+    );
+    ApiError::new(ErrorCode::Conflict, problem).with_field("offset").with_hint(format!(
+        "{came} bytes came: send what comes after them at offset {came}, and nothing that was sent before"
+    ))
 }
 
 fn ended(came: u64) -> ApiError {

@@ -85,7 +85,7 @@ fn the_page_about_a_hostile_execution_shows_all_of_it_and_obeys_none_of_it() {
         "<img src=\"data:image/png;base64,iVBORw0KGgo",
         "<img src=\"data:image/svg+xml;base64,",
         "denied.example.com",
-        "to allow it",
+        "what helps",
         "landlock_files",
         "aria-label=\"CPU, at most ",
         "aria-label=\"Memory, at most ",

@@ -34,7 +34,7 @@ Content = str | bytes | os.PathLike[str]
 #: Where the installed service listens.
 SOCKET = "/run/supervisord/api.sock"
 
-_PATIENCE = 30.0
+_PATIENCE = 45.0  # longer than the daemon waits for its launcher
 _LONG = 600.0
 _WAIT = 60
 _ATTEMPTS = 30

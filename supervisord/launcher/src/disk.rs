@@ -21,7 +21,7 @@ use crate::layers::workspace_of;
 use crate::loops::{Loops, Stays};
 use crate::projects::Projects;
 use crate::room::Room;
-use crate::template::{Size, Templates, bytes_of, can_format};
+use crate::template::{Size, Templates, can_format, taken_by};
 use crate::workspace::Source;
 
 /// The directory beneath ours for workspaces that are directories themselves.
@@ -223,7 +223,7 @@ impl Disk {
     fn leave_room(&mut self, size: Size) -> Result<(), Failed> {
         let bytes = match self.medium {
             Medium::Projects(_) => size.bytes,
-            Medium::Images { .. } => bytes_of(size),
+            Medium::Images { .. } => at(Step::MakeDisk, taken_by(&self.directory, size))?,
         };
         at(Step::MakeDisk, self.room.leave(&self.directory, bytes))
     }

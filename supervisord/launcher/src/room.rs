@@ -26,6 +26,9 @@ impl Room {
     /// so nobody of ours makes another between this and its making.
     pub fn leave(&mut self, directory: impl AsFd, bytes: u64) -> io::Result<()> {
         let disk = fstatvfs(directory)?;
+        if disk.blocks() == 0 {
+            return Ok(()); // without a bound it tells no numbers (tmpfs with size=0)
+        }
         let unit = disk.fragment_size();
         // Without what is reserved for root, which the daemon can't have.
         let (size, free) = (disk.blocks() * unit, disk.blocks_available() * unit);

@@ -134,8 +134,14 @@ fn make(proof: &SingleThreaded, loops: &Loops, size: Size) -> io::Result<File> {
     Ok(template) // its mount goes first, and the kernel writes all that it knows
 }
 
-/// Bytes of an image, all of which it takes from the disk.
-pub fn bytes_of(size: Size) -> u64 {
+/// Bytes that an image takes from the disk when it is made; none where that is memory.
+pub fn taken_by(directory: impl AsFd, size: Size) -> io::Result<u64> {
+    let is_memory = fstatfs(directory)?.filesystem_type() == TMPFS_MAGIC;
+    Ok(if is_memory { 0 } else { bytes_of(size) })
+}
+
+/// Bytes of an image.
+fn bytes_of(size: Size) -> u64 {
     blocks(size) * BLOCK
 }
 

@@ -18,8 +18,8 @@ use crate::failure::Failure;
 /// Seconds that one request may wait for the end of an execution; the interface's own bound.
 pub const WAIT_MAX: u64 = 60;
 
-/// How long an answer may take when there is nothing to wait for.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an answer may take when there is nothing to wait for: longer than the daemon waits for its launcher.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How long an answer may take that comes when a program or a whole workspace is gone.
 const LONG: Duration = Duration::from_secs(600);

@@ -58,7 +58,8 @@ while IFS=' ' read -r -u 3 word number rest; do
         last=$number
         # What is ours is said to nobody, whatever the cell has had said of commands (set -xv, a trap of DEBUG).
         run="eval -- \"\${supervisor_options-}\"$rest </dev/null 3>&-"
-        printf '%s\n' "$run; { supervisor_hush; } >/dev/null 2>&1" \
+        # After what is not closed bash takes no word of the next line for its own: that line is empty.
+        printf '%s\n' "$run; { supervisor_hush; } >/dev/null 2>&1" "" \
             "{ supervisor_done $number; } >/dev/null 2>&1" >&6
         ;;
     interrupt) [[ $number = "$last" ]] && kill -INT -- "-$inner" ;;

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long nothing may be answered, of all that was asked, before whoever waits for it is told. As long as the first
 /// sandbox of a daemon may take; what takes longest in one request is to take apart a workspace of millions of files,
@@ -59,7 +59,13 @@ impl Silence {
                 }
             };
             tokio::select! {
-                () = silent => return,
+                () = silent => {
+                    // It may be this process that stood still: what has come meanwhile is read first.
+                    sleep(Duration::from_secs(1)).await;
+                    if end == self::end(*since.borrow(), begun) {
+                        return;
+                    }
+                }
                 changed = since.changed() => if changed.is_err() {
                     pending::<()>().await;
                 },

@@ -100,10 +100,11 @@ impl Supervisor {
         changes: Arc<Vec<PathChange>>,
     ) -> Result<(), ApiError> {
         let (copy, origin) = self.held_and_origin(execution)?;
+        let turn = self.copy_turn(&origin).await?;
         let whole = origin.enter_to_apply(execution)?; // first, so that nothing begins after the look
         self.refuse_while_running(origin.record().id)?;
         let guard = copy.enter()?;
-        let permits = self.copy_permits(&whole).await?;
+        let permits = (one_of(&whole)?, turn);
         if self.changes_state(execution)? == ChangesState::Applied {
             return Ok(()); // by somebody who asked at the same time
         }

@@ -17,6 +17,7 @@ use super::files::refuse;
 use super::operations::{from_now, time_to_live};
 use super::record::{Record, TIME_TO_LIVE};
 use super::set::Kept;
+use super::transfer::one_of;
 use super::uses::being_closed;
 use crate::clock;
 use crate::places::{ChangesFile, Places};
@@ -80,10 +81,11 @@ impl Supervisor {
         target: &Arc<Kept>,
     ) -> Result<CopyReport, ApiError> {
         let inner = self.inner();
+        let turn = self.copy_turn(source).await?;
         let guard = source.enter_to_copy()?; // first, so that nothing begins after the look
         let id = source.record().id;
         self.refuse_while_running(id)?;
-        let permits = self.copy_permits(&guard).await?;
+        let permits = (one_of(&guard)?, turn);
         let (from, to) = (self.grant(source).await?, self.grant(target).await?);
         let (places, held) = (inner.places.clone(), target.record().held);
         let copied = spawn_blocking(move || {

@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::files::{checked, refuse, some};
 use super::pace::Pace;
-use super::set::Use;
+use super::set::{Kept, Use};
 use super::uses::being_closed;
 use super::writing::BeingWritten;
 use crate::in_turn::Piece as Turn;
@@ -140,18 +140,14 @@ impl Supervisor {
         Ok((one_of(guard)?, self.inner().threads.archive(caller)?))
     }
 
-    /// A workspace may be copied from this session or applied to it, when it is its owner's turn.
-    pub(super) async fn copy_permits(
-        &self,
-        guard: &Use,
-    ) -> Result<(OwnedSemaphorePermit, Turn), ApiError> {
-        let (own, session) = (one_of(guard)?, guard.session());
-        let turn = tokio::select! {
+    /// The turn of a session's owner to have a workspace copied or applied. The session is entered after that: until
+    /// then it is used as ever.
+    pub(super) async fn copy_turn(&self, session: &Arc<Kept>) -> Result<Turn, ApiError> {
+        tokio::select! {
             biased;
-            () = session.closing() => return Err(being_closed()),
-            turn = self.inner().threads.copy(session.record().owner_uid) => turn?,
-        };
-        Ok((own, turn))
+            () = session.closing() => Err(being_closed()),
+            turn = self.inner().threads.copy(session.record().owner_uid) => turn,
+        }
     }
 }
 

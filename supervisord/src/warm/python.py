@@ -29,9 +29,9 @@ def park(modules):
     missing = import_quietly([*modules, "_ctypes", "_socket"])
     packages = {name.partition(".")[0] for name in set(sys.modules) - before}
     whole = {name for name, module in sys.modules.items() if type(module) is type(sys)} - ITS_OWN
-    ahead.extend(stand_in(name, True) for name in whole & before)
-    later = [stand_in(name, False) for name in whole - before]
-    at_once.extend(([each[field] for each in later] for field in range(5)))
+    ahead.extend(stand_in(name) for name in whole & before)
+    later = [stand_in(name) for name in whole - before]
+    at_once.extend(([each[field] for each in later] for field in range(6)))
     at_once.append({name: other for name, _, other, *_ in later})
     pipe, home = find_pipe(), os.environ["HOME"]
     native = not {"_ctypes", "_socket"} & set(missing)
@@ -112,10 +112,12 @@ class Module:
     """Stands for a module that is not to be taken apart, and has its names."""
 
 
-def stand_in(name, exact):
+def stand_in(name):
     module, other = sys.modules[name], Module()
     other.__dict__ = names = module.__dict__
-    return name, module, other, names, len(names), tuple(names.values()) if exact else ()
+    # What programs put others in the places of; packages have too many values to look at each.
+    is_of_python = name.partition(".")[0] in sys.stdlib_module_names
+    return name, module, other, names, len(names), tuple(names.values()) if is_of_python else ()
 
 
 def let_go(ahead, at_once, in_order, kept, same, ending):
@@ -123,8 +125,8 @@ def let_go(ahead, at_once, in_order, kept, same, ending):
 
     Otherwise it would take all of that apart, name by name, before the process ends; that takes longer than
     most programs. Whoever imports it after this finds its names all the same. Modules to which a program has
-    added something are left to the interpreter, and of those that each program has, also those in which it has
-    replaced something. What the program itself has made is not kept from any collection.
+    added something are left to the interpreter, and of Python's own library also those in which it has replaced
+    something. What the program itself has made is not kept from any collection.
     """
     modules = sys.modules
     are_there = begins_with(modules.values(), in_order)
@@ -133,12 +135,16 @@ def let_go(ahead, at_once, in_order, kept, same, ending):
         if len(names) == size and modules.get(name) is module and all(map(same, names.values(), values)):
             modules[name] = other
     # Of hundreds, most programs change none, and import others after them.
-    called, held, others, dictionaries, sizes, stand_ins = at_once
-    if are_there and [*map(len, dictionaries)] == sizes:
+    called, held, others, dictionaries, sizes, values, stand_ins = at_once
+    is_same = [
+        len(names) == size and all(map(same, names.values(), had))
+        for names, size, had in zip(dictionaries, sizes, values)
+    ]
+    if are_there and all(is_same):
         modules.update(stand_ins)
     else:
-        for name, module, other, names, size in zip(called, held, others, dictionaries, sizes):
-            if len(names) == size and modules.get(name) is module:
+        for name, module, other, unchanged in zip(called, held, others, is_same):
+            if unchanged and modules.get(name) is module:
                 modules[name] = other
     kept += [ahead, at_once, ending]
     if has_come_to_its_end(*ending):

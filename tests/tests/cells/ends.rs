@@ -213,6 +213,10 @@ fn a_bash_cell_that_has_its_commands_said_hears_of_none_but_its_own() {
     let wrong = said("if").1;
     assert!(wrong.ends_with("syntax error: unexpected end of file\n"), "{wrong}");
     assert_eq!(wrong.lines().count(), 1, "{wrong}");
+    // Bash goes on with what it has of a word that is not closed.
+    for source in ["echo 'a", "echo `a", "[[ a", "((1+"] {
+        assert_eq!(bash.run(source).exit_status, Some(2), "{source}");
+    }
     assert_eq!(said("set +x; set -v"), told("", "P\n-- set +x\n", Some(0)));
     assert_eq!(said("echo a\n# b"), told("a\n", "echo a\n# b\n", Some(0)));
     let number = bash.begin("set -x; echo begun; while :; do sleep 1; done");

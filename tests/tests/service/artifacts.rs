@@ -173,7 +173,7 @@ fn what_is_too_deep_to_be_kept_is_recorded_as_that() {
     let ended = agent.run(&keeping(attack(source), &["**"]));
     ended.expect_exit(0);
     assert!(ended.execution.artifacts_truncated);
-    assert_eq!(agent.kept(ended.execution.id), ["plain"]);
+    assert_eq!(agent.kept(ended.execution.id), ["main.py", "plain"]);
     assert_eq!(limits_hit(&world, &ended), ["too_deep"]);
 }
 

@@ -453,3 +453,28 @@ codecs.register_error("given", Given("handler "))
 os.register_at_fork(before=Given("fork "))
 local = threading.local()
 local.given = Given("thread ")
+#--- a file that a function holds which replaced another's
+import json
+
+
+def trace(log, real=json.dumps):
+    def dumps(value, **more):
+        log.write(repr(value))
+        return real(value, **more)
+
+    return dumps
+
+
+class Log:
+    def __init__(self):
+        self.kept = []
+
+    def write(self, text):
+        self.kept.append(text)
+
+    def __del__(self, print=print):
+        print("kept", self.kept)
+
+
+json.dumps = trace(Log())
+print(json.dumps([1]))
