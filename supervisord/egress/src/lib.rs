@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod accepted;
 pub mod credential;
 mod dns;
 mod event;

@@ -49,8 +49,12 @@ pub const HTTP2_NARROW_CONNECTION_WINDOW: u32 = 256 * 1024;
 
 /// Bytes that the kernel holds of one connection of a payload each way, as SO_SNDBUF and SO_RCVBUF have it, of which
 /// it makes twice as many: what a payload doesn't read, or sends ahead, is in the host's memory and not in its own.
-/// Both ends are on this host, where a larger buffer is no faster. Of 256 connections: 64 MiB each way.
+/// Of 256 connections: 64 MiB each way.
 pub const PAYLOAD_BUFFER: u32 = 128 * 1024;
+
+/// So many connections of a session may have more of what their payload doesn't read, up to the host's tcp_wmem (4 MiB
+/// each): a relay that moves much at once wakes up less often.
+pub const WIDE_PAYLOADS: usize = 8;
 
 /// Bytes that the kernel holds of one connection to an upstream that nobody reads, as SO_RCVBUF has it, of which it
 /// makes twice as many. So many connections of a session have this, for 40 MiB a second on each with 50 ms between;

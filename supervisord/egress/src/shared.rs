@@ -47,12 +47,18 @@ pub struct Counted(Arc<AtomicUsize>);
 pub struct Place {
     _of_session: Arc<Counted>,
     _of_all: Arc<Counted>,
+    /// Its place among the few that the kernel may hold much of.
+    _wide: Option<Arc<Counted>>,
 }
 
 impl Place {
     /// The place that was found.
-    pub fn new(of_session: Counted, of_all: Counted) -> Self {
-        Self { _of_session: Arc::new(of_session), _of_all: Arc::new(of_all) }
+    pub fn new(of_session: Counted, of_all: Counted, wide: Option<Counted>) -> Self {
+        Self {
+            _of_session: Arc::new(of_session),
+            _of_all: Arc::new(of_all),
+            _wide: wide.map(Arc::new),
+        }
     }
 }
 

@@ -6,19 +6,19 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{setsockopt, sockopt};
 use supervisor_policy::Resolved;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::accept::Acceptor;
+use crate::accepted;
 use crate::dns::answer;
 use crate::dns::server::NameServer;
 use crate::event::Subject;
 use crate::front::refuse::refuse_at_once;
 use crate::front::transparent;
 use crate::http::serve_proxy;
-use crate::limits::{CROWD_TOLD_EVERY, PAYLOAD_BUFFER};
+use crate::limits::{CROWD_TOLD_EVERY, WIDE_PAYLOADS};
 use crate::refused::Refused;
 use crate::seam::{Identity, Seams};
 use crate::session::{Session, UnusableBinding};
@@ -29,11 +29,6 @@ use crate::totals::Usage;
 
 /// Between two looks at which kept connections are past their time.
 const SWEEP: Duration = Duration::from_secs(5);
-
-/// How fast is sent to a payload. Both ends are on this host and nothing is lost between them, so what
-/// paces and estimates (BBR) only costs; this one is in every kernel, and connections get it from the
-/// socket that they are accepted on.
-const UNPACED: &str = "reno";
 
 /// The sockets of one sandbox, made in its network namespace. Whatever arrives on them is its own:
 /// nobody else can reach them, and no header or address says whose a request is.
@@ -144,8 +139,7 @@ impl Traffic {
         for (door, port, fd) in doors {
             let std: std::net::TcpListener = fd.into();
             std.set_nonblocking(true)?;
-            hasten(&std);
-            bound(&std)?;
+            accepted::prepare(&std)?;
             let acceptor = Acceptor::new(TcpListener::from_std(std)?);
             let (session, names) = (session.clone(), names.clone());
             self.session.running.spawn(take(session, names, acceptor, door, port));
@@ -197,9 +191,14 @@ async fn take<V>(
             }
             continue;
         };
+        let wide = session.wide_payloads.one_more(WIDE_PAYLOADS);
+        if let Err(error) = accepted::bound(&stream, wide.is_some()) {
+            tracing::debug!(%error, "a connection ended at once");
+            continue;
+        }
         let (session_of_it, names) = (session.clone(), names.clone());
         session.running.spawn(async move {
-            serve_one(session_of_it, &names, stream, door, port, Place::new(own, all)).await;
+            serve_one(session_of_it, &names, stream, door, port, Place::new(own, all, wide)).await;
         });
     }
 }
@@ -249,50 +248,8 @@ impl Door {
     }
 }
 
-/// Has what is sent to a payload go at once: set here for all connections, which have it from their listener.
-fn hasten(listener: &std::net::TcpListener) {
-    if let Err(error) = setsockopt(listener, sockopt::TcpCongestion, &UNPACED.into()) {
-        tracing::debug!(%error, "connections of a payload are paced as the host's are");
-    }
-    if let Err(error) = setsockopt(listener, sockopt::TcpNoDelay, &true) {
-        tracing::debug!(%error, "small writes to the payload may wait");
-    }
-}
-
-/// Bounds what the kernel holds of a payload's connections, which have it from their listener too. Whoever reads
-/// nothing would have it hold megabytes of each.
-fn bound(listener: &std::net::TcpListener) -> io::Result<()> {
-    let bytes = usize::try_from(PAYLOAD_BUFFER).map_err(io::Error::other)?;
-    setsockopt(listener, sockopt::SndBuf, &bytes)?;
-    setsockopt(listener, sockopt::RcvBuf, &bytes)?;
-    Ok(())
-}
-
 fn nonblocking(fd: OwnedFd) -> io::Result<std::net::UdpSocket> {
     let socket: std::net::UdpSocket = fd.into();
     socket.set_nonblocking(true)?;
     Ok(socket)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::{TcpListener, TcpStream};
-
-    use nix::sys::socket::getsockopt;
-
-    use super::*;
-
-    #[test]
-    fn a_connection_has_from_its_listener_how_it_is_sent_to() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        hasten(&listener);
-        bound(&listener).unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        assert!(accepted.nodelay().unwrap());
-        assert_eq!(getsockopt(&accepted, sockopt::TcpCongestion).unwrap(), UNPACED);
-        let twice = 2 * usize::try_from(PAYLOAD_BUFFER).unwrap();
-        assert_eq!(getsockopt(&accepted, sockopt::SndBuf).unwrap(), twice);
-        assert_eq!(getsockopt(&accepted, sockopt::RcvBuf).unwrap(), twice);
-    }
 }
