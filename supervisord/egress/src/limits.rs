@@ -229,10 +229,13 @@ pub struct Limits {
     pub head: Duration,
     /// Without a first or further request on a connection, or a byte on one that is relayed.
     pub idle: Duration,
-    /// Without a byte of a body that is being sent, either way.
+    /// Without a byte of a body that the payload sends, or takes.
     pub stall: Duration,
-    /// From the end of a request to the head of its response.
+    /// From the end of a request to the head of its response: what a model completes is there after minutes.
     pub first_byte: Duration,
+    /// Between two pieces of an answer: streams of events have nothing to say for as long. It is what a relayed
+    /// connection has.
+    pub pause: Duration,
     /// For one of the connections to upstreams to end, or one of the look-ups, where there are as many as
     /// there may be.
     pub crowded: Duration,
@@ -265,7 +268,8 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             idle: Duration::from_secs(600),
             stall: Duration::from_secs(60),
-            first_byte: Duration::from_secs(120),
+            first_byte: Duration::from_secs(600),
+            pause: Duration::from_secs(600),
             crowded: Duration::from_secs(30),
             connect: Duration::from_secs(5),
             handshake: Duration::from_secs(10),

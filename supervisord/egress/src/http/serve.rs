@@ -92,13 +92,13 @@ pub async fn serve_http2<S>(
     let shared = Arc::new(wire::Shared::default());
     let framed = Framed::new(stream, Peer::Client, shared.clone(), limits.linger);
     let conversation = Arc::new(Conversation::new(session.clone(), via, shared, place));
-    let (answering, stall) = (conversation.clone(), limits.stall);
+    let (answering, bounds) = (conversation.clone(), limits.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let conversation = answering.clone();
+        let (conversation, bounds) = (answering.clone(), bounds.clone());
         // Hyper keeps a place for it until the answer is taken.
         Box::pin(async move {
             let answered = conversation.answer(request).await;
-            Ok::<_, Infallible>(answered.map(|answer| Taken::new(answer, stall)))
+            Ok::<_, Infallible>(answered.map(|answer| Taken::new(answer, &bounds)))
         })
     });
     let connection = http2::Builder::new(Streams(session))

@@ -13,6 +13,7 @@ use hyper::rt::Executor;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::body::{Answer, Failure};
+use crate::limits::Limits;
 use crate::session::Session;
 
 tokio::task_local! {
@@ -35,6 +36,7 @@ pub struct Taken {
     answer: Answer,
     reader: Option<Arc<Reader>>,
     stall: Duration,
+    pause: Duration,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
@@ -73,8 +75,9 @@ impl Reader {
 
 impl Taken {
     /// The answer of the stream whose future runs.
-    pub fn new(answer: Answer, stall: Duration) -> Self {
-        let taken = Self { answer, reader: READER.try_with(Arc::clone).ok(), stall };
+    pub fn new(answer: Answer, limits: &Limits) -> Self {
+        let (stall, pause) = (limits.stall, limits.pause);
+        let taken = Self { answer, reader: READER.try_with(Arc::clone).ok(), stall, pause };
         taken.is_due(stall);
         taken
     }
@@ -96,7 +99,7 @@ impl Body for Taken {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let polled = Pin::new(&mut self.answer).poll_frame(cx);
         // An upstream that is waited for has its own deadline, at which this is asked once more.
-        let after = if polled.is_pending() { self.stall * 2 } else { self.stall };
+        let after = if polled.is_pending() { self.pause + self.stall } else { self.stall };
         self.is_due(after);
         polled
     }

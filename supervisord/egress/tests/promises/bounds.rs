@@ -103,6 +103,27 @@ fn an_upstream_that_does_not_answer_is_given_up() {
 }
 
 #[test]
+fn an_answer_may_pause_for_longer_than_a_payload_may() {
+    let limits = Limits { stall: Duration::from_millis(200), ..Limits::default() };
+    let world = World::bounded(RULES, limits);
+    for version in ["--http1.1", "--http2"] {
+        let heard = world.curl(&[version, "https://up.test/pausing"]);
+        assert_eq!((heard.status, heard.code()), (0, 200), "{heard:?}");
+        assert!(heard.out.ends_with("one two"), "{heard:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_stops_is_cut_and_does_not_look_complete() {
+    let limits = Limits { pause: Duration::from_millis(200), ..Limits::default() };
+    let world = World::bounded(RULES, limits);
+    for version in ["--http1.1", "--http2"] {
+        let heard = world.curl(&[version, "https://up.test/pausing"]);
+        assert!(heard.status != 0 && heard.out.ends_with("one "), "{heard:?}");
+    }
+}
+
+#[test]
 fn a_connection_ends_after_its_number_of_requests() {
     let world = World::bounded(RULES, Limits { requests_per_connection: 3, ..Limits::default() });
     for version in ["--http1.1", "--http2"] {

@@ -226,6 +226,10 @@ async fn answer(mut request: Request<Incoming>, seen: &Seen) -> Response<Body> {
             response.headers_mut().insert(header::CONNECTION, "upgrade".parse().unwrap());
             response
         }
+        "/pausing" => {
+            let pause = Box::pin(tokio::time::sleep(Duration::from_secs(1)));
+            Response::new(Pausing { pause, pieces: 0 }.boxed_unsync())
+        }
         "/hang" => std::future::pending().await,
         "/redirect" => {
             let mut response = full(String::new());
@@ -253,6 +257,29 @@ impl<I: Iterator<Item = Frame<Bytes>> + Unpin> hyper::body::Body for Frames<I> {
         _: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<std::io::Result<Frame<Bytes>>>> {
         std::task::Poll::Ready(self.0.next().map(Ok))
+    }
+}
+
+/// A body whose second half comes after a pause.
+struct Pausing {
+    pause: std::pin::Pin<Box<tokio::time::Sleep>>,
+    pieces: u8,
+}
+
+impl hyper::body::Body for Pausing {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        if self.pieces == 1 {
+            std::task::ready!(self.pause.as_mut().poll(cx));
+        }
+        self.pieces += 1;
+        let pieces = ["one ", "two"].map(|piece| Ok(Frame::data(Bytes::from(piece))));
+        std::task::Poll::Ready(pieces.into_iter().nth(usize::from(self.pieces) - 1))
     }
 }
 

@@ -90,8 +90,8 @@ impl Conversation {
                 Answer::nothing()
             }
             None => {
-                let stall = self.session.shared.limits.stall;
-                Answer::Passed(Box::new(Receiving::new(body, exchange, stall)))
+                let pause = self.session.shared.limits.pause;
+                Answer::Passed(Box::new(Receiving::new(body, exchange, pause)))
             }
         };
         Response::from_parts(head, answer)
