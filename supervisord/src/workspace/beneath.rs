@@ -1,11 +1,11 @@
 //! Opens one name in a directory, through no link and no mount, and lifts the permissions that a
 //! payload took from its own files.
 
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{self, AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, fstatat};
 use supervisor_sys::without;
 
@@ -57,15 +57,11 @@ pub(super) fn open_directory<P: NixPath + ?Sized>(
 
 /// Opens the directory that a descriptor stands for, to walk it. A payload owns its root too and may
 /// have shut it; there is no directory above to name it in, so it is opened up by the descriptor
-/// alone, through /proc where that is an O_PATH one.
+/// alone.
 pub(super) fn open_root(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     match open_directory(root, ".") {
         Err(Errno::EACCES) => {
-            let mode = mode_of(&fstat(root)?) | SEARCH;
-            let itself = format!("/proc/self/fd/{}", root.as_raw_fd());
-            let through =
-                |_| fchmodat(AT_FDCWD, itself.as_str(), mode, FchmodatFlags::FollowSymlink);
-            fchmod(root, mode).or_else(through).or(Err(Errno::EACCES))?;
+            lift(root, SFlag::S_IFDIR, SEARCH)?;
             open_directory(root, ".")
         }
         opened => opened,
@@ -101,7 +97,9 @@ pub(super) fn mode_of(stat: &FileStat) -> Mode {
 }
 
 /// The payload owns its files and so do we, through the mount's id map; a mode of 000 is lifted as
-/// far as reading needs.
+/// far as reading needs, once: given back after each read it would be a change to all who follow the
+/// workspace, and they would read again. What is lifted is what is then opened, whatever has its
+/// name by then: it is held by a descriptor.
 fn open_or_lift<P: NixPath + ?Sized>(
     directory: BorrowedFd<'_>,
     name: &P,
@@ -111,28 +109,27 @@ fn open_or_lift<P: NixPath + ?Sized>(
 ) -> Result<OwnedFd, Errno> {
     match open(directory, name, flags, Mode::empty()) {
         Err(Errno::EACCES) => {
-            lift(directory, name, kind, needed)?;
-            open(directory, name, flags, Mode::empty())
+            let found = open(directory, name, OFlag::O_PATH, Mode::empty())?;
+            lift(found.as_fd(), kind, needed)?;
+            fcntl::open(itself(found.as_fd()).as_str(), flags | OFlag::O_CLOEXEC, Mode::empty())
         }
         opened => opened,
     }
 }
 
-/// Adds permission bits to a file of this type and of no other name. `fchmodat` is told not to
-/// follow, which it does by fchmodat2 (Linux 6.6), and by a descriptor of the very inode and /proc
-/// before that; where neither is to be had it fails, and the file stays closed.
-fn lift<P: NixPath + ?Sized>(
-    directory: BorrowedFd<'_>,
-    name: &P,
-    kind: SFlag,
-    needed: Mode,
-) -> Result<(), Errno> {
-    let found = stat(directory, name)?;
-    if kind_of(&found) != kind || (kind == SFlag::S_IFREG && found.st_nlink != 1) {
+/// Adds permission bits to a file of this type and of no other name. The descriptor may be an O_PATH one.
+fn lift(found: BorrowedFd<'_>, kind: SFlag, needed: Mode) -> Result<(), Errno> {
+    let stat = fstat(found)?;
+    if kind_of(&stat) != kind || (kind == SFlag::S_IFREG && stat.st_nlink != 1) {
         return Err(Errno::EACCES);
     }
-    let mode = mode_of(&found) | needed;
-    fchmodat(directory, name, mode, FchmodatFlags::NoFollowSymlink)
+    let mode = mode_of(&stat) | needed;
+    fchmodat(AT_FDCWD, itself(found).as_str(), mode, FchmodatFlags::FollowSymlink)
+}
+
+/// What a descriptor stands for, for calls that take no O_PATH descriptor (open(2), NOTES).
+fn itself(found: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", found.as_raw_fd())
 }
 
 #[cfg(test)]
@@ -187,19 +184,24 @@ mod tests {
             fixture.set_mode("one", 0o000);
             fixture.set_mode("other", 0o000);
             let root = fixture.root();
+            let lift = |name, kind| {
+                let found = open(root.as_fd(), name, OFlag::O_PATH, Mode::empty())?;
+                lift(found.as_fd(), kind, SEARCH)
+            };
             for (name, kind) in [
                 ("link", SFlag::S_IFDIR),
                 ("link", SFlag::S_IFREG),
                 ("link", SFlag::S_IFLNK),
+                ("link/a", SFlag::S_IFREG),
                 ("fifo", SFlag::S_IFREG),
                 ("two", SFlag::S_IFREG),
             ] {
-                assert!(lift(root.as_fd(), name, kind, SEARCH).is_err(), "{name} {kind:?}");
+                assert!(lift(name, kind).is_err(), "{name} {kind:?}");
             }
             for name in ["other", "one", "fifo"] {
                 assert_eq!(fixture.mode_of(name), 0, "{name}");
             }
-            lift(root.as_fd(), "other", SFlag::S_IFDIR, SEARCH).unwrap();
+            lift("other", SFlag::S_IFDIR).unwrap();
             assert_eq!(fixture.mode_of("other"), 0o500);
             fixture
         });

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use supervisor_api::{FileKind, PathChange};
 use tar::Archive;
 
 use super::*;
-use crate::workspace::testing::Fixture;
+use crate::workspace::testing::{Fixture, as_ordinary_user};
 use crate::workspace::{Differences, Manifest, commit, stage};
 
 /// Rounds of every operation at the most, and how long they may take together. A machine that is slow has fewer.
@@ -105,6 +105,26 @@ fn what_is_listed_while_names_are_swapped_is_the_workspaces_own() {
         if let Ok(manifest) = Manifest::take(root.as_fd(), ENOUGH) {
             assert!(manifest.entries.values().all(|entry| entry.sha256 != canary));
         }
+    });
+}
+
+/// AR-02. Opens up what a program has shut, and nothing that has its name meanwhile.
+#[test]
+fn what_is_opened_up_while_names_are_swapped_is_the_workspaces_own() {
+    let shut = |path: &PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    as_ordinary_user(|| {
+        Stage::set().hold(|fixture| {
+            // What stands at the first two may be what is outside, or just be on its way elsewhere.
+            for path in [fixture.at("d/canary"), fixture.at("f"), fixture.canary()] {
+                shut(&path, 0o000).ok();
+            }
+            for name in ["d/canary", "f"] {
+                drop(open(fixture.root().as_fd(), &path(name)));
+            }
+            let outside = fs::metadata(fixture.canary()).unwrap().permissions().mode() & 0o777;
+            shut(&fixture.canary(), 0o600).unwrap();
+            assert_eq!(outside, 0o000);
+        });
     });
 }
 
