@@ -6,6 +6,9 @@
     reason = "a test that panics is a test that fails"
 )]
 
+#[path = "workspaces/permissions.rs"]
+mod permissions;
+
 use std::thread;
 use std::time::Duration;
 
@@ -441,39 +444,4 @@ fn what_an_administrator_does_in_somebody_else_s_session_is_recorded_once_for_ea
     let expected = ["change_files", "files", "interpreter"].map(|act| (act.to_owned(), Some(0)));
     until_true("what root did is in the log", || acts().len() >= expected.len());
     assert_eq!(acts(), expected);
-}
-
-#[test]
-fn permissions_that_a_program_takes_away_are_named_and_nothing_is_done_by_half() {
-    let world = World::open();
-    let client = world.agent(AGENT);
-    let session = open(&client);
-    let prepared =
-        "mkdir ro none && echo kept >ro/f && echo x >none/f && chmod 500 ro && chmod 0 none";
-    client.run(&within(session, prepared)).expect_exit(0);
-    let files = format!("/v1/sessions/{session}/files");
-    let moving = format!("/v1/sessions/{session}/move");
-    for (method, target, body) in [
-        ("PUT", format!("{files}/ro/g"), Some("new")),
-        ("DELETE", format!("{files}/ro/f"), None),
-        ("GET", format!("{files}/none/f"), None),
-        ("POST", moving, Some(r#"{"from": "ro/f", "to": "x"}"#)),
-    ] {
-        let refused = call(&client, method, &target, body);
-        let words = String::from_utf8_lossy(&refused.body).into_owned();
-        assert_eq!((refused.status, words.contains("chmod -R")), (409, true), "{method}: {words}");
-    }
-    assert_eq!(call(&client, "GET", &format!("{files}/x"), None).status, 404);
-    client.run(&within(session, "chmod -R u+rwX . && cat ro/f")).expect_exit(0);
-    assert_eq!(call(&client, "GET", &format!("{files}/none/f"), None).body, b"x\n");
-    // With a second name, which may be anywhere, a file's permissions are not given back to copy it.
-    client.run(&within(session, "ln ro/f ro/two && chmod 0 ro/f")).expect_exit(0);
-    for refused in [fork(&client, session), snapshot(&client, session)] {
-        let problem = refused.problem();
-        assert_eq!(problem.code, ErrorCode::Conflict, "{problem}");
-        assert!(problem.detail.contains("permissions of ro/"), "{problem}");
-        assert!(problem.hint.is_some_and(|hint| hint.contains("chmod -R")));
-    }
-    client.run(&within(session, "chmod -R u+rwX .")).expect_exit(0);
-    assert_eq!(fork(&client, session).status, 201);
 }

@@ -57,6 +57,7 @@ pub(super) async fn run(
     begun: Instant,
 ) -> End {
     let lay_out = async {
+        open_up(&sandbox, plan)?;
         changes::look_before(inner, live, &sandbox).await?;
         write_files(inner, &sandbox, plan).await
     };
@@ -139,6 +140,17 @@ fn hand_over(interpreter: &Interpreter, sandbox: &Sandbox) -> Result<(), Outcome
         Some(Ok(written)) if written == opening.len() => Ok(()),
         _ => Err(Outcome::Lost { reason: "the interpreter's channel takes nothing".to_owned() }),
     }
+}
+
+/// What an execution before it has shut is no place to start in. A workspace of its own was never another's.
+fn open_up(sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {
+    let Some(workspace) = sandbox.get(Descriptor::Workspace).filter(|_| plan.kept.is_some()) else {
+        return Ok(());
+    };
+    workspace::open_up(workspace.as_fd()).map_err(|error| Outcome::SetupFailed {
+        step: "change_directory".to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 async fn write_files(inner: &Inner, sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {

@@ -341,7 +341,9 @@ impl Supervisor {
                 Err(error) => Err(internal(error)),
             }
         });
-        granted.await.cloned()
+        let granted = granted.await.cloned()?;
+        workspace::open_up(granted.as_fd()).map_err(internal)?;
+        Ok(granted)
     }
 
     /// What the caller sees of it. Usage is counted only where it is asked for: a workspace is attached

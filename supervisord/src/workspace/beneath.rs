@@ -1,6 +1,7 @@
 //! Opens one name in a directory, through no link and no mount, and lifts the permissions that a
 //! payload took from its own files.
 
+use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use nix::NixPath;
@@ -8,6 +9,8 @@ use nix::errno::Errno;
 use nix::fcntl::{self, AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, fstatat};
 use supervisor_sys::without;
+
+use super::refusal::failure;
 
 /// How often an open is tried again. The kernel answers EAGAIN when a rename anywhere on the host
 /// got in the way of a look-up; a name under a lease answers it for longer and is given up.
@@ -66,6 +69,16 @@ pub(super) fn open_root(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         }
         opened => opened,
     }
+}
+
+/// Gives a workspace's root all permissions of its owner's back where a payload took them: nothing would
+/// start in it any more to do so, no source could be written there, and nobody come to its files.
+pub fn open_up(root: BorrowedFd<'_>) -> io::Result<()> {
+    let opened = |error| failure("opening up the workspace", error);
+    if mode_of(&fstat(root).map_err(opened)?).contains(Mode::S_IRWXU) {
+        return Ok(());
+    }
+    lift(root, SFlag::S_IFDIR, Mode::S_IRWXU).map_err(opened)
 }
 
 /// Opens a file to read it. What was opened need not be a regular file: look at the descriptor. A
