@@ -79,6 +79,7 @@ impl Seed {
         self.network.hand_over(); // whatever comes of the rest
         let sockets = wanted.listeners.as_ref().map(listen::make);
         let sockets = at(Step::Listen, sockets.transpose())?.unwrap_or_default();
+        at(Step::MakeNetwork, Network::bound())?;
         let clone = || clone_sibling(proof, cgroup.map(|fd| fd.as_fd()));
         Ok((at(Step::Clone, owner::as_owner(wanted.owner, clone))?, sockets))
     }

@@ -6,6 +6,7 @@ mod api;
 mod artifacts;
 mod audit;
 mod command_line;
+mod connections;
 mod events;
 mod isolation;
 mod jail_filesystem;
