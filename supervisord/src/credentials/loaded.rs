@@ -174,7 +174,7 @@ fn key(place: &Place) -> Result<Value, Cause> {
     let bytes = reading::read(place).map_err(|error| at(place, error.into()))?;
     let read = read_value(&bytes, Timestamp::now()).map_err(|error| at(place, error.into()))?;
     match read {
-        Delivery { value: value @ Value::Aws(_), lifetime: None } => Ok(value),
+        Delivery { value: value @ Value::Aws(_), lifetime: None, .. } => Ok(value),
         _ => Err(format!("{place} holds no key without an end; use a broker").into()),
     }
 }

@@ -131,7 +131,7 @@ pub fn read(text: &[u8], now: Timestamp) -> Result<Delivery, SourceError> {
             ));
         }
     };
-    Ok(Delivery { value, lifetime })
+    Ok(Delivery { value, lifetime, told: lifetime })
 }
 
 /// Reads up to a line end or the end of the stream.
@@ -171,7 +171,10 @@ mod tests {
         assert!(matches!(token.value, Value::Text(secret) if secret.is(b"0123456789")));
         let key =
             read_at_noon(r#"{"access_key_id":"AKIDEXAMPLE","secret_access_key":"0123456789"}"#);
-        assert!(matches!(key.expect("valid"), Delivery { value: Value::Aws(_), lifetime: None }));
+        assert!(matches!(
+            key.expect("valid"),
+            Delivery { value: Value::Aws(_), lifetime: None, .. }
+        ));
     }
 
     #[test]

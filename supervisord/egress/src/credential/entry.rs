@@ -116,7 +116,8 @@ impl Entry {
         let source = match supply {
             Supply::Fetched(source) => Some(source),
             Supply::Fixed(value) => {
-                state.current = Some(Arc::new(next(Delivery { value, lifetime: None })));
+                state.current =
+                    Some(Arc::new(next(Delivery { value, lifetime: None, told: None })));
                 None
             }
         };

@@ -17,6 +17,9 @@ const MOST: usize = 16;
 /// How long one that its source gave no end is watched for.
 const WITHOUT_END: Duration = Duration::from_secs(3600);
 
+/// How long one is watched for after its end: servers take a token for some minutes more, because clocks differ.
+const LEEWAY: Duration = Duration::from_secs(600);
+
 /// Former values of a credential, the oldest first. They outlive its definition.
 #[derive(Debug, Default)]
 pub(super) struct Former(Mutex<Vec<Past>>);
@@ -26,7 +29,10 @@ struct Past {
     watch: Arc<Watch>,
     /// Where it may have gone.
     bounds: Vec<Bound>,
-    until: Option<Instant>,
+    /// Until when it holds for sure.
+    holds: Instant,
+    /// Until when it may, and is watched for.
+    until: Instant,
     end: End,
 }
 
@@ -43,17 +49,20 @@ pub(super) enum End {
 impl Former {
     /// One more, which was in use until now and may have gone to these hosts.
     pub fn add(&self, value: &Current, bounds: &[Bound], end: End) {
-        let until = value.expires.or_else(|| Instant::now().checked_add(WITHOUT_END));
+        let now = Instant::now();
+        let holds = value.ends.unwrap_or_else(|| now + WITHOUT_END);
+        let until = value.ends.map_or(holds, |ends| ends + LEEWAY);
         let mut all = self.held();
         if all.iter().any(|past| Arc::ptr_eq(&past.watch, &value.watch)) {
             return;
         }
-        if all.iter().filter(|past| past.end == end).count() >= MOST
-            && let Some(oldest) = all.iter().position(|past| past.end == end)
+        let same = all.iter().enumerate().filter(|(_, past)| past.end == end);
+        if same.clone().count() >= MOST
+            && let Some((first_to_end, _)) = same.min_by_key(|(_, past)| past.until)
         {
-            all.remove(oldest);
+            all.remove(first_to_end);
         }
-        all.push(Past { watch: value.watch.clone(), bounds: bounds.to_owned(), until, end });
+        all.push(Past { watch: value.watch.clone(), bounds: bounds.to_owned(), holds, until, end });
     }
 
     /// Those that may have gone to a host and may still be worth something.
@@ -65,7 +74,9 @@ impl Former {
 
     /// Whether one more that is renewed would push out one that still holds.
     pub fn is_full(&self) -> bool {
-        self.held().iter().filter(|past| past.end == End::Renewed).count() >= MOST
+        let now = Instant::now();
+        let holds = |past: &&Past| past.end == End::Renewed && now < past.holds;
+        self.held().iter().filter(holds).count() >= MOST
     }
 
     /// Whether none is worth anything any more.
@@ -78,7 +89,7 @@ impl Former {
         let now = Instant::now();
         // Nothing panics while it is held.
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|past| past.until.is_none_or(|until| now < until));
+        all.retain(|past| now < past.until);
         all
     }
 }

@@ -229,7 +229,7 @@ impl Asking {
     /// Takes what the server gave. A new refresh token is on disk before the token is used: the old
     /// one may be worth nothing by now.
     async fn take(&self, sent: Option<&Secret>, tokens: Tokens) -> Result<Delivery, SourceError> {
-        let Tokens { access, refresh, lifetime } = tokens;
+        let Tokens { access, refresh, lifetime, told } = tokens;
         if let (Grant::RefreshToken(keep), Some(sent), Some(new)) =
             (&self.client.grant, sent, refresh)
             && !sent.is(new.expose())
@@ -238,7 +238,7 @@ impl Asking {
             // It works until the daemon ends, so that is better than to stop here.
             tracing::error!(error = %error.chain(), "can't keep a refresh token");
         }
-        Ok(Delivery { value: Value::Text(access), lifetime: Some(lifetime) })
+        Ok(Delivery { value: Value::Text(access), lifetime: Some(lifetime), told })
     }
 
     /// Bytes of the body at the most, each character escaped.

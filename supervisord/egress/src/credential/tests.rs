@@ -1,5 +1,6 @@
 //! The promises about credentials, against real token servers on loopback.
 
+mod brokers;
 mod injection;
 mod outgoing;
 mod responses;

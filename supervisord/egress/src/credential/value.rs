@@ -34,8 +34,10 @@ pub struct AwsKey {
 pub struct Delivery {
     /// The value.
     pub value: Value,
-    /// How long it holds from now on; `None` if without end.
+    /// How long it is used from now on; `None` if without end.
     pub lifetime: Option<Duration>,
+    /// How long it holds from now on, as far as its source says: [`Self::lifetime`], or `None` where that is a guess.
+    pub told: Option<Duration>,
 }
 
 /// A value in use. Requests that are under way keep theirs while the credential gets another one.
@@ -45,7 +47,10 @@ pub(super) struct Current {
     pub watch: Arc<Watch>,
     /// A number that no other value of any credential has.
     pub number: u64,
+    /// Until when it is used.
     pub expires: Option<Instant>,
+    /// Until when it holds, which is later; `None` where nobody has said.
+    pub ends: Option<Instant>,
     /// From when on a newer one should be fetched.
     pub stale: Option<Instant>,
 }
@@ -92,13 +97,14 @@ impl Value {
 
 impl Current {
     pub fn new(delivery: Delivery, number: u64) -> Self {
-        let Delivery { value, lifetime } = delivery;
+        let Delivery { value, lifetime, told } = delivery;
         let now = Instant::now();
         let after = |time: Duration| now.checked_add(time);
         let useful = lifetime.map(|lifetime| lifetime - HASTE.min(lifetime / 2));
         let ahead = lifetime.map(|lifetime| lifetime - AHEAD.min(lifetime / LAST_PART));
         let watch = Arc::new(value.watch());
-        Self { value, watch, number, expires: useful.and_then(after), stale: ahead.and_then(after) }
+        let (expires, stale) = (useful.and_then(after), ahead.and_then(after));
+        Self { value, watch, number, expires, ends: told.and_then(after), stale }
     }
 
     pub fn is_valid(&self) -> bool {

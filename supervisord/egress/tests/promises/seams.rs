@@ -152,7 +152,7 @@ struct Tokens;
 impl Source for Tokens {
     fn fetch(&self, _: Why) -> Pending<'_, Result<Delivery, SourceError>> {
         let secret = Secret::new(Zeroizing::new(b"tk-test-fedcba9876543210".to_vec())).unwrap();
-        Box::pin(async { Ok(Delivery { value: Value::Text(secret), lifetime: None }) })
+        Box::pin(async { Ok(Delivery { value: Value::Text(secret), lifetime: None, told: None }) })
     }
 }
 

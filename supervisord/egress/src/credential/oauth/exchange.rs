@@ -29,7 +29,7 @@ pub async fn exchange(
     builder.max_buf_size(MAX_HEAD);
     let handshake = builder.handshake(TokioIo::new(connection)).await;
     let (mut sender, driver) = handshake.map_err(failed)?;
-    let mut driver = std::pin::pin!(driver);
+    let mut driver = Box::pin(driver);
     let mut answer = std::pin::pin!(async move {
         let response = sender.send_request(request).await.map_err(failed)?;
         let status = response.status();
@@ -51,8 +51,13 @@ pub async fn exchange(
         biased;
         answer = &mut answer => answer,
         ended = &mut driver => {
-            ended.map_err(failed)?;
-            answer.await // what had arrived before the connection ended
+            drop(driver); // nothing more comes
+            // An answer is whole by its length, however the connection ended after it: many servers close without
+            // TLS's own end. One without a length is whole by that end only.
+            match (answer.await, ended) {
+                (Err(_), Err(error)) => Err(failed(error)),
+                (answer, _) => answer,
+            }
         }
     }
 }

@@ -34,8 +34,10 @@ pub struct Tokens {
     pub access: Secret,
     /// The refresh token to use next.
     pub refresh: Option<Secret>,
-    /// How long the token holds.
+    /// How long the token is used.
     pub lifetime: Duration,
+    /// The same, where the server says so: it may hold for longer where it doesn't.
+    pub told: Option<Duration>,
 }
 
 /// A success. Members that are not known are passed over, as RFC 6749 §5.1 demands; a member that
@@ -78,16 +80,17 @@ pub fn read(status: StatusCode, body: &[u8]) -> Result<Tokens, SourceError> {
     if !success.token_type.as_str().eq_ignore_ascii_case("bearer") {
         return Err(SourceError::new("the token endpoint gave a token that is not of type bearer"));
     }
-    let lifetime = match success.expires_in {
-        None => UNKNOWN_LIFETIME,
-        Some(seconds @ 1..=MAX_LIFETIME) => Duration::from_secs(seconds),
+    let told = match success.expires_in {
+        None => None,
+        Some(seconds @ 1..=MAX_LIFETIME) => Some(Duration::from_secs(seconds)),
         Some(_) => return Err(SourceError::new("the token endpoint gave a token without a life")),
     };
     let refresh = success.refresh_token.as_ref();
     Ok(Tokens {
         access: success.access_token.secret("access token")?,
         refresh: refresh.map(|token| token.secret("refresh token")).transpose()?,
-        lifetime,
+        lifetime: told.unwrap_or(UNKNOWN_LIFETIME),
+        told,
     })
 }
 
@@ -111,6 +114,9 @@ mod tests {
         assert!(tokens.access.is(b"2YotnFZFEjr1zCsicMWpAA"));
         assert!(tokens.refresh.is_some_and(|token| token.is(b"tGzv3JOkF0XG5Qx2TlKW/A")));
         assert_eq!(tokens.lifetime, Duration::from_secs(3600));
+        let tokens = read_ok(r#"{"access_token":"0123456789","token_type":"bearer"}"#);
+        let tokens = tokens.expect("valid");
+        assert_eq!((tokens.lifetime, tokens.told), (UNKNOWN_LIFETIME, None), "a guess");
     }
 
     #[test]

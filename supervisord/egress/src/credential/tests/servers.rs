@@ -1,4 +1,4 @@
-//! Token servers and brokers as they are: TLS on loopback, and Unix sockets.
+//! Token servers as they are: TLS on loopback.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,16 +10,13 @@ use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::support::*;
 use crate::credential::*;
 use crate::{Names, Roots};
-
-/// What a server has been asked, whole requests.
-type Asked = Arc<Mutex<Vec<String>>>;
 
 /// Dials the host's name on loopback and trusts one certificate.
 #[derive(Debug)]
@@ -63,6 +60,14 @@ fn response(status: &str, body: &str) -> String {
 
 /// A token server that answers each request by its number.
 async fn serve(answer: impl Fn(usize) -> String + Send + 'static) -> (u16, Asked, Arc<Loopback>) {
+    serve_and(true, answer).await
+}
+
+/// The same, which ends TLS before it closes, or closes alone.
+async fn serve_and(
+    says_end: bool,
+    answer: impl Fn(usize) -> String + Send + 'static,
+) -> (u16, Asked, Arc<Loopback>) {
     let (cert, key) = certificate();
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
@@ -85,7 +90,10 @@ async fn serve(answer: impl Fn(usize) -> String + Send + 'static) -> (u16, Asked
             };
             // The client may have gone by now, which is its business.
             drop(stream.write_all(answer(number).as_bytes()).await);
-            drop(stream.shutdown().await);
+            match says_end {
+                true => drop(stream.shutdown().await),
+                false => drop(stream.into_inner().0.shutdown().await),
+            }
         }
     });
     (port, asked, Arc::new(Loopback(cert)))
@@ -155,12 +163,6 @@ fn client(port: u16, grant: Grant) -> Client {
 fn oauth(client: Client, dial: Arc<Loopback>) -> (Arc<Vault>, Arc<Collected>) {
     let source = Arc::new(OAuth::new(client, dial));
     vault(vec![definition("key", Supply::Fetched(source))])
-}
-
-async fn sent(vault: &Vault) -> Result<(Prepared, String), CredentialRefusal> {
-    let mut head = head("/", &[]);
-    let prepared = prepare(vault, &bind(Place::bearer()), &mut head).await?;
-    Ok((prepared, values(&head, "authorization").remove(0)))
 }
 
 /// A token that holds for so many seconds.
@@ -284,6 +286,33 @@ async fn what_replaces_a_refresh_token_is_kept_when_a_server_answers_too_late() 
 }
 
 #[tokio::test]
+async fn an_answer_is_whole_by_its_length_when_its_server_closes_without_an_end_of_tls() {
+    let (port, asked, dial) = serve_and(false, token).await;
+    let kept = Kept::first();
+    let (vault, _) = oauth(client(port, Grant::RefreshToken(kept.clone())), dial);
+    assert_eq!(sent(&vault).await.expect("prepared").1, "Bearer access-1");
+    assert!(kept.has(&["refresh-0", "refresh-1"]), "the server takes the first back");
+    assert_eq!(asked.lock().expect("no panic").len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_without_a_length_is_whole_by_the_end_of_tls_alone() {
+    let body = r#"{"access_token":"access-0","token_type":"Bearer","expires_in":60}"#;
+    let without = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}");
+    let short = response("200 OK", &format!("{body} ")).trim_end().to_owned();
+    for (answer, says_end, is_whole) in [
+        (without.clone(), true, true),
+        (without, false, false),
+        (short.clone(), true, false),
+        (short, false, false),
+    ] {
+        let (port, _, dial) = serve_and(says_end, move |_| answer.clone()).await;
+        let (vault, _) = oauth(client(port, Grant::ClientCredentials), dial);
+        assert_eq!(sent(&vault).await.is_ok(), is_whole, "{says_end} {:?}", vault.list());
+    }
+}
+
+#[tokio::test]
 async fn fifty_requests_and_fifty_401s_are_one_exchange_each() {
     let (port, asked, dial) = serve(|number| token_for(9999, number)).await;
     let (vault, _) = oauth(client(port, Grant::ClientCredentials), dial);
@@ -393,72 +422,4 @@ fn a_token_endpoint_has_tls_and_no_user() {
     assert_eq!((endpoint.host(), endpoint.port()), ("a.example", 8443));
     let endpoint = Endpoint::parse("https://[::1]/t").expect("an endpoint");
     assert_eq!((endpoint.host(), endpoint.port()), ("::1", 443));
-}
-
-/// A broker that answers each question with this, and what it was asked.
-fn broker(answer: String) -> (tempfile::TempDir, Asked) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let listener = UnixListener::bind(directory.path().join("sock")).expect("a listener");
-    let (asked, seen) = (Asked::default(), Asked::default());
-    let asked_here = asked.clone();
-    drop(seen);
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.expect("a connection");
-            let mut buffer = [0; 4096];
-            let count = stream.read(&mut buffer).await.expect("a question");
-            let question = String::from_utf8_lossy(&buffer[..count]).into_owned();
-            asked_here.lock().expect("no panic").push(question);
-            drop(stream.write_all(answer.as_bytes()).await);
-        }
-    });
-    (directory, asked)
-}
-
-fn own_uid() -> u32 {
-    nix::unistd::geteuid().as_raw()
-}
-
-#[tokio::test]
-async fn a_broker_is_asked_over_its_socket() {
-    let (directory, asked) = broker("{\"token\":\"from-the-broker\"}\nrest".to_owned());
-    let source = Broker::new(name("key"), directory.path().join("sock"), own_uid());
-    let (vault, _) = vault(vec![definition("key", Supply::Fetched(Arc::new(source)))]);
-    assert_eq!(sent(&vault).await.expect("prepared").1, "Bearer from-the-broker");
-    assert_eq!(
-        *asked.lock().expect("no panic"),
-        ["{\"credential\":\"key\",\"reason\":\"needed\"}\n"]
-    );
-}
-
-#[tokio::test]
-async fn a_broker_that_misbehaves_costs_the_credential() {
-    for answer in [
-        "",
-        "\n",
-        "{\"token\":\"\"}\n",
-        "{\"token\":\"0123456789\",\"x\":1}\n",
-        &"x".repeat(70_000),
-    ] {
-        let (directory, _) = broker(answer.to_owned());
-        let source = Broker::new(name("key"), directory.path().join("sock"), own_uid());
-        let (vault, _) = vault(vec![definition("key", Supply::Fetched(Arc::new(source)))]);
-        assert_eq!(sent(&vault).await.expect_err("no value").code, RefusalCode::Unavailable);
-    }
-}
-
-#[tokio::test]
-async fn a_source_that_never_answers_is_given_up() {
-    #[derive(Debug)]
-    struct Silent;
-    impl Source for Silent {
-        fn fetch(&self, _: Why) -> Pending<'_, Result<Delivery, SourceError>> {
-            Box::pin(std::future::pending())
-        }
-    }
-    tokio::time::pause();
-    let (vault, _) = vault(vec![definition("key", Supply::Fetched(Arc::new(Silent)))]);
-    let before = tokio::time::Instant::now();
-    assert_eq!(sent(&vault).await.expect_err("no value").code, RefusalCode::Unavailable);
-    assert!(before.elapsed() < Duration::from_secs(21));
 }

@@ -50,7 +50,7 @@ impl Source for Counting {
                 return Err(SourceError::new("the source is out of order"));
             }
             let value = Value::Text(secret(&format!("value-nr-{number}")));
-            Ok(Delivery { value, lifetime: self.lifetime })
+            Ok(Delivery { value, lifetime: self.lifetime, told: self.lifetime })
         })
     }
 }
@@ -126,4 +126,14 @@ pub async fn prepare(
 pub fn values(head: &Parts, name: &str) -> Vec<String> {
     let all = head.headers.get_all(name).iter();
     all.map(|value| value.to_str().expect("text").to_owned()).collect()
+}
+
+/// What a server or a broker has been asked, whole requests.
+pub type Asked = Arc<Mutex<Vec<String>>>;
+
+/// Asks with the credential `key` as a bearer token; what goes out is said.
+pub async fn sent(vault: &Vault) -> Result<(Prepared, String), CredentialRefusal> {
+    let mut head = head("/", &[]);
+    let prepared = prepare(vault, &bind(Place::bearer()), &mut head).await?;
+    Ok((prepared, values(&head, "authorization").remove(0)))
 }
