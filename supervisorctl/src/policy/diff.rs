@@ -6,7 +6,7 @@ use supervisor_policy::egress::{Change, Decision, Difference, Verdict};
 
 use crate::cli::{DiffOptions, GlobalOptions, Subject};
 use crate::failure::Failure;
-use crate::policy::explain::{credentials, decision_to_json, treatment_name};
+use crate::policy::explain::{decision_to_json, treatment_name};
 use crate::policy::files;
 use crate::units::show_time;
 use crate::{console, exit, terminal};
@@ -66,8 +66,18 @@ fn to_json(change: &Change) -> Value {
         "count": change.count,
         "old": decision_to_json(&change.old),
         "new": decision_to_json(&change.new),
+        "uses": (uses(&change.old) != uses(&change.new))
+            .then(|| json!({ "old": uses(&change.old), "new": uses(&change.new) })),
         "tls": treatments(change).map(|(old, new)| json!({ "old": old, "new": new })),
     })
+}
+
+/// The credentials that go into what is decided, each with its place, its placeholder and its budgets.
+fn uses(decision: &Decision) -> Vec<String> {
+    let bindings = decision.prospect().map(|permit| permit.bindings()).unwrap_or_default();
+    let mut uses: Vec<String> = bindings.iter().map(|binding| binding.in_words()).collect();
+    uses.sort_unstable();
+    uses
 }
 
 /// What becomes of TLS, where that is the difference.
@@ -91,9 +101,12 @@ fn describe(difference: &Difference, settings: &[String]) -> String {
         section(&mut page, title, difference.changes.iter().filter(becomes));
     }
     let same = |change: &&Change| change.new.verdict() == change.old.verdict();
-    let others =
-        |change: &&Change| same(change) && credentials(&change.new) != credentials(&change.old);
-    section(&mut page, "Gets other credentials", difference.changes.iter().filter(others));
+    let others = |change: &&Change| same(change) && uses(&change.new) != uses(&change.old);
+    section(
+        &mut page,
+        "Gets other credentials, or gets them otherwise",
+        difference.changes.iter().filter(others),
+    );
     let seen = |change: &&Change| !others(change) && treatments(change).is_some();
     section(&mut page, "TLS is treated otherwise", difference.changes.iter().filter(seen));
     let waits = |change: &&Change| same(change) && !others(change) && !seen(change);
@@ -138,7 +151,7 @@ fn section<'a>(page: &mut String, title: &str, changes: impl Iterator<Item = &'a
 /// Who says so, and what comes with it; what becomes of TLS where that is the difference.
 fn by(decision: &Decision, tls: Option<&str>) -> String {
     let rule = decision.rule().to_string();
-    let with = match credentials(decision).as_slice() {
+    let with = match uses(decision).as_slice() {
         [] => String::new(),
         names => format!(" with {}", names.join(", ")),
     };

@@ -174,6 +174,18 @@ fn a_difference_is_told_in_requests() {
     let told = "TLS is treated otherwise:\n  connect api.test:443\n";
     assert!(ended.stdout.starts_with(told), "{}", ended.stdout);
     assert!(ended.stdout.contains(", tls pass\n"), "{}", ended.stdout);
+    for (name, place) in [("header", "header = \"authorization\""), ("query", "query = \"key\"")] {
+        let credential = "[[credential]]\nname = \"key\"\nhosts = [\"api.test\"]";
+        let text = RULES.replace("[[expect]]", &format!("{credential}\n{place}\n[[expect]]"));
+        let text = text.replace("\"rules\"", &format!("\"{name}\""));
+        fs::write(directory.path().join(format!("{name}.toml")), text).expect("written");
+    }
+    let ended = ctl(&directory, &["policy", "diff", "header.toml", "query.toml"]);
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    assert!(ended.stdout.starts_with("Gets other credentials, or"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("with key (query = \"key\")\n"), "{}", ended.stdout);
+    let ended = ctl(&directory, &["policy", "diff", "header.toml", "query.toml", "--json"]);
+    assert_eq!(ended.json()["requests"][0]["uses"]["new"][0], "key (query = \"key\")");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Why a decision is as it is: every rule, and what of it the request doesn't fit. Rules are compared
 //! one by one here, so that an explanation is a second opinion on what the index finds.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::egress::Egress;
@@ -41,9 +42,18 @@ impl Egress {
     /// Decides and tells what led to the decision.
     pub fn explain(&self, question: &Question) -> Explanation {
         let path = question.ask().and_then(|ask| self.compared_path(&ask));
+        let host = question.host();
+        let reachable = self.reachable(&host);
         let compare = |rule: &Rule| match question {
-            Question::LookUp(_) if rule.names(&question.host()) => denies_later(rule),
-            Question::LookUp(_) => Err(Mismatch::Host),
+            Question::LookUp(_) if !rule.names(&host) => Err(Mismatch::Host),
+            Question::LookUp(_) => match (rule.verdict, reachable) {
+                // Who denies one place of several doesn't deny the name.
+                (Verdict::Deny, Some((port, protocol))) => {
+                    compare_connection(rule, &host, port, protocol)
+                        .and_then(|()| denies_later(rule))
+                }
+                _ => denies_later(rule),
+            },
             Question::Connect(destination, protocol) | Question::Dial(destination, protocol, _) => {
                 compare_connection(rule, &destination.host, destination.port, *protocol)
                     .and_then(|()| denies_later(rule))
@@ -55,7 +65,7 @@ impl Egress {
         };
         let considered = self.rules.iter().map(|rule| Considered {
             rule: Arc::clone(&rule.source),
-            verdict: rule.verdict,
+            verdict: says(rule.verdict, question),
             matched: compare(rule),
         });
         Explanation {
@@ -64,6 +74,23 @@ impl Egress {
             decision: question.put_to(self),
             path,
         }
+    }
+
+    /// A port and a protocol of a host that a rule opens and none denies as a whole.
+    fn reachable(&self, host: &Host) -> Option<(u16, Protocol)> {
+        let named = || self.rules.iter().filter(|rule| rule.names(host));
+        let denies = |rule: &Rule, port, protocol| {
+            rule.verdict == Verdict::Deny
+                && compare_connection(rule, host, port, protocol)
+                    .and_then(|()| denies_later(rule))
+                    .is_ok()
+        };
+        let opened = named().filter(|rule| rule.verdict != Verdict::Deny).flat_map(|rule| {
+            let of = |port| rule.protocols.iter().map(move |protocol| (port, *protocol));
+            rule.ports.iter().copied().flat_map(of)
+        });
+        let mut opened = opened.collect::<BTreeSet<_>>().into_iter();
+        opened.find(|(port, protocol)| !named().any(|rule| denies(rule, *port, *protocol)))
     }
 
     /// The canonical path, where paths decide.
@@ -113,6 +140,22 @@ impl Egress {
     }
 }
 
+/// What a rule says to what it matches: one that asks about requests asks nobody about a name or a connection that is
+/// looked into.
+fn says(verdict: Verdict, question: &Question) -> Verdict {
+    let asks_later = match question {
+        Question::LookUp(_) => true,
+        Question::Connect(_, protocol) | Question::Dial(_, protocol, _) => {
+            *protocol != Protocol::Tcp
+        }
+        Question::Request { .. } => false,
+    };
+    match verdict {
+        Verdict::Ask if asks_later => Verdict::Allow,
+        verdict => verdict,
+    }
+}
+
 /// A rule that denies some requests denies no connection for them, and no look-up.
 fn denies_later(rule: &Rule) -> Result<(), Mismatch> {
     match rule.verdict {
@@ -138,5 +181,27 @@ fn compare_connection(
         Err(Mismatch::Protocol)
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egress::properties::load;
+
+    #[test]
+    fn a_rule_that_asks_about_requests_asks_nobody_about_a_name() {
+        let ask = "verdict = \"ask\"\nhosts = [\"a.test\"]\n".to_owned();
+        let deny = "verdict = \"deny\"\nhosts = [\"a.test\"]\nprotocols = [\"http\"]\n".to_owned();
+        let egress = load(&[ask, deny]);
+        for (question, says) in [
+            ("dns a.test", [Ok(Verdict::Allow), Err(Mismatch::Protocol)]),
+            ("connect a.test:443", [Ok(Verdict::Allow), Err(Mismatch::Protocol)]),
+            ("GET https://a.test/", [Ok(Verdict::Ask), Err(Mismatch::Protocol)]),
+        ] {
+            let explained = egress.explain(&Question::parse(question).unwrap());
+            let found = explained.considered.iter().map(|rule| rule.matched.map(|()| rule.verdict));
+            assert_eq!(found.collect::<Vec<_>>(), says, "{question}");
+        }
     }
 }

@@ -169,6 +169,26 @@ proptest! {
     }
 
     #[test]
+    fn what_is_explained_of_names_and_connections_is_what_is_decided(
+        rules in prop::collection::vec(rule(), 0..8),
+        question in prop::sample::select(NAMES),
+        port in prop::sample::select(vec![443u16, 8080]),
+    ) {
+        let egress = load(&rules);
+        let destination = Destination::parse(question, Some(port)).unwrap();
+        let connect = |protocol: &Protocol| Question::Connect(destination.clone(), *protocol);
+        let mut questions: Vec<_> = Protocol::ALL.iter().map(connect).collect();
+        questions.extend(destination.host.name().cloned().map(Question::LookUp));
+        for question in &questions {
+            let explained = egress.explain(question);
+            let matched = explained.considered.iter().filter(|known| known.matched.is_ok());
+            let strongest = matched.map(|known| known.verdict).max();
+            let decision = question.put_to(&egress);
+            prop_assert_eq!(decision.verdict(), strongest.unwrap_or(Verdict::Deny), "{}", question);
+        }
+    }
+
+    #[test]
     fn what_can_be_requested_can_be_connected_to_and_looked_up(
         rules in prop::collection::vec(rule(), 0..8),
         question in question(),

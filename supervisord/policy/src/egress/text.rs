@@ -71,7 +71,17 @@ impl Rule {
     }
 }
 
+/// Keys of a `[[credential]]` that say which requests it is for.
+const SUBJECT: [&str; 5] = ["name", "hosts", "ports", "methods", "paths"];
+
 impl Binding {
+    /// The credential, and how it is used: its place in a request, its placeholder and its budgets.
+    pub fn in_words(&self) -> String {
+        let lines = self.lines().into_iter().filter(|(key, ..)| !SUBJECT.contains(key));
+        let uses: Vec<String> = lines.map(|(key, value, _)| format!("{key} = {value}")).collect();
+        format!("{} ({})", self.credential, uses.join(", "))
+    }
+
     /// The lines of its `[[credential]]`.
     pub(crate) fn lines(&self) -> Vec<Line<'_>> {
         let given = Some(&self.source.origin);

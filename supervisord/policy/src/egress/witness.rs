@@ -1,39 +1,60 @@
-//! A path that a pattern means, and one that two patterns mean together: representatives of the parts
-//! into which patterns cut all paths.
+//! Paths that stand for all others: one for each set of patterns that a path can fit at once. All patterns are
+//! followed together, segment by segment, and a path is kept for each set of places that can be reached.
 
+mod segments;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
+use self::segments::{Segments, Word};
 use crate::egress::path::{PathPattern, Segment};
 
-/// A segment that stands for any other.
-const ANY: &str = "any";
+/// Places in patterns that are followed at once. The patterns of one host are rarely over a hundred, most of
+/// which part from the others after a segment or two.
+const MAX_STATES: usize = 20_000;
 
-/// Steps after which looking for a common path is given up.
-const MAX_STEPS: usize = 20_000;
+/// Steps from one to another: some seconds of work.
+const MAX_STEPS: usize = 4_000_000;
 
-/// Paths that a pattern means: with nothing for its `**` and behind its last slash, and with something.
-pub(super) fn of(pattern: &PathPattern) -> Vec<String> {
-    let filled = |deep: &[&str]| -> String {
-        let segments = pattern.segments().iter().flat_map(|segment| match segment {
-            Segment::Literal(text) => vec![text.to_string()],
-            Segment::Glob(glob) => vec![fill(glob)],
-            Segment::One => vec![ANY.to_owned()],
-            Segment::End => deep.first().map(|_| String::new()).into_iter().collect(),
-            Segment::Deep => deep.iter().map(|text| (*text).to_owned()).collect(),
-        });
-        segments.flat_map(|segment| ["/".to_owned(), segment]).collect()
-    };
-    let mut found = vec![filled(&[]), filled(&[ANY, ANY])];
-    found.dedup();
-    found
+/// Paths, and whether they stand for all.
+pub(super) struct Witnesses {
+    pub paths: BTreeSet<String>,
+    pub complete: bool,
 }
 
-/// A path that both patterns mean, if one was found.
-pub(super) fn of_both(one: &PathPattern, two: &PathPattern) -> Option<String> {
-    let mut steps = MAX_STEPS;
-    let mut segments = common(one.segments(), two.segments(), &mut steps)?;
-    segments.reverse();
-    Some(segments.iter().flat_map(|segment| ["/", segment]).collect())
+/// A place in a pattern: its number, and how many of its segments have been taken.
+type Place = (usize, usize);
+
+/// Paths for these patterns. Where there are too many kinds, each pattern has one still.
+pub(super) fn of(patterns: &[&PathPattern]) -> Witnesses {
+    let segments = Segments::of(patterns);
+    let mut kept = Kept { patterns, paths: BTreeMap::new() };
+    let mut complete = segments.complete;
+    for pattern in patterns {
+        kept.add(fill(pattern, segments.fresh()));
+    }
+    let start = spread(patterns, (0..patterns.len()).map(|pattern| (pattern, 0)).collect());
+    let mut seen = BTreeSet::from([start.clone()]);
+    let mut queue = VecDeque::from([(start, String::new())]);
+    let mut steps = 0;
+    while let Some((places, path)) = queue.pop_front() {
+        if !path.is_empty() {
+            kept.add(path.clone());
+        }
+        kept.add(format!("{path}/"));
+        for word in apart(patterns, &segments, &places) {
+            steps += places.len() + 1;
+            let after = step(patterns, &places, &word.text);
+            if seen.insert(after.clone()) {
+                queue.push_back((after, format!("{path}/{}", word.text)));
+            }
+        }
+        if seen.len() > MAX_STATES || steps > MAX_STEPS {
+            complete = false;
+            break;
+        }
+    }
+    Witnesses { paths: kept.paths.into_values().collect(), complete }
 }
 
 /// The address after one.
@@ -48,102 +69,72 @@ pub(super) fn next_address(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// The common segments, the last one first.
-fn common(one: &[Segment], two: &[Segment], steps: &mut usize) -> Option<Vec<String>> {
-    *steps = steps.checked_sub(1)?;
-    let (first, second) = match (one, two) {
-        ([] | [Segment::End], [] | [Segment::End]) => return Some(Vec::new()),
-        ([Segment::Deep, rest @ ..], _) => return deep(one, rest, two, steps),
-        (_, [Segment::Deep, rest @ ..]) => return deep(two, rest, one, steps),
-        ([first, ..], [second, ..]) => (first, second),
-        _ => return None,
+/// A path of each kind, the one that was found first.
+struct Kept<'a> {
+    patterns: &'a [&'a PathPattern],
+    paths: BTreeMap<Vec<usize>, String>,
+}
+
+impl Kept<'_> {
+    fn add(&mut self, path: String) {
+        let fits = self.patterns.iter().enumerate().filter(|(_, pattern)| pattern.matches(&path));
+        self.paths.entry(fits.map(|(at, _)| at).collect()).or_insert(path);
+    }
+}
+
+/// A path that a pattern means, with a word for what it leaves open.
+fn fill(pattern: &PathPattern, word: &str) -> String {
+    let texts = pattern.segments().iter().filter_map(|segment| match segment {
+        Segment::Literal(text) => Some(text.to_string()),
+        Segment::Glob(glob) => Some(glob.replace('*', word)),
+        Segment::One => Some(word.to_owned()),
+        Segment::Deep | Segment::End => None,
+    });
+    let path: String = texts.flat_map(|text| ["/".to_owned(), text]).collect();
+    if path.is_empty() { "/".to_owned() } else { path }
+}
+
+/// Words that lead to different places from these.
+fn apart<'a>(
+    patterns: &[&PathPattern],
+    segments: &'a Segments<'_>,
+    places: &[Place],
+) -> Vec<&'a Word> {
+    let wanted: BTreeSet<usize> = places
+        .iter()
+        .filter_map(|(pattern, at)| patterns.get(*pattern)?.segments().get(*at))
+        .filter_map(|segment| segments.number(segment))
+        .collect();
+    let mut known = BTreeSet::new();
+    let is_new = |word: &&Word| {
+        let fits: Vec<usize> = word.fits.iter().copied().filter(|at| wanted.contains(at)).collect();
+        known.insert(fits)
     };
-    let segment = meet(first, second)?;
-    let mut found = common(one.get(1..)?, two.get(1..)?, steps)?;
-    found.push(segment);
-    Some(found)
+    segments.words.iter().filter(is_new).collect()
 }
 
-/// `**` takes nothing, or what stands first in the other pattern.
-fn deep(
-    own: &[Segment],
-    rest: &[Segment],
-    other: &[Segment],
-    steps: &mut usize,
-) -> Option<Vec<String>> {
-    if let Some(found) = common(rest, other, steps) {
-        return Some(found);
-    }
-    let (first, after) = other.split_first()?;
-    if *first == Segment::Deep {
-        return common(own, after, steps);
-    }
-    let mut found = common(own, after, steps)?;
-    found.push(meet(&Segment::One, first)?);
-    Some(found)
-}
-
-/// A segment that both mean.
-fn meet(one: &Segment, two: &Segment) -> Option<String> {
-    let text = |segment: &Segment| match segment {
-        Segment::Literal(text) => text.to_string(),
-        Segment::Glob(glob) => fill(glob),
-        Segment::One | Segment::Deep => ANY.to_owned(),
-        Segment::End => String::new(),
-    };
-    let mut candidates = vec![text(one), text(two)];
-    if let (Segment::Glob(one), Segment::Glob(two)) = (one, two) {
-        let ends = |glob: &str| {
-            let (before, _) = glob.split_once('*').unwrap_or((glob, ""));
-            let (_, after) = glob.rsplit_once('*').unwrap_or(("", glob));
-            (before.to_owned(), after.to_owned())
-        };
-        let ((a, b), (c, d)) = (ends(one), ends(two));
-        candidates.extend([format!("{a}{ANY}{d}"), format!("{c}{ANY}{b}")]);
-    }
-    candidates.into_iter().find(|text| one.takes(text) && two.takes(text))
-}
-
-/// A glob with something for its stars.
-fn fill(glob: &str) -> String {
-    glob.replace('*', ANY)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pattern(text: &str) -> PathPattern {
-        PathPattern::parse(text).unwrap()
-    }
-
-    #[test]
-    fn a_witness_is_meant_by_its_patterns() {
-        let all = [
-            "/",
-            "/a",
-            "/a/",
-            "/*/",
-            "/a/**",
-            "/**",
-            "/*/b",
-            "/**/b",
-            "/a/*/c",
-            "/v*",
-            "/*v",
-            "/**/a/**/b",
-        ];
-        let held = || all.map(|text| pattern(text).holding_back());
-        for one in all.map(pattern).into_iter().chain(held()) {
-            assert!(of(&one).iter().all(|path| one.matches(path)), "{one}");
-            for two in all.map(pattern).into_iter().chain(held()) {
-                if let Some(path) = of_both(&one, &two) {
-                    assert!(one.matches(&path) && two.matches(&path), "{one} {two} {path}");
-                }
-            }
+/// The places after one more segment, which isn't empty.
+fn step(patterns: &[&PathPattern], places: &[Place], text: &str) -> Vec<Place> {
+    let moved = places.iter().filter_map(|(pattern, at)| {
+        match patterns.get(*pattern)?.segments().get(*at)? {
+            Segment::Deep => Some((*pattern, *at)),
+            segment => segment.takes(text).then_some((*pattern, at + 1)),
         }
-        assert_eq!(of_both(&pattern("/a/**"), &pattern("/**/b")).as_deref(), Some("/a/b"));
-        assert_eq!(of_both(&pattern("/v*"), &pattern("/*v")).as_deref(), Some("/vanyv"));
-        assert_eq!(of_both(&pattern("/a/b"), &pattern("/b/**")), None);
+    });
+    spread(patterns, moved.collect())
+}
+
+/// With the places behind `**`, which may take nothing.
+fn spread(patterns: &[&PathPattern], mut places: Vec<Place>) -> Vec<Place> {
+    let mut at = 0;
+    while let Some((pattern, place)) = places.get(at).copied() {
+        let segments = patterns.get(pattern).map(|pattern| pattern.segments());
+        if segments.and_then(|all| all.get(place)) == Some(&Segment::Deep) {
+            places.push((pattern, place + 1));
+        }
+        at += 1;
     }
+    places.sort_unstable();
+    places.dedup();
+    places
 }
