@@ -17,6 +17,9 @@ use crate::workspace::{FileError, WriteFilesError};
 const NO_ROOM: &str = "there is no room for another workspace: an eighth of the disk that they are on, 1 GiB at the \
                        most, stays free for records";
 
+/// What a session is without.
+const MISSING: &str = "the session's workspace is missing: it is not where the launcher keeps them";
+
 /// What is known at the end.
 #[derive(Debug, Default)]
 pub struct Facts {
@@ -93,6 +96,7 @@ pub fn setup_failed(step: Step, errno: i32) -> Outcome {
         Errno::ENOMEM => {
             "ENOMEM: memory_max, or the host, has no memory for the sandbox itself; ask for more".to_owned()
         }
+        Errno::UnknownErrno | Errno::ENOENT if step == Step::FindWorkspace => MISSING.to_owned(),
         Errno::ENOSPC if step == Step::MakeDisk => format!("ENOSPC: {NO_ROOM}"),
         Errno::UnknownErrno => "a check of our own failed".to_owned(),
         known => format!("{known:?}: {}", io::Error::from_raw_os_error(errno)),
@@ -165,6 +169,19 @@ pub fn workspace_refused(error: &LaunchError) -> ApiError {
             ApiError::new(ErrorCode::Internal, "the workspace could not be made")
         }
     }
+}
+
+/// Whether the launcher has no such workspace.
+pub fn is_missing(error: &LaunchError) -> bool {
+    matches!(error, LaunchError::Failed { step: Step::FindWorkspace, .. })
+}
+
+/// A session has lost its workspace.
+pub fn workspace_missing() -> ApiError {
+    ApiError::new(ErrorCode::Unavailable, MISSING).with_hint(
+        "close the session if what it held is not needed; else an administrator brings the workspace back to where the \
+         launcher keeps them (its --workspaces), and starts supervisor-launcher and supervisord again",
+    )
 }
 
 /// The launcher stands still, and this comes of it.

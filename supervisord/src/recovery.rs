@@ -49,6 +49,7 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Adopts what lives, records what is lost, ends what nobody knows, removes files without a record.
 pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
+    session::agree(inner).await?; // before anything goes that a right state would know
     let unfinished = inner.store.unfinished().await?;
     let living: HashSet<u128> = inner.launcher.list().await?.into_iter().collect();
     let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();

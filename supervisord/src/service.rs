@@ -43,7 +43,7 @@ use crate::places::Places;
 use crate::reach::reach;
 use crate::recovery;
 use crate::refusals::Refusals;
-use crate::session::{self, SessionSet, Writing};
+use crate::session::{self, Moving, SessionSet, Settling, Writing};
 use crate::settings::Settings;
 use crate::spare;
 use crate::store::{Held, Store};
@@ -236,6 +236,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let credentials = Credentials::open(&state, parts.credentials, dial, audit.clone())?;
     let places = Arc::new(Places::open(&state)?);
     let writing = Writing::open(&state)?;
+    let (moving, settling) = (Moving::open(&state)?, Settling::look(&state)?);
     let launcher = Launcher::start(launcher.0, launcher.1)?;
     let probe = Host::probe(&launcher, supervisor_sys::random_bits()?);
     let host = timeout(PROBE, probe).await.map_err(|_| "the launcher does not answer")?;
@@ -263,6 +264,8 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         watched: session::Watched::default(),
         places,
         writing,
+        moving,
+        settling,
         settings,
         roles: roles.clone(),
         credentials,

@@ -6,13 +6,17 @@
 //!                └─────────┴── close ───▲
 //! ```
 //!
-//! The workspace is made before the record and removed before it, so after a crash a workspace without a
-//! record is one that nobody was told of, and a record without a workspace one whose removal had begun.
+//! The workspace is made before the record and removed before it, and as long as that takes a file says so
+//! ([`moving`]): after a crash a workspace without a record is then one that nobody was told of, and a record
+//! without a workspace one whose removal had begun. What no file speaks of was not done by a daemon, and is told
+//! and left alone; where nothing on both sides belongs together there is no start ([`agreement`]).
 
+mod agreement;
 mod changes;
 mod expiry;
 mod files;
 mod held;
+mod moving;
 mod operations;
 mod pace;
 mod record;
@@ -25,10 +29,12 @@ mod uses;
 mod watching;
 mod writing;
 
+pub use agreement::{Settling, agree};
 pub use changes::{SessionChange, SessionChanges};
 pub use expiry::watch;
 pub use files::OpenFile;
 pub use held::HeldCopy;
+pub use moving::Moving;
 pub use record::Record;
 pub use recovery::recover;
 pub use set::{Kept, SessionSet, Use};

@@ -41,7 +41,7 @@ use crate::live::{Live, LiveSet};
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::refusals::Refusals;
-use crate::session::{SessionSet, Watched, Writing};
+use crate::session::{Moving, SessionSet, Settling, Watched, Writing};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store, StoreError};
 use crate::threads::Threads;
@@ -139,6 +139,10 @@ pub struct Inner {
     pub keeping: Keeping,
     /// Workspaces into which files are being written.
     pub writing: Arc<Writing>,
+    /// Sessions whose workspaces are being made or removed.
+    pub moving: Moving,
+    /// Whether this start is to take sessions and workspaces as they are.
+    pub settling: Settling,
     /// What callers keep over several executions.
     pub sessions: SessionSet,
     /// Executions that take cells.
@@ -455,10 +459,12 @@ pub(crate) fn internal(error: impl std::fmt::Display) -> ApiError {
 }
 
 pub(crate) fn storage(error: io::Error) -> ApiError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(),
-        _ => internal(error),
-    }
+    if is_full(&error) { full() } else { internal(error) }
+}
+
+/// Whether there was no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn full() -> ApiError {

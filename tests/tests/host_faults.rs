@@ -8,6 +8,8 @@
     reason = "a test fails by a panic, and so does what it stands on"
 )]
 
+#[path = "host_faults/agreement.rs"]
+mod agreement;
 #[path = "host_faults/copies.rs"]
 mod copies;
 #[path = "host_faults/room.rs"]

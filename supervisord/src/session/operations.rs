@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::record::{MAX_TIME_TO_LIVE, Record, TIME_TO_LIVE};
+use super::recovery::try_remove;
 use super::set::{Kept, Use};
 use crate::budget::Account;
 use crate::clock;
@@ -20,7 +21,9 @@ use crate::fault::{self, Point};
 use crate::launcher::LaunchError;
 use crate::outcome;
 use crate::plan;
-use crate::supervisor::{Caller, Inner, Role, Supervisor, from_store, internal, policy};
+use crate::supervisor::{
+    Caller, Inner, Role, Supervisor, from_store, internal, is_full, policy, storage,
+};
 use crate::workspace;
 
 /// How long to wait before the record of a session that is gone is removed again.
@@ -79,10 +82,16 @@ impl Supervisor {
         let session = Kept::new(record.clone(), place, &inner.sessions);
         let guard = session.enter_to_copy()?; // neither closed nor used before it is whole
         inner.sessions.add(session.clone())?;
-        let asked = inner.launcher.make_workspace(kept(&record));
-        let made = inner.launcher.unless_silent(asked).await.flatten();
-        let is_silent = matches!(made, Err(LaunchError::Silent));
-        let made = made.map_err(|error| outcome::workspace_refused(&error));
+        let mut is_silent = false;
+        let made = match inner.moving.begin(record.id).await {
+            Ok(()) => {
+                let asked = inner.launcher.make_workspace(kept(&record));
+                let made = inner.launcher.unless_silent(asked).await.flatten();
+                is_silent = matches!(made, Err(LaunchError::Silent));
+                made.map_err(|error| outcome::workspace_refused(&error))
+            }
+            Err(error) => Err(storage(error)),
+        };
         let copied = match (made, source) {
             (Ok(()), Some(source)) => self.copy_workspace(&source, &session).await.map(Some),
             (made, _) => made.map(|()| None),
@@ -95,22 +104,27 @@ impl Supervisor {
         fault::reach(Point::SessionRecorded);
         if let Err(error) = recorded {
             inner.sessions.remove(record.id);
-            let (launcher, id) = (inner.launcher.clone(), record.id);
+            let (inner, id) = (inner.clone(), record.id);
+            let launcher = inner.launcher.clone();
             // To its end though nobody waits, and in its owner's place: what was asked of the launcher is done when
             // that goes on.
             let taken_back = tokio::spawn(async move {
                 // A workspace that stays here is one without a record: the next start removes it.
-                if let Err(error) = launcher.remove_workspace(id.bits()).await {
-                    tracing::warn!(%error, session = %id, "can't take a workspace back");
+                match try_remove(&inner.launcher, id.bits()).await {
+                    Ok(()) => inner.moving.end(id),
+                    Err(error) => {
+                        tracing::warn!(%error, session = %id, "can't take a workspace back");
+                    }
                 }
                 drop((guard, session));
             });
             if !is_silent {
                 // It may have become so meanwhile, and what was refused is refused.
-                drop(inner.launcher.unless_silent(taken_back).await);
+                drop(launcher.unless_silent(taken_back).await);
             }
             return Err(error);
         }
+        inner.moving.end(record.id);
         drop(guard);
         session.tell();
         let made = self.describe(&session, false).await?;
@@ -221,8 +235,19 @@ impl Supervisor {
             return Err(refusal);
         }
         fault::reach(Point::SessionUnused);
-        if let Err(error) = inner.launcher.remove_workspace(id.bits()).await {
-            session.reopen();
+        match inner.moving.begin(id).await {
+            Err(error) if is_full(&error) => {
+                // Closing may be what makes room. Only a daemon that dies before the record is gone misses the note.
+                tracing::warn!(%error, session = %id, "can't note that a workspace is being removed");
+            }
+            Err(error) => {
+                session.reopen();
+                return Err(storage(error));
+            }
+            Ok(()) => {}
+        }
+        if let Err(error) = try_remove(&inner.launcher, id.bits()).await {
+            session.reopen(); // and the note stays: the launcher may have begun, and finish when it is started again
             return Err(internal(error));
         }
         fault::reach(Point::WorkspaceRemoved);
@@ -237,6 +262,8 @@ impl Supervisor {
             // Its workspace is gone, and with it the session: a daemon that finds the record without one forgets it.
             tracing::error!(%error, session = %id, "the record of a session that is closed is removed later");
             remove_later(inner.clone(), id);
+        } else {
+            inner.moving.end(id);
         }
         forget(inner, id);
         Ok(())
@@ -338,6 +365,7 @@ impl Supervisor {
                 Err(LaunchError::Silent) => {
                     Err(outcome::launcher_is_silent("the workspace can't be reached"))
                 }
+                Err(error) if outcome::is_missing(&error) => Err(outcome::workspace_missing()),
                 Err(error) => Err(internal(error)),
             }
         });
@@ -402,6 +430,7 @@ pub(super) fn remove_later(inner: Arc<Inner>, id: SessionId) {
         while inner.store.remove_session(id).await.is_err() {
             sleep(REMOVE_AGAIN).await;
         }
+        inner.moving.end(id);
     });
 }
 

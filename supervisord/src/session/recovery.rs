@@ -22,11 +22,17 @@ use crate::supervisor::Inner;
 /// How long to wait before a workspace that did not go is asked to go again.
 const REMOVE_AGAIN: Duration = Duration::from_secs(5);
 
-/// Takes up every session that has its workspace; removes the records of those whose removal had begun, and
-/// the workspaces of those that nobody was told of. What fails of one of them keeps nobody else from coming back.
+/// Workspaces of no session that are named; their number says how many there are.
+const NAMED: usize = 8;
+
+/// Takes up every session; removes the records of those whose removal had begun, and the workspaces of those that nobody
+/// was told of. A session that has lost its workspace, and a workspace that nobody knows, stay what they are. What fails
+/// of one of them keeps nobody else from coming back.
 pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     let mut unknown: HashSet<u128> =
         inner.launcher.workspaces().await?.into_iter().map(|kept| kept.id).collect();
+    let mut moving = inner.moving.all()?;
+    let settles = inner.settling.is_asked();
     let records = inner.store.sessions().await?;
     let sessions: HashSet<SessionId> = records.iter().map(|record| record.id).collect();
     for record in records {
@@ -34,15 +40,26 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
             && (!sessions.contains(&held.session) || !is_recorded(inner, held.execution).await?)
         {
             // Nobody was told of the execution, or there is nothing to apply its changes to.
+            if let Err(error) = inner.moving.begin(record.id).await {
+                tracing::warn!(%error, session = %record.id, "can't note that a copy is being removed");
+            }
+            moving.insert(record.id);
             forget_record(inner, record.id).await?;
             continue; // its workspace is without a record now
         }
-        if unknown.remove(&record.id.bits()) {
+        let is_there = unknown.remove(&record.id.bits());
+        if is_there || !(settles || moving.contains(&record.id)) {
+            if !is_there {
+                tell_missing(inner, record.id);
+            }
+            inner.moving.end(record.id); // of one that is closed after all it says so again
             let place = inner.admission.already_kept(record.owner_uid, record.workspace_bytes);
             inner.sessions.adopt(Kept::new(record, place, &inner.sessions));
         } else {
-            tracing::warn!(session = %record.id, "a session has no workspace; it was being closed");
-            forget_record(inner, record.id).await?;
+            tracing::warn!(session = %record.id, settles, "a session has no workspace, and is closed");
+            if forget_record(inner, record.id).await? {
+                inner.moving.end(record.id);
+            }
             inner.budgets.forget(&Account::Session(record.id));
         }
     }
@@ -60,16 +77,30 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
             }
         }
     }
-    for id in unknown {
+    let (ours, strange): (Vec<u128>, Vec<u128>) =
+        unknown.into_iter().partition(|id| settles || moving.contains(&SessionId::from_bits(*id)));
+    for id in ours {
+        moving.remove(&SessionId::from_bits(id)); // it is gone when its workspace is
         remove_workspace(inner, id).await?;
+    }
+    for gone in moving {
+        if !sessions.contains(&gone) {
+            inner.moving.end(gone); // neither was made, or both are gone
+        }
+    }
+    if !strange.is_empty() {
+        tell_strange(inner, &strange);
     }
     writing::clean_up(inner).await
 }
 
 /// Removes the workspace of a session that nobody was told of. One that can't go yet, such as that of a sandbox that
 /// does not end, goes when it can.
-async fn remove_workspace(inner: &Inner, id: u128) -> Result<(), Failure> {
-    let Err(error) = try_remove(&inner.launcher, id).await else { return Ok(()) };
+async fn remove_workspace(inner: &Arc<Inner>, id: u128) -> Result<(), Failure> {
+    let Err(error) = try_remove(&inner.launcher, id).await else {
+        inner.moving.end(SessionId::from_bits(id));
+        return Ok(());
+    };
     if inner.launcher.is_gone() {
         return Err(error.into());
     }
@@ -80,30 +111,54 @@ async fn remove_workspace(inner: &Inner, id: u128) -> Result<(), Failure> {
         "its workspace, of which nobody was told, can't be removed: {error}; which is tried again"
     );
     inner.audit.note(audit::recovery(subject, "put_off", Some(&cause)));
-    let launcher = inner.launcher.clone();
+    let inner = inner.clone();
     tokio::spawn(async move {
-        while try_remove(&launcher, id).await.is_err() {
+        while try_remove(&inner.launcher, id).await.is_err() {
             sleep(REMOVE_AGAIN).await;
         }
+        inner.moving.end(session);
     });
     Ok(())
 }
 
-async fn try_remove(launcher: &Launcher, id: u128) -> Result<(), LaunchError> {
+/// Says that a session has lost its workspace. It stays, for its owner to close, or for whoever brings that back.
+fn tell_missing(inner: &Inner, session: SessionId) {
+    let cause = "its workspace is not where the launcher keeps them, and nobody was removing it";
+    tracing::error!(%session, "a session's workspace is missing");
+    let subject = Subject { session: Some(session), ..Subject::default() };
+    inner.audit.note(audit::recovery(subject, "missing", Some(cause)));
+}
+
+/// Says that there are workspaces of no session. They stay: a state from a backup knows nothing of the newest.
+fn tell_strange(inner: &Inner, strange: &[u128]) {
+    let count = strange.len();
+    let named: Vec<String> = strange.iter().take(NAMED).map(|id| format!("{id:032x}")).collect();
+    let cause = format!(
+        "{count} workspaces are of no session of this state, and stay: {}{}; a start with a file settle-workspaces in \
+         the state directory removes them",
+        named.join(", "),
+        if count > NAMED { ", ..." } else { "" },
+    );
+    tracing::error!("{cause}");
+    inner.audit.note(audit::recovery(Subject::default(), "left", Some(&cause)));
+}
+
+/// Removes a workspace; one that is not there is gone.
+pub(super) async fn try_remove(launcher: &Launcher, id: u128) -> Result<(), LaunchError> {
     match launcher.remove_workspace(id).await {
         Err(LaunchError::Failed { step: Step::FindWorkspace, .. }) => Ok(()), // it is gone
         removed => removed,
     }
 }
 
-/// Removes a record. Where the disk has no room for that, it is removed when there is some.
-async fn forget_record(inner: &Arc<Inner>, id: SessionId) -> Result<(), Failure> {
+/// Removes a record, and says whether that is done. Where the disk has no room for it, it is removed when there is some.
+async fn forget_record(inner: &Arc<Inner>, id: SessionId) -> Result<bool, Failure> {
     match inner.store.remove_session(id).await {
         Err(error @ StoreError::Full { .. }) => {
             tracing::warn!(%error, session = %id, "a session's record is not gone");
             remove_later(inner.clone(), id);
-            Ok(())
+            Ok(false)
         }
-        removed => Ok(removed?),
+        removed => Ok(removed.map(|()| true)?),
     }
 }

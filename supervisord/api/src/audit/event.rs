@@ -155,7 +155,9 @@ pub struct Administration {
 /// What a start made of what an earlier daemon left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Recovery {
-    /// `adopted`, `resumed`, `queued_again`, `written_off`, `destroyed`, or `put_off`: what can't be done yet.
+    /// `adopted`, `resumed`, `queued_again`, `written_off`, `destroyed`, or `put_off`: what can't be done yet; `missing`,
+    /// a session without its workspace, `left`, workspaces of no session, `refused`, a start for which nothing of both
+    /// belongs together, and `settled`, one that takes them as they are.
     pub act: String,
     /// Why, where it was not adopted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
