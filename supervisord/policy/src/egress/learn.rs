@@ -78,6 +78,7 @@ impl Egress {
         let mut left_out: BTreeMap<Question, String> = BTreeMap::new();
         let mut requests: BTreeMap<Subject, BTreeMap<String, Asked>> = BTreeMap::new();
         let mut connections: BTreeMap<Subject, Asked> = BTreeMap::new();
+        let mut look_ups: BTreeMap<Subject, Asked> = BTreeMap::new();
         let mut covered: BTreeSet<Question> = BTreeSet::new();
         for decision in recorded.iter().filter(|known| known.verdict == Verdict::Deny) {
             let question = &decision.question;
@@ -93,6 +94,9 @@ impl Egress {
                     covered.insert(question.clone());
                     let asked = match path {
                         Some(path) => requests.entry(subject).or_default().entry(path).or_default(),
+                        None if matches!(question, Question::LookUp(_)) => {
+                            look_ups.entry(subject).or_default()
+                        }
                         None => connections.entry(subject).or_default(),
                     };
                     asked.take(decision);
@@ -101,11 +105,16 @@ impl Egress {
         }
         let mut drafts: Vec<Draft> =
             requests.into_iter().flat_map(|(subject, paths)| drafts(subject, paths)).collect();
+        // A connection comes with the requests that it was for, and a look-up with whatever was for its host.
         for (subject, asked) in connections {
-            let known = |draft: &Draft| draft.subject.destination.host == subject.destination.host;
-            let tcp = subject.protocol == Protocol::Tcp;
-            // A look-up or a connection comes with the request that it was for.
-            if tcp || !drafts.iter().any(known) {
+            let place = |subject: &Subject| (subject.destination.clone(), subject.protocol);
+            if !drafts.iter().any(|draft| place(&draft.subject) == place(&subject)) {
+                drafts.push(Draft::of_connection(subject, asked));
+            }
+        }
+        for (subject, asked) in look_ups {
+            let host = &subject.destination.host;
+            if !drafts.iter().any(|draft| draft.subject.destination.host == *host) {
                 drafts.push(Draft::of_connection(subject, asked));
             }
         }
@@ -131,8 +140,13 @@ fn place(
     if recorded.reason == "approval_denied" {
         return Err("a person has denied it");
     }
-    if Reason::from_name(&recorded.reason) == Some(Reason::AddressNotAllowed) {
-        return Err("its address isn't public; name the network in `addresses` by hand");
+    match Reason::from_name(&recorded.reason) {
+        // By a rule of the policy that held then, which needn't be one of these.
+        Some(Reason::DeniedByRule) => return Err("a rule denied it by name"),
+        Some(Reason::AddressNotAllowed) => {
+            return Err("its address isn't public; name the network in `addresses` by hand");
+        }
+        _ => {}
     }
     let subject = |destination: &Destination, protocol, websocket| Subject {
         destination: destination.clone(),
@@ -419,12 +433,45 @@ mod tests {
         loaded(&learnt);
     }
 
+    #[test]
+    fn what_a_rule_has_denied_by_name_is_left_out_whatever_the_base_says() {
+        let question = Question::parse("GET https://a.test/").unwrap();
+        let denied = Recorded { reason: "denied_by_rule".to_owned(), ..recorded(question) };
+        let learnt = load(&[]).learn(&[denied], "learnt", "default");
+        assert_eq!((learnt.rules, learnt.left_out.len()), (0, 1), "{}", learnt.text);
+        loaded(&learnt);
+    }
+
+    #[test]
+    fn a_connection_to_another_port_is_not_that_of_a_request() {
+        let all =
+            ["GET https://a.test/", "connect a.test:8443", "connect a.test:443", "dns a.test"];
+        let learnt = learn(&all);
+        assert_eq!((learnt.rules, learnt.covered), (2, 4), "{}", learnt.text);
+        let rules = loaded(&learnt);
+        for text in all {
+            let question = Question::parse(text).unwrap();
+            assert_eq!(question.put_to(&rules).verdict(), Verdict::Allow, "{text}");
+        }
+    }
+
+    /// A request, or a name or a connection alone.
+    fn anything() -> impl Strategy<Value = Question> {
+        (question(), 0..4).prop_map(|(question, kind)| match (&question, question.host()) {
+            (_, Host::Name(name)) if kind == 0 => Question::LookUp(name),
+            (Question::Request { destination, protocol, .. }, _) if kind == 1 => {
+                Question::Connect(destination.clone(), *protocol)
+            }
+            _ => question,
+        })
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
         fn a_learnt_policy_lets_through_what_it_learnt_from(
-            questions in prop::collection::vec(question(), 1..12),
+            questions in prop::collection::vec(anything(), 1..12),
         ) {
             let all: Vec<_> = questions.iter().cloned().map(recorded).collect();
             let learnt = load(&[]).learn(&all, "learnt", "default");
