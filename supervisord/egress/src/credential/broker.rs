@@ -18,6 +18,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -50,7 +52,7 @@ struct Answer<'a> {
     secret_access_key: Option<Text<'a>>,
     #[serde(borrow)]
     session_token: Option<Text<'a>>,
-    expires_at: Option<Timestamp>,
+    expires_at: Option<String>,
 }
 
 impl Broker {
@@ -108,7 +110,7 @@ pub fn read(text: &[u8], now: Timestamp) -> Result<Delivery, SourceError> {
     let answer: Answer<'_> = serde_json::from_slice(text).map_err(malformed)?;
     let lifetime = match answer.expires_at {
         None => None,
-        Some(end) => match Duration::try_from(end.duration_since(now)) {
+        Some(end) => match Duration::try_from(time_of(&end)?.duration_since(now)) {
             Ok(left) if !left.is_zero() => Some(left),
             _ => return Err(SourceError::new("the value has ended already")),
         },
@@ -132,6 +134,20 @@ pub fn read(text: &[u8], now: Timestamp) -> Result<Delivery, SourceError> {
         }
     };
     Ok(Delivery { value, lifetime, told: lifetime })
+}
+
+/// A time of RFC 3339. The last two days of the calendar, which others write for "never", are later than any instant is
+/// here, and are the last one.
+fn time_of(text: &str) -> Result<Timestamp, SourceError> {
+    let is_last = |pieces: Pieces<'_>| {
+        let has_offset = pieces.time().is_some() && pieces.offset().is_some();
+        has_offset && pieces.date() >= Timestamp::MAX.to_zoned(TimeZone::UTC).date()
+    };
+    match text.parse() {
+        Ok(time) => Ok(time),
+        Err(_) if Pieces::parse(text).is_ok_and(is_last) => Ok(Timestamp::MAX),
+        Err(_) => Err(SourceError::new("expires_at is no time of RFC 3339")),
+    }
 }
 
 /// Reads up to a line end or the end of the stream.
@@ -159,8 +175,11 @@ mod tests {
     use super::*;
 
     fn read_at_noon(text: &str) -> Result<Delivery, String> {
-        let noon = "2026-11-21T12:00:00Z".parse().expect("a time");
-        read(text.as_bytes(), noon).map_err(|error| error.chain())
+        read(text.as_bytes(), noon()).map_err(|error| error.chain())
+    }
+
+    fn noon() -> Timestamp {
+        "2026-11-21T12:00:00Z".parse().expect("a time")
     }
 
     #[test]
@@ -175,6 +194,11 @@ mod tests {
             key.expect("valid"),
             Delivery { value: Value::Aws(_), lifetime: None, .. }
         ));
+        let forever = Timestamp::MAX.duration_since(noon()).unsigned_abs();
+        for never in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.9999999+00:00"] {
+            let text = format!(r#"{{"token":"0123456789","expires_at":"{never}"}}"#);
+            assert_eq!(read_at_noon(&text).expect("valid").lifetime, Some(forever), "{never}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What an upstream sends on a WebSocket, searched as its reader puts it together: without the heads of
-//! the frames (RFC 6455 §5.2) and without the control frames that stand between. Where there are no frames
+//! the frames (RFC 6455 §5.2) and without the control frames that stand between, which are searched likewise. Where there are no frames
 //! as a server sends them, it is searched as it stands.
 
 use std::collections::VecDeque;
@@ -22,7 +22,7 @@ const MOST_BEHIND: usize = 64 * 1024;
 pub struct Frames {
     watches: Watches,
     messages: Watcher,
-    /// A control frame is a text of its own.
+    /// The payloads of control frames, one after the other.
     controls: Watcher,
     reading: Reading,
     /// What was read and not passed on yet, …
@@ -47,6 +47,8 @@ enum Reading {
 enum Part {
     /// … messages.
     Message(usize),
+    /// … a control frame's payload.
+    Control(usize),
     /// … what stands between them.
     Between(usize),
 }
@@ -108,7 +110,6 @@ impl Frames {
                     }
                     Some(next) => {
                         self.reading = next;
-                        self.controls.restart();
                         self.next_frame();
                     }
                     None => self.reading = Reading::Head(begun),
@@ -130,7 +131,9 @@ impl Frames {
                 let (is_over, frame) = (*left == 0, *read);
                 if *is_control {
                     self.controls.examine(own)?;
-                    self.note(Part::Between(if is_over { frame } else { 0 }));
+                    if is_over {
+                        self.parts.push_back(Part::Control(frame));
+                    }
                 } else {
                     self.messages.examine(own)?;
                     self.note(Part::Message(count));
@@ -158,18 +161,35 @@ impl Frames {
 
     /// All but what could be the beginning of a secret and what stands behind that.
     fn release(&mut self) -> Bytes {
-        let messages = |part: &Part| match part {
-            Part::Message(count) => *count,
-            Part::Between(_) => 0,
+        let begun = match self.reading {
+            Reading::Payload { is_control: true, read, .. } => read,
+            _ => 0,
         };
-        let read: usize = self.parts.iter().map(messages).sum();
-        let (mut free, mut passed) = (read.saturating_sub(self.messages.back()), 0);
+        let (mut messages, mut controls) = (0, begun);
+        for part in &self.parts {
+            match part {
+                Part::Message(count) => messages += count,
+                Part::Control(count) => controls += count,
+                Part::Between(_) => {}
+            }
+        }
+        let mut free = messages.saturating_sub(self.messages.back());
+        let mut free_controls = controls.saturating_sub(self.controls.back());
+        let mut passed = 0;
         while let Some(part) = self.parts.pop_front() {
             match part {
                 Part::Between(count) => passed += count,
+                Part::Control(count) if count <= free_controls => {
+                    passed += count;
+                    free_controls -= count;
+                }
                 Part::Message(count) if count <= free => {
                     passed += count;
                     free -= count;
+                }
+                Part::Control(_) => {
+                    self.parts.push_front(part); // it goes out whole
+                    break;
                 }
                 Part::Message(count) => {
                     passed += free;
@@ -214,6 +234,7 @@ mod tests {
     const TEXT: u8 = 0x81;
     const CONTINUED: u8 = 0x80;
     const PING: u8 = 0x89;
+    const PONG: u8 = 0x8a;
 
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let length = u16::try_from(payload.len()).unwrap();
@@ -227,6 +248,10 @@ mod tests {
         }
         bytes.extend_from_slice(payload);
         bytes
+    }
+
+    fn whole_word() -> Vec<u8> {
+        [frame(TEXT, b"a word"), frame(PING, b"")].concat()
     }
 
     /// What passes of these bytes in pieces of this size, and how it ends.
@@ -253,7 +278,11 @@ mod tests {
             disturbed.extend([frame(TEXT, &[*byte]), frame(PING, b"x")].concat());
         }
         let long = frame(TEXT, &[&[b'x'; 300][..], SECRET].concat());
-        for bytes in [whole, single, disturbed, long, frame(PING, SECRET)] {
+        let halves = [frame(PING, &SECRET[..9]), frame(PONG, &SECRET[9..])].concat();
+        let apart = [frame(PING, &SECRET[..9]), whole_word(), frame(PONG, &SECRET[9..])].concat();
+        let pings: Vec<u8> = SECRET.iter().flat_map(|byte| frame(PING, &[*byte])).collect();
+        let ping = frame(PING, SECRET);
+        for bytes in [whole, single, disturbed, long, ping, halves, apart, pings] {
             for size in [1, 2, 3, 7, 1000] {
                 let (passed, seen) = through(&bytes, size);
                 assert_eq!(seen, Some(Seen), "{bytes:?}");
@@ -268,6 +297,8 @@ mod tests {
         let bytes = [
             frame(TEXT, b"hello"),
             frame(PING, b""),
+            frame(PING, b"\x01sk-"),
+            frame(PONG, b"0 and \x02"),
             frame(0x02, &[0; 400]),
             frame(TEXT, b"sk-0123, and not what begins so"),
             frame(0x88, b"\x03\xe8"),
@@ -279,6 +310,8 @@ mod tests {
         let mut frames = Frames::new(vec![Arc::new(Watch::new([SECRET]))].into());
         let hello = Bytes::from(frame(TEXT, b"hello"));
         assert_eq!(frames.pass(hello.clone()), Ok(hello));
+        let ping = Bytes::from(frame(PING, b"\x01sk-"));
+        assert_eq!(frames.pass(ping.clone()), Ok(ping), "or it has no answer");
     }
 
     #[test]
