@@ -32,7 +32,7 @@ use supervisor_api::{
 };
 use tokio::sync::{Mutex, broadcast};
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 pub use changes::Changes;
 pub use kept::KeptError;
@@ -43,11 +43,18 @@ use crate::audit::Audit;
 use crate::clock;
 use crate::supervisor::{Caller, Role};
 
-/// Questions of one execution; what comes on top is denied. A person reads them.
+/// Questions of one execution that wait, are answered and not spent, or had no answer within the last hour; what comes
+/// on top is denied. A person reads them.
 const MAX_QUESTIONS: usize = 64;
+
+/// Questions of one user's executions, so that a few who ask in vain keep nobody else from asking.
+const MAX_OF_USER: usize = 512;
 
 /// Questions of all executions.
 const MAX_ALL: usize = 4096;
+
+/// The longest that a request waits: clients have given up long before.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// The most that one answer is good for.
 const MAX_TIMES: u32 = 1000;
@@ -68,8 +75,9 @@ struct Inner {
     kept: Arc<Mutex<Kept>>,
     /// The same questions for those who only look.
     shown: RwLock<HashMap<ApprovalId, Approval>>,
-    /// What waits for the deadline of each that waits for an answer, and for no other.
-    deadlines: sync::Mutex<HashMap<ApprovalId, AbortHandle>>,
+    /// The deadline of each that waits for an answer, and what waits for it; of no other. What counts is the time that
+    /// has passed, wherever the host's clock is set meanwhile.
+    deadlines: sync::Mutex<HashMap<ApprovalId, (Instant, AbortHandle)>>,
     changes: broadcast::Sender<Approval>,
 }
 
@@ -131,7 +139,7 @@ impl Approvals {
                     }
                 }
             };
-            let left = left_until(&asked.deadline);
+            let left = self.left(&asked);
             if timeout(left, answered).await.is_err() {
                 self.expire(id).await;
             }
@@ -210,23 +218,31 @@ impl Approvals {
 
     /// Denies a question at its deadline, even when nobody waits for the answer any more.
     fn watch_deadline(&self, approval: &Approval) {
-        let (approvals, id, left) = (self.clone(), approval.id, left_until(&approval.deadline));
+        let (approvals, id, left) = (self.clone(), approval.id, self.left(approval));
         let mut deadlines = self.deadlines(); // before it can be forgotten by what it waits for
         let watch = tokio::spawn(async move {
             sleep(left).await;
             approvals.expire(id).await;
         });
-        deadlines.insert(id, watch.abort_handle());
+        deadlines.insert(id, (Instant::now() + left, watch.abort_handle()));
+    }
+
+    /// How long a question that waits still may. After a start nothing is known but what the host's clock says.
+    fn left(&self, approval: &Approval) -> Duration {
+        match self.deadlines().get(&approval.id) {
+            Some((deadline, _)) => deadline.saturating_duration_since(Instant::now()),
+            None => left_until(&approval.deadline).min(MAX_WAIT),
+        }
     }
 
     /// What is answered, expired or gone has no deadline any more.
     fn forget_deadline(&self, id: ApprovalId) {
-        if let Some(watch) = self.deadlines().remove(&id) {
+        if let Some((_, watch)) = self.deadlines().remove(&id) {
             watch.abort();
         }
     }
 
-    fn deadlines(&self) -> sync::MutexGuard<'_, HashMap<ApprovalId, AbortHandle>> {
+    fn deadlines(&self) -> sync::MutexGuard<'_, HashMap<ApprovalId, (Instant, AbortHandle)>> {
         self.inner.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -15,12 +15,12 @@ use tokio::task::JoinError;
 
 use super::events::{event, not_kept};
 use super::kept::Kept;
-use super::{Approvals, MAX_ALL, MAX_QUESTIONS, Question, left_until, show};
+use super::{Approvals, MAX_ALL, MAX_OF_USER, MAX_QUESTIONS, MAX_WAIT, Question, show};
 use crate::clock;
 use crate::supervisor::Caller;
 
-/// The longest that a request waits: clients have given up long before.
-const MAX_WAIT: Duration = Duration::from_secs(3600);
+/// How long a question counts that nobody answered in time.
+pub(super) const UNANSWERED: Duration = Duration::from_secs(3600);
 
 /// Held by whoever makes a step.
 type Turn = OwnedMutexGuard<Kept>;
@@ -50,20 +50,23 @@ impl Approvals {
         question: &Question,
     ) -> Result<Approval, &'static str> {
         let digest = question.digest().to_string();
-        {
+        let in_the_way = {
             let shown = self.inner.shown.read().unwrap_or_else(PoisonError::into_inner);
-            let mut own = 0;
-            for approval in shown.values().filter(|it| it.execution == question.execution) {
-                let over = matches!(approval.state, ApprovalState::Spent | ApprovalState::Expired);
-                if approval.digest == digest && !over {
-                    return Ok(approval.clone());
-                }
-                own += 1;
+            let own = |it: &&Approval| it.execution == question.execution;
+            let known = shown.values().filter(own).find(|it| it.digest == digest && !is_over(it));
+            if let Some(known) = known {
+                return Ok(known.clone());
             }
-            if own >= MAX_QUESTIONS || shown.len() >= MAX_ALL {
-                return Err("too_many_questions");
-            }
-        }
+            let of_user = |it: &&Approval| it.owner_uid == question.uid;
+            let found =
+                in_the_way(shown.values().filter(own), MAX_QUESTIONS).and_then(|mut gone| {
+                    gone.extend(in_the_way(shown.values().filter(of_user), MAX_OF_USER)?);
+                    gone.extend(in_the_way(shown.values(), MAX_ALL)?);
+                    Some(gone)
+                });
+            found.ok_or("too_many_questions")?
+        };
+        self.drop_all(&mut kept, in_the_way).await;
         let now = clock::timestamp();
         let patience =
             SignedDuration::try_from(question.deadline.min(MAX_WAIT)).unwrap_or_default();
@@ -125,7 +128,7 @@ impl Approvals {
             return Err(ApiError::new(ErrorCode::PermissionDenied, problem));
         }
         let waits = approval.state == ApprovalState::Waiting;
-        let is_late = waits && left_until(&approval.deadline).is_zero();
+        let is_late = waits && self.left(&approval).is_zero();
         // An approval that is not spent can be taken back; no request is made by it from then on.
         let is_open = waits || (approval.state == ApprovalState::Approved && !answer.approve);
         if is_late || !is_open {
@@ -228,6 +231,10 @@ impl Approvals {
                 .map(|approval| approval.id)
                 .collect()
         };
+        self.drop_all(&mut kept, over).await;
+    }
+
+    async fn drop_all(&self, kept: &mut Kept, over: Vec<ApprovalId>) {
         if over.is_empty() {
             return;
         }
@@ -240,6 +247,31 @@ impl Approvals {
             shown.remove(&id);
         }
     }
+}
+
+/// Whether nothing is asked or answered by it any more.
+const fn is_over(approval: &Approval) -> bool {
+    matches!(approval.state, ApprovalState::Spent | ApprovalState::Expired)
+}
+
+/// Whether it can make room for another. What nobody answered in time counts for a while yet, or whoever asks in vain
+/// could fill a person's screen for ever.
+fn can_go(approval: &Approval) -> bool {
+    let is_old = || clock::since(&approval.deadline).is_some_and(|ago| ago >= UNANSWERED);
+    approval.state == ApprovalState::Spent || (approval.state == ApprovalState::Expired && is_old())
+}
+
+/// Which of these questions make room for one more where there may be so many: the oldest that can. `None` if there
+/// are too few of them.
+fn in_the_way<'a>(all: impl Iterator<Item = &'a Approval>, most: usize) -> Option<Vec<ApprovalId>> {
+    let all: Vec<&Approval> = all.collect();
+    let excess = (all.len() + 1).saturating_sub(most);
+    if excess == 0 {
+        return Some(Vec::new());
+    }
+    let mut can_go: Vec<&Approval> = all.into_iter().filter(|it| can_go(it)).collect();
+    can_go.sort_by_key(|approval| &approval.asked_at);
+    (excess <= can_go.len()).then(|| can_go.iter().take(excess).map(|it| it.id).collect())
 }
 
 fn not_given() -> ApiError {

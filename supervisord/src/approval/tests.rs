@@ -9,6 +9,7 @@ use supervisor_api::{AuditFilter, RequestAsked, SessionId, Verdict};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use super::steps::UNANSWERED;
 use super::*;
 use crate::audit::Settings;
 
@@ -37,6 +38,11 @@ impl House {
     fn ask(&self, question: Question) -> JoinHandle<Answer> {
         let approvals = self.approvals.clone();
         tokio::spawn(async move { approvals.ask(&question, || true).await })
+    }
+
+    /// Changes every question as it is shown.
+    fn change(&self, change: impl Fn(&mut Approval)) {
+        self.approvals.inner.shown.write().unwrap().values_mut().for_each(change);
     }
 
     /// The next question that waits.
@@ -213,7 +219,7 @@ async fn a_deadline_is_waited_for_as_long_as_its_question_is_open() {
     let house = House::open();
     let asked = house.ask(question("/1"));
     let first = house.waiting().await.id;
-    let watch = house.approvals.deadlines()[&first].clone();
+    let watch = house.approvals.deadlines()[&first].1.clone();
     house.approvals.answer(&OPERATOR, first, YES).await.unwrap();
     asked.await.unwrap();
     while !watch.is_finished() {
@@ -223,7 +229,8 @@ async fn a_deadline_is_waited_for_as_long_as_its_question_is_open() {
     while house.approvals.deadlines().len() < 2 {
         tokio::task::yield_now().await;
     }
-    let watches: Vec<_> = house.approvals.deadlines().values().cloned().collect();
+    let watches: Vec<_> =
+        house.approvals.deadlines().values().map(|(_, watch)| watch.clone()).collect();
     house.approvals.end(ExecutionId::from_bits(1)).await;
     assert!(
         house.approvals.deadlines().is_empty() && house.approvals.list(&ADMIN).approvals.is_empty()
@@ -247,8 +254,52 @@ async fn a_payload_cannot_flood_people_with_questions() {
         assert!(is_refused(&house.ask(soon(number)).await.unwrap(), "approval_expired"));
     }
     assert!(is_refused(&house.ask(soon(99)).await.unwrap(), "too_many_questions"));
+    // What was not answered for an hour makes room for as many, and others have theirs.
+    house.change(|approval| approval.deadline = show(clock::timestamp() - UNANSWERED));
+    assert!(is_refused(&house.ask(soon(99)).await.unwrap(), "approval_expired"));
+    assert_eq!(house.approvals.list(&ADMIN).approvals.len(), MAX_QUESTIONS);
+    house.change(|approval| approval.state = ApprovalState::Denied);
+    assert!(is_refused(&house.ask(soon(100)).await.unwrap(), "too_many_questions"));
     house.approvals.end(ExecutionId::from_bits(1)).await;
     assert!(is_refused(&house.ask(soon(99)).await.unwrap(), "approval_expired"));
+}
+
+#[tokio::test]
+async fn answers_that_are_spent_make_room_for_further_questions() {
+    let house = House::open();
+    for number in 0..=MAX_QUESTIONS {
+        let asked = house.ask(question(&format!("/{number}")));
+        let id = house.waiting().await.id;
+        house.approvals.answer(&OPERATOR, id, YES).await.unwrap();
+        assert!(matches!(asked.await.unwrap(), Answer::Approved { .. }));
+    }
+}
+
+#[tokio::test]
+async fn a_few_users_who_ask_in_vain_keep_nobody_else_from_asking() {
+    let house = House::open();
+    let of = |uid: u32, number: u64| Question {
+        execution: ExecutionId::from_bits(u128::from(uid) << 32 | u128::from(number)),
+        uid,
+        deadline: Duration::ZERO,
+        ..question("/a")
+    };
+    for number in 0..MAX_OF_USER as u64 {
+        assert!(is_refused(&house.ask(of(7, number)).await.unwrap(), "approval_expired"));
+    }
+    assert!(is_refused(&house.ask(of(7, 1 << 20)).await.unwrap(), "too_many_questions"));
+    assert!(is_refused(&house.ask(of(8, 0)).await.unwrap(), "approval_expired"));
+}
+
+#[tokio::test]
+async fn a_question_waits_as_long_as_it_may_wherever_the_host_s_clock_is_set() {
+    let house = House::open();
+    let asked = house.ask(question("/a"));
+    let id = house.waiting().await.id;
+    // As after a clock that was set ahead: the deadline that is shown has passed.
+    house.change(|approval| approval.deadline = "2001-01-01T00:00:00.000Z".to_owned());
+    house.approvals.answer(&OPERATOR, id, YES).await.unwrap();
+    assert_eq!(asked.await.unwrap(), Answer::Approved { id, by: 9 });
 }
 
 #[test]

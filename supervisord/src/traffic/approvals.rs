@@ -88,7 +88,10 @@ fn declined(code: &'static str) -> Declined {
         "approval_expired" => ("nobody has answered in time", "Ask an operator, and try again."),
         "approval_spent" => ("it was made as often as it may be", "Ask an operator for more."),
         "policy_changed" => ("the policy has changed while it waited", "Try again."),
-        "too_many_questions" => ("too many requests wait for an answer", "Wait for those."),
+        "too_many_questions" => (
+            "too many requests wait for an answer, or had none within the last hour",
+            "Wait for those, or an hour.",
+        ),
         _ => ("the question can't be kept", "Tell the administrator of this host."),
     };
     Declined { code, cause: cause.to_owned(), remedy: remedy.to_owned() }
