@@ -17,12 +17,13 @@ use crate::failure::{Failed, at};
 /// root. Each cover is a mount to make and to take down at every start, so what is no secret is left:
 /// addresses that the kernel blanks (iomem, ioports), the configuration of a distribution's kernel, and
 /// counters that /proc/stat has as well.
-const MASKED: [&CStr; 21] = [
+const MASKED: [&CStr; 23] = [
     c"acpi",          // the host's power and firmware
     c"asound",        // its sound hardware
     c"bootconfig",    // its boot parameters
     c"bus",           // its devices
     c"cmdline",       // its boot parameters
+    c"diskstats",     // what neighbours read and write: a session's disk may be a device of its own
     c"driver",        // its devices
     c"dynamic_debug", // its kernel's modules, which attacks are worth a try
     c"fs",            // its file systems, with device names
@@ -35,6 +36,7 @@ const MASKED: [&CStr; 21] = [
     c"latency_stats", // a side channel
     c"locks",         // what the host's programs lock, and a channel to them
     c"modules",       // which attacks are worth a try
+    c"partitions",    // which sessions there are, and how large
     c"sched_debug",   // every process of the host
     c"scsi",          // its devices
     c"sysrq-trigger", // restarts the host

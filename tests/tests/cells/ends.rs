@@ -196,6 +196,49 @@ fn what_a_cell_puts_in_the_place_of_a_function_of_the_language_is_not_what_tells
     node.close();
 }
 
+/// Bash forgets an interrupt that comes while it starts a command, which a loop of short ones does most of the time.
+#[test]
+fn an_interrupt_ends_a_bash_cell_that_starts_one_program_after_the_other() {
+    let world = World::open();
+    let bash = Notebook::open(&world, json!({"language": "bash"}));
+    bash.run("x=5");
+    for _ in 0..5 {
+        let number =
+            bash.begin("echo begun; while :; do /bin/true; echo a | cat > /dev/null; done");
+        bash.client.wait_for_words(bash.id, "begun");
+        bash.interrupt();
+        assert_eq!(bash.ended(number).outcome, Some(CellOutcome::Interrupted));
+        let cell = bash.run("echo $x");
+        assert_eq!((text(&cell.stdout), cell.exit_status), ("5\n".to_owned(), Some(0)));
+    }
+    bash.close();
+}
+
+#[test]
+fn an_interrupt_that_comes_before_bash_has_begun_ends_the_cell_alone() {
+    let world = World::open();
+    for wall_time in [1, 2, 3, 5, 8, 13] {
+        let bash = Notebook::open(&world, json!({"language": "bash"}));
+        let slow = json!({"source": "x=lost; sleep 60", "wait": true, "wall_time": wall_time});
+        let cell = bash.try_run(slow).expect("it is taken");
+        assert_eq!(cell.outcome, Some(CellOutcome::TimedOut), "{wall_time} ms");
+        let cell = bash.run("echo kept");
+        assert_eq!((text(&cell.stdout), text(&cell.stderr)), ("kept\n".into(), String::new()));
+        bash.close();
+    }
+}
+
+/// `set -k` takes arguments like a=b away from every command, those of the runner as well.
+#[test]
+fn a_bash_cell_may_have_arguments_taken_for_variables() {
+    let world = World::open();
+    let bash = Notebook::open(&world, json!({"language": "bash"}));
+    bash.run("set -k");
+    let cell = bash.run("printf '[%s]' one a=two; printenv a; echo $- | tr -cd k");
+    assert_eq!((text(&cell.stdout), cell.exit_status), ("[one]k".to_owned(), Some(0)));
+    bash.close();
+}
+
 /// What the runner does around a cell is nobody's to read.
 #[test]
 fn a_bash_cell_that_has_its_commands_said_hears_of_none_but_its_own() {

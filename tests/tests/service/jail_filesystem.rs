@@ -89,6 +89,7 @@ fn pseudo_files_that_tell_of_the_host_are_covered() {
     let source = "
 for path in ('/proc/kcore', '/proc/kallsyms', '/proc/keys', '/proc/key-users', '/proc/timer_list',
              '/proc/sched_debug', '/proc/latency_stats', '/proc/interrupts', '/proc/modules', '/proc/locks',
+             '/proc/diskstats', '/proc/partitions',
              '/proc/kmsg', '/proc/cmdline', '/proc/vmallocinfo', '/proc/slabinfo', '/proc/pagetypeinfo',
              '/proc/sysrq-trigger', '/sys/firmware/acpi/tables/DSDT', '/sys/kernel/debug/x',
              '/sys/kernel/tracing/trace', '/sys/fs/cgroup/cgroup.procs', '/dev/mem', '/dev/kmsg',
