@@ -17,6 +17,9 @@ const INPUT: usize = 200_000;
 /// Bytes of output that are kept of the one that says too much.
 pub const KEPT: usize = 65_536;
 
+/// Seconds of an execution that is waited for in silence: more than it takes to be recorded, on a disk at rest.
+pub const SLOW: f32 = 0.2;
+
 /// Executions of every kind: what they are asked to do, and how each has to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -147,13 +150,13 @@ impl Kind {
 impl Story {
     /// Does one thing of every kind, until all of it is done or the daemon is dead.
     pub fn tell(client: &Client) -> Self {
-        Self::tell_until(client, None)
+        Self::tell_until(client, None, SLOW)
     }
 
-    /// The same, no further than this has started.
-    pub fn tell_until(client: &Client, last: Option<Kind>) -> Self {
+    /// The same, no further than this has started; what is waited for in silence takes so long.
+    pub fn tell_until(client: &Client, last: Option<Kind>, slow: f32) -> Self {
         let mut story = Self::default();
-        if let Err(error) = story.go_on(client, last) {
+        if let Err(error) = story.go_on(client, last, slow) {
             let kinds = [
                 ErrorKind::UnexpectedEof,
                 ErrorKind::ConnectionReset,
@@ -171,7 +174,7 @@ impl Story {
         self.follower.take().map(|each| each.join().expect("it only reads")).unwrap_or_default()
     }
 
-    fn go_on(&mut self, client: &Client, last: Option<Kind>) -> io::Result<()> {
+    fn go_on(&mut self, client: &Client, last: Option<Kind>, slow: f32) -> io::Result<()> {
         self.open_session(client)?;
         self.open_session(client)?;
         self.fill(client)?;
@@ -181,7 +184,7 @@ impl Story {
                 return Ok(());
             }
         }
-        for script in ["echo quick; exit 5", "sleep 0.2; echo slow; exit 6"] {
+        for script in ["echo quick; exit 5", &format!("sleep {slow}; echo slow; exit 6")] {
             let request = SubmitRequest { wait: true, ..bash(script) };
             let body = serde_json::to_vec(&request)?;
             done(client, "POST", "/v1/executions", Some(&body))?;
