@@ -17,7 +17,8 @@ coproc INNER {
     kill -TERM $$ # a cell may end its shell, and that is the end
     exit "$status"
 }
-exec 6>&"${INNER[1]}" 8<&"${INNER[0]}" 4>&- 5>&- 2>/dev/null
+# Where there are few descriptors bash has the pipes at low numbers, 6 among them: that one is moved before.
+exec {hears}<&"${INNER[0]}" 6>&"${INNER[1]}" 4>&- 5>&- 2>/dev/null
 inner=$INNER_PID
 trap 'wait "$inner"; exit' TERM
 LC_ALL=C                        # lengths are of bytes
@@ -60,7 +61,7 @@ END
 hear() {
     local words=$1 said
     shift
-    while read -r "$@" -u 8 said; do
+    while read -r "$@" -u "$hears" said; do
         [[ $said = "$words" ]] && return
     done
     return 1

@@ -200,7 +200,9 @@ fn what_a_cell_puts_in_the_place_of_a_function_of_the_language_is_not_what_tells
 #[test]
 fn an_interrupt_ends_a_bash_cell_that_starts_one_program_after_the_other() {
     let world = World::open();
-    let bash = Notebook::open(&world, json!({"language": "bash"}));
+    // Few descriptors are enough for the two shells.
+    let limits = json!({"open_files": 16});
+    let bash = Notebook::open(&world, json!({"language": "bash", "limits": limits}));
     bash.run("x=5");
     for _ in 0..5 {
         let number =
