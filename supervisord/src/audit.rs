@@ -54,6 +54,7 @@ pub use events::{
     accepted, administration, call_denied, cancellation, ended, limits_hit, recovery, refused,
     retirement, start, subject,
 };
+pub use search::Span;
 
 use crate::audit::backlog::{Place, Queue, Waiting};
 use crate::audit::directory::Directory;
@@ -227,8 +228,34 @@ impl Audit {
         after: u64,
         limit: usize,
     ) -> Result<AuditPage, AuditError> {
+        self.find(filter, None, after, limit).await
+    }
+
+    /// The same of what began and ended at these times by the host's clock, which may have been set since: what was
+    /// recorded between is found by whatever time it has.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn search_span(
+        &self,
+        filter: AuditFilter,
+        span: Span,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, AuditError> {
+        self.find(filter, Some(span), after, limit).await
+    }
+
+    async fn find(
+        &self,
+        filter: AuditFilter,
+        span: Option<Span>,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, AuditError> {
         let directory = self.directory.clone();
-        let found = spawn_blocking(move || search::search(&directory, &filter, after, limit)).await;
+        let search = move || search::search(&directory, &filter, span.as_ref(), after, limit);
+        let found = spawn_blocking(search).await;
         found.unwrap_or_else(|error| {
             Err(AuditError::at("read", &self.directory)(std::io::Error::other(error)))
         })

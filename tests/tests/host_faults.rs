@@ -10,6 +10,8 @@
 
 #[path = "host_faults/agreement.rs"]
 mod agreement;
+#[path = "host_faults/clock.rs"]
+mod clock;
 #[path = "host_faults/copies.rs"]
 mod copies;
 #[path = "host_faults/room.rs"]

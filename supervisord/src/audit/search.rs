@@ -1,13 +1,14 @@
 //! Looking for records in the log's own files. Nothing is indexed: files have their first record's
-//! number as a name, records stand in the order of their numbers and of their times, so the place to
-//! begin is found by halving, and what can't match is passed over unread.
+//! number as a name, and records stand in the order of their numbers and, within one file, of their times, so the place
+//! to begin in it is found by halving, and what can't match is passed over unread. A host's clock that is set back
+//! begins a new file: times of one file may come again in the next.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use supervisor_api::{AuditFilter, AuditPage, AuditRecord, Chain};
+use supervisor_api::{AuditFilter, AuditPage, AuditRecord, AuditTime, Chain};
 
 use super::directory::{LogFile, files};
 use super::error::AuditError;
@@ -25,27 +26,56 @@ const NEAR: u64 = 64 << 10;
 /// Bytes that hold the beginning of a record, wherever one begins to look.
 const WINDOW: usize = 16 << 10;
 
-/// Records after this number that match, oldest first.
+/// Bytes of a record that hold its number and its time.
+const PLACED: usize = 128;
+
+/// When something began and ended, by the host's clock, which may have been set meanwhile: where to look for what
+/// was recorded between.
+#[derive(Debug, Clone, Default)]
+pub struct Span {
+    /// Not after its first record.
+    pub from: Option<AuditTime>,
+    /// Not before its first record.
+    pub begun: Option<AuditTime>,
+    /// After its last record.
+    pub to: Option<AuditTime>,
+}
+
+/// Records after this number that match, oldest first: those of a span, where one is given, and whatever times they have.
 pub fn search(
     directory: &Path,
     filter: &AuditFilter,
+    span: Option<&Span>,
     after: u64,
     limit: usize,
 ) -> Result<AuditPage, AuditError> {
-    find(directory, filter, after, limit).map_err(AuditError::at("search", directory))
+    find(directory, filter, span, after, limit).map_err(AuditError::at("search", directory))
 }
 
-fn find(directory: &Path, filter: &AuditFilter, after: u64, limit: usize) -> io::Result<AuditPage> {
+fn find(
+    directory: &Path,
+    filter: &AuditFilter,
+    span: Option<&Span>,
+    after: u64,
+    limit: usize,
+) -> io::Result<AuditPage> {
     let mut page = AuditPage { records: Vec::new(), next: None };
     let (mark, mut looked, mut size) = (filter.mark(), 0, 0);
-    let comes_first = |seq: u64, time: &str| {
-        seq <= after || filter.since.as_ref().is_some_and(|since| time < since.as_str())
+    let parts = match span {
+        Some(span) => of_span(timed(directory, 0)?, span)?,
+        None => {
+            let window = (filter.since.clone(), filter.until.clone());
+            timed(directory, after)?.into_iter().map(|file| (file, window.clone())).collect()
+        }
     };
-    for file in beginning(files(directory)?, &comes_first) {
-        let mut handle = match File::open(&file.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // removed meanwhile
-            other => other?,
+    for (file, (since, until)) in parts {
+        let comes_first = |seq: u64, time: &str| {
+            seq <= after || since.as_ref().is_some_and(|since| time < since.as_str())
         };
+        if is_at_or_after(&file, until.as_ref()) {
+            continue;
+        }
+        let Some(mut handle) = open(&file.path)? else { continue };
         let start = halve(&handle, &comes_first)?;
         handle.seek(SeekFrom::Start(start))?;
         let mut reader = BufReader::with_capacity(1 << 17, handle);
@@ -58,8 +88,8 @@ fn find(directory: &Path, filter: &AuditFilter, after: u64, limit: usize) -> io:
             if comes_first(seq, time) {
                 continue;
             }
-            if filter.until.as_ref().is_some_and(|until| time >= until.as_str()) {
-                return Ok(page);
+            if until.as_ref().is_some_and(|until| time >= until.as_str()) {
+                break;
             }
             if mark.as_ref().is_none_or(|mark| holds(whole, mark))
                 && let Ok(record) = serde_json::from_slice::<AuditRecord>(whole)
@@ -77,15 +107,82 @@ fn find(directory: &Path, filter: &AuditFilter, after: u64, limit: usize) -> io:
     Ok(page)
 }
 
-/// The files without those at the beginning that hold nothing of interest.
-fn beginning(mut files: Vec<LogFile>, comes_first: &impl Fn(u64, &str) -> bool) -> Vec<LogFile> {
-    let starts_too_early = |file: &LogFile| {
-        let first = File::open(&file.path).and_then(|handle| first_from(&handle, 0));
-        matches!(first, Ok(Some((_, seq, time))) if comes_first(seq, &time))
-    };
-    let keep = files.iter().rposition(starts_too_early).unwrap_or(0);
-    files.drain(..keep);
-    files
+/// A file of the log, and the time of its first record.
+struct Timed {
+    path: PathBuf,
+    time: String,
+}
+
+/// Times between which records of a file are looked at; all of them where there is none.
+type Window = (Option<AuditTime>, Option<AuditTime>);
+
+/// The files that hold records after this number, oldest first.
+fn timed(directory: &Path, after: u64) -> io::Result<Vec<Timed>> {
+    let files: Vec<LogFile> = files(directory)?;
+    let ends: Vec<u64> = files.iter().skip(1).map(|next| next.first).chain([u64::MAX]).collect();
+    let mut timed = Vec::new();
+    for (file, end) in files.into_iter().zip(ends) {
+        if end <= after.saturating_add(1) {
+            continue;
+        }
+        let Some(handle) = open(&file.path)? else { continue };
+        let mut bytes = vec![0; PLACED];
+        let length = handle.read_at(&mut bytes, 0)?;
+        bytes.truncate(length);
+        // One that is empty has nothing to be found.
+        let time = Chain::place(ascii(&bytes)).map(|(_, time)| time.to_owned());
+        timed.extend(time.map(|time| Timed { path: file.path, time }));
+    }
+    Ok(timed)
+}
+
+/// A file, unless it was removed meanwhile.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// The files of a span: from the first one that it can have begun in to the last one that it can have ended in. What
+/// stands between belongs to it whatever the clock said then.
+fn of_span(files: Vec<Timed>, span: &Span) -> io::Result<Vec<(Timed, Window)>> {
+    let mut first = None;
+    for (at, file) in files.iter().enumerate() {
+        let begins = !is_at_or_after(file, span.begun.as_ref());
+        if begins && reaches(&file.path, span.from.as_ref())? {
+            first = Some(at);
+            break;
+        }
+    }
+    let last = files.iter().rposition(|file| !is_at_or_after(file, span.to.as_ref()));
+    let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
+    let windows = files.into_iter().enumerate().skip(first).take((last + 1).saturating_sub(first));
+    Ok(windows
+        .map(|(at, file)| {
+            let from = span.from.clone().filter(|_| at == first);
+            (file, (from, span.to.clone().filter(|_| at == last)))
+        })
+        .collect())
+}
+
+/// Whether all of a file is at or after a time.
+fn is_at_or_after(file: &Timed, time: Option<&AuditTime>) -> bool {
+    time.is_some_and(|time| file.time.as_str() >= time.as_str())
+}
+
+/// Whether a file has a record at or after a time.
+fn reaches(path: &Path, time: Option<&AuditTime>) -> io::Result<bool> {
+    let Some(time) = time else { return Ok(true) };
+    let Some(handle) = open(path)? else { return Ok(false) };
+    let mut place = halve(&handle, &|_, known| known < time.as_str())?;
+    while let Some((at, _, known)) = first_from(&handle, place)? {
+        if known.as_str() >= time.as_str() {
+            return Ok(true);
+        }
+        place = at + 1;
+    }
+    Ok(false)
 }
 
 /// A place at or before the first record that doesn't come first, and not long before it.
@@ -121,7 +218,7 @@ fn first_from(handle: &File, place: u64) -> io::Result<Option<(u64, u64, String)
     let found = start.and_then(|start| {
         // The beginning is enough, cut where no character is.
         let line = bytes.get(start..)?;
-        let line = line.get(..line.len().min(128))?;
+        let line = line.get(..line.len().min(PLACED))?;
         let (seq, time) = Chain::place(ascii(line))?;
         Some((from + start as u64, seq, time.to_owned()))
     });
@@ -137,3 +234,6 @@ fn ascii(bytes: &[u8]) -> &[u8] {
 fn holds(line: &[u8], mark: &str) -> bool {
     std::str::from_utf8(line).is_ok_and(|line| line.contains(mark))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use supervisor_api::{AuditEvent, Chain, Checkpoint, Head, HeadState, Suspension, What};
@@ -95,6 +95,10 @@ pub enum Need {
     },
 }
 
+/// How far the host's clock may go back and records keep the time of the one before: they are stamped where they are
+/// made, and come here a moment later in another order. What is set back by more begins a new file.
+const SET_BACK: SignedDuration = SignedDuration::from_secs(1);
+
 /// What the thread owns.
 pub struct Writer {
     directory: Directory,
@@ -110,6 +114,8 @@ pub struct Writer {
     head_beside: File,
     /// Bytes of whole records in the file.
     end: u64,
+    /// The latest time of a record in the file.
+    last: Option<Timestamp>,
     /// Up to where room is set aside.
     reserved: u64,
     /// Records since the last checkpoint, and when the first of them was written.
@@ -142,6 +148,8 @@ impl Writer {
                 (file, handle, 0)
             }
         };
+        let last =
+            rotation::last_time(&file.path, end).map_err(AuditError::at("read", &file.path))?;
         let head = match left.head {
             HeadState::Reached => Some(directory.overwrite(HEAD)?),
             HeadState::New | HeadState::Missing => None, // it comes whole, with the first checkpoint
@@ -166,6 +174,7 @@ impl Writer {
             head,
             head_beside,
             end,
+            last,
         };
         if let Some(repair) = left.repair {
             tracing::error!(bytes = repair.bytes, kept = %repair.kept, "the audit log was torn");
@@ -184,13 +193,15 @@ impl Writer {
     pub fn run(mut self, entries: &Receiver<Entry>) {
         self.flush(Vec::new());
         let mut nobody_waited = false;
+        let mut held: Option<Entry> = None;
         loop {
             if nobody_waited {
                 thread::park_timeout(GATHER); // whoever waits unparks
             }
-            let first = match self.patience() {
-                None => entries.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(patience) => entries.recv_timeout(patience),
+            let first = match (held.take(), self.patience()) {
+                (Some(held), _) => Ok(held),
+                (None, None) => entries.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                (None, Some(patience)) => entries.recv_timeout(patience),
             };
             let first = match first {
                 Ok(entry) => Some(entry),
@@ -199,9 +210,16 @@ impl Writer {
             };
             let mut closing = None;
             let mut batch = Vec::new();
+            let mut latest = None;
             for entry in first.into_iter().chain(entries.try_iter()) {
                 match entry {
+                    // What is written at once is of one file.
+                    Entry::Event { time, .. } if is_set_back(time, latest) => {
+                        held = Some(entry);
+                        break;
+                    }
                     Entry::Event { time, event, need, place, waiting } => {
+                        latest = latest.max(Some(time));
                         batch.push((time, event, need));
                         drop((place, waiting));
                     }
@@ -238,7 +256,10 @@ impl Writer {
         if self.room.is_closed() {
             self.look_for_room();
         }
-        if self.end >= self.settings.file_bytes {
+        let pending = self.pending.first().map(|(time, _)| *time);
+        let next = pending.or(batch.first().map(|(time, ..)| *time));
+        let is_set_back = next.is_some_and(|time| is_set_back(time, self.last));
+        if self.end >= self.settings.file_bytes || is_set_back {
             self.rotate_or_say();
         }
         if !self.pending.is_empty() {
@@ -294,9 +315,12 @@ impl Writer {
         &mut self,
         events: impl Iterator<Item = (Timestamp, &'a AuditEvent)>,
     ) -> io::Result<()> {
-        let mut chain = self.chain;
+        let (mut chain, mut last) = (self.chain, self.last);
         let (mut bytes, mut count) = (Vec::with_capacity(4096), 0);
         for (time, event) in events {
+            let time =
+                if is_set_back(time, last) { time } else { last.map_or(time, |it| it.max(time)) };
+            last = last.max(Some(time));
             let time = show(time);
             let sealed = chain.seal(&time, event)?;
             if self.settings.journal {
@@ -308,7 +332,7 @@ impl Writer {
         fault::reach(Point::AuditSealed);
         self.put(&bytes)?;
         fault::reach(Point::AuditWritten);
-        self.chain = chain;
+        (self.chain, self.last) = (chain, last);
         self.since += count;
         if self.due.is_none() {
             self.due = Some(Instant::now() + CHECKPOINT_AFTER);
@@ -362,11 +386,12 @@ impl Writer {
             Checkpoint { records: self.since, key: self.key.public().short(), closing };
         let event = What::Checkpoint(checkpoint).about_nobody();
         let mut chain = self.chain;
-        let time = show(clock::timestamp());
-        let sealed = chain.seal_checkpoint(&time, &event, self.key.pair())?;
+        let now = clock::timestamp();
+        let time = self.last.map_or(now, |last| last.max(now)); // it ends what is before it
+        let sealed = chain.seal_checkpoint(&show(time), &event, self.key.pair())?;
         self.put(&sealed.line)?;
         fault::reach(Point::CheckpointWritten);
-        self.chain = chain;
+        (self.chain, self.last) = (chain, Some(time));
         (self.since, self.due) = (0, None);
         if self.settings.journal {
             tell_journal(&sealed.line, &event);
@@ -446,6 +471,11 @@ impl Writer {
     fn reason(&self) -> Unaudited {
         self.room.reason().unwrap_or(Unaudited::Failing)
     }
+}
+
+/// Whether the host's clock has been set back since the latest of those that came before.
+fn is_set_back(time: Timestamp, latest: Option<Timestamp>) -> bool {
+    latest.is_some_and(|latest| latest.duration_since(time) > SET_BACK)
 }
 
 fn tell(reply: Reply, result: Result<(), Unaudited>) {

@@ -6,8 +6,8 @@ use supervisor_api::{
     Execution, ExecutionId, Predicate, ReceiptSubject, STDERR, STDOUT, Statement, Stream,
 };
 
+use super::results::span;
 use super::{Caller, Supervisor, internal, storage};
-use crate::clock;
 
 /// Records a page of the audit log; each is about half a kilobyte.
 const PAGE: usize = 4096;
@@ -41,16 +41,11 @@ impl Supervisor {
 
     /// What the audit log has about an execution, from its submission to its outcome.
     async fn decided(&self, execution: &Execution) -> Result<Option<Decisions>, ApiError> {
-        let filter = AuditFilter {
-            execution: Some(execution.id),
-            // Both are rounded, and records are written around them.
-            since: clock::recorded_at(&execution.created_at, -1),
-            until: execution.finished_at.as_ref().and_then(|time| clock::recorded_at(time, 60)),
-            ..AuditFilter::default()
-        };
+        let filter = AuditFilter { execution: Some(execution.id), ..AuditFilter::default() };
         let (mut root, mut after) = (DecisionsRoot::new(execution.id), 0);
         loop {
-            let page = self.inner.audit.search(filter.clone(), after, PAGE).await;
+            let page =
+                self.inner.audit.search_span(filter.clone(), span(execution), after, PAGE).await;
             let page = page.map_err(internal)?;
             page.records.iter().for_each(|record| root.take(record));
             match page.next {

@@ -11,6 +11,7 @@ use supervisor_api::{
 use tokio::task::spawn_blocking;
 
 use super::{Caller, OutputQuery, Role, Supervisor, from_store, internal, not_found, storage};
+use crate::audit::Span;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
 use crate::workspace::open_artifact;
@@ -106,15 +107,10 @@ impl Supervisor {
             Some(live) => live.snapshot(),
             None => self.recorded(caller, id).await?,
         };
-        let filter = AuditFilter {
-            execution: Some(id),
-            // Both are rounded, and records are written around them.
-            since: clock::recorded_at(&execution.created_at, -1),
-            until: execution.finished_at.and_then(|time| clock::recorded_at(&time, 60)),
-            ..AuditFilter::default()
-        };
+        let filter = AuditFilter { execution: Some(id), ..AuditFilter::default() };
         let _search = self.inner.threads.search(caller).await?;
-        self.inner.audit.search(filter, after, limit).await.map_err(internal)
+        let found = self.inner.audit.search_span(filter, span(&execution), after, limit).await;
+        found.map_err(internal)
     }
 
     /// Records of the audit log, oldest first; who is no administrator sees those about what is its own.
@@ -136,5 +132,14 @@ impl Supervisor {
         let filter = AuditFilter { uid, ..filter };
         let _search = self.inner.threads.search(caller).await?;
         self.inner.audit.search(filter, after, limit).await.map_err(internal)
+    }
+}
+
+/// Where the audit log may have something of an execution. Its times are rounded, and records are written around them.
+pub(super) fn span(execution: &Execution) -> Span {
+    Span {
+        from: clock::recorded_at(&execution.created_at, -1),
+        begun: clock::recorded_at(&execution.created_at, 60),
+        to: execution.finished_at.as_ref().and_then(|time| clock::recorded_at(time, 60)),
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use jiff::Timestamp;
 use supervisor_api::{Chain, Removal, What};
 
 use super::Writer;
@@ -27,7 +28,7 @@ impl Writer {
         let (file, handle) = self.directory.create(self.chain.next)?;
         self.handle.set_len(self.end).map_err(failed("end"))?; // gives back what was set aside
         (self.file, self.handle) = (file, handle);
-        (self.end, self.reserved) = (0, 0);
+        (self.end, self.reserved, self.last) = (0, 0, None);
         self.set_aside();
         self.remove_oldest()
     }
@@ -58,18 +59,29 @@ impl Writer {
     }
 }
 
+/// More than any record takes.
+const END: u64 = 1 << 20;
+
 /// The end of the chain in a file that is no longer written, whose last line ends it.
 fn last_of(path: &Path) -> io::Result<Chain> {
-    /// More than any record takes.
-    const END: u64 = 1 << 20;
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut bytes = vec![0; usize::try_from(length.min(END)).unwrap_or_default()];
-    file.read_exact_at(&mut bytes, length.saturating_sub(END))?;
-    let line = bytes.strip_suffix(b"\n").and_then(|rest| rest.rsplit(|byte| *byte == b'\n').next());
+    let length = path.metadata()?.len();
+    let line = last_line(path, length)?;
     let mut chain = Chain::unknown();
-    match line.and_then(|line| chain.follow(line)) {
+    match line.as_deref().and_then(|line| chain.follow(line)) {
         Some(_) => Ok(chain),
         None => Err(io::Error::new(io::ErrorKind::InvalidData, "its last record is not whole")),
     }
+}
+
+/// The time of the last record in a file of so many bytes.
+pub(super) fn last_time(path: &Path, length: u64) -> io::Result<Option<Timestamp>> {
+    let Some(line) = last_line(path, length)? else { return Ok(None) };
+    Ok(Chain::place(&line).and_then(|(_, time)| time.parse().ok()))
+}
+
+fn last_line(path: &Path, length: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; usize::try_from(length.min(END)).unwrap_or_default()];
+    File::open(path)?.read_exact_at(&mut bytes, length.saturating_sub(END))?;
+    let lines = bytes.strip_suffix(b"\n");
+    Ok(lines.and_then(|rest| rest.rsplit(|byte| *byte == b'\n').next()).map(<[u8]>::to_vec))
 }
