@@ -2,6 +2,7 @@
 //! specification of what it does.
 
 mod changes;
+mod damage;
 mod ending;
 mod input;
 mod pausing;

@@ -14,6 +14,8 @@ mod agreement;
 mod clock;
 #[path = "host_faults/copies.rs"]
 mod copies;
+#[path = "host_faults/kept.rs"]
+mod kept;
 #[path = "host_faults/room.rs"]
 mod room;
 #[path = "host_faults/second.rs"]

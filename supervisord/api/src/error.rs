@@ -58,6 +58,8 @@ codes! {
     Busy = 429 "busy",
     /// The daemon failed; the journal has the cause.
     Internal = 500 "internal",
+    /// What was kept of an execution is not what was recorded of it: its disk, or a hand, has changed it.
+    Damaged = 500 "damaged",
     /// The launcher does not answer.
     Unavailable = 503 "unavailable",
     /// The host lacks a control that the policy needs.

@@ -10,7 +10,9 @@ use supervisor_api::{
 };
 use tokio::task::spawn_blocking;
 
-use super::{Caller, OutputQuery, Role, Supervisor, from_store, internal, not_found, storage};
+use super::{
+    Caller, OutputQuery, Role, Supervisor, damage, from_store, internal, not_found, storage,
+};
 use crate::audit::Span;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
@@ -58,6 +60,7 @@ impl Supervisor {
         });
         let reopened = reopened.await;
         let capture = reopened.map_err(internal)?.map_err(storage)?;
+        damage::check_output(execution, &capture)?;
         capture.finish_as(&execution.output);
         Ok(capture)
     }
@@ -90,8 +93,11 @@ impl Supervisor {
         self.note_administration(caller, &execution, "artifact")?;
         let found = list.artifacts.into_iter().enumerate().find(|(_, each)| each.path == path);
         let (index, artifact) = found.ok_or_else(not_found)?;
-        let store = self.inner.places.artifacts(id).map_err(storage)?;
-        let file = open_artifact(store.as_fd(), index).map_err(storage)?;
+        let store = self.inner.places.artifacts(id);
+        let store = store.map_err(|error| damage::missing_artifact(&artifact, error))?;
+        let opened = open_artifact(store.as_fd(), index);
+        let file = opened.map_err(|error| damage::missing_artifact(&artifact, error))?;
+        let file = damage::check_artifact(file, &artifact).await?;
         Ok((artifact, file))
     }
 

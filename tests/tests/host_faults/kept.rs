@@ -1,0 +1,52 @@
+//! What is kept of an execution and was damaged on the disk since.
+
+use std::fs;
+
+use supervisor_api::{ArtifactRequest, ErrorCode, ExecutionId, SubmitRequest};
+use supervisor_tests::{AGENT, World, bash};
+
+/// FT-06. Nobody is told, and no signature says, that what a disk made of it is what the execution left.
+#[test]
+fn damaged_output_and_artifacts_are_refused_by_their_name_and_not_signed() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let request = || SubmitRequest {
+        artifacts: ArtifactRequest { globs: vec!["*.txt".to_owned()] },
+        ..bash(
+            "head -c 1000000 /dev/zero | tr '\\0' x; echo made >a.txt; echo more >b.txt; echo last >c.txt",
+        )
+    };
+    let [damaged, whole] = [(); 2].map(|()| agent.run(&request()).execution.id);
+    let place = world.state().join("executions").join(damaged.to_string());
+    let code = |id: ExecutionId, what: &str| {
+        let reply = agent.call("GET", &format!("/v1/executions/{id}/{what}"), None);
+        let reply = reply.expect("an answer");
+        match reply.status {
+            200 => (None, String::new()),
+            _ => (Some(reply.problem().code), reply.problem().detail),
+        }
+    };
+    let files = ["output?stream=stdout", "artifacts/a.txt", "artifacts/b.txt", "artifacts/c.txt"];
+    for what in files.into_iter().chain(["receipt"]) {
+        assert_eq!(code(damaged, what).0, None, "{what}");
+    }
+    fs::write(place.join("artifacts/0"), "made up").expect("written"); // longer
+    fs::write(place.join("artifacts/1"), "mora\n").expect("written"); // as long
+    fs::remove_file(place.join("artifacts/2")).expect("removed");
+    let stdout = fs::OpenOptions::new().write(true).open(place.join("stdout")).expect("there");
+    stdout.set_len(1000).expect("cut");
+    for (what, said) in [
+        ("output?stream=stdout", "has 1000 bytes, and had 1000000"),
+        ("receipt", "has 1000 bytes, and had 1000000"),
+        ("artifacts/a.txt", "has 7 bytes, and had 5"),
+        ("artifacts/b.txt", "SHA-256"),
+        ("artifacts/c.txt", "is gone"),
+    ] {
+        let (code, detail) = code(damaged, what);
+        assert_eq!(code, Some(ErrorCode::Damaged), "{what}");
+        assert!(detail.contains(said), "{what}: {detail}");
+    }
+    for what in files {
+        assert_eq!(code(whole, what).0, None, "{what}");
+    }
+}
