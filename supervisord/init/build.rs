@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
          pub const fn program(profile: Profile) -> Option<&'static [Instruction]> {\n\
          match profile {\n",
     );
-    for profile in Profile::PAYLOAD.into_iter().chain(Profile::NARROWER).chain([Profile::Init]) {
+    let ours = [Profile::Init, Profile::Counted];
+    for profile in Profile::PAYLOAD.into_iter().chain(Profile::NARROWER).chain(ours) {
         writeln!(source, "Profile::{profile:?} => Some(&[")?;
         for each in compile(profile, architecture) {
             let (code, jt, jf, k) = (each.code, each.jt, each.jf, each.k);

@@ -212,6 +212,11 @@ fn remedy(step: Step) -> &'static str {
         }
         Step::Landlock => "boot a kernel with Landlock and name it in lsm=",
         Step::Seccomp => "boot a kernel with CONFIG_SECCOMP_FILTER",
+        Step::CountLocks => {
+            "with EBUSY, take the supervisor out of a container whose manager has itself asked about system calls \
+             (seccomp listeners; LXD: security.syscalls.intercept.*), which there can be one of; else boot a kernel \
+             with CONFIG_SECCOMP_FILTER and CONFIG_FILE_LOCKING"
+        }
         Step::MakeNetwork => "allow network namespaces: sysctl user.max_net_namespaces",
         Step::MakeCgroup | Step::WriteLimits => {
             "give the launcher a cgroup v2 of its own (systemd: Delegate=)"

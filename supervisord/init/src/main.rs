@@ -1,10 +1,12 @@
 //! PID 1 of one sandbox. The launcher executes it once, and for each sandbox that process makes a copy
 //! of itself in fresh user and pid namespaces ([`seed`]). The copy finishes the confinement from inside
-//! in the steps of [`finish`], makes the payload's process, gives up everything, and then only reaps,
-//! reports and ends. When it ends, the kernel ends all that is left.
+//! in the steps of [`finish`], makes the payload's process, gives up everything, and then only reaps, says
+//! whether there is room for one more record lock ([`record_locks`]), reports and ends. When it ends, the kernel
+//! ends all that is left.
 //!
 //! It defends the host and every other sandbox against the payload, which it shares a pid namespace with. It
-//! believes its launcher, reads nothing that a payload wrote, and has the payload's process parse the daemon's
+//! believes its launcher, reads nothing that a payload wrote (of a call that it is asked about it takes the number that
+//! the kernel gave the question, and nothing else), and has the payload's process parse the daemon's
 //! message with the payload's own rights. Taken over, it can lie about the end of its one execution, to a
 //! daemon that doesn't trust it, and do what two dozen calls without a capability do.
 
@@ -24,6 +26,7 @@ mod owner;
 mod payload;
 mod privilege;
 mod reap;
+mod record_locks;
 mod rights;
 mod root;
 mod routes;
@@ -45,6 +48,8 @@ use supervisor_sys::{Cloned, SingleThreaded, fork, without, write_at_once};
 
 use crate::failure::{Failed, at};
 use crate::inherited::Inherited;
+use crate::reap::Watched;
+use crate::record_locks::RecordLocks;
 use crate::seed::Seed;
 
 fn main() -> ExitCode {
@@ -54,7 +59,7 @@ fn main() -> ExitCode {
     };
     let Some(inherited) = seed.serve(&proof) else { return ExitCode::SUCCESS };
     match finish(&inherited, &proof) {
-        Ok(payload) => reap::reap(&inherited.report, payload),
+        Ok(watched) => reap::reap(&inherited.report, watched),
         Err(failed) => {
             inherited.report_failure(failed);
             ExitCode::FAILURE
@@ -81,7 +86,7 @@ fn namespaces() -> CloneFlags {
 }
 
 /// The steps, in order; the first that fails is reported by its name and is the last.
-fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<u32, Failed> {
+fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<Watched, Failed> {
     let setup = inherited.read_setup()?; // comes when our ids are mapped
     privilege::go_first()?; // before a payload can have taken memory
     privilege::become_init(&setup)?; // until then we are the launcher's user in the kernel's eyes
@@ -97,6 +102,7 @@ fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<u32, Failed> 
         Some(layers) => root::enter(layers, inherited)?,
     } // the host's mounts are still visible beneath, until the pivot
     mounts::mount_proc(&setup)?; // needs the pid namespace, and a full /proc in sight
+    let list = record_locks::list()?; // before it is covered
     mask::cover()?; // sources come from our own tree, never from the image
     mounts::mount_tmp(&setup)?;
     mounts::mount_pts(&setup, inherited)?;
@@ -108,19 +114,21 @@ fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<u32, Failed> 
     limits::set(&setup)?;
     privilege::forbid_gain()?; // a condition of Landlock and seccomp without privilege
     privilege::close_the_way_back()?; // for both processes; what is held now is dropped below
+    let locks = RecordLocks::watch(list)?; // while what is under it can be nobody but us
     let (confined, tell) = at(Step::Fork, pipe2(OFlag::O_CLOEXEC))?;
     match at(Step::Fork, fork(proof))? {
         Cloned::Child => {
-            drop(tell);
+            drop((tell, locks)); // or the payload would answer its own questions
             payload::become_payload(inherited, &setup, confined, segments)
         }
         Cloned::Parent { pid, .. } => {
             inherited.close_all_but_report(); // or the payload's streams would never end
+            let watched = Watched::new(pid, locks)?;
             privilege::drop_everything()?;
             rights::filter(Profile::Init)?; // last: it forbids what the steps before needed
             // Not before this may the payload run: until now we held power over the sandbox.
             at(Step::Fork, write_at_once(tell.as_fd(), &[1]))?;
-            Ok(pid)
+            Ok(watched)
         }
     }
 }

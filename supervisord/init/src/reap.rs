@@ -1,23 +1,105 @@
-//! What PID 1 does once everything is made: it waits for the payload's first process, takes whatever
-//! else has ended off the kernel's list, reports, and ends.
+//! What PID 1 does once everything is made: it takes whatever has ended off the kernel's list, answers who asks for
+//! a record lock, and when the payload's first process has ended it reports, and ends.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeValLike;
-use supervisor_launch::{Ended, Report};
-use supervisor_sys::{wait_any, write_at_once};
+use supervisor_launch::{Ended, Report, Step};
+use supervisor_sys::{wait_any_ended, write_at_once};
+
+use crate::failure::{Failed, at};
+use crate::record_locks::RecordLocks;
+
+/// The payload's first process, and where we hear of what it and all others do.
+pub struct Watched {
+    payload: u32,
+    ends: SignalFd,
+    locks: Option<RecordLocks>,
+}
+
+impl Watched {
+    /// Once the payload's process is made: it must not inherit the blocked signal.
+    pub fn new(payload: u32, locks: Option<RecordLocks>) -> Result<Self, Failed> {
+        let signal = SigSet::from(Signal::SIGCHLD);
+        at(Step::Fork, signal.thread_block())?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let ends = at(Step::Fork, SignalFd::with_flags(&signal, flags))?;
+        Ok(Self { payload, ends, locks })
+    }
+
+    /// Waits until somebody has ended or asks, and says which of the two.
+    fn wait(&mut self) -> Result<(bool, bool), Errno> {
+        let busy = self.locks.as_ref().map(RecordLocks::busy).unwrap_or_default();
+        let asked = self.locks.as_ref().filter(|_| busy.is_zero());
+        let (from, wanted) = match asked {
+            Some(locks) => (locks.as_fd(), PollFlags::POLLIN),
+            None => (self.ends.as_fd(), PollFlags::empty()),
+        };
+        let ends = PollFd::new(self.ends.as_fd(), PollFlags::POLLIN);
+        let mut both = [ends, PollFd::new(from, wanted)];
+        match poll(&mut both, timeout(busy)) {
+            Err(Errno::EINTR) => return Ok((false, false)),
+            other => other?,
+        };
+        let [ended, asked] = both.map(|each| each.any().unwrap_or(false));
+        if ended {
+            self.ends.read_signal()?; // one stands for all that have ended since
+        }
+        Ok((ended, asked))
+    }
+}
+
+/// None where there is nothing to wait for; rounded up, or the last millisecond were waited for again and again.
+fn timeout(busy: Duration) -> PollTimeout {
+    let milliseconds = busy.as_micros().div_ceil(1000);
+    match u16::try_from(milliseconds) {
+        Ok(0) => PollTimeout::NONE,
+        Ok(some) => PollTimeout::from(some),
+        Err(_) => PollTimeout::from(u16::MAX),
+    }
+}
 
 /// Reaps until the payload's first process has ended. With our own end the kernel kills the rest.
-pub fn reap(report: &OwnedFd, payload: u32) -> ExitCode {
+pub fn reap(report: &OwnedFd, mut watched: Watched) -> ExitCode {
+    // Whoever has ended before we were told of ends is found by looking.
+    let (mut ended, mut asked) = (true, false);
     loop {
-        let Ok((pid, status)) = wait_any() else { return ExitCode::FAILURE };
-        if pid == payload {
-            return match write_at_once(report.as_fd(), &ended(status).encode()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::FAILURE, // the daemon sees the end without a report
-            };
+        if ended && let Some(exit) = take_ended(report, watched.payload) {
+            return exit;
+        }
+        if asked
+            && let Some(locks) = &mut watched.locks
+            && locks.answer().is_err()
+        {
+            return ExitCode::FAILURE; // or who asks would wait for ever
+        }
+        (ended, asked) = match watched.wait() {
+            Ok(which) => which,
+            Err(_) => return ExitCode::FAILURE,
+        };
+    }
+}
+
+/// All that have ended; if the payload's first process is among them, our own end.
+fn take_ended(report: &OwnedFd, payload: u32) -> Option<ExitCode> {
+    loop {
+        match wait_any_ended() {
+            Ok(None) => return None,
+            Err(_) => return Some(ExitCode::FAILURE),
+            Ok(Some((pid, status))) if pid == payload => {
+                return Some(match write_at_once(report.as_fd(), &ended(status).encode()) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(_) => ExitCode::FAILURE, // the daemon sees the end without a report
+                });
+            }
+            Ok(Some(_)) => {}
         }
     }
 }

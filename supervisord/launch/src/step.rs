@@ -128,6 +128,8 @@ steps! {
     Landlock = 50 "landlock",
     /// The system call filter.
     Seccomp = 51 "seccomp",
+    /// Init is asked about record locks, and sees how many there are.
+    CountLocks = 63 "count_locks",
     /// The start message from the daemon.
     ReadStart = 52 "read_start",
     /// The session's authority among those that the payload trusts.

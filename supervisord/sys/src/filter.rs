@@ -18,9 +18,13 @@ pub struct Instruction {
     pub k: u32,
 }
 
-/// Installs a filter for this thread and what it will start (seccomp(2), SECCOMP_SET_MODE_FILTER).
-/// Needs no_new_privs.
+/// Installs a filter for this thread and what it will start. Needs no_new_privs.
 pub fn install_filter(program: &[Instruction]) -> io::Result<()> {
+    install(program, 0).map(drop)
+}
+
+/// The same with flags, one of which has it answer a descriptor (seccomp(2), SECCOMP_SET_MODE_FILTER).
+pub(crate) fn install(program: &[Instruction], flags: libc::c_ulong) -> io::Result<libc::c_long> {
     #[repr(C)]
     struct Program {
         length: u16,
@@ -31,8 +35,7 @@ pub fn install_filter(program: &[Instruction]) -> io::Result<()> {
     let program = Program { length, instructions: program.as_ptr() };
     const SET_MODE_FILTER: libc::c_uint = 1;
     // SAFETY: the kernel copies `length` instructions from a slice that lives through the call.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, 0, &raw const program) })
-        .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, &raw const program) })
 }
 
 /// The kernel's Landlock ABI; 0 where it has none or it is switched off

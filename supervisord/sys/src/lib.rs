@@ -8,6 +8,7 @@ mod datagram;
 mod descriptor;
 mod filter;
 mod keyring;
+mod listener;
 mod listening;
 mod lock;
 mod loop_device;
@@ -32,6 +33,7 @@ pub use descriptor::{
 };
 pub use filter::{Instruction, install_filter, landlock_abi};
 pub use keyring::leave_session_keyring;
+pub use listener::{Answer, Listener, Question};
 pub use listening::is_listened_on;
 pub use lock::lock_first_free;
 pub use loop_device::{behind_loop, configure_loop, free_loop};
@@ -43,7 +45,7 @@ pub use mount::{
     FsContext, MountAttributes, attach, attach_over, clone_tree, clone_tree_beneath,
     mount_attributes,
 };
-pub use process::{default_dispositions, execute, kill, start_as_usual, wait_any};
+pub use process::{default_dispositions, execute, kill, start_as_usual, wait_any_ended};
 pub use quota::{
     ENDED_BYTES, ENDED_INODES, ended_projects, has_project_quota, is_empty_project,
     is_free_project, limit_project, project_of, put_into_project,

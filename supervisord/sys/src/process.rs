@@ -39,16 +39,14 @@ pub fn execute(program: BorrowedFd<'_>, argv: &[CString]) -> io::Error {
     check(result).err().unwrap_or_else(|| io::Error::other("execveat returned"))
 }
 
-/// Waits for any child and takes it off the kernel's list: its pid and raw wait status (waitpid(2)).
-pub fn wait_any() -> io::Result<(u32, i32)> {
+/// Takes a child that has ended off the kernel's list: its pid and raw wait status (waitpid(2)). `None` while all
+/// that there are go on.
+pub fn wait_any_ended() -> io::Result<Option<(u32, i32)>> {
     let mut status = 0;
-    loop {
-        // SAFETY: the kernel writes one int.
-        match check(unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) }.into()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other.map(|pid| (pid as u32, status)),
-        }
-    }
+    let how = libc::__WALL | libc::WNOHANG;
+    // SAFETY: the kernel writes one int.
+    let pid = check(unsafe { libc::waitpid(-1, &raw mut status, how) }.into())?;
+    Ok((pid != 0).then_some((pid as u32, status)))
 }
 
 /// Signals that there are (signal(7)): from 1 to this.

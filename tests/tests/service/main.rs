@@ -20,5 +20,6 @@ mod mutations;
 mod output;
 mod programs;
 mod pseudo_terminals;
+mod record_locks;
 mod sessions;
 mod top;

@@ -132,6 +132,7 @@ pub const fn answer_value(action: Action) -> u32 {
     match action {
         Action::Allow => 0x7FFF_0000,
         Action::Fail(errno) => 0x0005_0000 | errno as u32,
+        Action::Ask => 0x7FC0_0000,
         Action::Kill => 0x8000_0000,
     }
 }

@@ -27,6 +27,8 @@ pub enum Profile {
     Unbound,
     /// What it lacks where nothing may be executed that was written.
     NoExec,
+    /// What it can have so many of and no more, because init is asked each time. It comes before all others.
+    Counted,
 }
 
 impl Profile {
@@ -49,6 +51,7 @@ impl Profile {
             Profile::Unseen => "unseen",
             Profile::Unbound => "unbound",
             Profile::NoExec => "no-exec",
+            Profile::Counted => "counted",
         }
     }
 
@@ -68,6 +71,7 @@ impl Profile {
             Profile::Unseen => u8::MAX - 3,
             Profile::Unbound => u8::MAX - 4,
             Profile::NoExec => u8::MAX - 5,
+            Profile::Counted => u8::MAX - 6,
             Profile::Default => 1,
             Profile::NoNetwork => 2,
             Profile::UnixSockets => 3,
@@ -90,7 +94,9 @@ impl Profile {
             // SQLite. This one closes what leads out of the process.
             Profile::Daemon => Action::Allow,
             // The payload's own filter has the rest.
-            Profile::Unseen | Profile::Unbound | Profile::NoExec => Action::Allow,
+            Profile::Unseen | Profile::Unbound | Profile::NoExec | Profile::Counted => {
+                Action::Allow
+            }
             // Programs and C libraries know this answer from older kernels and have another way.
             Profile::Default | Profile::NoNetwork | Profile::UnixSockets => {
                 Action::Fail(Errno::ENOSYS)

@@ -5,7 +5,7 @@
 
 use crate::seccomp::assembler::{Assembler, Comparison, Label};
 use crate::seccomp::search::{Range, partition, search, search_points};
-use crate::seccomp::verdict::{Argument, Call, Clause, Constant, Errno, Test, Verdict};
+use crate::seccomp::verdict::{Argument, Call, Clause, Constant, Test, Verdict};
 use crate::seccomp::{Action, Profile, table};
 
 /// The longest program that the kernel takes (BPF_MAXINSNS).
@@ -78,7 +78,8 @@ impl Architecture {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Ends(Action),
-    Depends(&'static [Clause], Errno),
+    /// The first action if one of the clauses holds, else the second.
+    Depends(&'static [Clause], Action, Action),
 }
 
 /// Where the program goes on for each fate; equal tests are written once.
@@ -92,7 +93,7 @@ impl Places {
         }
         let label = match fate {
             Fate::Ends(action) => assembler.answer(action),
-            Fate::Depends(clauses, errno) => depends(assembler, clauses, errno),
+            Fate::Depends(clauses, holds, fails) => depends(assembler, clauses, holds, fails),
         };
         self.0.push((fate, label));
         label
@@ -133,14 +134,17 @@ fn fate(verdict: Verdict) -> Fate {
     match verdict {
         Verdict::Allow => Fate::Ends(Action::Allow),
         Verdict::Deny(errno) => Fate::Ends(Action::Fail(errno)),
-        Verdict::AllowIf(clauses, errno) => Fate::Depends(clauses, errno),
+        Verdict::AllowIf(clauses, errno) => {
+            Fate::Depends(clauses, Action::Allow, Action::Fail(errno))
+        }
+        Verdict::AskIf(clauses) => Fate::Depends(clauses, Action::Ask, Action::Allow),
     }
 }
 
-fn depends(assembler: &mut Assembler, clauses: &[Clause], errno: Errno) -> Label {
-    clauses.iter().rev().fold(assembler.answer(Action::Fail(errno)), |miss, clause| {
-        let allow = assembler.answer(Action::Allow);
-        clause.iter().rev().fold(allow, |hit, test| examine(assembler, test, hit, miss))
+fn depends(assembler: &mut Assembler, clauses: &[Clause], holds: Action, fails: Action) -> Label {
+    clauses.iter().rev().fold(assembler.answer(fails), |miss, clause| {
+        let hit = assembler.answer(holds);
+        clause.iter().rev().fold(hit, |hit, test| examine(assembler, test, hit, miss))
     })
 }
 

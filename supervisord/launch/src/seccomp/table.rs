@@ -1,6 +1,7 @@
 //! The tables, by subject, and how they make up a profile.
 
 mod control;
+mod counted;
 mod daemon;
 mod files;
 mod futex;
@@ -47,6 +48,7 @@ pub(super) const fn layers(profile: Profile) -> (&'static [Group], &'static [&'s
         Profile::Unseen => (narrower::UNSEEN, &[]),
         Profile::Unbound => (narrower::UNBOUND, &[]),
         Profile::NoExec => (narrower::NO_EXEC, &[]),
+        Profile::Counted => (counted::GROUPS, &[]),
     }
 }
 

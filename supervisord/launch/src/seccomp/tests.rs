@@ -13,7 +13,7 @@ use crate::seccomp::machine::Data;
 use crate::seccomp::verdict::{Clause, Test, Verdict};
 use crate::seccomp::{Action, Architecture, Errno, Profile, describe, table};
 
-const PROFILES: [Profile; 10] = [
+const PROFILES: [Profile; 11] = [
     Profile::Init,
     Profile::Launcher,
     Profile::Daemon,
@@ -24,6 +24,7 @@ const PROFILES: [Profile; 10] = [
     Profile::Unseen,
     Profile::Unbound,
     Profile::NoExec,
+    Profile::Counted,
 ];
 const ARCHITECTURES: [Architecture; 2] = [Architecture::X86_64, Architecture::Aarch64];
 
@@ -46,6 +47,10 @@ fn judge(profile: Profile, architecture: Architecture, data: &Data) -> Action {
             let holds = clauses.iter().any(|clause| clause.iter().all(|test| passes(test, data)));
             if holds { Action::Allow } else { Action::Fail(errno) }
         }
+        Some(Verdict::AskIf(clauses)) => {
+            let holds = clauses.iter().any(|clause| clause.iter().all(|test| passes(test, data)));
+            if holds { Action::Ask } else { Action::Allow }
+        }
     }
 }
 
@@ -63,16 +68,17 @@ fn passes(test: &Test, data: &Data) -> bool {
     }
 }
 
+/// What is tested, any of which decides; none where the call alone does.
+fn clauses(verdict: Verdict) -> &'static [Clause] {
+    match verdict {
+        Verdict::AllowIf(clauses, _) | Verdict::AskIf(clauses) => clauses,
+        Verdict::Allow | Verdict::Deny(_) => &[],
+    }
+}
+
 /// The clauses of every conditional entry of every profile.
 fn every_clause() -> impl Iterator<Item = Clause> {
-    PROFILES
-        .into_iter()
-        .flat_map(describe)
-        .flat_map(|entry| match entry.verdict {
-            Verdict::AllowIf(clauses, _) => clauses,
-            Verdict::Allow | Verdict::Deny(_) => &[],
-        })
-        .copied()
+    PROFILES.into_iter().flat_map(describe).flat_map(|entry| clauses(entry.verdict)).copied()
 }
 
 #[test]
@@ -132,7 +138,12 @@ fn the_published_wording_names_what_is_tested() {
     );
     assert_eq!(
         wording(Profile::Default, "clone"),
-        "allow if (flags has none of CLONE_NEW*); else EPERM"
+        "allow if (flags has none of CLONE_NEW*|CLONE_FILES) or (flags has none of CLONE_NEW* \
+         and flags has CLONE_THREAD); else EPERM"
+    );
+    assert_eq!(
+        wording(Profile::Counted, "fcntl"),
+        "ask init if (cmd = F_SETLK|F_SETLKW); else allow"
     );
     assert_eq!(
         wording(Profile::Init, "mmap"),

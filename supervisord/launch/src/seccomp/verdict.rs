@@ -25,6 +25,8 @@ pub enum Action {
     Allow,
     /// It fails with this error number and nothing else happens.
     Fail(Errno),
+    /// It waits until the sandbox's PID 1 has said whether the kernel carries it out.
+    Ask,
     /// The process is killed by SIGSYS.
     Kill,
 }
@@ -84,6 +86,8 @@ pub enum Verdict {
     Allow,
     /// It is allowed if one of the clauses holds, and fails with the error number if none does.
     AllowIf(&'static [Clause], Errno),
+    /// The sandbox's PID 1 is asked if one of the clauses holds; if none does, it is allowed.
+    AskIf(&'static [Clause]),
     /// It fails with the error number.
     Deny(Errno),
 }
@@ -141,6 +145,11 @@ impl fmt::Display for Verdict {
                 f.write_str("allow if ")?;
                 separated(f, " or ", clauses.iter().map(|clause| Conjunction(clause)))?;
                 write!(f, "; else {errno:?}")
+            }
+            Verdict::AskIf(clauses) => {
+                f.write_str("ask init if ")?;
+                separated(f, " or ", clauses.iter().map(|clause| Conjunction(clause)))?;
+                f.write_str("; else allow")
             }
         }
     }

@@ -10,6 +10,11 @@ const READ_WRITE: Constant = constant("PROT_READ|PROT_WRITE", 3);
 const ANONYMOUS: Constant = constant("MAP_ANONYMOUS", 0x20);
 const FCNTL_COMMAND: Argument = argument(1, "cmd");
 const IS_OPEN: &[Constant] = &[constant("F_GETFD", 1)];
+const REQUEST: Argument = argument(1, "request");
+const QUESTIONS: &[Constant] = &[
+    constant("SECCOMP_IOCTL_NOTIF_RECV", 0xC050_2100),
+    constant("SECCOMP_IOCTL_NOTIF_SEND", 0xC018_2101),
+];
 
 pub const GROUPS: &[Group] = &[
     Group {
@@ -26,7 +31,13 @@ pub const GROUPS: &[Group] = &[
             call("close", 3, 57),
             x86_64("poll", 7),
             call("ppoll", 271, 73),
+            call("pread64", 17, 67),
         ],
+    },
+    Group {
+        reason: "being asked whether there is room for one more record lock, and answering",
+        verdict: Verdict::AllowIf(&[&[Test::OneOf(REQUEST, QUESTIONS)]], Errno::EPERM),
+        calls: &[call("ioctl", 16, 29)],
     },
     Group {
         reason: "builds with debug assertions look whether a descriptor is open before they close it",

@@ -88,6 +88,7 @@ fn no_payload_makes_a_namespace() {
         filter.expect(ALLOWED, "clone", &[FORK]);
         filter.expect(ALLOWED, "clone", &[THREAD]);
         filter.expect(ALLOWED, "clone", &[0x120_0011]);
+        filter.expect(ALLOWED, "clone", &[0x4111]);
         filter.expect(UNKNOWN, "clone3", &[0, 64]);
         filter.expect(FORBIDDEN, "setns", &[3, 0]);
     }
@@ -343,8 +344,55 @@ fn the_hosts_page_cache_is_not_put_into_pipes_not_asked_about_and_not_emptied() 
 #[test]
 fn a_pipe_that_root_made_does_not_grow() {
     for profile in Profile::PAYLOAD {
-        Filter::of(profile).expect(FORBIDDEN, "fcntl", &[1, 1031, 1 << 20]);
+        Filter::of(profile).expect(IMPOSSIBLE, "fcntl", &[1, 1031, 1 << 20]);
         Filter::of(profile).expect(ALLOWED, "fcntl", &[1, 1032]);
+    }
+}
+
+#[test]
+fn every_record_lock_is_asked_about_and_there_are_none_that_cannot_be_counted() {
+    let counted = Filter::of(Profile::Counted);
+    for command in [6_u64, 7, 6 | DIRTY, 7 | DIRTY] {
+        counted.expect(Action::Ask, "fcntl", &[3, command]);
+    }
+    for command in [0_u64, 1, 5, 8, 36, 37, 38] {
+        counted.expect(ALLOWED, "fcntl", &[3, command]);
+    }
+    for profile in Profile::PAYLOAD {
+        let filter = Filter::of(profile);
+        for command in [5_u64, 6, 7] {
+            filter.expect(ALLOWED, "fcntl", &[3, command]);
+        }
+        // Of an open file, leases, and those of 32-bit programs.
+        for command in [36_u64, 37, 38, 37 | DIRTY, 1024, 12, 13, 14] {
+            filter.expect(IMPOSSIBLE, "fcntl", &[3, command]);
+        }
+    }
+    // Nobody asks init about its own.
+    Filter::of(Profile::Init).expect(FORBIDDEN, "fcntl", &[3, 6]);
+}
+
+#[test]
+fn a_table_of_descriptors_is_shared_by_threads_only() {
+    const FILES: u64 = 0x400;
+    for profile in Profile::PAYLOAD {
+        let filter = Filter::of(profile);
+        for flags in [FILES | 17, FILES | 0x100 | 17, FILES | 0xF00, FILES | 17 | DIRTY] {
+            filter.expect(FORBIDDEN, "clone", &[flags]);
+        }
+        filter.expect(ALLOWED, "clone", &[FILES | 0x1_0900]);
+    }
+}
+
+#[test]
+fn init_answers_questions_and_asks_no_device_anything_else() {
+    let filter = Filter::of(Profile::Init);
+    for request in [0xC050_2100_u64, 0xC018_2101] {
+        filter.expect(ALLOWED, "ioctl", &[3, request]);
+    }
+    // Among them, putting a descriptor into the asking process (SECCOMP_IOCTL_NOTIF_ADDFD).
+    for request in [0x4018_2103_u64, 0x4008_2104, 0x5412, 0] {
+        filter.expect(FORBIDDEN, "ioctl", &[3, request]);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Inputs that bring a filter to each of its instructions.
 
 use crate::seccomp::machine::Data;
-use crate::seccomp::verdict::{Argument, Test, Verdict};
+use crate::seccomp::tests::clauses;
+use crate::seccomp::verdict::{Argument, Test};
 use crate::seccomp::{Architecture, Profile, describe};
 
 /// Where the ranges of numbers meet that the kernel treats differently.
@@ -47,10 +48,8 @@ pub fn inputs(profile: Profile, architecture: Architecture) -> Vec<Data> {
         inputs.extend(ARCHITECTURES.map(|architecture| data(architecture, [0; 6])));
     }
     for entry in describe(profile) {
-        if let (Some(number), Verdict::AllowIf(clauses, _)) =
-            (architecture.number(&entry.call), entry.verdict)
-        {
-            let tests: Vec<Test> = clauses.iter().copied().flatten().copied().collect();
+        let tests: Vec<Test> = clauses(entry.verdict).iter().copied().flatten().copied().collect();
+        if let (Some(number), false) = (architecture.number(&entry.call), tests.is_empty()) {
             let all = combinations(&tests);
             inputs.extend(all.into_iter().map(|arguments| Data {
                 number,
