@@ -96,6 +96,11 @@ pub fn setup_failed(step: Step, errno: i32) -> Outcome {
         Errno::ENOMEM => {
             "ENOMEM: memory_max, or the host, has no memory for the sandbox itself; ask for more".to_owned()
         }
+        Errno::ENOENT if step == Step::LimitOwner => {
+            "ENOENT: somebody has removed the launcher's own cgroup; an administrator starts supervisor-launcher and \
+             supervisord again"
+                .to_owned()
+        }
         Errno::UnknownErrno | Errno::ENOENT if step == Step::FindWorkspace => MISSING.to_owned(),
         Errno::ENOSPC if step == Step::MakeDisk => format!("ENOSPC: {NO_ROOM}"),
         Errno::UnknownErrno => "a check of our own failed".to_owned(),

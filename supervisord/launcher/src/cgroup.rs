@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, major, minor, mkdirat};
 use nix::unistd::{UnlinkatFlags, getpid, read, unlinkat, write};
 use supervisor_launch::{Applied, SandboxLimits};
-use supervisor_sys::{clone_tree, without};
+use supervisor_sys::{clone_tree, random_bits, without};
 
 use crate::arguments::{Arguments, CgroupPlace};
 use crate::failure::{Fatal, fatal};
@@ -37,13 +37,27 @@ pub const CPU_PERIOD: u64 = 100_000;
 const REMOVE_TRIES: u32 = 500;
 const REMOVE_PAUSE_MS: u8 = 10;
 
+/// What a directory is called that is a launcher's own: this, its pid, and more where another has that name.
+const OWN: &str = "supervisor-";
+
+/// Names that are tried. Of another's that has our pid in its own namespace there may be one for each of those.
+const NAMES: u32 = 8;
+
 /// The directory beneath which sandboxes have their leaves.
 pub struct Base {
     directory: OwnedFd,
     controllers: u8,
     disks: BTreeSet<(u64, u64)>,
-    /// The parent and our name in it, if the directory is ours to remove.
-    private: Option<(OwnedFd, String)>,
+    private: Option<Private>,
+}
+
+/// A directory that is ours to remove.
+struct Private {
+    parent: OwnedFd,
+    name: String,
+    /// Locked for as long as we live: a pid says nothing to a launcher in another pid namespace, which would take us
+    /// for dead and the directory for left over.
+    _held: File,
 }
 
 impl Base {
@@ -67,24 +81,21 @@ impl Base {
         parents.sort_by_key(|parent| controllers(parent, "cgroup.subtree_control").count_zeros());
         for parent in parents {
             sweep(parent);
-            let name = format!("supervisor-{}", getpid());
+            let Ok((name, held)) = claim(parent) else { continue };
             let path = parent.join(&name);
-            let made = fs::create_dir(&path).and_then(|()| fs::File::open(parent));
-            let base =
-                made.and_then(|parent| Self::open(&path, arguments, Some((parent.into(), name))));
+            let base = File::open(parent).and_then(|parent| {
+                let private = Private { parent: parent.into(), name, _held: held };
+                Self::open(&path, arguments, Some(private))
+            });
             match base {
                 Ok(base) => return Some(base),
-                Err(_) => drop(fs::remove_dir(&path)), // not there, or no use to us
+                Err(_) => drop(fs::remove_dir(&path)), // no use to us
             }
         }
         None
     }
 
-    fn open(
-        path: &Path,
-        arguments: &Arguments,
-        private: Option<(OwnedFd, String)>,
-    ) -> io::Result<Self> {
+    fn open(path: &Path, arguments: &Arguments, private: Option<Private>) -> io::Result<Self> {
         for (name, bit) in CONTROLLERS {
             if controllers(path, "cgroup.controllers") & bit != 0 {
                 fs::write(path.join("cgroup.subtree_control"), format!("+{name}"))?;
@@ -140,8 +151,8 @@ impl Base {
 
     /// Removes the directory itself, if we made it.
     pub fn end(&self) -> io::Result<()> {
-        let Some((parent, name)) = &self.private else { return Ok(()) };
-        Ok(unlinkat(parent, name.as_str(), UnlinkatFlags::RemoveDir)?)
+        let Some(private) = &self.private else { return Ok(()) };
+        Ok(unlinkat(&private.parent, private.name.as_str(), UnlinkatFlags::RemoveDir)?)
     }
 }
 
@@ -302,17 +313,44 @@ fn take_over(own: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes directories that an earlier launcher could not remove because it was killed. One that
-/// holds a process refuses to go.
+/// Makes a directory that is ours for as long as what is returned with its name is open.
+fn claim(parent: &Path) -> io::Result<(String, File)> {
+    let mut name = format!("{OWN}{}", getpid());
+    for _ in 0..NAMES {
+        let path = parent.join(&name);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => {
+                made?;
+                if let Some(held) = hold(&path) {
+                    return Ok((name, held));
+                }
+            }
+        }
+        // A launcher in another pid namespace has our pid, or took ours for left over before it was locked.
+        name = format!("{OWN}{}-{:08x}", getpid(), random_bits()? as u32);
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Locks a directory, unless somebody else has or it is removed.
+fn hold(path: &Path) -> Option<File> {
+    let held = File::open(path).ok().filter(|directory| directory.try_lock().is_ok())?;
+    let (ours, there) = (held.metadata().ok()?, fs::metadata(path).ok()?);
+    (ours.ino() == there.ino()).then_some(held)
+}
+
+/// Removes directories that an earlier launcher could not remove because it was killed. One that lives has its
+/// locked, and one that holds a process refuses to go.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix("supervisor-")) else {
-            continue;
-        };
-        let is_ours = pid.parse() == Ok(getpid().as_raw()); // an earlier process had our pid
-        if pid.parse::<i32>().is_ok() && (is_ours || !Path::new("/proc").join(pid).exists()) {
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(OWN)) else { continue };
+        let Ok(pid) = rest.split('-').next().unwrap_or_default().parse::<i32>() else { continue };
+        // One of a version before locks nothing, and is not dead while its pid is there. An earlier process had ours.
+        let may_be_dead = pid == getpid().as_raw() || !Path::new(&format!("/proc/{pid}")).exists();
+        if may_be_dead && let Some(_held) = hold(&entry.path()) {
             remove_beneath(&entry.path(), 2); // uids, and their sandboxes
         }
     }
@@ -384,6 +422,23 @@ mod tests {
         assert_eq!(made.read("cgroup.max.descendants").unwrap().trim(), "max");
         assert!(!inner.exists(), "what was beneath it is still there");
         made.remove(parent.as_fd()).unwrap();
+        fs::remove_dir(&place).unwrap();
+    }
+
+    #[test]
+    fn a_launchers_directory_is_nobodys_to_remove_while_it_lives_whatever_its_pid_is_elsewhere() {
+        let place = mount_point().unwrap().join(format!("supervisor-claim-test-{}", getpid()));
+        fs::create_dir(&place).unwrap();
+        let left = place.join("supervisor-2147483647"); // there is no such pid
+        fs::create_dir_all(left.join("uid-1/ex-1")).unwrap();
+        let (name, held) = claim(&place).unwrap();
+        sweep(&place); // as one that has our pid in another namespace
+        let (another, held_too) = claim(&place).unwrap();
+        assert!(place.join(&name).exists() && !left.exists());
+        assert!(name != another && another.starts_with(&name), "{another}");
+        drop((held, held_too));
+        sweep(&place);
+        assert!(!place.join(&name).exists() && !place.join(&another).exists());
         fs::remove_dir(&place).unwrap();
     }
 }
