@@ -1,6 +1,5 @@
 //! Watching one running sandbox: its reports, its end, and the reasons to end it.
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use supervisor_api::{InterpreterEnd, Limits, Outcome};
@@ -75,7 +74,7 @@ pub async fn observe(
     inner: &Inner,
     live: &Live,
     sandbox: &Sandbox,
-    report: Option<OwnedFd>,
+    reports: Option<Reports>,
     (ended_by, clock): (Option<Outcome>, &SharedClock),
     output: &Output,
 ) -> Observed {
@@ -86,16 +85,6 @@ pub async fn observe(
     }
     observed.facts.ended_by = ended_by;
     let limits = live.snapshot().limits;
-    let reports = match report.map(Reports::new).transpose() {
-        Ok(reports) => reports,
-        Err(error) => {
-            tracing::error!(%error, execution_id = %live.id(), "can't read the reports of a sandbox");
-            let reason = "the daemon could not read its reports".to_owned();
-            observed.facts.ended_by = Some(Outcome::Lost { reason });
-            kill(inner, live, sandbox).await;
-            None
-        }
-    };
     let seen = AtomicU64::new(0);
     let Some(process) = sandbox.get(Descriptor::Process) else { return observed };
     {

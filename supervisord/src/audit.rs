@@ -146,6 +146,11 @@ impl Audit {
         self.room.admit()
     }
 
+    /// Why no new work may begin, if that is so.
+    pub fn suspended(&self) -> Option<Unaudited> {
+        self.room.reason()
+    }
+
     /// Records an event, without waiting for it.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! The matrix of controls: what holds a sandbox, how well, and what to do about the rest. It is made
 //! from what the launcher and init say they applied, never from what was hoped for.
 
-use supervisor_api::{ControlReport, ControlStatus, Limits};
+use supervisor_api::{ApiError, ControlReport, ControlStatus, Limits};
 use supervisor_launch::seccomp::Profile;
 use supervisor_launch::{Applied, Descriptor, Storage};
 use supervisor_policy::{Control, WorkspacePlace};
 
+use crate::audit::Unaudited;
 use ControlStatus::{Enforced, Missing, Weaker};
 
 /// What was applied to one sandbox.
@@ -41,6 +42,9 @@ const KERNEL_SCOPES: &str = "boot Linux 6.12 or newer, whose Landlock knows scop
 const CORE_DUMPS: &str = "core_dumps";
 const IMAGES: &str = "images";
 const SESSION_KEYRING: &str = "session_keyring";
+
+/// Of the state directory, while it takes no records.
+const RECORDS: &str = "records";
 
 const FILE_OF_DUMPS: &str = "name a file for core dumps (sysctl kernel.core_pattern=core)";
 
@@ -135,6 +139,18 @@ pub fn images(shown: bool) -> ControlReport {
         false => "none is shown: a policy that names one is refused (launcher: --images DIRECTORY)",
     };
     of_the_host(IMAGES, Enforced, by, None, None)
+}
+
+/// That nothing new is let in, since it could not be recorded.
+pub fn records(why: Unaudited) -> ControlReport {
+    let refusal = ApiError::from(why);
+    of_the_host(
+        RECORDS,
+        Missing,
+        "nothing new runs",
+        Some(&refusal.detail),
+        refusal.hint.as_deref(),
+    )
 }
 
 fn of_the_host(

@@ -24,6 +24,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use supervisor_api::{Execution, Outcome, StartKind, State};
+use supervisor_launch::Descriptor;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep};
 
@@ -44,6 +45,7 @@ use crate::launcher::{LaunchError, Sandbox};
 use crate::live::Live;
 use crate::outcome;
 use crate::plan::Plan;
+use crate::reports::Reports;
 use crate::store::StoreError;
 use crate::supervisor::Inner;
 use crate::traffic::Way;
@@ -294,8 +296,10 @@ pub async fn adopt(
 ) {
     fault::reach(Point::ExecutionAdopted);
     let input = Feeding::of(&mut sandbox).map_err(|_| "its terminal could not be taken over");
-    let end = match before.and_then(|before| Ok((before, input?))) {
-        Ok((before, input)) => {
+    let reports = sandbox.take(Descriptor::Report).map(Reports::new).transpose();
+    let reports = reports.map_err(|_| "the daemon could not read its reports");
+    let end = match before.and_then(|before| Ok((before, input?, reports?))) {
+        Ok((before, input, reports)) => {
             if before.clock.rests() {
                 freeze_again(&sandbox)
             } else {
@@ -307,7 +311,11 @@ pub async fn adopt(
                 execution.started_at.get_or_insert_with(clock::now);
             });
             let way = way.as_ref().map(|way| way.serve(way.doors(&mut sandbox)));
-            with_way(way, attend(&inner, &live, sandbox, before, &globs, input, async {})).await
+            with_way(
+                way,
+                attend(&inner, &live, (sandbox, reports), before, &globs, input, async {}),
+            )
+            .await
         }
         Err(reason) => {
             destroy(&inner, &live).await;

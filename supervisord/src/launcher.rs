@@ -56,7 +56,9 @@ impl fmt::Display for LaunchError {
                 "the launcher is of an earlier version that can't do this; restart \
                  supervisor-launcher when nothing runs",
             ),
-            LaunchError::NoDescriptors => f.write_str("the daemon may open no more descriptors"),
+            LaunchError::NoDescriptors => f.write_str(
+                "the daemon may open no more descriptors: have less run at once, or raise LimitNOFILE= of supervisord",
+            ),
             LaunchError::Silent => {
                 write!(f, "the launcher has answered nothing for {} s", SILENCE.as_secs())
             }

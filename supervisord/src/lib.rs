@@ -26,6 +26,8 @@ pub mod credentials;
 #[path = "../../tests/fuzz/mutations.rs"]
 mod damaged_seeds;
 pub mod dbus;
+pub mod delayed;
+mod descriptors;
 pub mod driver;
 pub mod events;
 pub mod fault;

@@ -8,6 +8,7 @@ use supervisor_api::{ApiError, ErrorCode, Limit, Limits, Outcome};
 use supervisor_launch::{Ended, Step};
 
 use crate::accounting::Counted;
+use crate::descriptors;
 use crate::hard_limits::{self, Short};
 use crate::launcher::LaunchError;
 use crate::older;
@@ -131,6 +132,14 @@ pub fn launch_failed(error: LaunchError) -> Outcome {
             Outcome::SetupFailed { step: "launch".to_owned(), reason: error.to_string() }
         }
         LaunchError::Gone => Outcome::Lost { reason: error.to_string() },
+    }
+}
+
+/// Its end could not have been seen.
+pub fn reports_failed(error: &io::Error) -> Outcome {
+    match descriptors::are_short(error) {
+        true => launch_failed(LaunchError::NoDescriptors),
+        false => Outcome::SetupFailed { step: "receive".to_owned(), reason: error.to_string() },
     }
 }
 

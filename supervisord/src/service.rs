@@ -29,6 +29,7 @@ use crate::budget::Ledger;
 use crate::confine;
 use crate::credentials::{Credentials, Loaded, TokenEndpoints};
 use crate::dbus;
+use crate::delayed::Delayed;
 use crate::hard_limits;
 use crate::host::Host;
 use crate::http::{Roles, Server};
@@ -271,6 +272,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         credentials,
         traffic: parts.traffic,
         gauges: Gauges::default(),
+        delayed: Delayed::default(),
         host,
         finished: AtomicU64::new(0),
         metrics: Metrics::default(),

@@ -11,8 +11,8 @@ mod receipts;
 mod results;
 mod samples;
 pub(crate) mod submission;
+mod unkept;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -32,7 +32,9 @@ use crate::approval::Approvals;
 use crate::audit::{self, Audit};
 use crate::budget::Ledger;
 pub use crate::capture::CaptureReader as OutputReader;
+use crate::controls;
 use crate::credentials::Credentials;
+use crate::delayed::Delayed;
 use crate::host::Host;
 use crate::http::Roles;
 use crate::interpreter::InterpreterSet;
@@ -44,11 +46,12 @@ use crate::places::Places;
 use crate::refusals::Refusals;
 use crate::session::{Moving, SessionSet, Settling, Watched, Writing};
 use crate::settings::{Generation, Settings};
-use crate::store::{Among, Store, StoreError};
+use crate::store::{Among, Store};
 use crate::threads::Threads;
 use crate::top::Readings;
 use crate::traffic::Gauges;
 use crate::warm::Warm;
+pub(crate) use unkept::{from_store, is_full, storage};
 
 /// What a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +145,8 @@ pub struct Inner {
     pub writing: Arc<Writing>,
     /// Sessions whose workspaces are being made or removed.
     pub moving: Moving,
+    /// Ends that can't be recorded for now.
+    pub delayed: Delayed,
     /// Whether this start is to take sessions and workspaces as they are.
     pub settling: Settling,
     /// What callers keep over several executions.
@@ -305,7 +310,12 @@ impl Supervisor {
 
     /// What this host can enforce.
     pub fn doctor(&self) -> Result<Doctor, ApiError> {
-        Ok(self.inner.host.doctor(self.inner.settings.current().mode))
+        let mut doctor = self.inner.host.doctor(self.inner.settings.current().mode);
+        if let Some(why) = self.inner.audit.suspended() {
+            doctor.controls.push(controls::records(why));
+            doctor.healthy = false;
+        }
+        Ok(doctor)
     }
 
     /// What runs just now and what it uses: the caller's own; an administrator's is everybody's.
@@ -457,26 +467,4 @@ pub(crate) fn reference(policy: &Resolved) -> PolicyReference {
 pub(crate) fn internal(error: impl std::fmt::Display) -> ApiError {
     tracing::error!(%error, "a call failed");
     ApiError::new(ErrorCode::Internal, "the daemon failed; its journal has the cause")
-}
-
-pub(crate) fn storage(error: io::Error) -> ApiError {
-    if is_full(&error) { full() } else { internal(error) }
-}
-
-/// Whether there was no room.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-fn full() -> ApiError {
-    ApiError::new(ErrorCode::StorageFull, "the state directory is full")
-        .with_hint("try again later; nothing was run")
-}
-
-pub(crate) fn from_store(error: &StoreError) -> ApiError {
-    match error {
-        StoreError::Full { .. } => full(),
-        StoreError::Unknown { .. } => not_found(),
-        other => internal(other),
-    }
 }

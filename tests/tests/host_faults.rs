@@ -33,8 +33,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use supervisor_api::{
-    AuditRecord, Content, Execution, ExecutionId, LimitsRequest, Outcome, Session, State,
-    SubmitRequest,
+    AuditRecord, Content, ErrorCode, Execution, ExecutionId, LimitsRequest, Outcome, Session,
+    State, SubmitRequest,
 };
 use supervisor_tests::{
     AGENT, Client, Ended, Selection, Settings, Told, World, argv, bash, program, until, until_true,
@@ -115,25 +115,29 @@ fn a_daemon_without_descriptors_refuses_and_goes_on_when_it_has_some_again() {
     connection.reply().expect("an answer"); // it is accepted by now
     let first = descriptors(pid);
     let mut seen = Vec::new();
-    for most in first..first + 40 {
+    for most in first..first + 80 {
         limit(pid, "nofile", &most.to_string());
         connection.request("POST", "/v1/executions", Some(&body)).expect("sent");
         let reply = connection.reply().expect("an answer");
         if reply.status >= 400 {
             seen.push(reply.problem().code.name().to_owned());
+            if reply.field("connection") == Some("close") {
+                connection = agent.connect().expect("a connection");
+            }
             continue;
         }
         let execution: Execution = serde_json::from_slice(&reply.body).expect("one");
         match execution.outcome {
             Some(Outcome::Exited { code: 0 }) => break,
             Some(Outcome::SetupFailed { step, .. }) => seen.push(step),
-            Some(Outcome::Lost { reason }) => seen.push(reason),
             other => panic!("with {most} descriptors: {other:?}"),
         }
     }
     limit(pid, "nofile", "4096");
     eprintln!("refused as {seen:?}");
-    assert!(world.daemon().runs() && !seen.is_empty());
+    assert!(world.daemon().runs() && seen.iter().any(|code| code == "busy"));
+    let refused = world.root().audit("kind=submission").expect("root may").records;
+    assert!(serde_json::to_string(&refused).expect("JSON").contains("busy"));
     agent.run(&argv(&["true"])).expect_exit(0);
     assert_eq!(agent.output(running, Selection::Stdout, 0), Ok(b"up\n".to_vec()));
     agent.cancel(running).expect("it is ours");
@@ -189,22 +193,45 @@ impl Disk {
     }
 }
 
-/// What can't be written is refused; what was told can be read; mounted anew, all goes on.
+/// What can't be written is refused by its name; what was told can be read, what runs can be ended, though its end can't be
+/// told yet; mounted anew, all goes on.
 #[test]
 fn a_state_that_turns_read_only_refuses_new_work_and_can_be_read() {
     let mut world = World::with(Settings { state_disk: Some(96 << 20), ..Settings::default() });
     let agent = world.agent(AGENT);
     let told = agent.run(&bash("echo told; exit 3"));
+    let session = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
+    let session = serde_json::from_slice::<Session>(&session.body).expect("a session").id;
+    let running = SubmitRequest { session: Some(session), ..bash("echo up; exec sleep 1000") };
+    let running = agent.start(&running);
+    agent.wait_for_words(running, "up");
     let disk = Disk { device: world.state_device(), place: world.state() };
     disk.fail();
-    let refused = agent.submit(&argv(&["true"])).expect_err("it can't be recorded");
-    eprintln!("refused as {refused}");
-    assert!(refused.status >= 500, "{refused}");
+    for _ in 0..3 {
+        let refused = agent.submit(&argv(&["true"])).expect_err("it can't be recorded");
+        assert_eq!(refused.code, ErrorCode::Unavailable, "{refused}");
+    }
+    let session = format!("/v1/sessions/{session}");
+    for (method, target, body) in [
+        ("POST", "/v1/sessions".to_owned(), Some(&b"{}"[..])),
+        ("PUT", format!("{session}/files/new"), Some(&b"text"[..])),
+        ("POST", format!("/v1/executions/{running}/cancel"), None),
+        ("DELETE", session, None),
+    ] {
+        let refused = agent.call(method, &target, body).expect("an answer").problem();
+        assert_eq!(refused.code, ErrorCode::Unavailable, "{method} {target}: {refused}");
+    }
+    until_true("it is ended", || world.processes_of(running).is_empty());
+    let doctor = agent.call("GET", "/v1/doctor", None).expect("an answer").json();
+    assert_eq!(doctor["healthy"], false);
+    let controls = doctor["controls"].as_array().expect("a list");
+    assert!(controls.iter().any(|line| line["control"] == "records"), "{doctor}");
     assert_eq!(agent.status(told.execution.id, 0).as_ref(), Ok(&told.execution));
     assert_eq!(agent.output(told.execution.id, Selection::Stdout, 0), Ok(b"told\n".to_vec()));
     world.daemon().kill();
     world.mend_state();
     assert_eq!(agent.status(told.execution.id, 0).as_ref(), Ok(&told.execution));
+    assert_eq!(agent.finished(running).state, State::Finished);
     agent.run(&argv(&["true"])).expect_exit(0);
     audit_is_whole(&world);
 }

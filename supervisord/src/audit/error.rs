@@ -90,7 +90,11 @@ impl From<Unaudited> for ApiError {
             Unaudited::Full => {
                 (ErrorCode::StorageFull, "make room in the state directory; nothing was run")
             }
-            Unaudited::Failing => (ErrorCode::Internal, "see the daemon's journal for the cause"),
+            Unaudited::Failing => (
+                ErrorCode::Unavailable,
+                "an administrator looks at the disk of the state directory (is it mounted read-only? what does the kernel's \
+                 log say?), and starts supervisord again; the daemon's journal has the cause; nothing was run",
+            ),
             Unaudited::Behind => (ErrorCode::Busy, "try again in a second"),
             Unaudited::Closed => (ErrorCode::Unavailable, "try again when it is back"),
         };

@@ -273,13 +273,12 @@ impl Writer {
             return;
         }
         let result = if self.pending.is_empty() {
-            self.append(batch.iter().map(|(time, event, _)| (*time, &**event)))
+            let appended = self.append(batch.iter().map(|(time, event, _)| (*time, &**event)));
+            appended.map_err(|error| self.suspend(&error))
         } else {
-            Err(io::ErrorKind::StorageFull.into()) // in their order or not at all
+            Err(()) // in their order or not at all, and why those wait is known
         };
-        if let Err(error) = &result {
-            self.suspend(error);
-        } else {
+        if result.is_ok() {
             self.set_aside();
         }
         let mut disk = false;

@@ -23,7 +23,7 @@ use crate::launcher::{LaunchError, Launcher, Sandbox};
 use crate::live::Live;
 use crate::reports::ended;
 use crate::store::StoreError;
-use crate::supervisor::Inner;
+use crate::supervisor::{Inner, from_store};
 
 /// How long init may take to end once it has reported the payload's end: giving back the payload's
 /// gigabytes is the longest part of it.
@@ -191,6 +191,7 @@ async fn record_and_tell(
         is_written.await.is_ok() && record(inner, live, &mut finished, artifacts, first).await
     };
     let (recorded, (), ()) = tokio::join!(record, audited, before);
+    inner.delayed.is_over(live.id());
     if recorded {
         fault::reach(Point::EndRecorded);
         if is_known || inner.places.has_globs(live.id()) {
@@ -235,7 +236,7 @@ fn audit_end(
     let denied = outcome.as_ref().and_then(|it| audit::call_denied(finished, it, policy));
     events.extend(denied);
     events.extend(outcome.map(|outcome| audit::ended(finished, &outcome)));
-    let (inner, whom) = (inner.clone(), audit::subject(finished));
+    let (inner, id, whom) = (inner.clone(), finished.id, audit::subject(finished));
     async move {
         let last = events.pop();
         inner.refused_traffic.tell_of(&inner.audit, whom);
@@ -252,6 +253,7 @@ fn audit_end(
             if error == Unaudited::Closed {
                 return; // the next daemon finds it unfinished and records it again
             }
+            inner.delayed.note(id, error.into());
             sleep(RECORD_AGAIN).await;
         }
         fault::reach(Point::EndAudited);
@@ -346,6 +348,7 @@ async fn record(
             Err(StoreError::Closed) => return false,
             Err(error) => {
                 tracing::error!(%error, execution_id = %live.id(), "can't record an end");
+                inner.delayed.note(live.id(), from_store(&error));
                 sleep(RECORD_AGAIN).await;
             }
         }

@@ -31,7 +31,7 @@ use crate::launcher::Sandbox;
 use crate::live::Live;
 use crate::outcome;
 use crate::plan::Plan;
-use crate::reports::feed;
+use crate::reports::{Reports, feed};
 use crate::samples;
 use crate::supervisor::Inner;
 use crate::top::Meter;
@@ -62,12 +62,19 @@ pub(super) async fn run(
         write_files(inner, &sandbox, plan).await
     };
     let (laid_out, noted) = tokio::join!(lay_out, queue::begin(inner, live));
-    if let Err(outcome) = laid_out.and(noted) {
-        let end = End::without_sandbox(outcome);
-        kept::keep_end(&inner.places, live.id(), &end).await;
-        destroy(inner, live).await;
-        return end;
-    }
+    // Whatever could keep its end from being seen comes before its start.
+    let reports = sandbox.take(Descriptor::Report).map(Reports::new).transpose();
+    let reports = reports.map_err(|error| outcome::reports_failed(&error));
+    let reports = laid_out.and(noted).and(reports);
+    let reports = match reports {
+        Ok(reports) => reports,
+        Err(outcome) => {
+            let end = End::without_sandbox(outcome);
+            kept::keep_end(&inner.places, live.id(), &end).await;
+            destroy(inner, live).await;
+            return end;
+        }
+    };
     fault::reach(Point::FilesWritten);
     live.change(|execution| {
         execution.state = State::Running;
@@ -115,7 +122,7 @@ pub(super) async fn run(
         }
     };
     let before = Before::default();
-    with_way(way, attend(inner, live, sandbox, before, &plan.globs, input, give)).await
+    with_way(way, attend(inner, live, (sandbox, reports), before, &plan.globs, input, give)).await
 }
 
 /// Serves a sandbox's way out for as long as its execution is attended.
@@ -193,7 +200,7 @@ async fn write_files(inner: &Inner, sandbox: &Sandbox, plan: &Plan) -> Result<()
 pub(super) async fn attend(
     inner: &Inner,
     live: &Live,
-    mut sandbox: Sandbox,
+    (mut sandbox, reports): (Sandbox, Option<Reports>),
     before: Before,
     globs: &GlobSelection,
     input: Option<Feeding>,
@@ -224,8 +231,7 @@ pub(super) async fn attend(
         }
     };
     let channel = sandbox.take(Descriptor::Channel);
-    let report = sandbox.take(Descriptor::Report);
-    let life = observe(inner, live, &sandbox, report, (reason, &clock), &output);
+    let life = observe(inner, live, &sandbox, reports, (reason, &clock), &output);
     let together = async { tokio::join!(life, give).0 };
     let conversation = async {
         match &live.interpreter {

@@ -1,12 +1,13 @@
 //! Sessions are made, looked at, extended and closed.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use supervisor_api::{
-    Administration, ApiError, CreateSession, ErrorCode, ExtendSession, LimitsRequest, Session,
-    SessionId, SessionList, SessionState, SessionUsage, Subject, What,
+    Administration, ApiError, CreateSession, ErrorCode, ExecutionId, ExtendSession, LimitsRequest,
+    Session, SessionId, SessionList, SessionState, SessionUsage, Subject, What,
 };
 use supervisor_sys::random_bits;
 use tokio::task::spawn_blocking;
@@ -17,8 +18,10 @@ use super::recovery::try_remove;
 use super::set::{Kept, Use};
 use crate::budget::Account;
 use crate::clock;
+use crate::descriptors;
 use crate::fault::{self, Point};
 use crate::launcher::LaunchError;
+use crate::live::Live;
 use crate::outcome;
 use crate::plan;
 use crate::supervisor::{
@@ -205,13 +208,32 @@ impl Supervisor {
         let (supervisor, closing) = (self.clone(), session.clone());
         // To its end though nobody waits for it any more.
         let closed = tokio::spawn(async move { supervisor.close(&closing).await });
+        let id = session.record().id;
+        let those: HashSet<ExecutionId> = self.executions_of(id).map(|live| live.id()).collect();
+        let so =
+            "the session is being closed, and gone once the ends of its executions are recorded";
+        let closed = async {
+            tokio::select! {
+                biased;
+                closed = closed => closed.map_err(internal)?,
+                why = self.inner().delayed.any_of(&those, so) => Err(why),
+            }
+        };
         match self.inner().launcher.unless_silent(closed).await {
-            Ok(closed) => closed.map_err(internal)?,
+            Ok(closed) => closed,
             Err(_) => {
                 let so = "the session is being closed, and gone when that goes on";
                 Err(outcome::launcher_is_silent(so))
             }
         }
+    }
+
+    /// What uses a session, or is a copy of it.
+    fn executions_of(&self, id: SessionId) -> impl Iterator<Item = Arc<Live>> {
+        self.inner().live.all().into_iter().filter(move |live| {
+            let on_a_copy = live.held.as_ref().map(|held| held.session().record().id);
+            live.execution.borrow().session == id || on_a_copy == Some(id)
+        })
     }
 
     /// Closes a session, or waits with whoever is closing it.
@@ -222,11 +244,8 @@ impl Supervisor {
         if !session.begin_to_close() {
             return Err(ApiError::new(ErrorCode::Conflict, "the session is being closed already"));
         }
-        for live in inner.live.all() {
-            let on_a_copy = live.held.as_ref().map(|held| held.session().record().id);
-            if live.execution.borrow().session == id || on_a_copy == Some(id) {
-                live.cancelled.send_replace(true);
-            }
+        for live in self.executions_of(id) {
+            live.cancelled.send_replace(true);
         }
         inner.warm.leave(id);
         session.unused().await;
@@ -366,6 +385,7 @@ impl Supervisor {
                     Err(outcome::launcher_is_silent("the workspace can't be reached"))
                 }
                 Err(error) if outcome::is_missing(&error) => Err(outcome::workspace_missing()),
+                Err(LaunchError::NoDescriptors) => Err(descriptors::refusal()),
                 Err(error) => Err(internal(error)),
             }
         });

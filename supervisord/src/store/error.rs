@@ -90,6 +90,13 @@ impl StoreError {
         }
     }
 
+    /// Whether it was the file system that failed, or that lets nobody write.
+    pub fn is_of_the_disk(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, ReadOnly, SystemIoFailure};
+        let Self::Database { source, .. } = self else { return false };
+        matches!(source.sqlite_error_code(), Some(CannotOpen | ReadOnly | SystemIoFailure))
+    }
+
     /// Whether the statement alone was refused and the transaction around it is untouched.
     pub(super) const fn spares_the_transaction(&self) -> bool {
         matches!(self, Self::Duplicate(_) | Self::Unknown(_) | Self::AlreadyFinished(_))

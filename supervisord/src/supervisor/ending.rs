@@ -1,5 +1,7 @@
 //! Executions are cancelled, and what is left of them is removed.
 
+use std::collections::HashSet;
+
 use supervisor_api::{ApiError, ErrorCode, Execution, ExecutionId};
 
 use super::{Caller, Supervisor, internal};
@@ -18,7 +20,16 @@ impl Supervisor {
         // Never refused for want of room: what ends is no new work.
         self.inner.audit.note(audit::cancellation(&live.snapshot(), caller.uid));
         live.cancelled.send_replace(true);
-        let finished = self.inner.launcher.unless_silent(self.finished(&live)).await;
+        let this = HashSet::from([id]);
+        let so = "the execution is cancelled, and its end is told once it is recorded";
+        let finished = async {
+            tokio::select! {
+                biased;
+                finished = self.finished(&live) => finished,
+                why = self.inner.delayed.any_of(&this, so) => Err(why),
+            }
+        };
+        let finished = self.inner.launcher.unless_silent(finished).await;
         finished.unwrap_or_else(|_| {
             let so = "the execution is cancelled, and ends once its sandbox is removed";
             Err(outcome::launcher_is_silent(so))

@@ -16,6 +16,7 @@ use super::{Caller, Inner, Supervisor, from_store, internal, policy, storage};
 use crate::audit::{self};
 use crate::capture::Capture;
 use crate::clock;
+use crate::descriptors;
 use crate::driver::{self, Told, Unrecorded, Wishes};
 use crate::fault::{self, Point};
 use crate::images;
@@ -98,6 +99,7 @@ impl Supervisor {
             return Err(ApiError::new(ErrorCode::Unavailable, "the launcher is gone")
                 .with_hint("the daemon ends and is started anew with it; try again"));
         }
+        descriptors::admit()?;
         let policy = policy(generation, name)?;
         let holds = request.changes == Some(ChangesMode::Hold);
         let kept = session;
