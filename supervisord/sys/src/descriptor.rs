@@ -57,11 +57,28 @@ pub fn sealed_memfd(name: &CStr, mut program: impl Read) -> io::Result<OwnedFd> 
     io::copy(&mut program, &mut file)?;
     file.flush()?;
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
-    // SAFETY: F_ADD_SEALS takes a number, on a descriptor that we own.
-    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }.into())?;
+    seal(&file, seals)?;
     // Opened anew for reading: a descriptor that may write makes exec fail with ETXTBSY.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     File::open(path).map(OwnedFd::from)
+}
+
+/// How often a file is to be sealed. The kernel waits some 150 ms each time for those who hold its pages for a moment
+/// (memfd_wait_for_pins(), where memory is scanned or moved), and then says EBUSY.
+const SEAL_TRIES: u32 = 20;
+
+fn seal(file: &File, seals: libc::c_int) -> io::Result<()> {
+    let mut tries = 1;
+    loop {
+        // SAFETY: F_ADD_SEALS takes a number, on a descriptor that we own.
+        let sealed = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) };
+        match check(sealed.into()) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && tries < SEAL_TRIES => {
+                tries += 1;
+            }
+            other => return other.map(drop),
+        }
+    }
 }
 
 /// An empty file in memory to which seals can be put and that nobody can execute (memfd_create(2)).
