@@ -149,7 +149,8 @@ impl Warm {
                     }
                 };
                 let Some(place) = inner.admission.park(recipe.owner(), recipe.need()) else {
-                    self.lock().put_off(&recipe, now + AGAIN);
+                    // What has just ended may not have given its memory back yet.
+                    self.lock().put_off(&recipe, now + LOOK);
                     continue;
                 };
                 let (place, _counted) = (Some(place), Some(self.all.clone()));
