@@ -11,7 +11,6 @@
 //!                           index ─┘ (in which order: see `order`)
 //! ```
 
-mod digest;
 mod files;
 mod order;
 mod pump;
@@ -21,6 +20,7 @@ mod small;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, Weak};
@@ -170,9 +170,20 @@ impl Capture {
     pub fn summary(&self) -> OutputSummary {
         let Progress { kept, cut, .. } = *self.progress.borrow();
         OutputSummary {
-            stdout: StreamSummary { kept: kept.stdout, cut: cut.stdout },
-            stderr: StreamSummary { kept: kept.stderr, cut: cut.stderr },
+            stdout: StreamSummary { kept: kept.stdout, cut: cut.stdout, sha256: None },
+            stderr: StreamSummary { kept: kept.stderr, cut: cut.stderr, sha256: None },
+            order_sha256: None,
         }
+    }
+
+    /// What was kept of a stream, if there is a file of it.
+    pub fn file(&self, stream: Stream) -> Option<&File> {
+        self.files.get(Part::Bytes(stream))
+    }
+
+    /// In which order both came, if there is a file that says so.
+    pub fn order_file(&self) -> Option<&File> {
+        self.files.get(Part::Index)
     }
 
     /// Has everything on disk when it returns; the directory's own name is its maker's to sync.

@@ -28,6 +28,7 @@ mod damaged_seeds;
 pub mod dbus;
 pub mod delayed;
 mod descriptors;
+mod digests;
 pub mod driver;
 pub mod events;
 pub mod fault;

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use supervisor_api::{Execution, ExecutionId};
+use supervisor_api::{Execution, ExecutionId, State};
 use supervisor_launch::seccomp::Profile;
 use supervisor_policy::WorkspacePlace;
 use tokio::sync::{broadcast, watch};
@@ -106,7 +106,9 @@ impl Live {
     /// What it is by now.
     pub fn snapshot(&self) -> Execution {
         let mut execution = self.execution.borrow().clone();
-        execution.output = self.capture.summary();
+        if execution.state != State::Finished {
+            execution.output = self.capture.summary(); // its record says more of it
+        }
         execution
     }
 }

@@ -30,6 +30,7 @@ use crate::confine;
 use crate::credentials::{Credentials, Loaded, TokenEndpoints};
 use crate::dbus;
 use crate::delayed::Delayed;
+use crate::digests::Digests;
 use crate::hard_limits;
 use crate::host::Host;
 use crate::http::{Roles, Server};
@@ -273,6 +274,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         traffic: parts.traffic,
         gauges: Gauges::default(),
         delayed: Delayed::default(),
+        digests: Digests::default(),
         host,
         finished: AtomicU64::new(0),
         metrics: Metrics::default(),

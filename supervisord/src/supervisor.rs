@@ -35,6 +35,7 @@ pub use crate::capture::CaptureReader as OutputReader;
 use crate::controls;
 use crate::credentials::Credentials;
 use crate::delayed::Delayed;
+use crate::digests::Digests;
 use crate::host::Host;
 use crate::http::Roles;
 use crate::interpreter::InterpreterSet;
@@ -139,6 +140,8 @@ pub struct Inner {
     pub warm: Warm,
     /// Where files are kept.
     pub places: Arc<Places>,
+    /// Digests of files that were kept and have been read since.
+    pub digests: Digests,
     /// How long finished executions are kept.
     pub keeping: Keeping,
     /// Workspaces into which files are being written.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalId, ChangeSummary, ControlReport, ExecutionId, Inputs, Language, Limit, Limits,
+    ApprovalId, ChangeSummary, ControlReport, Digest32, ExecutionId, Inputs, Language, Limit, Limits,
     SessionId, UniqueMap,
 };
 
@@ -153,6 +153,9 @@ pub struct StreamSummary {
     pub kept: u64,
     /// Bytes cut because of `output_bytes`.
     pub cut: u64,
+    /// SHA-256 of the bytes kept, in hexadecimal; absent until it has finished, and where nothing was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest32>,
 }
 
 /// What was kept of the output.
@@ -163,6 +166,9 @@ pub struct OutputSummary {
     pub stdout: StreamSummary,
     /// Standard error.
     pub stderr: StreamSummary,
+    /// SHA-256 of the daemon's own note of the order in which both came; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_sha256: Option<Digest32>,
 }
 
 /// The policy that was in force, to the byte.

@@ -1,12 +1,13 @@
 //! The end of an execution: its sandbox is removed while output, artifacts and record are brought to disk,
 //! and then the end is told.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use supervisor_api::{
-    ArtifactList, AuditEvent, ChangeSummary, ControlReport, Ended, Execution, ExecutionId, Outcome,
-    StartKind, State, Usage,
+    ArtifactList, AuditEvent, ChangeSummary, ControlReport, Digest32, Ended, Execution,
+    ExecutionId, Outcome, OutputSummary, StartKind, State, Stream, Usage,
 };
 use supervisor_launch::{Descriptor, Step};
 use tokio::sync::oneshot;
@@ -14,8 +15,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::audit::{self, Unaudited};
-use crate::capture::{MOST_SMALL, SmallOutput};
+use crate::capture::{Capture, MOST_SMALL, SmallOutput};
 use crate::clock;
+use crate::digests;
 use crate::driver::{Recorded, Unrecorded, kept};
 use crate::fault::{self, Point};
 use crate::journal;
@@ -285,6 +287,39 @@ async fn small_output(live: &Live) -> Option<SmallOutput> {
     })
 }
 
+/// Says in the record what was kept, to the byte: whatever is read of it later is held against that.
+async fn digest_output(live: &Live, small: Option<&SmallOutput>, output: &mut OutputSummary) {
+    let digests = match small {
+        Some(small) => Ok([&small.stdout, &small.stderr, &small.index]
+            .map(|bytes| (!bytes.is_empty()).then(|| Digest32::of(bytes)))),
+        None => digests_of(&live.capture).await,
+    };
+    match digests {
+        Ok([stdout, stderr, order]) => {
+            (output.stdout.sha256, output.stderr.sha256) = (stdout, stderr);
+            output.order_sha256 = order;
+        }
+        Err(error) => {
+            let said = "output can't be read, and will be held against its length alone";
+            tracing::error!(%error, execution_id = %live.id(), "{said}");
+        }
+    }
+}
+
+/// Digests of standard output, standard error and their order, each where there is any.
+async fn digests_of(capture: &Capture) -> io::Result<[Option<Digest32>; 3]> {
+    let files = [capture.file(Stream::Stdout), capture.file(Stream::Stderr), capture.order_file()];
+    let mut digests = [None; 3];
+    for (digest, file) in digests.iter_mut().zip(files) {
+        if let Some(file) = file
+            && file.metadata()?.len() > 0
+        {
+            *digest = Some(digests::digest(file).await?);
+        }
+    }
+    Ok(digests)
+}
+
 /// Bytes of the files that are kept of an execution, on disk or, where that can't be seen, by what they hold.
 async fn kept_bytes(inner: &Inner, finished: &Execution, artifacts: &ArtifactList) -> u64 {
     let (places, id) = (inner.places.clone(), finished.id);
@@ -317,6 +352,9 @@ async fn record(
     }
     let has_output = kept.stdout.kept + kept.stderr.kept > 0;
     let small = if has_output && !has_artifacts { small_output(live).await } else { None };
+    if has_output {
+        digest_output(live, small.as_ref(), &mut finished.output).await;
+    }
     if (has_output && small.is_none()) || has_artifacts {
         sync_output(inner, live).await;
         fault::reach(Point::OutputSynced);

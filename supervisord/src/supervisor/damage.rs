@@ -3,79 +3,76 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-use supervisor_api::{ApiError, Artifact, Digest32, ErrorCode, Execution, Outcome, StreamSummary};
-use tokio::task::spawn_blocking;
+use supervisor_api::{ApiError, Artifact, Digest32, ErrorCode, Execution, Outcome, Stream};
 
-use super::{internal, storage};
+use super::storage;
 use crate::capture::Capture;
+use crate::digests::Digests;
 
-/// Bytes that are digested before the thread is given back: some hundredths of a second.
-const TURN: u64 = 8 << 20;
-
-/// Bytes that are read at a time.
-const BUFFER: usize = 64 << 10;
-
-/// The output of a finished execution is as long as it was at the end.
-pub(super) fn check_output(execution: &Execution, capture: &Capture) -> Result<(), ApiError> {
+/// The output of a finished execution is, to the byte and in its order, what there was at the end. Records of daemons
+/// that took no digests say how long it was.
+pub(super) async fn check_output(
+    digests: &Digests,
+    execution: &Execution,
+    capture: &Capture,
+) -> Result<(), ApiError> {
     // Nobody knows what there was of one that was lost.
     if matches!(execution.outcome, Some(Outcome::Lost { .. })) {
         return Ok(());
     }
     let (found, recorded) = (capture.summary(), &execution.output);
-    for (name, found, recorded) in
-        [("stdout", found.stdout, recorded.stdout), ("stderr", found.stderr, recorded.stderr)]
-    {
-        let (StreamSummary { kept: found, .. }, StreamSummary { kept, .. }) = (found, recorded);
-        if found != kept {
-            tracing::error!(execution = %execution.id, name, found, kept, "kept output is damaged");
-            let problem = format!(
-                "the kept {name} is damaged: it has {found} bytes, and had {kept} at the end"
-            );
-            return Err(damaged(problem));
+    let streams = [
+        ("stdout", found.stdout, recorded.stdout, capture.file(Stream::Stdout)),
+        ("stderr", found.stderr, recorded.stderr, capture.file(Stream::Stderr)),
+    ];
+    for (name, found, recorded, file) in streams {
+        if found.kept != recorded.kept {
+            let problem =
+                format!("it has {} bytes, and had {} at the end", found.kept, recorded.kept);
+            return Err(damaged_output(execution, name, &problem));
+        }
+        if let Some(digest) = recorded.sha256
+            && !is(digests, file, digest).await?
+        {
+            let problem = "its SHA-256 is another one than at the end";
+            return Err(damaged_output(execution, name, problem));
         }
     }
-    Ok(())
+    match recorded.order_sha256 {
+        Some(digest) if !is(digests, capture.order_file(), digest).await? => {
+            let problem = "its SHA-256 is another one than at the end";
+            Err(damaged_output(execution, "order of stdout and stderr", problem))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An artifact is, to the byte, what was collected.
-pub(super) async fn check_artifact(file: File, artifact: &Artifact) -> Result<File, ApiError> {
+pub(super) async fn check_artifact(
+    digests: &Digests,
+    file: &File,
+    artifact: &Artifact,
+) -> Result<(), ApiError> {
     let found = file.metadata().map_err(storage)?.len();
     if found != artifact.size {
         let size = artifact.size;
         let problem = format!("it has {found} bytes, and had {size} when it was collected");
         return Err(damaged_artifact(artifact, &problem));
     }
-    let file = Arc::new(file);
-    let (mut digest, mut at) = (Sha256::new(), 0);
-    while at < artifact.size {
-        let (file, to) = (Arc::clone(&file), artifact.size.min(at + TURN));
-        let taken = spawn_blocking(move || take(digest, &file, at, to)).await;
-        digest = taken.map_err(internal)?.map_err(storage)?;
-        at = to;
+    if digests.of(file).await.map_err(storage)?.to_string() != artifact.sha256 {
+        let problem = "its SHA-256 is another one than when it was collected";
+        return Err(damaged_artifact(artifact, problem));
     }
-    if Digest32(digest.finalize().into()).to_string() != artifact.sha256 {
-        return Err(damaged_artifact(
-            artifact,
-            "its SHA-256 is another one than when it was collected",
-        ));
-    }
-    Arc::into_inner(file).ok_or_else(|| internal("an artifact is read that nobody reads"))
+    Ok(())
 }
 
-fn take(mut digest: Sha256, file: &File, mut at: u64, to: u64) -> io::Result<Sha256> {
-    let mut buffer = vec![0; BUFFER];
-    while at < to {
-        let size = usize::try_from(to - at).unwrap_or(BUFFER).min(BUFFER);
-        let piece = buffer.get_mut(..size).unwrap_or_default();
-        file.read_exact_at(piece, at)?;
-        digest.update(&*piece);
-        at += size as u64;
+/// Whether a file is there and has this digest.
+async fn is(digests: &Digests, file: Option<&File>, digest: Digest32) -> Result<bool, ApiError> {
+    match file {
+        Some(file) => Ok(digests.of(file).await.map_err(storage)? == digest),
+        None => Ok(false),
     }
-    Ok(digest)
 }
 
 /// One of a finished execution that isn't there at all.
@@ -84,6 +81,11 @@ pub(super) fn missing_artifact(artifact: &Artifact, error: io::Error) -> ApiErro
         io::ErrorKind::NotFound => damaged_artifact(artifact, "its file is gone"),
         _ => storage(error),
     }
+}
+
+fn damaged_output(execution: &Execution, name: &str, problem: &str) -> ApiError {
+    tracing::error!(execution = %execution.id, name, problem, "kept output is damaged");
+    damaged(format!("the kept {name} is damaged: {problem}"))
 }
 
 fn damaged_artifact(artifact: &Artifact, problem: &str) -> ApiError {

@@ -60,7 +60,7 @@ impl Supervisor {
         });
         let reopened = reopened.await;
         let capture = reopened.map_err(internal)?.map_err(storage)?;
-        damage::check_output(execution, &capture)?;
+        damage::check_output(&self.inner.digests, execution, &capture).await?;
         capture.finish_as(&execution.output);
         Ok(capture)
     }
@@ -97,7 +97,7 @@ impl Supervisor {
         let store = store.map_err(|error| damage::missing_artifact(&artifact, error))?;
         let opened = open_artifact(store.as_fd(), index);
         let file = opened.map_err(|error| damage::missing_artifact(&artifact, error))?;
-        let file = damage::check_artifact(file, &artifact).await?;
+        damage::check_artifact(&self.inner.digests, &file, &artifact).await?;
         Ok((artifact, file))
     }
 

@@ -50,3 +50,42 @@ fn damaged_output_and_artifacts_are_refused_by_their_name_and_not_signed() {
         assert_eq!(code(whole, what).0, None, "{what}");
     }
 }
+
+/// FT-06. As long as before is not as it was: of a stream, and of the order of both. What is put back is as it was again.
+#[test]
+fn output_that_was_changed_at_its_length_is_refused_until_it_is_as_it_was() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let both = "head -c 100000 /dev/zero | tr '\\0' x; echo between >&2; head -c 100000 /dev/zero | tr '\\0' y";
+    let execution = agent.run(&bash(both)).execution;
+    assert!(execution.output.stdout.sha256.is_some() && execution.output.order_sha256.is_some());
+    let place = world.state().join("executions").join(execution.id.to_string());
+    let refused = |what: &str| {
+        let target = format!("/v1/executions/{}/{what}", execution.id);
+        let reply = agent.call("GET", &target, None).expect("an answer");
+        (reply.status != 200).then(|| (reply.problem().code, reply.problem().detail))
+    };
+    let reads = ["output", "output?stream=stdout&offset=199000", "receipt"];
+    for (name, at, said) in [
+        ("stdout", 100_000, "the kept stdout is damaged"),
+        ("stderr", 3, "the kept stderr is damaged"),
+        ("index", 24, "the kept order of stdout and stderr is damaged"),
+    ] {
+        let was = fs::read(place.join(name)).expect("it is there");
+        for what in reads {
+            assert_eq!(refused(what), None, "{name} {what}");
+        }
+        let mut changed = was.clone();
+        changed[at] ^= 1;
+        fs::write(place.join(name), changed).expect("it is written");
+        for what in reads {
+            let (code, detail) = refused(what).expect("it was changed");
+            assert_eq!(code, ErrorCode::Damaged, "{name} {what}");
+            assert!(detail.starts_with(said), "{name} {what}: {detail}");
+        }
+        fs::write(place.join(name), was).expect("it is written");
+    }
+    for what in reads {
+        assert_eq!(refused(what), None, "{what}");
+    }
+}

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
-use serde::Serialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Serializer;
 use sha2::{Digest, Sha256};
 
@@ -112,6 +113,27 @@ impl fmt::Debug for Digest32 {
 impl Serialize for Digest32 {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(digits_as_text(&digits(&self.0)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest32 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom("no SHA-256 in 64 hexadecimal digits"))
+    }
+}
+
+impl JsonSchema for Digest32 {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Digest32".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$"})
     }
 }
 
