@@ -36,6 +36,7 @@ pub use small::{MOST as MOST_SMALL, SmallOutput};
 use crate::capture::files::{Files, Part};
 use crate::capture::order::{Both, Order};
 use crate::capture::recorder::Recorder;
+use crate::room::Room;
 
 /// The output of one execution.
 #[derive(Debug)]
@@ -174,6 +175,11 @@ impl Capture {
             stderr: StreamSummary { kept: kept.stderr, cut: cut.stderr, sha256: None },
             order_sha256: None,
         }
+    }
+
+    /// Leaves room on the file system from now on: where there is no more than that, output is cut.
+    pub fn leave(&self, room: Arc<Room>) {
+        self.files.leave(room);
     }
 
     /// What was kept of a stream, if there is a file of it.

@@ -12,6 +12,7 @@ use crate::audit;
 use crate::budget::ConfiguredBudget;
 use crate::credentials::Configured;
 use crate::dbus::Address;
+use crate::room;
 use crate::settings;
 use crate::warm;
 
@@ -117,6 +118,8 @@ pub struct ConfiguredBounds {
     /// Bytes that are kept of the finished executions of one uid: output, artifacts and records. Those that
     /// ended first go. A quarter of the disk is the most in any case; 0 is no ceiling.
     pub kept_bytes_per_uid: u64,
+    /// Bytes of the state's file system that executions leave to records, and a sixteenth of it at the most; 0 is none.
+    pub state_free_bytes: u64,
 }
 
 /// How many sandboxes may be parked ahead, each with an interpreter that waits for its program.
@@ -174,6 +177,7 @@ impl Default for ConfiguredBounds {
             submission_bytes: 512 << 20,
             submission_bytes_per_uid: 128 << 20,
             kept_bytes_per_uid: 16 << 30,
+            state_free_bytes: room::USUAL,
         }
     }
 }

@@ -46,6 +46,9 @@ const SESSION_KEYRING: &str = "session_keyring";
 /// Of the state directory, while it takes no records.
 const RECORDS: &str = "records";
 
+/// Of its file system, while that has little room.
+const ROOM: &str = "state_room";
+
 const FILE_OF_DUMPS: &str = "name a file for core dumps (sysctl kernel.core_pattern=core)";
 
 /// One line for each control, in the order of the documentation.
@@ -151,6 +154,16 @@ pub fn records(why: Unaudited) -> ControlReport {
         Some(&refusal.detail),
         refusal.hint.as_deref(),
     )
+}
+
+/// How much room the state directory has left, and whether nothing new is let in for it.
+pub fn room(refuses: bool, reason: &str, remedy: &str) -> ControlReport {
+    let (status, by) = if refuses {
+        (Missing, "nothing new runs")
+    } else {
+        (Weaker, "new executions are refused before records have no room")
+    };
+    of_the_host(ROOM, status, by, Some(reason), Some(remedy))
 }
 
 fn of_the_host(

@@ -65,6 +65,7 @@ pub mod recovery;
 pub mod refusals;
 pub mod reload;
 pub mod reports;
+mod room;
 pub mod samples;
 pub mod service;
 pub mod session;

@@ -345,6 +345,11 @@ impl Places {
         remove_all(self.root.as_fd(), &id.to_string(), REMOVE_DEPTH)
     }
 
+    /// The directory that all of them are in.
+    pub fn directory(&self) -> io::Result<OwnedFd> {
+        self.root.try_clone()
+    }
+
     /// Bytes of the file system that all of them are on. Blocks.
     pub fn disk_bytes(&self) -> io::Result<u64> {
         let disk = fstatvfs(&self.root)?;

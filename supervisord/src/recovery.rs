@@ -324,14 +324,16 @@ fn live_of(
 /// What it has said so far.
 fn capture_of(inner: &Inner, execution: &Execution) -> io::Result<Arc<Capture>> {
     let (id, limit) = (execution.id, execution.limits.output_bytes);
-    match inner.places.open_place(id) {
+    let capture = match inner.places.open_place(id) {
         // It has said nothing yet, and a disk that is full by now is no reason to let go of it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let places = inner.places.clone();
-            Ok(Capture::create(Box::new(move || places.make(id, &[])), limit))
+            Capture::create(Box::new(move || places.make(id, &[])), limit)
         }
-        place => Capture::reopen(place?, limit),
-    }
+        place => Capture::reopen(place?, limit)?,
+    };
+    capture.leave(inner.room.clone());
+    Ok(capture)
 }
 
 /// What its time comes to, of an execution that began so long ago. While it is paused, and that it stays, the

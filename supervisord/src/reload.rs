@@ -39,6 +39,7 @@ impl Supervisor {
                 |generation| {
                     inner.roles.replace(&generation.admin_uids, &generation.admin_gids);
                     inner.admission.bound(generation.bounds);
+                    inner.room.leave(generation.state_free_bytes);
                     inner.budgets.limit_uids(generation.uid_budgets.clone());
                 },
             )

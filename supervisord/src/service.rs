@@ -45,6 +45,7 @@ use crate::places::Places;
 use crate::reach::reach;
 use crate::recovery;
 use crate::refusals::Refusals;
+use crate::room::Room;
 use crate::session::{self, Moving, SessionSet, Settling, Writing};
 use crate::settings::Settings;
 use crate::spare;
@@ -237,6 +238,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
     let dial = Arc::new(TokenEndpoints::new(parts.token_endpoint_networks, roots));
     let credentials = Credentials::open(&state, parts.credentials, dial, audit.clone())?;
     let places = Arc::new(Places::open(&state)?);
+    let room = Arc::new(Room::new(places.directory()?, first.state_free_bytes));
     let writing = Writing::open(&state)?;
     let (moving, settling) = (Moving::open(&state)?, Settling::look(&state)?);
     let launcher = Launcher::start(launcher.0, launcher.1)?;
@@ -274,6 +276,7 @@ async fn serve(parts: Parts, until: Until) -> Result<(), Failure> {
         traffic: parts.traffic,
         gauges: Gauges::default(),
         delayed: Delayed::default(),
+        room,
         digests: Digests::default(),
         host,
         finished: AtomicU64::new(0),

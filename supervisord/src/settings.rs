@@ -57,6 +57,8 @@ pub struct Generation {
     pub bounds: Bounds,
     /// Bytes that are kept of the finished executions of one uid; 0 is no ceiling.
     pub kept_bytes_per_uid: u64,
+    /// Bytes of the state's file system that executions leave free.
+    pub state_free_bytes: u64,
     /// How many sandboxes may be parked.
     pub warm: warm::Bounds,
     /// What each user may spend.
@@ -260,6 +262,7 @@ fn generation(
         admin_gids,
         bounds: Bounds::from(&config.bounds),
         kept_bytes_per_uid: config.bounds.kept_bytes_per_uid,
+        state_free_bytes: config.bounds.state_free_bytes,
         warm: warm::Bounds::from(&config.warm),
         uid_budgets: UidBudgets::of(&config.uid_budget)
             .map_err(|error| SettingsError::because("can't use the budgets of users", error))?,

@@ -45,6 +45,7 @@ use crate::live::{Live, LiveSet};
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::refusals::Refusals;
+use crate::room::Room;
 use crate::session::{Moving, SessionSet, Settling, Watched, Writing};
 use crate::settings::{Generation, Settings};
 use crate::store::{Among, Store};
@@ -140,6 +141,8 @@ pub struct Inner {
     pub warm: Warm,
     /// Where files are kept.
     pub places: Arc<Places>,
+    /// What of the state's file system stays free.
+    pub room: Arc<Room>,
     /// Digests of files that were kept and have been read since.
     pub digests: Digests,
     /// How long finished executions are kept.
@@ -317,6 +320,10 @@ impl Supervisor {
         if let Some(why) = self.inner.audit.suspended() {
             doctor.controls.push(controls::records(why));
             doctor.healthy = false;
+        }
+        if let Some((line, refuses)) = self.inner.room.control() {
+            doctor.controls.push(line);
+            doctor.healthy &= !refuses;
         }
         Ok(doctor)
     }

@@ -41,7 +41,7 @@ pub use path::{
     InvalidPath, MAX_COMPONENT_BYTES, MAX_DEPTH, MAX_PATH_BYTES, MOUNT_POINT, WorkingDirectory,
     WorkspacePath,
 };
-pub use refusal::TOO_DEEP;
+pub use refusal::{NO_ROOM, TOO_DEEP};
 pub use usage::{WorkspaceUsage, usage};
 pub use walk::MAX_LOOKED_AT;
 pub use write::{InvalidFiles, MAX_FILES, WriteFilesError, check_files, write_files};

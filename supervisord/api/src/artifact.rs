@@ -24,7 +24,7 @@ pub struct RefusedArtifact {
     /// Path relative to the workspace; bytes that are not UTF-8 are replaced.
     pub path: String,
     /// Why: `symbolic_link`, `not_regular_file`, `hard_link`, `artifact_bytes`, `artifact_count`,
-    /// `invalid_name`, `too_deep`, `unreadable` or `changed`.
+    /// `invalid_name`, `no_room`, `too_deep`, `unreadable` or `changed`.
     pub reason: String,
 }
 

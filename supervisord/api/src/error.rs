@@ -64,7 +64,7 @@ codes! {
     Unavailable = 503 "unavailable",
     /// The host lacks a control that the policy needs.
     ControlMissing = 503 "control_missing",
-    /// The state directory is full.
+    /// The state directory is full, or has no more room than records need.
     StorageFull = 507 "storage_full",
 }
 

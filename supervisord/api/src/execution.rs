@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApprovalId, ChangeSummary, ControlReport, Digest32, ExecutionId, Inputs, Language, Limit, Limits,
-    SessionId, UniqueMap,
+    ApprovalId, ChangeSummary, ControlReport, Digest32, ExecutionId, Inputs, Language, Limit,
+    Limits, SessionId, UniqueMap,
 };
 
 /// Where an execution is in its life: `queued → launching → running → collecting → finished`.
@@ -151,7 +151,7 @@ const fn is_zero(number: &u64) -> bool {
 pub struct StreamSummary {
     /// Bytes kept, which can be read.
     pub kept: u64,
-    /// Bytes cut because of `output_bytes`.
+    /// Bytes cut: what came after `output_bytes`, or had no room on the state's disk where less was kept.
     pub cut: u64,
     /// SHA-256 of the bytes kept, in hexadecimal; absent until it has finished, and where nothing was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]

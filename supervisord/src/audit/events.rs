@@ -6,11 +6,11 @@ use sha2::{Digest, Sha256};
 use supervisor_api::{
     Administration, ApiError, ArtifactList, AuditEvent, ControlStatus, DeniedCall, Ended,
     Execution, ExecutionId, HeadState, Limit, LimitHit, Mode, Outcome, Recovery, Retirement,
-    Ruling, Start, Subject, Submission, Verdict, What,
+    Ruling, Start, StreamSummary, Subject, Submission, Verdict, What,
 };
 use supervisor_policy::{PolicySet, Resolved};
 
-use crate::workspace::{MAX_DEPTH, MAX_LOOKED_AT, MAX_PATH_BYTES, TOO_DEEP};
+use crate::workspace::{MAX_DEPTH, MAX_LOOKED_AT, MAX_PATH_BYTES, NO_ROOM, TOO_DEEP};
 
 /// The daemon begins to serve.
 pub fn start(policies: &PolicySet, mode: Mode, key: String, head: HeadState) -> AuditEvent {
@@ -107,6 +107,7 @@ pub fn limits_hit(
     outcome: &Outcome,
     artifacts: &ArtifactList,
     policy: Option<&Resolved>,
+    reserve: u64,
 ) -> Vec<AuditEvent> {
     let mut hits: Vec<(Limit, &str, Option<u64>)> = Vec::new();
     match outcome {
@@ -119,11 +120,15 @@ pub fn limits_hit(
         hits.push((Limit::PidsMax, "refused new processes", Some(forks)));
     }
     let output = &execution.output;
-    let cut = output.stdout.cut + output.stderr.cut;
+    let is_short = |stream: &StreamSummary| stream.kept < execution.limits.output_bytes;
+    let streams = [output.stdout, output.stderr];
+    let cut: u64 = streams.iter().filter(|stream| !is_short(stream)).map(|it| it.cut).sum();
+    let lost: u64 = streams.iter().filter(|stream| is_short(stream)).map(|it| it.cut).sum();
     if cut > 0 {
         hits.push((Limit::OutputBytes, "cut the output", Some(cut)));
     }
-    let left_out = |limit: Limit| artifacts.refused.iter().any(|one| one.reason == limit.name());
+    let refused = |reason: &str| artifacts.refused.iter().any(|one| one.reason == reason);
+    let left_out = |limit: Limit| refused(limit.name());
     let is_cut = execution.artifacts_truncated;
     let bytes = is_cut && left_out(Limit::ArtifactBytes);
     let all = execution.artifact_count >= execution.limits.artifact_count;
@@ -146,8 +151,27 @@ pub fn limits_hit(
         let hit = LimitHit { ruling, limit: limit.name().to_owned(), value, refused };
         What::Limit(hit).about(subject(execution))
     };
-    let bound = (is_cut && !bytes && !count).then(|| bound_of_collecting(execution, artifacts));
-    hits.into_iter().map(event).chain(bound).collect()
+    let no_room = refused(NO_ROOM);
+    let room = (lost > 0 || no_room).then(|| room_of_the_state(execution, lost, reserve));
+    let bound = is_cut && !bytes && !count && !no_room;
+    let bound = bound.then(|| bound_of_collecting(execution, artifacts));
+    hits.into_iter().map(event).chain(room).chain(bound).collect()
+}
+
+/// Output was cut or artifacts were left out because the file system of the state had no more room for them.
+fn room_of_the_state(execution: &Execution, cut: u64, reserve: u64) -> AuditEvent {
+    let cause =
+        "the state directory's file system had no more room than is left to records".to_owned();
+    let remedy = "make room on it, or remove executions that have finished; then run it again";
+    let ruling = Ruling {
+        policy: Some(execution.policy.name.clone()),
+        cause: Some(cause),
+        remedy: Some(remedy.to_owned()),
+        ..Ruling::new(Verdict::Deny, NO_ROOM)
+    };
+    let refused = (cut > 0).then_some(cut);
+    let hit = LimitHit { ruling, limit: NO_ROOM.to_owned(), value: reserve, refused };
+    What::Limit(hit).about(subject(execution))
 }
 
 /// Artifacts were left out, and no limit of the policy is the reason.

@@ -5,13 +5,15 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::fsync;
 use supervisor_api::Stream;
+
+use crate::room::Room;
 
 /// One of the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub(super) struct Files {
     stdout: OnceLock<File>,
     stderr: OnceLock<File>,
     index: OnceLock<File>,
+    /// What of the file system stays free.
+    room: OnceLock<Arc<Room>>,
 }
 
 /// An operation on one of the files that failed.
@@ -94,6 +98,20 @@ impl Files {
             stdout: OnceLock::new(),
             stderr: OnceLock::new(),
             index: OnceLock::new(),
+            room: OnceLock::new(),
+        }
+    }
+
+    /// Leaves this room from now on.
+    pub(super) fn leave(&self, room: Arc<Room>) {
+        self.room.get_or_init(|| room);
+    }
+
+    /// Fails as a full file system does where the room that is to be left is all there is.
+    pub(super) fn check_room(&self) -> io::Result<()> {
+        match self.room.get().map(|room| room.left()).transpose()? {
+            Some(0) => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
         }
     }
 

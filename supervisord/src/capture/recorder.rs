@@ -88,6 +88,7 @@ impl Recorder {
 
     fn keep(&mut self, stream: Stream, pipe: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
         let part = Part::Bytes(stream);
+        self.files.check_room()?;
         let file = self.files.make(part)?;
         fault::reach(Point::OutputMade);
         let before = self.progress.borrow().kept.get(stream);

@@ -231,8 +231,8 @@ fn audit_end(
 ) -> impl Future<Output = ()> + use<> {
     let generation = inner.settings.current();
     let policy = generation.policies.resolve(&finished.policy.name).map(|policy| &**policy);
-    let outcome = finished.outcome.clone();
-    let hits = |outcome| audit::limits_hit(finished, outcome, artifacts, policy);
+    let (outcome, reserve) = (finished.outcome.clone(), inner.room.reserve());
+    let hits = |outcome| audit::limits_hit(finished, outcome, artifacts, policy, reserve);
     let hits = outcome.as_ref().map(hits);
     let mut events: Vec<AuditEvent> = hits.unwrap_or_default();
     let denied = outcome.as_ref().and_then(|it| audit::call_denied(finished, it, policy));

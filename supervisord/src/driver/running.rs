@@ -372,13 +372,15 @@ async fn collect(
     };
     let (places, id, globs) = (inner.places.clone(), live.id(), globs.clone());
     let limits = live.snapshot().limits;
-    let limits = CollectLimits { bytes: limits.artifact_bytes, count: limits.artifact_count };
+    let (bytes, count) = (limits.artifact_bytes, limits.artifact_count);
+    let room = inner.room.clone();
     let owner = live.execution.borrow().owner_uid;
     let turn = inner.threads.look(owner).await;
     let collected = spawn_blocking(move || {
         let _turn = turn; // none only while the daemon ends
         let store = places.make_artifacts(id)?;
         fault::reach(Point::ArtifactsBegun);
+        let limits = CollectLimits { bytes, count, room: room.left()? };
         workspace::collect(workspace.as_fd(), &globs, store.as_fd(), limits)
     });
     match collected.await.map_err(std::io::Error::other).flatten() {

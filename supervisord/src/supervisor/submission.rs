@@ -100,6 +100,7 @@ impl Supervisor {
                 .with_hint("the daemon ends and is started anew with it; try again"));
         }
         descriptors::admit()?;
+        inner.room.admit()?;
         let policy = policy(generation, name)?;
         let holds = request.changes == Some(ChangesMode::Hold);
         let kept = session;
@@ -235,6 +236,7 @@ impl Supervisor {
         let places = inner.places.clone();
         let make_place = Box::new(move || places.make(id, &[]));
         let capture = Capture::create(make_place, plan.limits.output_bytes);
+        capture.leave(inner.room.clone());
         let live = Arc::new(Live {
             profile: plan.profile,
             place: plan.workspace,

@@ -15,6 +15,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 use supervisor_api::{Artifact, ArtifactList, RefusedArtifact};
 
 use crate::fault::{self, Point};
+use crate::room;
 
 use super::artifact::{BUFFER_BYTES, keep, sync_names};
 use super::beneath;
@@ -42,6 +43,8 @@ pub struct CollectLimits {
     pub bytes: u64,
     /// Number of artifacts (`artifact_count`).
     pub count: u64,
+    /// Bytes on the disk that they are kept on.
+    pub room: u64,
 }
 
 /// What was kept, and how full the workspace was.
@@ -83,6 +86,7 @@ pub fn collect(
 struct Collection<'s> {
     store: BorrowedFd<'s>,
     bytes_left: u64,
+    room_left: u64,
     count: u64,
     list: ArtifactList,
     /// Bytes that the list may still have.
@@ -95,6 +99,7 @@ impl<'s> Collection<'s> {
         Self {
             store,
             bytes_left: limits.bytes,
+            room_left: limits.room,
             count: limits.count,
             list: ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false },
             list_left: MAX_LIST,
@@ -159,6 +164,7 @@ impl<'s> Collection<'s> {
         let kept = keep(self.store, index, &mut File::from(opened), size, &mut self.buffer)?;
         fault::reach(Point::ArtifactKept);
         self.bytes_left = self.bytes_left.saturating_sub(size);
+        self.room_left = self.room_left.saturating_sub(room::on_disk(size));
         self.list_left -= line;
         Ok(Artifact {
             path: path.as_str().to_owned(),
@@ -186,7 +192,10 @@ impl<'s> Collection<'s> {
             return Err(Refusal::ArtifactCount);
         }
         let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-        if size > self.bytes_left { Err(Refusal::ArtifactBytes) } else { Ok(size) }
+        if size > self.bytes_left {
+            return Err(Refusal::ArtifactBytes);
+        }
+        if room::on_disk(size) > self.room_left { Err(Refusal::NoRoom) } else { Ok(size) }
     }
 
     fn refuse(&mut self, path: &[u8], refusal: Refusal) {

@@ -9,6 +9,9 @@ use super::path::InvalidPath;
 /// The reason of what lies deeper than paths here go, or has a longer one.
 pub const TOO_DEEP: &str = "too_deep";
 
+/// The reason of what the disk that artifacts are kept on has no room for.
+pub const NO_ROOM: &str = "no_room";
+
 /// Why a path that matched is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -22,6 +25,8 @@ pub(super) enum Refusal {
     ArtifactBytes,
     /// `artifact_count` is reached, or the list has no room for its path.
     ArtifactCount,
+    /// The state's file system has no more room than stays free.
+    NoRoom,
     /// Its name is not UTF-8 or holds a control character.
     InvalidName,
     /// It is deeper or its path longer than a [`WorkspacePath`](super::WorkspacePath) can be.
@@ -56,6 +61,7 @@ impl Refusal {
             Self::HardLink => "hard_link",
             Self::ArtifactBytes => "artifact_bytes",
             Self::ArtifactCount => "artifact_count",
+            Self::NoRoom => NO_ROOM,
             Self::InvalidName => "invalid_name",
             Self::TooDeep => TOO_DEEP,
             Self::Changed => "changed",
@@ -65,7 +71,7 @@ impl Refusal {
 
     /// Whether a limit is the reason.
     pub(super) const fn is_limit(self) -> bool {
-        matches!(self, Self::ArtifactBytes | Self::ArtifactCount | Self::TooDeep)
+        matches!(self, Self::ArtifactBytes | Self::ArtifactCount | Self::NoRoom | Self::TooDeep)
     }
 }
 

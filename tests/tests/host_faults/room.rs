@@ -1,8 +1,15 @@
 //! The workspaces' disk, which is the state's too as the installation makes it.
 
+use std::fs;
+
 use nix::sys::statvfs::statvfs;
-use supervisor_api::{ErrorCode, Session};
-use supervisor_tests::{AGENT, Client, OTHER_AGENT, Reply, Settings, World, bash};
+use supervisor_api::{
+    ArtifactRequest, AuditRecord, ControlStatus, ErrorCode, LimitsRequest, Outcome, Session,
+    SubmitRequest, What,
+};
+use supervisor_tests::{
+    AGENT, Client, OTHER_AGENT, Reply, Settings, World, argv, bash, until_true,
+};
 
 /// Bytes of the disk.
 const DISK: u64 = 900 << 20;
@@ -40,8 +47,7 @@ fn workspaces_leave_an_eighth_of_their_disk_to_the_records_of_all() {
     }
     let (left, size) = free();
     assert!(left >= size / 8, "{left} of {size}");
-    let told =
-        std::fs::read_to_string(world.path().join("launcher.log")).expect("it says something");
+    let told = fs::read_to_string(world.path().join("launcher.log")).expect("it says something");
     assert!(told.contains(&format!("{} stay so", size / 8)), "{told}");
 
     let ended = other.run(&bash("head -c 12000000 /dev/zero"));
@@ -50,4 +56,78 @@ fn workspaces_leave_an_eighth_of_their_disk_to_the_records_of_all() {
     let target = format!("/v1/sessions/{}", session(&first).id);
     assert_eq!(agent.call("DELETE", &target, None).expect("an answer").status, 200);
     assert_eq!(open(&other, "{}").status, 201);
+}
+
+/// RS-04. What several owners leave, each within what may be kept of one, ends where records still have room: nothing new
+/// is run, and what runs ends with its record, its output cut and its artifacts left out by name.
+#[test]
+fn what_is_kept_of_all_leaves_room_for_records_and_nothing_of_it_goes_for_what_is_new() {
+    const LEFT: u64 = 12 << 20;
+    let world = World::with(Settings { state_disk: Some(128 << 20), ..Settings::default() });
+    let free = || {
+        let disk = statvfs(&world.state()).expect("it is there");
+        (disk.blocks_available() * disk.fragment_size(), disk.blocks() * disk.fragment_size())
+    };
+    let limits = || LimitsRequest { output_bytes: Some(LEFT), ..LimitsRequest::default() };
+    let leaves =
+        SubmitRequest { limits: limits(), ..bash(&format!("head -c {} /dev/zero", LEFT - 1)) };
+    let agent = world.agent(AGENT);
+    let running = agent.start(&SubmitRequest {
+        limits: limits(),
+        stdin_open: true,
+        artifacts: ArtifactRequest { globs: vec!["*".to_owned()] },
+        ..bash(&format!(
+            "echo up; read -r; head -c {LEFT} /dev/zero >large; head -c {LEFT} /dev/zero"
+        ))
+    });
+    agent.wait_for_words(running, "up");
+    let mut kept = Vec::new();
+    // Two of each are less than a quarter of the disk.
+    let refused = (AGENT..AGENT + 8).flat_map(|uid| [uid, uid]).find_map(|uid| {
+        let owner = world.agent(uid);
+        match owner.submit(&leaves) {
+            Err(refused) => Some(refused),
+            Ok(submitted) => {
+                let ended = owner.finished(submitted.id).outcome;
+                assert_eq!(ended, Some(Outcome::Exited { code: 0 }));
+                kept.push((owner, submitted.id));
+                None
+            }
+        }
+    });
+    let refused = refused.expect("they leave more than there is");
+    assert_eq!(refused.code, ErrorCode::StorageFull, "{refused}");
+    let (left, size) = free();
+    assert!(left < size / 16 && left > size / 32 - (2 << 20), "{left} of {size}");
+    assert!(refused.detail.contains(&format!("leave {} to records", size / 16)), "{refused}");
+    let doctor = agent.doctor();
+    let line = doctor.controls.iter().find(|line| line.control == "state_room");
+    assert_eq!(line.map(|line| line.status), Some(ControlStatus::Missing));
+    assert!(!doctor.healthy);
+
+    agent.send(running, 0, "go on\n").expect("it reads");
+    let ended = agent.ended(running);
+    ended.expect_exit(0);
+    let stdout = ended.execution.output.stdout;
+    assert!(stdout.cut > 0 && stdout.kept + stdout.cut == LEFT + 3, "{stdout:?}");
+    assert!(ended.stdout.ends_with("bytes cut, no space left to keep them]\n"));
+    let refused = agent.refused(running);
+    assert_eq!(refused.get("large").map(String::as_str), Some("no_room"), "{refused:?}");
+    let is_told = |record: &AuditRecord| matches!(&record.event.what, What::Limit(hit) if hit.limit == "no_room");
+    until_true("the log says so", || {
+        let page = world.root().audit(&format!("execution={running}"));
+        page.is_ok_and(|page| page.records.iter().any(is_told))
+    });
+    for (owner, id) in &kept {
+        let stdout = owner.finished(*id).output.stdout;
+        assert_eq!(stdout.kept + stdout.cut, LEFT - 1, "{id}");
+    }
+    let (left, _) = free();
+    assert!(left > size / 32 - (3 << 20), "{left} of {size}");
+
+    for (owner, id) in kept.iter().take(2) {
+        let removed = owner.call("DELETE", &format!("/v1/executions/{id}"), None);
+        assert!(removed.expect("an answer").status < 300);
+    }
+    agent.run(&argv(&["true"])).expect_exit(0);
 }

@@ -14,7 +14,7 @@ use super::*;
 use crate::workspace::open_artifact;
 use crate::workspace::testing::{Fixture, as_ordinary_user, globs};
 
-const ROOM: CollectLimits = CollectLimits { bytes: 1 << 20, count: 1000 };
+const ROOM: CollectLimits = CollectLimits { bytes: 1 << 20, count: 1000, room: 1 << 30 };
 
 fn collected(fixture: &Fixture, patterns: &[&str], limits: CollectLimits) -> ArtifactList {
     let (root, store) = (fixture.root(), fixture.store());
@@ -163,13 +163,13 @@ fn the_limits_on_bytes_and_count_hold_to_the_byte() {
     for (name, size) in [("a", 4), ("b", 7), ("c", 6), ("d", 0), ("e", 1)] {
         fixture.file(name, vec![b'x'; size]);
     }
-    let list = collected(&fixture, &["*"], CollectLimits { bytes: 10, count: 10 });
+    let list = collected(&fixture, &["*"], CollectLimits { bytes: 10, ..ROOM });
     assert_eq!(kept(&list), ["a", "c", "d"]);
     assert_eq!(refused(&list), [("b", "artifact_bytes"), ("e", "artifact_bytes")]);
     assert!(list.truncated);
 
     fixture.empty_store();
-    let list = collected(&fixture, &["*"], CollectLimits { bytes: 100, count: 4 });
+    let list = collected(&fixture, &["*"], CollectLimits { count: 4, ..ROOM });
     assert_eq!(kept(&list), ["a", "b", "c", "d"]);
     assert_eq!(refused(&list), [("e", "artifact_count")]);
     assert!(list.truncated);
