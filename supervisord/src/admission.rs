@@ -135,6 +135,18 @@ impl Drop for ParkedPlace {
     }
 }
 
+/// One of those that may be paused, which keep their places among those that run; until this is dropped.
+pub struct PausedPlace {
+    admission: Arc<Admission>,
+    uid: u32,
+}
+
+impl Drop for PausedPlace {
+    fn drop(&mut self) {
+        self.admission.lock().pause_no_more(self.uid);
+    }
+}
+
 /// A workspace that counts among those its owner keeps, until this is dropped.
 pub struct KeptPlace {
     admission: Arc<Admission>,
@@ -229,6 +241,23 @@ impl Admission {
         turns.running += 1;
         turns.callers.entry(uid).or_default().start(need);
         Turn { admission: self.clone(), uid, need }
+    }
+
+    /// Counts an execution of this uid that is to be paused.
+    ///
+    /// # Errors
+    /// `busy` if half of what it, or all, may run at once is paused.
+    pub fn pause(self: &Arc<Self>, uid: u32) -> Result<PausedPlace, ApiError> {
+        let mut turns = self.lock();
+        turns.check_paused(uid)?;
+        turns.pause(uid);
+        Ok(PausedPlace { admission: self.clone(), uid })
+    }
+
+    /// Counts one that is paused already, whatever the bounds are now.
+    pub fn already_paused(self: &Arc<Self>, uid: u32) -> PausedPlace {
+        self.lock().pause(uid);
+        PausedPlace { admission: self.clone(), uid }
     }
 
     /// Counts a sandbox that is to be parked for this uid, if it fits beneath its ceilings.

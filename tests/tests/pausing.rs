@@ -271,6 +271,35 @@ fn what_waits_for_its_turn_is_not_paused() {
     assert_eq!(agent.status(waits, 0).expect("ours").state, State::Queued, "the place is kept");
 }
 
+#[test]
+fn half_of_the_places_may_be_paused_and_the_other_half_runs() {
+    let settings = Settings { running: 4, running_per_uid: 4, ..Settings::default() };
+    let mut world = World::with(settings);
+    let (agent, other) = (world.agent(AGENT), world.agent(OTHER_AGENT));
+    let ids = [(); 3].map(|()| agent.start(&bash("echo up; exec sleep 1000")));
+    let theirs = other.start(&bash("echo up; exec sleep 1000"));
+    ids.iter().for_each(|id| drop(agent.wait_for_words(*id, "up\n")));
+    other.wait_for_words(theirs, "up\n");
+    for id in [ids[0], ids[1], ids[0]] {
+        ask(&agent, id, "pause").expect("it runs");
+    }
+    for _ in 0..2 {
+        for (client, id) in [(&agent, ids[2]), (&other, theirs)] {
+            let refused = ask(client, id, "pause").expect_err("half of them are");
+            assert_eq!(refused.code, ErrorCode::Busy, "{refused}");
+            assert!(refused.detail.contains("executions") && refused.hint.is_some(), "{refused}");
+            assert_eq!(client.status(id, 0).expect("it is theirs").state, State::Running);
+        }
+        world.daemon().kill();
+        world.start_daemon();
+    }
+    ask(&agent, ids[0], "resume").expect("it is paused");
+    ask(&other, theirs, "pause").expect("one more may be");
+    agent.cancel(ids[1]).expect("it is ours");
+    ask(&agent, ids[2], "pause").expect("one more may be");
+    other.run(&bash("echo there is a place")).expect_exit(0);
+}
+
 /// Posts and gives what comes back.
 fn post<T: serde::de::DeserializeOwned>(client: &Client, target: &str, body: &str) -> T {
     let reply = client.call("POST", target, Some(body.as_bytes())).expect("the daemon answers");

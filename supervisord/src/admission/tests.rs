@@ -48,6 +48,31 @@ fn line_up(admission: &Arc<Admission>, uid: u32) -> Result<InLine, ApiError> {
 }
 
 #[test]
+fn half_of_what_runs_may_be_paused_of_one_and_of_all() {
+    let bounds = Bounds { running: 6, running_per_uid: 4, ..BOUNDS };
+    let admission = Admission::new(bounds);
+    let code = |uid| admission.pause(uid).err().map(|error| (error.code, error.detail));
+    let ours: Vec<_> = (0..2).map(|_| admission.pause(1).unwrap()).collect();
+    let (refused, said) = code(1).expect("it has had its own");
+    assert_eq!(refused, ErrorCode::Busy);
+    assert!(said.contains("2 executions of uid 1 are paused"), "{said}");
+    let theirs = admission.pause(2).unwrap();
+    let (refused, said) = code(2).expect("all have had theirs");
+    assert_eq!(refused, ErrorCode::Busy);
+    assert!(said.contains("3 executions are paused"), "{said}");
+    let found = admission.already_paused(3); // by an earlier daemon
+    drop(ours);
+    assert_eq!(code(1), None);
+    drop((theirs, found));
+    assert!(admission.lock().callers.is_empty());
+    assert_eq!(admission.lock().paused, 0);
+    admission.bound(Bounds { running: 1, running_per_uid: 1, ..BOUNDS });
+    let only = admission.pause(1).unwrap();
+    assert!(code(1).is_some());
+    drop(only);
+}
+
+#[test]
 fn a_caller_cannot_take_more_places_than_its_own() {
     let admission = Admission::new(BOUNDS);
     let mut lines: Vec<_> = (0..3).map(|_| line_up(&admission, 1).unwrap()).collect();

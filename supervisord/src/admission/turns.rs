@@ -11,6 +11,8 @@ use crate::admission::{Bounds, Need, Turn};
 pub(super) struct Turns {
     pub(super) bounds: Bounds,
     pub(super) running: usize,
+    /// Of those that run.
+    pub(super) paused: usize,
     pub(super) waiting: usize,
     /// Places in line that are kept free for what is to come.
     pub(super) coming: usize,
@@ -25,6 +27,8 @@ pub(super) struct Turns {
 #[derive(Default)]
 pub(super) struct Line {
     pub(super) running: usize,
+    /// Of those that run.
+    pub(super) paused: usize,
     /// What those that run or are parked take.
     pub(super) taken: Need,
     /// Workspaces that are kept, and their bytes.
@@ -45,6 +49,12 @@ pub(super) struct Waiting {
 }
 
 impl Bounds {
+    /// How many of those that run may be paused, of all callers and of one uid: half of them, so that what is paused never
+    /// keeps all others from running; one at the least, where there is one place for all.
+    pub(super) fn paused(&self) -> (usize, usize) {
+        ((self.running / 2).max(1), (self.running_per_uid / 2).max(1))
+    }
+
     /// Whether one more fits beneath its owner's ceilings.
     pub(super) fn has_room(&self, line: &Line, need: Need) -> bool {
         let memory = line.taken.memory.saturating_add(need.memory);
@@ -104,6 +114,7 @@ impl Turns {
         Self {
             bounds,
             running: 0,
+            paused: 0,
             waiting: 0,
             coming: 0,
             submissions: 0,
@@ -135,6 +146,37 @@ impl Turns {
                 .with_hint("wait for some of them to finish, or hand files in with a session"));
         }
         Ok(())
+    }
+
+    /// Refuses what would be one too many that is paused.
+    pub(super) fn check_paused(&self, uid: u32) -> Result<(), ApiError> {
+        let (most, most_of_one) = self.bounds.paused();
+        let own = self.callers.get(&uid).map_or(0, |line| line.paused);
+        let problem = if own >= most_of_one {
+            format!(
+                "{own} executions of uid {uid} are paused, half of those that it may run at once"
+            )
+        } else if self.paused >= most {
+            format!("{} executions are paused, half of those that may run at once", self.paused)
+        } else {
+            return Ok(());
+        };
+        Err(ApiError::new(ErrorCode::Busy, problem).with_hint(
+            "let one of them go on, or cancel it; an administrator raises `running_per_uid` or `running`",
+        ))
+    }
+
+    pub(super) fn pause(&mut self, uid: u32) {
+        self.paused += 1;
+        self.callers.entry(uid).or_default().paused += 1;
+    }
+
+    pub(super) fn pause_no_more(&mut self, uid: u32) {
+        self.paused = self.paused.saturating_sub(1);
+        if let Some(line) = self.callers.get_mut(&uid) {
+            line.paused = line.paused.saturating_sub(1);
+        }
+        self.forget_if_idle(uid);
     }
 
     /// Whether there was anything that nobody waits for any more.
@@ -222,7 +264,8 @@ impl Turns {
     pub(super) fn forget_if_idle(&mut self, uid: u32) {
         let nothing = Need::default();
         let idle = |line: &Line| {
-            let has_none = line.running == 0 && line.kept == 0 && line.coming == 0;
+            let has_none =
+                line.running == 0 && line.paused == 0 && line.kept == 0 && line.coming == 0;
             has_none && line.waiting.is_empty() && line.taken == nothing
         };
         if self.callers.get(&uid).is_some_and(idle) {

@@ -34,8 +34,8 @@ use crate::readiness::register;
 use crate::supervisor::{Inner, from_store, internal};
 use crate::watch::{thaw, watch};
 
-/// How long a payload is paused at a stretch. It keeps its place among those that run, so it can't be for
-/// ever; then it goes on by itself.
+/// How long a payload is paused at a stretch. It keeps its place among those that run, of which half may be paused
+/// (`Bounds::paused`), so it can't be for ever; then it goes on by itself.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// How long it stays as it is where it can't go on by itself just then: its going on can't be recorded, as on a full
@@ -197,6 +197,8 @@ pub async fn attend_limits(
         return Outcome::Lost { reason: "it is driven twice".to_owned() };
     };
     let mut not_before = Instant::now(); // it goes on by itself
+    let owner = live.execution.borrow().owner_uid;
+    let mut place = lock(clock).rests().then(|| inner.admission.already_paused(owner));
     loop {
         let (rests, end) = {
             let clock = lock(clock);
@@ -227,9 +229,20 @@ pub async fn attend_limits(
             None => (Wish::Resume, None),
         };
         let done = match wish {
-            Wish::Pause { reclaim } => pause(inner, live, sandbox, clock, reclaim).await,
+            Wish::Pause { reclaim } => {
+                match place.take().map_or_else(|| inner.admission.pause(owner), Ok) {
+                    Ok(taken) => {
+                        place = Some(taken);
+                        pause(inner, live, sandbox, clock, reclaim).await
+                    }
+                    Err(refused) => Err(refused),
+                }
+            }
             Wish::Resume => resume(inner, live, sandbox, clock).await,
         };
+        if !lock(clock).rests() {
+            place = None;
+        }
         match (answer, done) {
             (Some(answer), done) => drop(answer.send(done)), // whoever asked may be gone
             (None, Ok(())) => {
