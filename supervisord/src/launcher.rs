@@ -92,6 +92,18 @@ impl Sandbox {
         self.fds.get_mut(place as usize)?.take()
     }
 
+    /// The sockets on which it is heard, if it has a way out.
+    pub fn listeners(&self) -> impl Iterator<Item = &OwnedFd> {
+        let given = [
+            Descriptor::Proxy,
+            Descriptor::Http,
+            Descriptor::Tls,
+            Descriptor::Dns,
+            Descriptor::DnsTcp,
+        ];
+        given.into_iter().chain(Descriptor::PORTS).filter_map(|place| self.get(place))
+    }
+
     /// Sorts what came along by its place.
     fn new(applied: Applied, fds: Vec<OwnedFd>) -> io::Result<Self> {
         let mut sandbox = Self { applied, spent: 0, was_parked: false, fds: Default::default() };

@@ -13,7 +13,7 @@ use supervisor_api::{
 };
 use supervisor_launch::Input;
 use supervisor_launch::seccomp::Profile;
-use supervisor_launch::{Image, Prepare, SandboxLimits, Start, Storage, Workspace};
+use supervisor_launch::{Image, Listeners, Prepare, SandboxLimits, Start, Storage, Workspace};
 use supervisor_policy::{
     LimitsAsked, Refusal, RefusalReason, Resolved, RootAccess, WorkspacePlace,
     check_environment_name, check_environment_value,
@@ -76,7 +76,9 @@ pub struct Plan {
     pub profile: Profile,
     /// Whether files of the workspace and /tmp may be executed.
     pub exec: bool,
-    /// Its way out, if it is to have one.
+    /// The sockets of its way out, if it is to have one.
+    pub listeners: Option<Listeners>,
+    /// Its way out, once it was given it. What its sandbox's sockets take without one nobody hears.
     pub way: Option<Way>,
     /// What its root is.
     pub image: Image,
@@ -94,16 +96,18 @@ pub struct Plan {
     pub interpreter: Option<Interpreter>,
     /// What was asked for, where the plan has it in another form.
     asked: Asked,
+    /// The working directory, absolute.
+    cwd: String,
 }
 
 impl Plan {
     /// Checks a submission against its policy. In a session its source has the name of a file that it was given
-    /// there.
+    /// there. With sockets it still has to be given its way out.
     pub fn new(
         request: SubmitRequest,
         policy: &Resolved,
         (session, source): (Option<&Session>, Option<&str>),
-        way: Option<Way>,
+        listeners: Option<Listeners>,
     ) -> Result<Self, ApiError> {
         check_labels(&request.labels)?;
         let limits = match session {
@@ -113,9 +117,8 @@ impl Plan {
         let usual = request.language.map(source_name);
         let source = source.or(usual).unwrap_or_default().to_owned();
         // What is parked has the usual name on its command line.
-        let could = way.is_none()
-            && usual == Some(&source)
-            && Interpreter::could_run(&request, policy, session.is_some());
+        let could =
+            usual == Some(&source) && Interpreter::could_run(&request, policy, session.is_some());
         let asked = Asked::of(&request);
         let mut files = request.files;
         let argv = match (request.language, request.source) {
@@ -144,15 +147,9 @@ impl Plan {
             streams::given(request.stdin, request.stdin_open, request.terminal)?;
         let inputs = Inputs::of(&files, &stdin, &request.env);
         let terminal = request.terminal.is_some();
-        let environment = environment_of(policy, way.as_ref(), terminal, &request.env.0)?;
-        let interpreter = if could {
-            let before = environment_of(policy, None, false, &BTreeMap::new())?;
-            Some(Interpreter::new(entries(&before), policy))
-        } else {
-            None
-        };
-        let authority = way.as_ref().map(Way::certificate).unwrap_or_default();
-        let start = start(&argv, &environment, &cwd.absolute(), &authority)?;
+        let environment = environment_of(policy, &[], terminal, &request.env.0)?;
+        let cwd = cwd.absolute();
+        let start = start(&argv, &environment, &cwd, "")?;
         let profile = Profile::parse(policy.profile().as_str()).ok_or_else(|| {
             ApiError::new(ErrorCode::Internal, "a profile that launches don't know")
         })?;
@@ -168,7 +165,8 @@ impl Plan {
             globs,
             profile,
             exec: policy.exec(),
-            way,
+            listeners,
+            way: None,
             image: Image::Default,
             root: policy.root(),
             pseudo_terminals: policy.pseudo_terminals(),
@@ -178,9 +176,19 @@ impl Plan {
             },
             kept: session.map(|session| session.id.bits()),
             channel: false,
-            interpreter,
+            interpreter: could.then(|| Interpreter::new(policy)),
             asked,
+            cwd,
         })
+    }
+
+    /// Gives it its way out, with the variables and the certificate by which its program finds that.
+    pub fn give(&mut self, way: Way, policy: &Resolved) -> Result<(), ApiError> {
+        let (terminal, asked) = (self.terminal.is_some(), &self.asked.env.0);
+        let environment = environment_of(policy, way.environment(), terminal, asked)?;
+        self.start = start(&self.argv, &environment, &self.cwd, &way.certificate())?;
+        self.way = Some(way);
+        Ok(())
     }
 
     /// Whether it has yet to be given standard input that only we have once it runs. Input that stays open
@@ -220,7 +228,7 @@ impl Plan {
             exec: self.exec,
             landlock,
             limits: sandbox_limits(&self.limits),
-            listeners: self.way.as_ref().map(Way::listeners),
+            listeners: self.listeners,
             owner: Some(owner),
             workspace,
             channel: self.channel,
@@ -405,9 +413,17 @@ pub fn source_of(execution: &Execution) -> Option<&str> {
     (program == words && name.starts_with("main")).then_some(name)
 }
 
+/// `NAME=value` entries that a program finds if its submission adds none. `way` are those of its way out.
+pub fn usual_environment(
+    policy: &Resolved,
+    way: &[(String, String)],
+) -> Result<Vec<Vec<u8>>, ApiError> {
+    environment_of(policy, way, false, &BTreeMap::new()).map(|environment| entries(&environment))
+}
+
 fn environment_of(
     policy: &Resolved,
-    way: Option<&Way>,
+    way: &[(String, String)],
     terminal: bool,
     asked: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, ApiError> {
@@ -415,7 +431,7 @@ fn environment_of(
     let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     merged.extend(ENVIRONMENT.into_iter().map(own));
     merged.extend(terminal.then_some(streams::TERMINAL).map(own));
-    merged.extend(way.into_iter().flat_map(Way::environment).map(own));
+    merged.extend(way.iter().cloned());
     merged.extend(policy.environment().map(own));
     for (name, value) in asked {
         let field = || format!("env.{name}");

@@ -4,6 +4,7 @@
 //! A policy that allows nothing has none: there are no sockets, and nothing of this file is used.
 
 mod approvals;
+mod closed;
 mod environment;
 mod gauges;
 mod kept;
@@ -37,6 +38,7 @@ use crate::traffic::kept::KeptWay;
 use crate::traffic::ledger::Ledger;
 use crate::traffic::recorder::Recorder;
 
+pub use closed::ClosedWay;
 pub use gauges::Gauges;
 
 /// Whose traffic it is.
@@ -97,15 +99,14 @@ fn in_full(error: &RootsError) -> String {
 }
 
 impl Way {
-    /// The way out that a policy has for a new sandbox, if it has any.
+    /// The sockets that a policy wants for a sandbox's way out, if it has any.
     ///
     /// # Errors
     /// When the policy wants one that can't be made.
-    pub fn open(
-        inner: &Arc<Inner>,
-        policy: &Arc<Resolved>,
-        whose: Whose,
-    ) -> Result<Option<Self>, ApiError> {
+    pub fn sockets(
+        inner: &Inner,
+        policy: &Resolved,
+    ) -> Result<Option<supervisor_launch::Listeners>, ApiError> {
         let egress = policy.egress();
         if egress.is_empty() {
             return Ok(None);
@@ -119,9 +120,7 @@ impl Way {
             ApiError::new(ErrorCode::PolicyDenied, problem)
                 .with_hint("have the policy name fewer ports, and none that the sandbox needs")
         })?;
-        let authority = Authority::new().map_err(internal)?;
-        Self::through(inner, policy, whose, KeptWay { authority, listeners, taken_over: 0 })
-            .map(Some)
+        shared(inner).map(|_| Some(listeners))
     }
 
     /// The way out of a sandbox that outlived the daemon it was made by, under the policy of its name that
@@ -149,12 +148,7 @@ impl Way {
         whose: Whose,
         kept: KeptWay,
     ) -> Result<Self, ApiError> {
-        let shared = inner.traffic.clone().ok_or_else(|| {
-            let problem =
-                "the policy allows traffic, and no upstream's certificate can be verified";
-            ApiError::new(ErrorCode::Unavailable, problem)
-                .with_hint("install the host's root certificates and restart supervisord")
-        })?;
+        let shared = shared(inner)?.clone();
         let KeptWay { authority, listeners, taken_over } = kept;
         let authority = Arc::new(authority);
         let identity = Identity {
@@ -198,14 +192,9 @@ impl Way {
         kept::keep(places, id, &self.authority, self.listeners, 0)
     }
 
-    /// The sockets that the sandbox is to have.
-    pub fn listeners(&self) -> supervisor_launch::Listeners {
-        self.listeners
-    }
-
     /// The variables by which programs find the proxy, the certificates and their placeholders.
-    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
     }
 
     /// The certificate of the sandbox's own authority, in PEM.
@@ -253,6 +242,15 @@ impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Way").field("traffic", &self.traffic).finish_non_exhaustive()
     }
+}
+
+/// What all traffic has in common.
+fn shared(inner: &Inner) -> Result<&Arc<Shared>, ApiError> {
+    inner.traffic.as_ref().ok_or_else(|| {
+        let problem = "the policy allows traffic, and no upstream's certificate can be verified";
+        ApiError::new(ErrorCode::Unavailable, problem)
+            .with_hint("install the host's root certificates and restart supervisord")
+    })
 }
 
 /// A policy without any rule for traffic, so that what is tried is answered and recorded.

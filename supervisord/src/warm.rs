@@ -10,6 +10,10 @@
 //! A parked sandbox is for one [`Recipe`]: owner, launch request, policy, settings and environment are those
 //! of the execution to come, so that a claim changes nothing about how it is held. What no recipe is for
 //! starts cold, and so does what finds none parked.
+//!
+//! Where the policy lets something leave, a parked sandbox has the sockets of its way out, and an authority and a
+//! session that no other has (see [`ClosedWay`](crate::traffic::ClosedWay)). Nobody hears what comes to the sockets
+//! before it is claimed, and one in which something has tried to send anything by then is claimed by nobody.
 
 mod demand;
 mod park;
@@ -141,6 +145,9 @@ impl Warm {
                     break; // those that don't go are as many as may be parked
                 }
                 let Some(recipe) = self.lock().wanted(settings.warm, now) else { break };
+                if recipe.generation() != settings.number {
+                    continue; // the settings have become others just now
+                }
                 let session = match enter(inner, &recipe) {
                     Ok(session) => session,
                     Err(gone) => {
@@ -155,7 +162,7 @@ impl Warm {
                 };
                 let (place, _counted) = (Some(place), Some(self.all.clone()));
                 let held = Held { place, session, _counted };
-                let parking = park::park(inner, &recipe, held, &self.unwanted, stop);
+                let parking = park::park(inner, (&recipe, &settings), held, &self.unwanted, stop);
                 match parking.await {
                     Ok(parked) => drop(self.put(recipe, parked)),
                     Err(Unparked::Stopped) => return,

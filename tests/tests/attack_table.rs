@@ -32,12 +32,13 @@ const CASES: [(&str, &[u32]); 13] = [
 ];
 
 /// Cases that are ours: more of what the catalogue's classes come to here.
-const OWN: [(&str, &[u32]); 9] = [
+const OWN: [(&str, &[u32]); 10] = [
     ("FS", &[31]),
     ("PR", &[31, 32]),
     ("SY", &[31, 32, 33, 34, 35]),
     ("LL", &[31, 32]),
     ("RS", &[31, 32, 33, 34, 35, 36, 37]),
+    ("NT", &[31]),
     ("AR", &[31, 32]),
     ("AP", &[31]),
     ("FT", &[31, 32]),

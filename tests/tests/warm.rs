@@ -9,6 +9,8 @@
 
 #[path = "warm/sessions.rs"]
 mod sessions;
+#[path = "warm/way_out.rs"]
+mod way_out;
 
 use std::collections::BTreeMap;
 

@@ -9,7 +9,7 @@ use super::Plan;
 /// What a submission asked for, where its plan has it in another form.
 #[derive(Debug)]
 pub(super) struct Asked {
-    env: UniqueMap,
+    pub(super) env: UniqueMap,
     cwd: Option<String>,
     limits: LimitsRequest,
     globs: Vec<String>,

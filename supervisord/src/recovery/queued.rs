@@ -32,7 +32,7 @@ use crate::session::Record as Session;
 use crate::store::StoreError;
 use crate::supervisor::submission::require;
 use crate::supervisor::{Inner, internal, policy, storage};
-use crate::traffic::{Way, Whose};
+use crate::traffic::{ClosedWay, Way, Whose};
 
 /// The step that fails where an execution can't be put in line again.
 const STEP: &str = "queue_again";
@@ -209,14 +209,19 @@ async fn plan(
         let problem = "the copy that its changes were to be held in is gone";
         return Err(ApiError::new(ErrorCode::Conflict, problem));
     }
-    let whose = Whose { session: execution.session, execution: id, uid: execution.owner_uid };
-    let way = Way::open(inner, &policy, whose)?;
+    let listeners = Way::sockets(inner, &policy)?;
     let globs = request.artifacts.globs.clone();
     let planned = {
         let policy = policy.clone();
-        spawn_blocking(move || Plan::new(request, &policy, (session.as_ref(), None), way)).await
+        let plan = move || Plan::new(request, &policy, (session.as_ref(), None), listeners);
+        spawn_blocking(plan).await
     };
     let mut plan = planned.map_err(internal)??;
+    if let Some(listeners) = listeners {
+        let whose = Whose { session: execution.session, execution: id, uid: execution.owner_uid };
+        let closed = ClosedWay::new(execution.session, listeners)?;
+        plan.give(closed.open(inner, &policy, whose)?, &policy)?;
+    }
     plan.image = image;
     plan.kept = copy.map(|copy| copy.bits()).or(plan.kept);
     require(inner, generation.mode, &policy, &plan)?;

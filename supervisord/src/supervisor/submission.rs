@@ -27,7 +27,7 @@ use crate::older;
 use crate::plan::{self, Plan};
 use crate::session::{HeldCopy, Kept, SourceName};
 use crate::settings::Generation;
-use crate::traffic::{Way, Whose};
+use crate::traffic::{ClosedWay, Way, Whose};
 use crate::warm::{Parked, Recipe};
 
 /// Bytes of a submission that are digested on the way: they take a fraction of a millisecond.
@@ -134,17 +134,16 @@ impl Supervisor {
             Some(held) => held.id,
             None => SessionId::from_bits(random_bits().map_err(internal)?),
         };
-        let whose = Whose { session: session_id, execution: id, uid: caller.uid };
-        let way = Way::open(inner, &policy, whose)?;
+        let listeners = Way::sockets(inner, &policy)?;
         let source = session.as_ref().and_then(|used| source_name(&request, used.session()));
         let file = source.as_ref().map(|source| source.name().to_owned());
         let mut plan = if globs.is_empty() && given(&request) < HASHED_AT_ONCE {
-            Plan::new(request, &policy, (held.as_ref(), file.as_deref()), way)?
+            Plan::new(request, &policy, (held.as_ref(), file.as_deref()), listeners)?
         } else {
             // Globs may take a tenth of a second to compile, and megabytes as long to digest.
             let (policy, held) = (policy.clone(), held.clone());
             let planned = spawn_blocking(move || {
-                Plan::new(request, &policy, (held.as_ref(), file.as_deref()), way)
+                Plan::new(request, &policy, (held.as_ref(), file.as_deref()), listeners)
             });
             planned.await.map_err(internal)??
         };
@@ -165,10 +164,20 @@ impl Supervisor {
             }
             _ => (session, None),
         };
-        let parked = self.parked(caller, generation, &policy, &plan);
-        // A parked sandbox has had the id of its execution from the beginning.
+        let mut parked = self.parked(caller, generation, &policy, &plan);
+        // A parked sandbox has had the id of its execution from the beginning, and its way out that of its session.
         let id = parked.as_ref().map_or(id, |parked| ExecutionId::from_bits(parked.id()));
         unkept.id = Some(id); // nothing is parked in a copy that is new, and nothing kept of others yet
+        let closed = parked.as_mut().and_then(Parked::take_way);
+        let session_id = closed.as_ref().map_or(session_id, ClosedWay::session);
+        if let Some(listeners) = plan.listeners {
+            let closed = match closed {
+                Some(closed) => closed,
+                None => ClosedWay::new(session_id, listeners)?,
+            };
+            let whose = Whose { session: session_id, execution: id, uid: caller.uid };
+            plan.give(closed.open(inner, &policy, whose)?, &policy)?;
+        }
         let execution = Execution {
             id,
             session: session_id,

@@ -2,25 +2,30 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::task::Poll;
 use std::time::Duration;
 
-use supervisor_api::ExecutionId;
+use supervisor_api::{ApiError, ExecutionId, SessionId};
 use supervisor_launch::{Descriptor, Malformed, STARTUP, Start};
 use tokio::io::Interest;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::parked::{Held, Parked, Unwanted};
+use super::parked::{Condition, Held, Parked, Unwanted, doors};
 use super::recipe::Recipe;
 use crate::accounting;
 use crate::driver;
 use crate::launcher::{LaunchError, Sandbox};
+use crate::plan;
 use crate::readiness::register;
 use crate::reports::{ended, feed};
-use crate::supervisor::Inner;
+use crate::settings::Generation;
+use crate::supervisor::{Inner, policy};
 use crate::top::Meter;
+use crate::traffic::ClosedWay;
 use crate::workspace;
 
 /// What the interpreter does before it waits.
@@ -32,11 +37,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of its word at the most: the names of modules that can't be imported.
 const MAX_WORD: usize = 4096;
 
+/// What is parked has to be silent: whoever claims it answers for no word that was not its own.
+const SPOKE: Unparked =
+    Unparked::Interpreter("has tried to send something before it was told what to run");
+
 /// Nothing was parked.
 #[derive(Debug)]
 pub enum Unparked {
     /// The launcher could not make a sandbox.
     Launch(LaunchError),
+    /// Its policy can't be had any more, or a way out under it.
+    Policy(ApiError),
     /// What is to be said to the interpreter can't be said.
     Start(Malformed),
     /// A descriptor failed us, or the launcher gave none.
@@ -51,6 +62,7 @@ impl fmt::Display for Unparked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unparked::Launch(error) => write!(f, "no sandbox was made: {error}"),
+            Unparked::Policy(error) => error.fmt(f),
             Unparked::Start(error) => write!(f, "its start can't be sent: {error}"),
             Unparked::Descriptor(error) => write!(f, "its descriptors can't be used: {error}"),
             Unparked::Interpreter(what) => write!(f, "the interpreter {what}"),
@@ -59,26 +71,33 @@ impl fmt::Display for Unparked {
     }
 }
 
-/// Makes one. If that fails nothing of it is left.
+/// Makes one under the settings that the recipe is of. If that fails nothing of it is left.
 pub async fn park(
     inner: &Inner,
-    recipe: &Recipe,
+    (recipe, settings): (&Recipe, &Generation),
     held: Held,
     unwanted: &mpsc::UnboundedSender<Unwanted>,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<Parked, Unparked> {
     let id = supervisor_sys::random_bits().map_err(Unparked::Descriptor)?;
+    let way = close_way(recipe)?;
+    let start = start(inner, (recipe, settings), way.as_ref())?;
     let mut made = inner.launcher.prepare(recipe.prepare(id)).await.map_err(Unparked::Launch)?;
     made.was_parked = true;
     let begun = tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => Err(Unparked::Stopped),
-        begun = begin(&made, recipe) => begun,
+        begun = begin(&made, recipe, &start) => begun,
     };
     match begun {
         Ok(()) => {
             let memory = accounting::now(&Meter::new(&made)).memory.unwrap_or_default();
-            Ok(Parked::new(id, made, held, memory, unwanted.clone()))
+            let parked = Parked::new(id, (made, way), held, memory, unwanted.clone());
+            if parked.condition() == Condition::Spoke {
+                destroy(inner, parked.into_unwanted()).await;
+                return Err(SPOKE);
+            }
+            Ok(parked)
         }
         Err(error) => {
             destroy(inner, Unwanted { id, held }).await;
@@ -107,15 +126,25 @@ pub async fn destroy(inner: &Inner, unwanted: Unwanted) {
     drop(driver::end_sandbox_with(&inner.launcher, id, unwanted.held).await); // what does not end is tried again
 }
 
+/// A way out of its own, in the session that it is in or in one that will be its execution's.
+fn close_way(recipe: &Recipe) -> Result<Option<ClosedWay>, Unparked> {
+    let Some(listeners) = recipe.listeners() else { return Ok(None) };
+    let session = match recipe.session() {
+        Some(session) => session,
+        None => SessionId::from_bits(supervisor_sys::random_bits().map_err(Unparked::Descriptor)?),
+    };
+    ClosedWay::new(session, listeners).map(Some).map_err(Unparked::Policy)
+}
+
 /// Starts the interpreter and waits for its word.
-async fn begin(sandbox: &Sandbox, recipe: &Recipe) -> Result<(), Unparked> {
-    let start = start(recipe).encode().map_err(Unparked::Start)?;
+async fn begin(sandbox: &Sandbox, recipe: &Recipe, start: &[u8]) -> Result<(), Unparked> {
     // The pipe itself stays open: the second message goes the same way.
     let pipe = descriptor(sandbox, Descriptor::Start)?;
-    feed(pipe, &start).await.map_err(Unparked::Descriptor)?;
+    feed(pipe, start).await.map_err(Unparked::Descriptor)?;
     let process = descriptor(sandbox, Descriptor::Process)?;
     let missing = tokio::select! {
         biased;
+        spoke = speech(sandbox) => return Err(spoke.map_or_else(Unparked::Descriptor, |()| SPOKE)),
         word = timeout(PATIENCE, word(sandbox)) => {
             word.map_err(|_| Unparked::Interpreter("takes too long"))??
         }
@@ -140,10 +169,29 @@ fn program(modules: &[String]) -> String {
     format!("{PYTHON}park([{}])\nraise ImportError(name=\"usercustomize\")\n", names.join(", "))
 }
 
-/// In a session its home is not the workspace until it is claimed: nothing that somebody left there acts on it.
-fn start(recipe: &Recipe) -> Start {
-    let interpreter = recipe.interpreter();
-    let mut environment = interpreter.environment.clone();
+/// Returns once something in a sandbox has tried to reach anybody. Nobody has heard it.
+async fn speech(sandbox: &Sandbox) -> io::Result<()> {
+    let sockets = doors(sandbox).map(|socket| register(socket.as_fd(), Interest::READABLE));
+    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+    poll_fn(|waiting| {
+        let mut polled = sockets.iter().map(|socket| socket.poll_read_ready(waiting));
+        if polled.any(|ready| ready.is_ready()) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// What its interpreter is started with. In a session its home is not the workspace until it is claimed: nothing
+/// that somebody left there acts on it.
+fn start(
+    inner: &Inner,
+    (recipe, settings): (&Recipe, &Generation),
+    way: Option<&ClosedWay>,
+) -> Result<Vec<u8>, Unparked> {
+    let policy = policy(settings, recipe.policy()).map_err(Unparked::Policy)?;
+    let of_way = way.map(|way| way.environment(inner, &policy)).transpose();
+    let of_way = of_way.map_err(Unparked::Policy)?.unwrap_or_default();
+    let usual = plan::usual_environment(&policy, &of_way);
+    let mut environment = usual.map_err(Unparked::Policy)?;
     if recipe.session().is_some() {
         environment.retain(|entry| !entry.starts_with(b"HOME="));
         environment.push(b"HOME=/nonexistent".to_vec());
@@ -151,13 +199,14 @@ fn start(recipe: &Recipe) -> Start {
     let directory = STARTUP.rsplit_once('/').map_or("", |(directory, _)| directory);
     environment.push(format!("PYTHONPATH={directory}").into_bytes());
     let script = format!("{}/main.py", workspace::MOUNT_POINT).into_bytes();
-    Start {
+    let start = Start {
         cwd: workspace::MOUNT_POINT.into(),
         argv: vec![b"python3".to_vec(), b"-u".to_vec(), script],
         environment,
-        authority: Vec::new(),
-        parks: Some(program(&interpreter.modules).into_bytes()),
-    }
+        authority: way.map(ClosedWay::certificate).unwrap_or_default().into_bytes(),
+        parks: Some(program(&recipe.interpreter().modules).into_bytes()),
+    };
+    start.encode().map_err(Unparked::Start)
 }
 
 /// Reads the interpreter's word, a line: the names of what it could not import.

@@ -1,7 +1,7 @@
 //! What a sandbox is parked for, and what can have one.
 
 use supervisor_api::{ChangesMode, Language, PolicyReference, SessionId, SubmitRequest};
-use supervisor_launch::{Prepare, Workspace};
+use supervisor_launch::{Listeners, Prepare, Workspace};
 use supervisor_policy::{Resolved, RootAccess};
 
 use crate::admission::Need;
@@ -52,8 +52,6 @@ pub fn acts_at_start(name: &str) -> bool {
 /// The interpreter that an execution could find parked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interpreter {
-    /// `NAME=value` entries that its program finds if its submission adds none.
-    pub environment: Vec<Vec<u8>>,
     /// Modules that it has imported.
     pub modules: Vec<String>,
 }
@@ -61,7 +59,7 @@ pub struct Interpreter {
 impl Interpreter {
     /// Whether a submission could find its interpreter parked: source in Python that runs in the workspace's
     /// root, with streams that are pipes and no variable that acts when an interpreter starts, under a policy
-    /// that does not refuse it and lets nothing leave, since a way out has an authority of its session's own.
+    /// that does not refuse it.
     ///
     /// In a session what is there when it is parked may be other when it is claimed: no module of a policy's own
     /// is imported then, which may look, and a root that can be written is one execution's at a time.
@@ -70,16 +68,18 @@ impl Interpreter {
         let at_root =
             request.cwd.as_deref().is_none_or(|cwd| matches!(cwd, "" | "." | "/workspace"));
         let fixed = |name: &str| name.starts_with("PYTHON") || name == "HOME";
-        let fixed = policy.environment().any(|(name, _)| fixed(name));
+        let mut placeholders =
+            policy.egress().bindings().iter().filter_map(|binding| binding.placeholder());
+        let fixed = policy.environment().any(|(name, _)| fixed(name)) || placeholders.any(fixed);
         let acts = request.env.0.keys().any(|name| acts_at_start(name));
         let plain = !request.stdin_open && request.terminal.is_none();
         // What a module of the policy's own reads when it is imported is not known.
         let own = policy.warm_modules().is_some() && !request.env.0.is_empty();
-        let may = policy.warm_starts() && policy.egress().is_empty();
         let may_in_session = policy.warm_modules().is_none()
             && policy.root() == RootAccess::ReadOnly
             && request.changes != Some(ChangesMode::Hold);
-        may && (may_in_session || !in_session)
+        policy.warm_starts()
+            && (may_in_session || !in_session)
             && is_source
             && at_root
             && plain
@@ -88,16 +88,15 @@ impl Interpreter {
             && !own
     }
 
-    /// One with these variables and the policy's modules.
-    pub fn new(environment: Vec<Vec<u8>>, policy: &Resolved) -> Self {
+    /// One with the policy's modules.
+    pub fn new(policy: &Resolved) -> Self {
         let usual = || MODULES.map(str::to_owned).to_vec();
-        let modules = policy.warm_modules().map_or_else(usual, <[String]>::to_vec);
-        Self { environment, modules }
+        Self { modules: policy.warm_modules().map_or_else(usual, <[String]>::to_vec) }
     }
 }
 
 /// Everything that is settled about an execution before anybody submits it. Two of them that are equal
-/// can't be told apart by what runs in their sandboxes.
+/// can't be told apart by what runs in their sandboxes, but for the placeholders and the authority of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
     prepare: Prepare,
@@ -121,6 +120,11 @@ impl Recipe {
     /// The launch request of one such sandbox.
     pub fn prepare(&self, execution: u128) -> Prepare {
         Prepare { execution, ..self.prepare }
+    }
+
+    /// The sockets that it is to have, if its policy lets anything leave.
+    pub fn listeners(&self) -> Option<Listeners> {
+        self.prepare.listeners
     }
 
     /// The session in whose workspace it is, if it is in one.

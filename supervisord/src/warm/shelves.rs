@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::AGAIN;
 use super::demand::Demand;
-use super::parked::Parked;
+use super::parked::{Condition, Parked};
 use super::recipe::Recipe;
 
 /// Recipes that are remembered; the one that is asked for least makes room for the next.
@@ -61,10 +62,14 @@ impl Shelves {
         shelf.demand.note(now);
         while !shelf.parked.is_empty() {
             let parked = shelf.parked.remove(0);
-            if parked.lives() {
-                return Some(parked);
+            match parked.condition() {
+                Condition::Waits => return Some(parked),
+                Condition::Ended => {
+                    let policy = shelf.recipe.policy();
+                    tracing::warn!(policy, "a parked sandbox has ended by itself");
+                }
+                Condition::Spoke => shelf.note_speech(now),
             }
-            tracing::warn!(policy = shelf.recipe.policy(), "a parked sandbox has ended by itself");
         }
         None
     }
@@ -75,9 +80,14 @@ impl Shelves {
         for shelf in &mut self.all {
             let current = shelf.recipe.generation() == generation && bounds.parked > 0;
             let wanted = if current { shelf.demand.wants(now) } else { 0 };
-            let (keep, drop): (Vec<_>, Vec<_>) = std::mem::take(&mut shelf.parked)
-                .into_iter()
-                .partition(|parked| parked.lives() && parked.age(now) < OLD);
+            let (keep, drop): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut shelf.parked).into_iter().partition(|parked| {
+                    let condition = parked.condition();
+                    if condition == Condition::Spoke {
+                        shelf.note_speech(now);
+                    }
+                    condition == Condition::Waits && parked.age(now) < OLD
+                });
             shelf.parked = keep;
             unwanted.extend(drop);
             while shelf.parked.len() > wanted {
@@ -191,6 +201,13 @@ impl Shelf {
     fn new(recipe: Recipe, now: Instant) -> Self {
         let demand = Demand::new(now);
         Self { recipe, demand, parked: Vec::new(), measured: GUESS, not_before: None }
+    }
+
+    /// One has tried to send something before it was claimed: what is imported ahead does that, so the next one would.
+    fn note_speech(&mut self, now: Instant) {
+        let policy = self.recipe.policy();
+        tracing::warn!(policy, "a parked sandbox has tried to send something, and is not used");
+        self.not_before = Some(now + AGAIN);
     }
 
     /// Whether one more should be parked, as far as it alone is asked.

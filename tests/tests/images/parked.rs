@@ -1,23 +1,9 @@
 //! Images of sandboxes that are parked.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
 use supervisor_api::{SubmitRequest, Top};
-use supervisor_tests::{Client, python, until_true};
+use supervisor_tests::{Client, copy_python, python, until_true};
 
 use super::{Store, Value, world_with};
-
-/// The host's Python and what it needs, as a root of its own.
-fn copy_python(root: &Path) {
-    fs::create_dir_all(root).unwrap();
-    let copy = "set -e; program=$(readlink -f /usr/bin/python3); modules=/usr/lib/${program##*/}; \
-                cp -L --parents /usr/bin/python3 $(ldd $program | grep -o '/[^ ]*') \"$1\"; \
-                tar -cf - --exclude=test --exclude=__pycache__ $modules 2>/dev/null | tar -xf - -C \"$1\"";
-    let copied = Command::new("sh").args(["-c", copy, "copy"]).arg(root).status().unwrap();
-    assert!(copied.success(), "python3 is needed by this test");
-}
 
 fn parked(client: &Client) -> u64 {
     let reply = client.call("GET", "/v1/top", None).expect("an answer");
