@@ -141,6 +141,14 @@ impl Failure {
     }
 }
 
+impl CredentialEvent {
+    /// The same request, refused.
+    pub fn refused(&self, refusal: &CredentialRefusal) -> Self {
+        let credential = refusal.credential.as_ref().map(ToString::to_string);
+        Self { credential, refusal: Some(refusal.clone()), ..self.clone() }
+    }
+}
+
 /// Takes events. It must not block; where it can't keep up it has to end what it can't record.
 pub trait Recorder: Send + Sync {
     /// Takes one event of one sandbox.

@@ -30,26 +30,10 @@ pub fn administered(credential: &CredentialName, act: &str, by: u32) -> What {
 
 impl Notices for Told {
     fn notice(&self, notice: &Notice) {
-        let (act, ruling, credential, whose) = match notice {
-            Notice::Refused { whose, refusal } => {
-                let execution = &whose.execution;
-                let (code, cause) = (refusal.code.as_str(), &refusal.cause);
-                let credential = refusal
-                    .credential
-                    .as_ref()
-                    .map_or_else(|| nameless(refusal.code), CredentialName::as_str);
-                tracing::warn!(%execution, code, credential, %cause, "a message was cut");
-                let ruling = Ruling {
-                    cause: Some(cause.clone()),
-                    remedy: Some(refusal.remedy.clone()),
-                    ..Ruling::new(Verdict::Deny, code)
-                };
-                ("leak", ruling, credential.to_owned(), whose)
-            }
+        let (ruling, credential, whose) = match notice {
             Notice::Renewed { credential, whose } => {
                 tracing::info!(%credential, "a credential has a new value");
-                let ruling = Ruling::new(Verdict::Allow, "credential_renewed");
-                ("refresh", ruling, credential.to_string(), whose)
+                (Ruling::new(Verdict::Allow, "credential_renewed"), credential, whose)
             }
             Notice::Failed { credential, whose, cause } => {
                 tracing::warn!(%credential, %cause, "a credential's source has failed");
@@ -58,13 +42,11 @@ impl Notices for Told {
                     remedy: Some("correct its source; it is asked again when needed".to_owned()),
                     ..Ruling::new(Verdict::Deny, "credential_source_failed")
                 };
-                ("refresh", ruling, credential.to_string(), whose)
+                (ruling, credential, whose)
             }
         };
-        if let Notice::Renewed { credential, .. } | Notice::Failed { credential, .. } = notice {
-            drop(self.changes.send(credential.clone())); // nobody need be following
-        }
-        let act = act.to_owned();
+        drop(self.changes.send(credential.clone())); // nobody need be following
+        let (act, credential) = ("refresh".to_owned(), credential.to_string());
         let what =
             What::Credential(CredentialUse { ruling, credential, act, host: None, by: None });
         let Identity { session, execution, uid } = whose;

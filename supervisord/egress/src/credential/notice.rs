@@ -1,22 +1,14 @@
-//! What somebody besides the payload should hear of: for the audit log and for alarms.
+//! What becomes of a credential's value, for the audit log and whoever follows. What a request or its answer is
+//! refused for is returned, or told to whoever asked, who knows where it went and by which rule.
 
 use std::fmt::Debug;
 
 use super::name::CredentialName;
-use super::refusal::CredentialRefusal;
 use crate::seam::Identity;
 
 /// Something that happened to a credential. It holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// A response or a request body was cut after its head had been passed on. What is refused before
-    /// that is returned, and recorded by whoever asked.
-    Refused {
-        /// Whose traffic.
-        whose: Identity,
-        /// Why.
-        refusal: CredentialRefusal,
-    },
     /// A source delivered a new value.
     Renewed {
         /// Which credential.

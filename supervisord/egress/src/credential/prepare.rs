@@ -170,14 +170,12 @@ fn apply(
         (due.binding.credential.clone(), current.number)
     };
     Ok(Prepared {
-        whose: wanted.whose.clone(),
         injected: due.iter().zip(&values).map(number).collect(),
         watches: Watches::new(own, at),
         suspects: held.into_iter().map(|(name, _)| name).collect(),
         is_readable,
         original,
         unwelcome: Arc::new(unwelcome),
-        notices: vault.notices.clone(),
     })
 }
 

@@ -11,16 +11,13 @@ use hyper::body::Body;
 use hyper::ext::ReasonPhrase;
 
 use super::name::CredentialName;
-use super::notice::{Notice, Notices};
 use super::outbound::{Outbound, OutboundFrames, Unwelcome};
 use super::refusal::{CredentialRefusal, RefusalCode};
 use super::watch::{Frames, Watched, Watches, seen_in, seen_in_fields};
-use crate::seam::Identity;
 
 /// A prepared request.
 #[derive(Debug)]
 pub struct Prepared {
-    pub(super) whose: Identity,
     /// The credentials in it, each with the number of its value.
     pub(super) injected: Vec<(CredentialName, u64)>,
     /// What the response is searched for: what it carries, and what else is ever sent there.
@@ -32,7 +29,6 @@ pub struct Prepared {
     /// The head as it was, if a newer value can be had after a 401.
     pub(super) original: Option<Box<request::Parts>>,
     pub(super) unwelcome: Arc<Unwelcome>,
-    pub(super) notices: Arc<dyn Notices>,
 }
 
 impl Prepared {
@@ -92,15 +88,18 @@ impl Prepared {
         Ok(())
     }
 
-    /// The response's body, which ends in an error where it would repeat a secret.
-    pub fn inbound<B>(&self, body: B) -> Watched<B>
+    /// The response's body, which ends in an error where it would repeat a secret, and somebody is told.
+    pub fn inbound<B>(
+        &self,
+        body: B,
+        told: impl Fn(&CredentialRefusal) + Send + Sync + 'static,
+    ) -> Watched<B>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let refusal = self.reflected("body");
-        let (whose, notices) = (self.whose.clone(), self.notices.clone());
         Watched::new(body, self.watches.clone(), move || {
-            notices.notice(&Notice::Refused { whose: whose.clone(), refusal: refusal.clone() });
+            told(&refusal);
             Box::<dyn Error + Send + Sync>::from(refusal.clone())
         })
     }
@@ -111,14 +110,9 @@ impl Prepared {
     }
 
     /// A look at what leaves on a connection that has become a WebSocket. Where it sees what must not leave,
-    /// the connection ends and [`Prepared::stream_refused`] says why.
+    /// the connection ends for the reason that it gives.
     pub fn outbound_stream(&self) -> OutboundFrames {
         OutboundFrames::new(self.unwelcome.clone())
-    }
-
-    /// Records that something was to leave on an upgraded connection.
-    pub fn stream_refused(&self, refusal: CredentialRefusal) {
-        self.notices.notice(&Notice::Refused { whose: self.whose.clone(), refusal });
     }
 
     /// A watch over what comes from the upstream on a connection that has become a WebSocket. Where it sees
@@ -127,12 +121,9 @@ impl Prepared {
         Frames::new(self.watches.clone())
     }
 
-    /// Records that an upgraded connection repeated a secret.
+    /// Why an upgraded connection ends that repeats a secret.
     pub fn stream_reflected(&self) -> CredentialRefusal {
-        let refusal = self.reflected("upgraded connection");
-        let notice = Notice::Refused { whose: self.whose.clone(), refusal: refusal.clone() };
-        self.notices.notice(&notice);
-        refusal
+        self.reflected("upgraded connection")
     }
 
     fn reflected(&self, what: &str) -> CredentialRefusal {

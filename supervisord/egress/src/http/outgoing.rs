@@ -76,7 +76,7 @@ impl Look<'_> {
         let (session, fault, event) =
             (self.session.clone(), self.fault.clone(), self.event.clone());
         self.prepared.outbound(body, move |refusal: &CredentialRefusal| {
-            session.credential(CredentialEvent { refusal: Some(refusal.clone()), ..event.clone() });
+            session.credential(event.refused(refusal));
             // The first cause is the one.
             drop(fault.set(Refused::from(refusal.clone())));
         })

@@ -8,14 +8,24 @@ use hyper_util::rt::TokioIo;
 
 use super::body::Exchange;
 use super::{fields, upgrade};
-use crate::credential::Prepared;
-use crate::event::Failure;
+use crate::credential::{CredentialRefusal, Prepared};
+use crate::event::{CredentialEvent, Failure};
 use crate::relay::{Ended, relay_copied};
 use crate::upstream::UpstreamError;
 
 /// A request that wants to become a WebSocket.
 pub struct WebSocket {
     client: OnUpgrade,
+}
+
+/// What is passed on once the upstream has agreed, and what is known of its request.
+pub struct Relayed {
+    /// What is looked for, both ways.
+    pub prepared: Prepared,
+    /// What is recorded of it where it is ended for what was seen.
+    pub event: CredentialEvent,
+    /// The upstream's side.
+    pub upstream: OnUpgrade,
 }
 
 impl WebSocket {
@@ -51,7 +61,8 @@ impl WebSocket {
     }
 
     /// Passes bytes both ways until one side ends.
-    pub fn relay(self, mut exchange: Exchange, prepared: Prepared, upstream: OnUpgrade) {
+    pub fn relay(self, mut exchange: Exchange, relayed: Relayed) {
+        let Relayed { prepared, event, upstream } = relayed;
         let session = exchange.session.clone();
         let patience = session.shared.limits.idle;
         session.running.spawn(async move {
@@ -73,17 +84,20 @@ impl WebSocket {
                     lack.code()
                 }
                 Ended::Broken => "cut_off",
-                Ended::Reflected => {
-                    tracing::warn!(refusal = %prepared.stream_reflected(), "a WebSocket was cut");
-                    "credential_reflected"
-                }
-                Ended::Leaking(refusal) => {
-                    let code = refusal.code.as_str();
-                    prepared.stream_refused(*refusal);
-                    code
-                }
+                Ended::Reflected => refused(&exchange, &event, &prepared.stream_reflected()),
+                Ended::Leaking(refusal) => refused(&exchange, &event, &refusal),
             };
             exchange.end(how);
         });
     }
+}
+
+/// Records why a WebSocket is ended for what was seen on it; the code of that.
+fn refused(
+    exchange: &Exchange,
+    event: &CredentialEvent,
+    refusal: &CredentialRefusal,
+) -> &'static str {
+    exchange.session.credential(event.refused(refusal));
+    refusal.code.as_str()
 }

@@ -1,5 +1,7 @@
 //! Requests that are allowed come through as they are, in every form that clients use.
 
+use supervisor_egress::Event;
+
 use crate::seams::SECRET;
 use crate::world::World;
 
@@ -117,6 +119,20 @@ print(head.split(b"\r\n")[0].decode(), b"websocket_not_allowed" in s.recv(4096))
     assert_eq!(&lines[1..3], ["1", "70000"], "{heard:?}");
     assert_eq!(lines[3], "echo 0", "a placeholder has gone out: {heard:?}");
     assert!(lines[4].starts_with("HTTP/1.1 403") && lines[4].ends_with("True"), "{heard:?}");
+    assert_eq!(refusals(&world), [("placeholder_misplaced", "up.test:443".to_owned())]);
+}
+
+/// What was refused on account of a credential so far, where it was going, each by a rule that is told.
+fn refusals(world: &World) -> Vec<(&'static str, String)> {
+    let refused = |event: Event| match event {
+        Event::Credential(event) => {
+            let code = event.refusal?.code.as_str();
+            assert!(event.number > 0 && !event.rule.is_empty(), "{code}");
+            Some((code, event.destination.to_string()))
+        }
+        Event::Decided(_) | Event::Ended(_) => None,
+    };
+    world.events.all().into_iter().filter_map(refused).collect()
 }
 
 #[test]
@@ -176,6 +192,8 @@ fn a_credential_goes_to_its_host_only_and_never_comes_back() {
     }
     let heard = world.curl(&["http://up.test/keyed"]);
     assert_eq!(heard.body(), "false", "not without TLS: {heard:?}");
+    let reflected = ("credential_reflected", "up.test:443".to_owned());
+    assert_eq!(refusals(&world), [reflected.clone(), reflected]);
     assert!(!format!("{:?}", world.events.all()).contains(SECRET));
 }
 

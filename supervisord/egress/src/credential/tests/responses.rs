@@ -1,6 +1,6 @@
 //! What comes back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -85,14 +85,19 @@ async fn a_cookie_that_was_set_for_the_credential_stays_here() {
 
 #[tokio::test]
 async fn a_body_that_repeats_the_secret_is_cut_and_told_of() {
-    let (prepared, _, notices) = prepared().await;
-    let body = |text: String| prepared.inbound(Full::new(Bytes::from(text)));
+    let (prepared, _, _) = prepared().await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let body = |text: String| {
+        let told = told.clone();
+        let tell = move |refusal: &CredentialRefusal| {
+            told.lock().expect("no panic").push((refusal.code, refusal.credential.clone()));
+        };
+        prepared.inbound(Full::new(Bytes::from(text)), tell)
+    };
     assert!(body(format!("you sent {SECRET}.")).collect().await.is_err());
     assert_eq!(body("fine".to_owned()).collect().await.expect("fine").to_bytes(), "fine");
-    let seen = notices.0.lock().expect("no panic").clone();
-    assert!(
-        matches!(&seen[..], [Notice::Refused { refusal, .. }] if refusal.code == RefusalCode::Reflected)
-    );
+    let reflected = (RefusalCode::Reflected, Some(name("key")));
+    assert_eq!(*told.lock().expect("no panic"), [reflected]);
     let mut short = body(format!("you sent {SECRET}."));
     let failure = short.look_ahead().await.expect_err("an echo");
     assert!(failure.is::<CredentialRefusal>());
@@ -115,13 +120,13 @@ async fn a_response_from_where_no_credential_ever_goes_is_left_alone() {
     let mut head = response(&[("set-cookie", "a=1"), ("content-encoding", "gzip"), ("x", SECRET)]);
     prepared.screen(&mut head).expect("left alone");
     assert_eq!(head.headers.len(), 3);
-    let body = prepared.inbound(Full::new(Bytes::from_static(SECRET.as_bytes())));
+    let body = prepared.inbound(Full::new(Bytes::from_static(SECRET.as_bytes())), |_| ());
     assert_eq!(body.collect().await.expect("left alone").to_bytes(), SECRET);
 }
 
 #[tokio::test]
 async fn what_an_earlier_request_was_sent_with_does_not_come_back_by_a_later_one() {
-    let (vault, notices) = simple_vault();
+    let (vault, _) = simple_vault();
     let fields = [("accept-encoding", "gzip"), ("range", "bytes=0-9"), ("x", "y")];
     let mut asked = head("/stored", &fields);
     // At another port of the host, without TLS, and with nothing in it.
@@ -132,9 +137,8 @@ async fn what_an_earlier_request_was_sent_with_does_not_come_back_by_a_later_one
     assert!(prepared.is_watched() && prepared.credentials().next().is_none());
     let refusal = prepared.screen(&mut response(&[("x-last", SECRET)])).expect_err("an echo");
     assert_eq!((refusal.code, refusal.credential), (RefusalCode::Reflected, Some(name("key"))));
-    let body = prepared.inbound(Full::new(Bytes::from(format!("the last sent {SECRET}"))));
+    let body = prepared.inbound(Full::new(Bytes::from(format!("the last sent {SECRET}"))), |_| ());
     assert!(body.collect().await.is_err());
-    assert_eq!(notices.0.lock().expect("no panic").len(), 1);
     // Its cookies are its own.
     let mut head = response(&[("set-cookie", "a=1")]);
     prepared.screen(&mut head).expect("nothing to refuse");
@@ -175,7 +179,7 @@ async fn what_was_open_before_a_value_was_fetched_is_searched_for_it() {
     assert!(open.is_watched() && values(&asked, "accept-encoding") == ["identity"]);
     let mut stream = open.stream();
     stream.pass(Bytes::from_static(b"\x81\x0avalue-nr-1")).expect("nobody has it yet");
-    let body = open.inbound(Full::new(Bytes::from_static(b"the last was sent value-nr-1")));
+    let body = open.inbound(Full::new(Bytes::from_static(b"the last was sent value-nr-1")), |_| ());
     prepare(&vault, &bind(Place::bearer()), &mut head("/", &[])).await.expect("prepared");
     assert!(stream.pass(Bytes::from_static(b"\x81\x0avalue-nr-1")).is_err());
     assert!(body.collect().await.is_err());

@@ -31,28 +31,24 @@ impl Permitted {
     /// Records that the request carries credentials.
     pub fn record_use(&self, session: &Session, prepared: &Prepared) {
         for credential in prepared.credentials() {
-            session.credential(self.event(Some(credential.to_string()), None));
+            let credential = Some(credential.to_string());
+            session.credential(CredentialEvent { credential, ..self.event() });
         }
     }
 
     /// Records that the request, or its response, is refused on account of a credential.
     pub fn refuse(&self, session: &Session, refusal: &CredentialRefusal) {
-        let credential = refusal.credential.as_ref().map(ToString::to_string);
-        session.credential(self.event(credential, Some(refusal.clone())));
+        session.credential(self.event().refused(refusal));
     }
 
     /// What is recorded of the request on account of a credential.
-    pub fn event(
-        &self,
-        credential: Option<String>,
-        refusal: Option<CredentialRefusal>,
-    ) -> CredentialEvent {
+    pub fn event(&self) -> CredentialEvent {
         CredentialEvent {
             number: self.number,
-            credential,
+            credential: None,
             destination: self.destination.clone(),
             rule: self.permit.rule().to_string(),
-            refusal,
+            refusal: None,
         }
     }
 }

@@ -2,11 +2,10 @@
 
 use http::{Response, StatusCode};
 use hyper::body::{Body, Incoming};
-use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
 use super::super::body::{Answer, Exchange, Received, Receiving};
-use super::super::websocket::WebSocket;
+use super::super::websocket::{Relayed, WebSocket};
 use super::super::{fields, response};
 use super::Conversation;
 use super::permitted::Permitted;
@@ -21,7 +20,7 @@ pub struct Answered {
     head: http::response::Parts,
     body: Received,
     /// What is needed to pass bytes on, where the upstream has agreed to a WebSocket.
-    websocket: Option<(WebSocket, Prepared, OnUpgrade)>,
+    websocket: Option<(WebSocket, Relayed)>,
 }
 
 impl Conversation {
@@ -42,7 +41,8 @@ impl Conversation {
         match (upgraded, permitted.websocket.take()) {
             (Some(upgraded), Some(websocket)) => {
                 websocket.check(&mut head)?;
-                let websocket = Some((websocket, prepared, upgraded));
+                let relayed = Relayed { prepared, event: permitted.event(), upstream: upgraded };
+                let websocket = Some((websocket, relayed));
                 Ok(Answered { head, body: Received::Plain(incoming), websocket })
             }
             (Some(_), None) => {
@@ -52,12 +52,23 @@ impl Conversation {
             (None, _) => {
                 fields::strip_response(&mut head.headers);
                 let body = match watched {
-                    true => self.watched(prepared.inbound(incoming)).await?,
+                    true => self.watched(self.inbound(&prepared, permitted, incoming)).await?,
                     false => Received::Plain(incoming),
                 };
                 Ok(Answered { head, body, websocket: None })
             }
         }
+    }
+
+    /// A body that is searched for credentials; where it repeats one, that is recorded of its request.
+    fn inbound(
+        &self,
+        prepared: &Prepared,
+        permitted: &Permitted,
+        incoming: Incoming,
+    ) -> Watched<Incoming> {
+        let (session, event) = (self.session.clone(), permitted.event());
+        prepared.inbound(incoming, move |refusal| session.credential(event.refused(refusal)))
     }
 
     /// A short body that repeats a secret is refused in words, a long one is cut where it does.
@@ -85,8 +96,8 @@ impl Conversation {
         }
         head.extensions.clear();
         let answer = match websocket {
-            Some((websocket, prepared, upstream)) => {
-                websocket.relay(exchange, prepared, upstream);
+            Some((websocket, relayed)) => {
+                websocket.relay(exchange, relayed);
                 Answer::nothing()
             }
             None => {

@@ -64,12 +64,8 @@ impl Conversation {
             }
             self.count_head(&permitted, &head)?;
             let spare = outgoing.spare().map(|body| (again(&head), body));
-            let look = Look {
-                prepared: &prepared,
-                session,
-                event: permitted.event(None, None),
-                fault: &fault,
-            };
+            let look =
+                Look { prepared: &prepared, session, event: permitted.event(), fault: &fault };
             let request = Request::from_parts(head, outgoing.body(&look));
             let (lease, response) =
                 self.deliver(&permitted, &look, request, spare.as_ref()).await?;
