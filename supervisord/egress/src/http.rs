@@ -17,6 +17,7 @@ mod response;
 mod seen;
 mod serve;
 mod taken;
+pub mod trailers;
 mod upgrade;
 mod violation;
 mod websocket;

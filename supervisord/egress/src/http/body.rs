@@ -13,8 +13,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
-use super::fields;
 use super::wire::Unanswered;
+use super::{fields, trailers};
 use crate::credential::Watched;
 use crate::event;
 use crate::limits::MAX_TRAILERS;
@@ -146,9 +146,9 @@ impl Sending {
         failure
     }
 
-    fn check(&mut self, frame: &mut Frame<Bytes>) -> Result<(), Refused> {
-        if let Some(trailers) = frame.trailers_mut() {
-            fields::strip_trailers(trailers);
+    fn check(&mut self, frame: &Frame<Bytes>) -> Result<(), Refused> {
+        if let Some(trailers) = frame.trailers_ref() {
+            trailers::check(trailers)?;
         }
         let length = match (frame.data_ref(), frame.trailers_ref()) {
             (Some(data), _) => {
@@ -176,9 +176,9 @@ impl Body for Sending {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
         match Pin::new(&mut this.inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(mut frame))) => {
+            Poll::Ready(Some(Ok(frame))) => {
                 this.stall.moved();
-                Poll::Ready(Some(match this.check(&mut frame) {
+                Poll::Ready(Some(match this.check(&frame) {
                     Ok(()) => Ok(frame),
                     Err(refused) => Err(this.cut(refused)),
                 }))

@@ -5,9 +5,14 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
-/// A body is longer than it may be, or did not arrive.
-#[derive(Debug)]
-pub struct Uncollected;
+/// Why a body is not read whole.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Uncollected {
+    /// It is longer than it may be, or did not arrive.
+    Broken,
+    /// There are fields behind it, for which there is no place then.
+    Trailers,
+}
 
 /// The bytes of one body.
 struct Held<P> {
@@ -25,7 +30,7 @@ impl<P> AsRef<[u8]> for Held<P> {
 ///
 /// # Errors
 ///
-/// When it has more than `most` bytes, or breaks off.
+/// When it has more than `most` bytes, breaks off, or has trailers.
 pub async fn collect<B, P>(mut body: B, most: usize, place: P) -> Result<Bytes, Uncollected>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -33,9 +38,13 @@ where
 {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Uncollected)?.into_data() else { continue };
+        let frame = frame.map_err(|_| Uncollected::Broken)?;
+        if frame.trailers_ref().is_some_and(|trailers| !trailers.is_empty()) {
+            return Err(Uncollected::Trailers);
+        }
+        let Ok(data) = frame.into_data() else { continue };
         if data.len() > most.saturating_sub(bytes.len()) {
-            return Err(Uncollected);
+            return Err(Uncollected::Broken);
         }
         bytes.extend_from_slice(&data);
     }
@@ -44,6 +53,9 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use http::{HeaderMap, HeaderValue};
     use http_body_util::Full;
 
     use super::*;
@@ -61,5 +73,19 @@ mod tests {
         drop(part);
         assert!(collect(body(), 3, count.one_more(1).unwrap()).await.is_err());
         assert_eq!(count.now(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_stands_behind_a_body_is_not_left_out_without_a_word() {
+        for (value, is_none) in [("7", false), ("", true)] {
+            let mut fields = HeaderMap::new();
+            if !is_none {
+                fields.insert("x-sum", HeaderValue::from_static(value));
+            }
+            let trailers = async { Some(Ok::<_, Infallible>(fields)) };
+            let body = Full::new(Bytes::from_static(b"body")).with_trailers(trailers);
+            let collected = collect(Box::pin(body), 4, ()).await;
+            assert_eq!(collected.err(), (!is_none).then_some(Uncollected::Trailers));
+        }
     }
 }

@@ -4,9 +4,10 @@
 //! proxies.
 
 use http::header::{
-    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap,
-    HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    ALT_SVC, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
 
 use super::otherwise::{is_forwarder_s, is_listed};
@@ -19,28 +20,39 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// Fields that a Connection field can't make go away: they say where the message goes or ends.
 const LASTING: [HeaderName; 2] = [HOST, CONTENT_LENGTH];
 
-/// Fields that say where a message goes, where it ends or whose it is. They were judged in its head; after
-/// its body nobody may say otherwise (RFC 9110 §6.5.1).
-const HEAD_ONLY: [HeaderName; 11] = [
+/// Fields that say where a message goes, where it ends, whose it is or how its body is to be read. They were
+/// judged in its head; after its body nobody may say otherwise (RFC 9110 §6.5.1).
+const HEAD_ONLY: [HeaderName; 20] = [
     AUTHORIZATION,
+    CACHE_CONTROL,
     CONNECTION,
+    CONTENT_ENCODING,
     CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
     COOKIE,
     EXPECT,
     HOST,
+    KEEP_ALIVE,
+    MAX_FORWARDS,
     PROXY_AUTHORIZATION,
+    PROXY_CONNECTION,
     SET_COOKIE,
     TE,
+    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
+    WWW_AUTHENTICATE,
 ];
 
-/// Takes from trailers what has no business there.
+/// Whether a field has no business behind a body.
+pub fn is_head_only(name: &HeaderName) -> bool {
+    HEAD_ONLY.contains(name) || is_listed(name) || is_forwarder_s(name)
+}
+
+/// Takes from a response's trailers what has no business there, as whoever reads them may (RFC 9110 §6.5.2).
 pub fn strip_trailers(fields: &mut HeaderMap) {
-    for name in HEAD_ONLY {
-        fields.remove(name);
-    }
-    remove(fields, |name| is_listed(name) || is_forwarder_s(name));
+    remove(fields, is_head_only);
 }
 
 /// Takes from a request what is not for its upstream.

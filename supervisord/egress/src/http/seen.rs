@@ -7,7 +7,8 @@ use hyper::body::{Body, Incoming};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
-use super::collected::collect;
+use super::collected::{Uncollected, collect};
+use super::trailers;
 use crate::limits::{ASKED_BODY_PATIENCE, MAX_ASKED_BODIES, MAX_ASKED_BODY, MAX_ASKED_FIELDS};
 use crate::refused::Refused;
 use crate::session::Session;
@@ -33,7 +34,8 @@ impl Seen {
         let reading = collect(body, MAX_ASKED_BODY, held);
         match timeout(ASKED_BODY_PATIENCE, reading).await {
             Ok(Ok(bytes)) => Ok(Self { bytes }),
-            Ok(Err(_)) => Err(too_long()),
+            Ok(Err(Uncollected::Broken)) => Err(too_long()),
+            Ok(Err(Uncollected::Trailers)) => Err(trailers::held()),
             Err(_elapsed) => Err(too_slow()),
         }
     }

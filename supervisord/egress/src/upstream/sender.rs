@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 
 use super::pool::Key;
+use crate::http::trailers;
 use crate::session::Session;
 
 /// A request's body on its way out.
@@ -69,6 +70,7 @@ impl Lease {
     ) -> Result<Response<Incoming>, NotSent> {
         let sent = match &mut self.sender {
             Sender::Http1(sender) => {
+                let mut request = trailers::frame(request);
                 *request.version_mut() = Version::HTTP_11;
                 let host = self.key.host_field();
                 request.headers_mut().insert(header::HOST, host);

@@ -75,7 +75,7 @@ fn a_good_request_is_answered_before_the_bad_one_behind_it_is_refused() {
 fn bodies_in_chunks_and_with_a_length_arrive_whole() {
     let world = World::new(RULES);
     let chunked = "POST http://up.test/digest HTTP/1.1\r\nHost: up.test\r\nTransfer-Encoding: chunked\r\n\
-                   Connection: close\r\n\r\n5;x=y\r\nhello\r\n3\r\nabc\r\n0\r\nX-Trailer: 1\r\n\r\n";
+                   Trailer: X-Trailer\r\nConnection: close\r\n\r\n5;x=y\r\nhello\r\n3\r\nabc\r\n0\r\nX-Trailer: 1\r\n\r\n";
     assert!(proxy(chunked.as_bytes()).ends_with("8 bytes"));
     let heard = world.curl_proxied(&["--data-binary", "@/proc/self/exe", "http://up.test/digest"]);
     assert_eq!(heard.code(), 200, "{heard:?}");

@@ -25,6 +25,7 @@ mod relayed;
 mod requests;
 mod seams;
 mod server;
+mod trailers;
 mod upstreams;
 mod wire;
 mod world;

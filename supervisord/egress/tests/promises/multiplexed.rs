@@ -1,11 +1,13 @@
 //! Many requests on one connection cost no more than a session may have.
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -26,10 +28,10 @@ const RULES: &str = "[[egress]]\nname = \"up\"\nhosts = [\"up.test\"]\nports = [
 /// For what merely has to come, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Client = SendRequest<Empty<Bytes>>;
+type Client = SendRequest<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// HTTP/2 with up.test, whose streams may be sent so much before they are read.
-async fn client(world: &World, port: u16, window: u32) -> Client {
+pub async fn client(world: &World, port: u16, window: u32) -> Client {
     let mut stream = connect("127.0.0.1:3128");
     write!(stream, "CONNECT up.test:{port} HTTP/1.1\r\nHost: up.test:{port}\r\n\r\n").unwrap();
     assert_eq!(status(&head(&mut stream)), 200);
@@ -58,12 +60,13 @@ async fn client(world: &World, port: u16, window: u32) -> Client {
 
 async fn ask(mut client: Client, method: Method, port: u16, path: &str) -> Response<Incoming> {
     let uri = format!("https://up.test:{port}{path}");
-    let request = Request::builder().method(method).uri(uri).body(Empty::new()).unwrap();
+    let request =
+        Request::builder().method(method).uri(uri).body(Empty::new().boxed_unsync()).unwrap();
     client.ready().await.unwrap();
     client.send_request(request).await.unwrap()
 }
 
-fn run<T>(test: impl Future<Output = T>) -> T {
+pub fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 

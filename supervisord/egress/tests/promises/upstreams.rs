@@ -29,9 +29,15 @@ pub struct Seen {
     requests: Mutex<Vec<String>>,
     names: Mutex<Vec<String>>,
     connections: Mutex<Vec<String>>,
+    sums: Mutex<Vec<String>>,
 }
 
 impl Seen {
+    /// Bodies that arrived whole at `/sums`, with what stood behind them.
+    pub fn sums(&self) -> Vec<String> {
+        self.sums.lock().unwrap().clone()
+    }
+
     /// Requests, as `METHOD host target`.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
@@ -187,6 +193,16 @@ async fn answer(mut request: Request<Incoming>, seen: &Seen) -> Response<Body> {
         "/digest" => {
             let body = request.into_body().collect().await.unwrap().to_bytes();
             full(format!("{} bytes", body.len()))
+        }
+        "/sums" => {
+            let Ok(all) = request.into_body().collect().await else { return full(String::new()) };
+            let fields = all.trailers().cloned().unwrap_or_default();
+            let mut sum = String::from_utf8(all.to_bytes().to_vec()).unwrap();
+            for (name, value) in &fields {
+                sum.push_str(&format!(" {name}={}", value.to_str().unwrap()));
+            }
+            seen.sums.lock().unwrap().push(sum.clone());
+            full(sum)
         }
         "/keyed" => {
             full(format!("{}", request.headers().get("x-key").is_some_and(|key| key == SECRET)))

@@ -14,11 +14,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
 use super::super::body::{self, Exchange, Fault, Sending};
-use super::super::collected::collect;
-use super::super::fields;
+use super::super::collected::{Uncollected, collect};
 use super::super::interim::Interim;
 use super::super::outgoing::{Look, Outgoing};
 use super::super::violation::Violation;
+use super::super::{fields, trailers};
 use super::Conversation;
 use super::decide::{is_idempotent, length};
 use super::permitted::Permitted;
@@ -87,7 +87,8 @@ impl Conversation {
                 continue;
             }
             exchange.status = Some(status);
-            exchange.lease = Some(lease);
+            // What is asked of a server of HTTP/1.0 once more may have no chunks: its body would be left out.
+            exchange.lease = Some(lease).filter(|_| response.version() > Version::HTTP_10);
             return self.received(response, prepared, &mut permitted).await;
         }
     }
@@ -123,7 +124,10 @@ impl Conversation {
             None => Ok((Outgoing::Streamed(sending), BodyDigest::Unknown)),
             Some(most) => {
                 let place = self.place_for(announced, most).await?;
-                let bytes = collect(sending, most, place).await.map_err(|_| self.fault(fault))?;
+                let bytes = collect(sending, most, place).await.map_err(|failed| match failed {
+                    Uncollected::Broken => self.fault(fault),
+                    Uncollected::Trailers => trailers::held(),
+                })?;
                 let digest = BodyDigest::Sha256(Sha256::digest(&bytes).into());
                 Ok((Outgoing::Collected(bytes), digest))
             }
@@ -180,7 +184,8 @@ impl Conversation {
                 Ok(response) => return Ok((lease, response)),
                 Err(failed) => failed,
             };
-            if let Some(refused) = self.known_fault(look.fault) {
+            let refused = self.known_fault(look.fault);
+            if let Some(refused) = refused.or_else(|| trailers::refusal(&failed.error)) {
                 return Err(refused);
             }
             // An upstream may close a kept connection just when it is used again (RFC 9112 §9.3.1).
