@@ -250,6 +250,10 @@ pub struct Limits {
     pub refusal: Duration,
     /// For a refused peer to read its answer and close.
     pub linger: Duration,
+    /// Without a byte of its answer for whoever has ended its own side behind its request. It may want the answer or be
+    /// gone, which shows when it is sent something; the kernel keeps what is left of one that is gone for as long
+    /// (tcp_fin_timeout). At it: the request is given up.
+    pub half_closed: Duration,
 }
 
 impl Default for Limits {
@@ -276,6 +280,7 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(20),
             refusal: Duration::from_secs(1),
             linger: Duration::from_secs(2),
+            half_closed: Duration::from_secs(60),
         }
     }
 }

@@ -18,6 +18,11 @@ impl<S> Rewound<S> {
     pub fn new(front: Bytes, stream: S) -> Self {
         Self { front, stream }
     }
+
+    /// The stream.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {

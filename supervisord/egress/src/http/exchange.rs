@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::sync::Notify;
 
 use super::body::{Answer, Exchange};
@@ -89,6 +89,10 @@ impl Conversation {
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switched {
             self.wire.switch();
+        }
+        // HTTP/1.0 has no chunks.
+        if version == Version::HTTP_10 && response.body().size_hint().exact().is_none() {
+            self.wire.end_by_closing();
         }
         // What was read behind such a request was not looked at, so nothing is parsed after it.
         if asks_upgrade && !switched && version < Version::HTTP_2 {

@@ -20,7 +20,7 @@ use super::framed::Framed;
 use super::frames::Peer;
 use super::intent::Via;
 use super::taken::{Streams, Taken};
-use super::wire::{self, Wire};
+use super::wire::{self, Resets, Wire};
 use crate::front::proxy;
 use crate::limits::{
     HTTP2_CONNECTION_WINDOW, HTTP2_SEND_BUFFER, HTTP2_STREAM_WINDOW, MAX_BUFFER, MAX_FIELDS,
@@ -37,7 +37,7 @@ pub async fn serve_proxy<S>(
     place: Place,
 ) -> Option<Box<proxy::Tunnel>>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Resets + Unpin + Send + 'static,
 {
     let shared = Arc::new(wire::Shared::default());
     let wire = Wire::new(stream, shared.clone(), &session.shared.limits);
@@ -64,7 +64,7 @@ pub async fn serve_http1<S>(
     protocol: Protocol,
     place: Place,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Resets + Unpin + Send + 'static,
 {
     let shared = Arc::new(wire::Shared::default());
     let wire = Wire::of_a_server(stream, shared.clone(), &session.shared.limits);
@@ -157,7 +157,7 @@ async fn idle(conversation: &Conversation) {
 
 async fn converse<S, F, A>(conversation: &Conversation, wire: Wire<S>, answer: F)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Resets + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> A + Send + 'static,
     A: Future<Output = Response<Answer>> + Send + 'static,
 {

@@ -4,6 +4,7 @@
 //! that was refused gets to read why.
 
 mod parting;
+mod resets;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 pub use parting::Parting;
+pub use resets::Resets;
 pub use shared::{Shared, Unanswered};
 
 use super::framing::Framing;
@@ -38,8 +40,16 @@ pub struct Wire<S> {
     inbox: Vec<u8>,
     /// Bytes at the front of the inbox that may pass.
     cleared: usize,
+    /// The peer sends no more behind a whole request, or within the next head.
+    left: Option<Left>,
     /// No more is read: the peer has ended, or was refused.
     ended: bool,
+    /// Bytes were written that may not be out yet.
+    unflushed: bool,
+    /// Who reads waits for them to be out.
+    waits: bool,
+    /// A reset is the end of it for as long as its answer is not whole.
+    resets: bool,
     reading: Timer,
     writing: Timer,
     parting: Parting,
@@ -51,6 +61,14 @@ struct Deadlines {
     head: Duration,
     stall: Duration,
     linger: Duration,
+    half_closed: Duration,
+}
+
+/// Where the peer has ended what it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Between,
+    WithinHead,
 }
 
 /// What the peer is given time for.
@@ -61,6 +79,7 @@ enum Awaited {
     Body,
     Reader,
     Close,
+    Answer,
 }
 
 #[derive(Default)]
@@ -72,15 +91,19 @@ struct Timer {
 impl<S> Wire<S> {
     /// The bytes of this stream.
     pub fn new(stream: S, shared: Arc<Shared>, limits: &Limits) -> Self {
-        let Limits { idle, head, stall, linger, .. } = *limits;
+        let Limits { idle, head, stall, linger, half_closed, .. } = *limits;
         Self {
             stream,
             shared,
-            deadlines: Deadlines { idle, head, stall, linger },
+            deadlines: Deadlines { idle, head, stall, linger, half_closed },
             framing: Framing::new(),
             inbox: Vec::new(),
             cleared: 0,
+            left: None,
             ended: false,
+            unflushed: false,
+            waits: false,
+            resets: false,
             reading: Timer::default(),
             writing: Timer::default(),
             parting: Parting::NotYet,
@@ -117,12 +140,18 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<bool>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let is_between = self.framing.is_between();
+        match ready!(Pin::new(&mut self.stream).poll_read(cx, buffer)) {
+            // TLS that ends without saying so ends nothing that has an end of its own (RFC 9112 §9.8).
+            Err(error) if is_between && error.kind() == io::ErrorKind::UnexpectedEof => {}
+            read => read?,
+        }
         self.reading.armed = None;
         let read = buffer.filled().get(before..).unwrap_or_default();
         if read.is_empty() {
-            self.ended = true;
-            return Poll::Ready(Ok(true));
+            self.left = is_between.then_some(Left::Between);
+            self.ended = !is_between;
+            return Poll::Ready(Ok(self.ended));
         }
         match self.framing.clear(read) {
             Ok(count) => {
@@ -153,7 +182,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         let mut buffer = ReadBuf::new(&mut piece);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         if buffer.filled().is_empty() {
-            self.refuse(Violation::CutOff);
+            self.left = Some(Left::WithinHead);
             return Poll::Ready(Ok(()));
         }
         self.inbox.extend_from_slice(buffer.filled());
@@ -162,6 +191,26 @@ impl<S: AsyncRead + Unpin> Wire<S> {
             Err(violation) => self.found(violation),
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Ready when every request is completely answered and all of that is out: hyper gives up what it is answering,
+    /// and what it still has to write, at an end of the input.
+    fn poll_answered(&mut self, cx: &Context<'_>) -> Poll<()> {
+        ready!(self.shared.poll_answered(cx));
+        self.waits = self.unflushed;
+        if self.waits { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Ready when whoever sends no more has its answers, or takes nothing of them for too long.
+    fn poll_left(&mut self, left: Left, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_answered(cx).is_pending() {
+            ready!(self.reading.poll(Awaited::Answer, self.deadlines.half_closed, cx));
+        }
+        match left {
+            Left::Between => self.ended = true,
+            Left::WithinHead => self.refuse(Violation::CutOff),
+        }
+        Poll::Ready(())
     }
 
     /// Ends the input when the peer's time is up.
@@ -205,8 +254,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 return Poll::Ready(Ok(()));
             }
             if let Some(violation) = wire.framing.refused() {
-                ready!(wire.shared.poll_answered(cx));
+                ready!(wire.poll_answered(cx));
                 wire.refuse(violation);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(left) = wire.left {
+                ready!(wire.poll_left(left, cx));
                 return Poll::Ready(Ok(()));
             }
             let read = match wire.inbox.is_empty() {
@@ -223,15 +276,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Resets + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
+        wire.before_writing()?;
         let written = Pin::new(&mut wire.stream).poll_write(cx, bytes);
-        wire.written(written, cx)
+        wire.wrote(written, cx)
     }
 
     fn poll_write_vectored(
@@ -240,8 +294,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
+        wire.before_writing()?;
         let written = Pin::new(&mut wire.stream).poll_write_vectored(cx, slices);
-        wire.written(written, cx)
+        wire.wrote(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -251,11 +306,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
         let flushed = Pin::new(&mut wire.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            wire.unflushed = false;
+            if std::mem::take(&mut wire.waits) {
+                cx.waker().wake_by_ref(); // hyper does not read once more by itself
+            }
+        }
         wire.written(flushed, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
+        // Hyper does this once all is out, and never where an answer was cut.
+        if std::mem::take(&mut wire.resets) {
+            wire.stream.resets(false)?;
+        }
         if !matches!(wire.parting, Parting::Done)
             && wire.writing.poll(Awaited::Close, wire.deadlines.linger, cx).is_ready()
         {
@@ -265,7 +330,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Resets + Unpin> Wire<S> {
+    /// What has no other end than the connection's must not look whole where it is cut, whoever cuts it.
+    fn before_writing(&mut self) -> io::Result<()> {
+        if !self.resets && self.shared.ends_by_closing() {
+            self.stream.resets(true)?;
+            self.resets = true;
+        }
+        Ok(())
+    }
+
+    fn wrote(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.unflushed = true;
+        if written.is_ready() && self.left.is_some() {
+            self.reading.armed = None;
+        }
+        self.written(written, cx)
+    }
+
     /// Gives up on a peer that takes nothing of its answer for too long.
     fn written<T>(
         &mut self,
@@ -273,7 +359,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() || self.shared.has_switched() {
-            self.writing.armed = None;
+            // Hyper flushes before each look at whether the connection is closed, which has a deadline of its own.
+            if self.writing.armed == Some(Awaited::Reader) {
+                self.writing.armed = None;
+            }
             return written;
         }
         ready!(self.writing.poll(Awaited::Reader, self.deadlines.stall, cx));

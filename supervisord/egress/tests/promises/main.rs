@@ -13,6 +13,7 @@
 mod agreement;
 mod bounds;
 mod clients;
+mod endings;
 mod framing;
 mod held;
 mod multiplexed;

@@ -15,6 +15,7 @@ pub struct Shared {
     waiting: Mutex<Option<Waker>>,
     violation: Mutex<Option<Violation>>,
     switched: AtomicBool,
+    ends_by_closing: AtomicBool,
 }
 
 /// One request that is not completely answered; dropping it says that it is.
@@ -47,6 +48,16 @@ impl Shared {
     /// the refusal.
     pub fn has_switched(&self) -> bool {
         self.switched.load(Ordering::Relaxed)
+    }
+
+    /// An answer has no other end than the connection's, as those of HTTP/1.0 may.
+    pub fn end_by_closing(&self) {
+        self.ends_by_closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the last answer has no other end than the connection's.
+    pub(super) fn ends_by_closing(&self) -> bool {
+        self.ends_by_closing.load(Ordering::Relaxed)
     }
 
     /// Whether a request is not completely answered.
