@@ -126,6 +126,11 @@ pub const NAME_SERVER_PATIENCE: Duration = Duration::from_secs(2);
 /// Rounds over the name servers; a lost packet is asked for once more.
 pub const NAME_SERVER_ROUNDS: usize = 2;
 
+/// For a name's other addresses once those of one family are there (RFC 8305 §3): some name servers never answer
+/// for IPv6. At it: what is there is dialled, and believed for the shorter time of [`RESOLVED_FOR`]; where none of it
+/// may be, the others are waited for.
+pub const OTHER_FAMILY_PATIENCE: Duration = Duration::from_millis(50);
+
 /// Between the starts of two attempts to connect (RFC 8305 §5 recommends 250 ms).
 pub const NEXT_ATTEMPT_AFTER: Duration = Duration::from_millis(250);
 

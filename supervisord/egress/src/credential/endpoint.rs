@@ -66,13 +66,19 @@ impl EndpointDial {
         Err(last)
     }
 
+    /// A host's addresses, those of both families where none of the first that are there may be dialled.
     async fn addresses(&self, host: &str) -> Result<Arc<[IpAddr]>, SourceError> {
         let failed = |error: Failure| SourceError::caused(format!("resolving {host}"), error);
         match Host::parse(host).map_err(|error| failed(error.to_string().into()))? {
             Host::Address(address) => Ok([address].into()),
             Host::Name(name) => {
-                let resolved = self.resolver.resolve(&name).await;
-                resolved.map_err(|error| failed(error.into()))
+                let resolved = self.resolver.resolve(&name, false).await;
+                let mut resolved = resolved.map_err(|error| failed(error.into()))?;
+                if !resolved.is_whole && !resolved.addresses.iter().any(|one| self.allows(*one)) {
+                    let whole = self.resolver.resolve(&name, true).await;
+                    resolved = whole.map_err(|error| failed(error.into()))?;
+                }
+                Ok(resolved.addresses)
             }
         }
     }

@@ -1,17 +1,15 @@
 //! What names resolved to, for as long as that may be believed.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use supervisor_policy::egress::HostName;
 
-use super::Unresolved;
+use super::{Resolved, Unresolved};
 use crate::limits::{MAX_CACHED_NAMES, UNRESOLVED_FOR};
 
 /// What is known of a name.
-type Known = Result<Arc<[IpAddr]>, Unresolved>;
+type Known = Result<Resolved, Unresolved>;
 
 /// Names with their addresses or the reason why they have none.
 #[derive(Debug, Default)]
@@ -31,7 +29,7 @@ impl Cache {
     pub fn put(
         &mut self,
         name: &HostName,
-        found: &Result<(Arc<[IpAddr]>, Duration), Unresolved>,
+        found: &Result<(Resolved, Duration), Unresolved>,
         now: Instant,
     ) {
         let is_known = || matches!(self.get(name, now), Some(Ok(_)));
@@ -45,7 +43,7 @@ impl Cache {
             self.entries.clear();
         }
         let entry = match found {
-            Ok((addresses, valid_for)) => (now + *valid_for, Ok(addresses.clone())),
+            Ok((resolved, valid_for)) => (now + *valid_for, Ok(resolved.clone())),
             Err(why) => (now + UNRESOLVED_FOR, Err(why.clone())),
         };
         self.entries.insert(name.clone(), entry);
@@ -54,7 +52,8 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
 
     use supervisor_policy::egress::Host;
 
@@ -64,10 +63,14 @@ mod tests {
         Host::parse(text).unwrap().name().unwrap().clone()
     }
 
+    fn here() -> Resolved {
+        Arc::<[IpAddr]>::from([Ipv4Addr::LOCALHOST.into()]).into()
+    }
+
     #[test]
     fn addresses_are_believed_for_their_time_and_failures_for_a_moment() {
         let (mut cache, start) = (Cache::default(), Instant::now());
-        let addresses: Arc<[IpAddr]> = [IpAddr::V4(Ipv4Addr::LOCALHOST)].into();
+        let addresses = here();
         let second = Duration::from_secs(1);
         cache.put(&name("a.test"), &Ok((addresses.clone(), second * 9)), start);
         cache.put(&name("b.test"), &Err(Unresolved::Unanswered), start);
@@ -80,7 +83,7 @@ mod tests {
     #[test]
     fn a_failure_takes_the_place_of_no_address_and_one_of_this_host_s_is_not_remembered() {
         let (mut cache, now) = (Cache::default(), Instant::now());
-        let addresses: Arc<[IpAddr]> = [IpAddr::V4(Ipv4Addr::LOCALHOST)].into();
+        let addresses = here();
         cache.put(&name("a.test"), &Ok((addresses.clone(), Duration::from_secs(9))), now);
         for why in [Unresolved::Unanswered, Unresolved::Unasked] {
             cache.put(&name("a.test"), &Err(why), now);

@@ -291,8 +291,8 @@ mod tests {
         for (asked, last) in
             [("big.test", 1), ("alias.test", 2), ("forged.test", 3), ("fixed.test", 200)]
         {
-            let addresses = resolver.resolve(&name(asked)).await.unwrap();
-            assert_eq!(*addresses, [IpAddr::from([192, 0, 2, last])], "{asked}");
+            let resolved = resolver.resolve(&name(asked), false).await.unwrap();
+            assert_eq!(*resolved.addresses, [IpAddr::from([192, 0, 2, last])], "{asked}");
         }
     }
 
@@ -301,10 +301,54 @@ mod tests {
         let (server, asked) = name_server().await;
         let resolver = Resolver::new(Names::new(vec![server], ""));
         for _ in 0..5 {
-            assert!(resolver.resolve(&name("alias.test")).await.is_ok());
-            assert_eq!(resolver.resolve(&name("no.test")).await, Err(Unresolved::WithoutAddress));
+            assert!(resolver.resolve(&name("alias.test"), false).await.is_ok());
+            let missing = resolver.resolve(&name("no.test"), true).await;
+            assert_eq!(missing, Err(Unresolved::WithoutAddress));
         }
         assert_eq!(asked.load(Ordering::SeqCst), 4);
+    }
+
+    /// A name server that answers for IPv4, and for IPv6 from the second question on.
+    async fn late_server() -> (SocketAddr, Arc<AtomicUsize>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        tokio::spawn(async move {
+            let mut bytes = [0; 2048];
+            loop {
+                let (length, peer) = socket.recv_from(&mut bytes).await.unwrap();
+                let query = Message::from_vec(&bytes[..length]).unwrap();
+                let question = query.queries[0].clone();
+                let data = match question.query_type {
+                    RecordType::A => RData::A(Ipv4Addr::new(192, 0, 2, 1).into()),
+                    _ if count.fetch_add(1, Ordering::SeqCst) == 0 => continue,
+                    _ => RData::AAAA(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+                };
+                let mut answer = Message::response(query.metadata.id, OpCode::Query);
+                answer.answers.push(Record::from_rdata(question.name.clone(), 3600, data));
+                answer.queries.push(question);
+                socket.send_to(&answer.to_vec().unwrap(), peer).await.unwrap();
+            }
+        });
+        (address, asked)
+    }
+
+    #[tokio::test]
+    async fn one_family_s_silence_is_not_waited_for_unless_its_addresses_are_wanted() {
+        let (server, asked) = late_server().await;
+        let resolver = Resolver::new(Names::new(vec![server], ""));
+        let (v4, v6) = (IpAddr::from([192, 0, 2, 1]), "2001:db8::1".parse::<IpAddr>().unwrap());
+        let soon = resolver.resolve(&name("late.test"), false).await.unwrap();
+        // A second round would have asked once more.
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert_eq!((&*soon.addresses, soon.is_whole), (&[v4][..], false));
+        let until = Instant::now() + RESOLVED_FOR.0;
+        assert_eq!(super::super::lock(&resolver.cache).get(&name("late.test"), until), None);
+        let whole = resolver.resolve(&name("late.test"), true).await.unwrap();
+        assert_eq!((&*whole.addresses, whole.is_whole), (&[v6, v4][..], true));
+        let again = resolver.resolve(&name("late.test"), false).await.unwrap();
+        assert_eq!((again, asked.load(Ordering::SeqCst)), (whole, 2));
     }
 
     #[tokio::test]
@@ -314,7 +358,7 @@ mod tests {
         let mut all = tokio::task::JoinSet::new();
         for _ in 0..20 {
             let resolver = resolver.clone();
-            all.spawn(async move { resolver.resolve(&name("alias.test")).await });
+            all.spawn(async move { resolver.resolve(&name("alias.test"), true).await });
         }
         assert!(all.join_all().await.iter().all(Result::is_ok));
         assert_eq!(asked.load(Ordering::SeqCst), 2, "one for each family");
@@ -325,7 +369,7 @@ mod tests {
         // Nobody may send to this address.
         let nowhere = SocketAddr::from((Ipv4Addr::BROADCAST, 53));
         let resolver = Resolver::new(Names::new(vec![nowhere], ""));
-        assert_eq!(resolver.resolve(&name("a.test")).await, Err(Unresolved::Unasked));
+        assert_eq!(resolver.resolve(&name("a.test"), false).await, Err(Unresolved::Unasked));
         assert_eq!(super::super::lock(&resolver.cache).get(&name("a.test"), Instant::now()), None);
         assert!(super::super::lock(&resolver.asking).is_empty());
     }
@@ -333,6 +377,6 @@ mod tests {
     #[tokio::test]
     async fn without_name_servers_nothing_resolves() {
         let resolver = Resolver::new(Names::default());
-        assert_eq!(resolver.resolve(&name("a.test")).await, Err(Unresolved::ServerMissing));
+        assert_eq!(resolver.resolve(&name("a.test"), false).await, Err(Unresolved::ServerMissing));
     }
 }

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use http::StatusCode;
 use supervisor_policy::egress::{AddressClass, CheckedAddress, Host, HostName, Permit};
@@ -15,6 +14,7 @@ use super::own::is_own;
 use super::socket::{Socket, SocketPlace};
 use crate::limits::NEXT_ATTEMPT_AFTER;
 use crate::refused::Refused;
+use crate::resolve::{Resolved, Unresolved};
 use crate::session::Session;
 
 /// The addresses that may be dialled for a permit, in the order in which they will be.
@@ -24,15 +24,32 @@ use crate::session::Session;
 /// When the name has none, or none of them may be.
 pub async fn addresses(session: &Session, permit: &Permit) -> Result<Vec<CheckedAddress>, Refused> {
     let Some(destination) = permit.destination() else {
-        return Err(UpstreamError::Unresolved(crate::resolve::Unresolved::WithoutAddress).into());
+        return Err(UpstreamError::Unresolved(Unresolved::WithoutAddress).into());
     };
-    let resolved = match &destination.host {
-        Host::Address(address) => [*address].into(),
-        Host::Name(name) => look_up(session, name).await?,
+    let name = match &destination.host {
+        Host::Address(address) => return checked(session, permit, &[*address]),
+        Host::Name(name) => name,
     };
-    let mut checked = Vec::with_capacity(resolved.len());
+    let resolved = look_up(session, name, false).await?;
+    match checked(session, permit, &resolved.addresses) {
+        // Those that may be dialled may be late.
+        Err(_) if !resolved.is_whole => {
+            let whole = look_up(session, name, true).await?;
+            checked(session, permit, &whole.addresses)
+        }
+        checked => checked,
+    }
+}
+
+/// Those of a name's addresses that may be dialled.
+fn checked(
+    session: &Session,
+    permit: &Permit,
+    addresses: &[IpAddr],
+) -> Result<Vec<CheckedAddress>, Refused> {
+    let mut checked = Vec::with_capacity(addresses.len());
     let mut refused = None;
-    for address in resolved.iter().copied() {
+    for address in addresses.iter().copied() {
         match session.egress().address(permit, address) {
             Err(refusal) => refused = Some(Refused::from(refusal)),
             Ok(_) if is_closed(session, permit, address)? => refused = Some(own_address(address)),
@@ -42,7 +59,7 @@ pub async fn addresses(session: &Session, permit: &Permit) -> Result<Vec<Checked
     match refused {
         _ if !checked.is_empty() => Ok(alternating(checked)),
         Some(refused) => Err(refused),
-        None => Err(UpstreamError::Unresolved(crate::resolve::Unresolved::WithoutAddress).into()),
+        None => Err(UpstreamError::Unresolved(Unresolved::WithoutAddress).into()),
     }
 }
 
@@ -105,10 +122,10 @@ async fn connect(
 }
 
 /// A name's addresses, which a session asks for so many of at once.
-async fn look_up(session: &Session, name: &HostName) -> Result<Arc<[IpAddr]>, Refused> {
+async fn look_up(session: &Session, name: &HostName, whole: bool) -> Result<Resolved, Refused> {
     let asking = async {
         let _turn = session.look_ups.acquire().await;
-        session.shared.resolver.resolve(name).await
+        session.shared.resolver.resolve(name, whole).await
     };
     match timeout(session.shared.limits.crowded, asking).await {
         Ok(resolved) => resolved.map_err(|why| UpstreamError::Unresolved(why).into()),
