@@ -26,7 +26,8 @@ pub async fn refuse(stream: TcpStream, speech: &Speech, refused: &Refused, linge
         Speech::Tls(_) if refused.status.is_server_error() => alert::INTERNAL_ERROR.to_vec(),
         Speech::Tls(_) => alert::ACCESS_DENIED.to_vec(),
         Speech::BrokenTls => alert::DECODE_ERROR.to_vec(),
-        Speech::Words => refused.last_words(),
+        // Clients of SSH show what comes before its own words.
+        Speech::Words | Speech::Ssh => refused.last_words(),
         Speech::Unknown | Speech::Silence => return reset(stream),
     };
     match timeout(linger, part(stream, &words)).await {

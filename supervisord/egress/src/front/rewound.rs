@@ -23,6 +23,11 @@ impl<S> Rewound<S> {
     pub fn get_ref(&self) -> &S {
         &self.stream
     }
+
+    /// The stream, without what is to be read again.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {

@@ -19,7 +19,9 @@ pub enum Speech {
     Tls(ClientHello),
     /// TLS whose first message can't be read.
     BrokenTls,
-    /// Something in words: HTTP, as far as can be told.
+    /// SSH, which begins with its name (RFC 4253 §4.2).
+    Ssh,
+    /// Something else in words: HTTP, as far as can be told.
     Words,
     /// Nothing that is known here.
     Unknown,
@@ -46,6 +48,7 @@ pub async fn sniff(
     }
     match front.first().copied() {
         Some(first) if client_hello::may_start_with(first) => {}
+        _ if front.starts_with(b"SSH-") => return Ok(Speech::Ssh),
         Some(first) if first.is_ascii_uppercase() => return Ok(Speech::Words),
         _ => return Ok(Speech::Unknown),
     }

@@ -16,6 +16,7 @@ use super::rewound::Rewound;
 use super::sniff::{Speech, sniff};
 use crate::event::{Failure, Subject};
 use crate::http::{serve_http1, serve_http2};
+use crate::limits::MAX_ECHO;
 use crate::refused::Refused;
 use crate::relay::{Ended, relay_spliced};
 use crate::session::Session;
@@ -49,7 +50,9 @@ pub async fn serve(
     let refused = match (&speech, plan.https) {
         (Speech::Tls(hello), Some(https)) => match (agree(&destination, hello), https) {
             (Ok(()), Https::Inspect) => {
-                return Box::pin(inspect(session, stream, front, destination, place)).await;
+                let stream = Rewound::new(front, stream);
+                let offered = hello.protocols.clone();
+                return Box::pin(inspect(session, stream, offered, destination, place)).await;
             }
             (Ok(()), Https::Pass(passage)) if !hello.may_hide_another => {
                 return pass(&session, stream, front, passage, upstream).await;
@@ -150,8 +153,8 @@ async fn pass(
 /// Ends TLS here and serves what is in it.
 async fn inspect(
     session: Arc<Session>,
-    stream: TcpStream,
-    front: Bytes,
+    stream: Rewound<TcpStream>,
+    offered: Vec<Vec<u8>>,
     destination: Destination,
     place: Place,
 ) {
@@ -164,14 +167,18 @@ async fn inspect(
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "no certificate");
             session.refuse(session.number(), subject(), &Refused::cannot_inspect());
-            return reset(stream);
+            return reset(stream.into_inner());
         }
     };
-    let handshake = TlsAcceptor::from(config).accept(Rewound::new(front, stream));
+    let handshake = TlsAcceptor::from(config).accept(stream);
     let stream = match timeout(session.shared.limits.handshake, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            return session.refuse(session.number(), subject(), &handshake_failed(&error));
+            let refused = match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+                Some(rustls::Error::NoApplicationProtocol) => no_protocol(&offered),
+                _ => handshake_failed(&error),
+            };
+            return session.refuse(session.number(), subject(), &refused);
         }
         Err(_) => {
             let late = "the TLS handshake took too long";
@@ -184,6 +191,21 @@ async fn inspect(
     }
 }
 
+/// The refusal of TLS for what is no HTTP.
+fn no_protocol(offered: &[Vec<u8>]) -> Refused {
+    let names: Vec<String> = offered.iter().map(|name| name.escape_ascii().to_string()).collect();
+    let shown: String = names.join(", ").chars().take(MAX_ECHO).collect();
+    Refused::new(
+        StatusCode::BAD_REQUEST,
+        "tls_protocol_error",
+        "alpn_not_supported",
+        format!(
+            "the connection is inspected, and the program offers none but {shown} for what is in it (ALPN)"
+        ),
+        "Have it offer h2 or http/1.1; what is no HTTP needs a rule with protocols = [\"tcp\"].",
+    )
+}
+
 fn handshake_failed(cause: &dyn std::fmt::Display) -> Refused {
     Refused::new(
         StatusCode::BAD_REQUEST,
@@ -194,18 +216,27 @@ fn handshake_failed(cause: &dyn std::fmt::Display) -> Refused {
     )
 }
 
+const ANOTHER: &str = "Use a protocol that a rule names, or ask for a rule with it.";
+
 fn unexpected(destination: &Destination, speech: &Speech) -> Refused {
-    let what = match speech {
-        Speech::Tls(_) => "TLS",
-        Speech::BrokenTls => "TLS that can't be read",
-        Speech::Words => "HTTP without TLS",
-        Speech::Unknown | Speech::Silence => "neither HTTP nor TLS",
+    let (what, remedy) = match speech {
+        Speech::Tls(_) => ("TLS", ANOTHER),
+        Speech::BrokenTls => ("TLS that can't be read", ANOTHER),
+        Speech::Ssh => (
+            "SSH",
+            "Use HTTPS instead (git: https://HOST/PATH in place of git@HOST:PATH), or ask for a rule with \
+             protocols = [\"tcp\"] and the port, which passes on what nobody sees.",
+        ),
+        Speech::Words => {
+            ("HTTP without TLS", "Use https, or ask for a rule with protocols = [\"http\"].")
+        }
+        Speech::Unknown | Speech::Silence => ("neither HTTP nor TLS", ANOTHER),
     };
     Refused::new(
         StatusCode::FORBIDDEN,
         "http_request_denied",
         "protocol_not_allowed",
         format!("the connection to {destination} speaks {what}, which no rule allows there"),
-        "Use a protocol that a rule names, or ask for a rule with it.",
+        remedy,
     )
 }

@@ -155,6 +155,9 @@ impl Framing {
 
     fn head(&mut self, rest: &[u8], searched: usize) -> Result<usize, Violation> {
         const LONG: Violation = Violation::HeadTooLong("the request head is too long");
+        if let (true, Some(version @ (4 | 5))) = (self.tunnels, rest.first()) {
+            return Err(Violation::Socks(*version));
+        }
         let Some(length) = head::length(rest, searched) else {
             if rest.len() >= MAX_HEAD {
                 return Err(LONG);
@@ -332,6 +335,14 @@ mod tests {
         assert!(matches!(Framing::new().clear(&head), Err(Violation::HeadTooLong(_))));
         let trailers = format!("0\r\nX: {}", "a".repeat(MAX_TRAILERS));
         assert!(matches!(chunks(&trailers), Err(Violation::HeadTooLong(_))));
+    }
+
+    #[test]
+    fn socks_is_told_by_its_first_byte_where_there_is_a_proxy() {
+        assert_eq!(Framing::new().clear(&[5, 1, 0]), Err(Violation::Socks(5)));
+        assert_eq!(Framing::new().clear(&[4]), Err(Violation::Socks(4)));
+        assert_eq!(Framing::of_a_server().clear(&[5, 1, 0]), Ok(0));
+        assert_eq!(Violation::Socks(5).last_words(), [5, 0xff]);
     }
 
     #[test]

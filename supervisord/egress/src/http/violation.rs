@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::refused::Refused;
+
 /// Why a connection's input was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Violation {
@@ -21,6 +23,8 @@ pub enum Violation {
     CutOff,
     /// Frames of HTTP/2 that the protocol does not allow.
     Frames,
+    /// What a client of SOCKS begins with, in this version.
+    Socks(u8),
     /// More frames of HTTP/2 that carry nothing, or more requests that are taken back, than anybody needs.
     Flood,
 }
@@ -29,7 +33,9 @@ impl Violation {
     /// The status of the answer.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::Malformed(_) | Self::CutOff | Self::Frames => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::CutOff | Self::Frames | Self::Socks(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::HeadTooLong(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
@@ -46,6 +52,7 @@ impl Violation {
             Self::Version => "version_not_supported",
             Self::TooSlow => "head_timeout",
             Self::Flood => "too_many_frames",
+            Self::Socks(_) => "socks_not_spoken",
         }
     }
 }
@@ -55,7 +62,22 @@ impl Violation {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Frames | Self::Flood => "Speak HTTP/2 as the common clients do, or HTTP/1.1.",
+            Self::Socks(_) => {
+                "Name the proxy as http://ADDRESS:PORT, as HTTPS_PROXY does, not as socks5://; without any, \
+                 programs come through too."
+            }
             _ => "Send one unambiguous HTTP/1.1 request at a time, as the common clients do.",
+        }
+    }
+}
+
+impl Violation {
+    /// What the peer is told where none of its requests is being answered: a whole answer in what it speaks.
+    pub fn last_words(self) -> Vec<u8> {
+        match self {
+            Self::Socks(4) => vec![0, 91, 0, 0, 0, 0, 0, 0], // rejected
+            Self::Socks(_) => vec![5, 0xff],                 // no acceptable methods (RFC 1928 §3)
+            _ => Refused::from(self).last_words(),
         }
     }
 }
@@ -68,6 +90,7 @@ impl fmt::Display for Violation {
             Self::Version => "the request is not in HTTP/1.1",
             Self::TooSlow => "the request head did not arrive in time",
             Self::CutOff => "the request ended before it was complete",
+            Self::Socks(_) => "the proxy is spoken to in SOCKS, and speaks HTTP",
             Self::Frames => "the connection has frames that HTTP/2 does not allow",
             Self::Flood => {
                 "the connection is flooded with frames that carry nothing, or with requests that \

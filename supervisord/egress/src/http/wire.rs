@@ -25,7 +25,6 @@ pub use shared::{Shared, Unanswered};
 use super::framing::Framing;
 use super::violation::Violation;
 use crate::limits::{Limits, MAX_HEAD};
-use crate::refused::Refused;
 
 /// Bytes that are read at a time while a head isn't complete; heads have less than this.
 const PIECE: usize = 4096;
@@ -127,7 +126,7 @@ impl<S> Wire<S> {
         self.ended = true;
         self.inbox = Vec::new();
         if !self.shared.is_busy() {
-            self.parting = Parting::words(Refused::from(violation).last_words());
+            self.parting = Parting::words(violation.last_words());
         }
     }
 }

@@ -1,14 +1,15 @@
 //! A refusal can be acted on, and is nobody else's.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use supervisor_egress::credential::RefusalCode;
 use supervisor_egress::{Decided, Event, Subject};
 
+use crate::bounds::within_a_minute;
 use crate::seams::{AGREED, placeholder};
-use crate::wire::{connect, hear, status};
+use crate::wire::{connect, head, hear, status};
 use crate::world::World;
 
 const RULES: &str = "[[egress]]\nname = \"up\"\nhosts = [\"up.test\"]\nmethods = [\"GET\", \"POST\"]\n\
@@ -223,4 +224,41 @@ fn a_request_that_names_another_host_in_its_tunnel_is_recorded_with_the_one_of_t
         _ => false,
     });
     assert!(named, "{:?}", world.events.all());
+}
+
+/// What a program is told to do that was refused with this code.
+fn remedy(world: &World, code: &str) -> String {
+    let mut remedies = Vec::new();
+    within_a_minute(|| {
+        let refused = |event: Event| match event {
+            Event::Decided(decided) if decided.code == code => decided.remedy,
+            _ => None,
+        };
+        remedies = world.events.all().into_iter().filter_map(refused).collect();
+        !remedies.is_empty()
+    });
+    remedies.remove(0)
+}
+
+#[test]
+fn what_speaks_something_else_is_told_what_to_speak() {
+    let world = World::new(RULES);
+    let mut stream = connect("127.0.0.1:3128");
+    stream.write_all(&[5, 1, 0]).unwrap();
+    let mut answer = [0; 2];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [5, 0xff], "no acceptable methods");
+    assert!(remedy(&world, "socks_not_spoken").contains("http://"));
+    let mut stream = connect("127.0.0.1:3128");
+    stream.write_all(b"CONNECT up.test:443 HTTP/1.1\r\nHost: up.test:443\r\n\r\n").unwrap();
+    assert_eq!(status(&head(&mut stream)), 200);
+    stream.write_all(b"SSH-2.0-client\r\n").unwrap();
+    assert_eq!(status(&hear(&mut stream)), 403);
+    let told = remedy(&world, "protocol_not_allowed");
+    assert!(told.contains("git: https://"), "{told}");
+    let imap = "openssl s_client -alpn imap -servername up.test -connect up.test:443 < /dev/null";
+    let heard = world.run("sh", &["-c", imap]);
+    assert_ne!(heard.status, 0, "{heard:?}");
+    let told = remedy(&world, "alpn_not_supported");
+    assert!(told.contains("http/1.1"), "{told}");
 }

@@ -74,7 +74,7 @@ async fn a_refused_peer_that_stays_does_not_keep_its_connection() {
     let (mut peer, stream) = duplex(256);
     let shared = Arc::new(Shared::default());
     let mut wire = Wire::new(stream, shared, &Limits::default());
-    peer.write_all(b"NO\r\n\r\n").await.unwrap();
+    peer.write_all(&[5, 1, 0]).await.unwrap();
     assert_eq!(wire.read(&mut [0; 9]).await.unwrap(), 0);
     let begun = Instant::now();
     // As hyper closes: it flushes first, each time.
