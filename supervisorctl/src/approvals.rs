@@ -79,17 +79,17 @@ fn print(approval: &Approval, global: &GlobalOptions) -> Result<(), Failure> {
     }
     let body = approval.request.body.map(|bytes| format!("{bytes} bytes"));
     let answered = approval.answered_by.map(|uid| format!("uid {uid}"));
-    let mut page = String::new();
-    for (name, value) in [
+    // A line each: what a value holds must not look like another field.
+    let fields = approval.request.fields.iter().flat_map(|fields| fields.lines());
+    let fields = fields.map(|field| ("field", Some(field.to_owned())));
+    let asked = [
         ("question", Some(approval.id.to_string())),
         ("state", Some(state(approval))),
         ("request", Some(request(approval))),
         ("body", body),
         ("body's SHA-256", approval.request.body_sha256.clone()),
-        (
-            "fields",
-            approval.request.fields.as_ref().map(|fields| fields.trim_end().replace('\n', "; ")),
-        ),
+    ];
+    let about = [
         ("execution", Some(approval.execution.to_string())),
         ("owner", Some(format!("uid {}", approval.owner_uid))),
         ("asked by", Some(format!("{} of policy {}", approval.rule, approval.policy))),
@@ -97,7 +97,9 @@ fn print(approval: &Approval, global: &GlobalOptions) -> Result<(), Failure> {
         ("deadline", Some(approval.deadline.clone())),
         ("answered by", answered),
         ("digest", Some(approval.digest.clone())),
-    ] {
+    ];
+    let mut page = String::new();
+    for (name, value) in asked.into_iter().chain(fields).chain(about) {
         if let Some(value) = value {
             page.push_str(&format!("{name:<15} {}\n", terminal::name(&value)));
         }

@@ -9,27 +9,32 @@
 //! generations ┘    who finds it full waits, and tells the last state then
 //! ```
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use supervisor_api::{
     Event, Execution, ExecutionEvent, ExecutionId, GenerationEvent, SessionEvent, SessionState,
     State,
 };
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::live::Live;
+use crate::live::States;
 use crate::session::{SessionChange, SessionChanges};
 use crate::supervisor::{Caller, Role, Supervisor};
 
 /// Events that wait for the follower.
 const AHEAD: usize = 16;
 
+/// Executions of which a follower has not heard yet: some 200 bytes each. Who is later than that is let go: his stream
+/// ends, and when he comes again he is told how all are by then.
+const MOST_UNTOLD: usize = 4096;
+
 /// Everything that a caller may see change, from how it is now.
 pub struct Events {
     told: mpsc::Receiver<Event>,
+    /// Nobody tells of executions any more: the follower is too late, or the daemon ends.
+    is_over: oneshot::Receiver<()>,
     /// What tells; it ends with this.
     _telling: JoinSet<()>,
 }
@@ -38,18 +43,27 @@ impl Events {
     /// For this caller.
     pub fn new(supervisor: &Supervisor, caller: Caller) -> Self {
         let (tell, told) = mpsc::channel(AHEAD);
+        let (goes_on, is_over) = oneshot::channel();
         let mut telling = JoinSet::new();
         telling.spawn(of_generations(supervisor.clone(), tell.clone()));
         telling.spawn(of_sessions(supervisor.clone(), caller, tell.clone()));
         telling.spawn(of_approvals(supervisor.clone(), caller, tell.clone()));
         telling.spawn(of_credentials(supervisor.clone(), caller, tell.clone()));
-        telling.spawn(of_executions(supervisor.clone(), caller, tell));
-        Self { told, _telling: telling }
+        let supervisor = supervisor.clone();
+        telling.spawn(async move {
+            of_executions(supervisor, caller, tell).await;
+            drop(goes_on);
+        });
+        Self { told, is_over, _telling: telling }
     }
 
-    /// The next; `None` when the daemon ends.
+    /// The next; `None` when the daemon ends, or when the follower is too late ([`MOST_UNTOLD`]).
     pub async fn next(&mut self) -> Option<Event> {
-        self.told.recv().await
+        tokio::select! {
+            biased;
+            event = self.told.recv() => event,
+            _ = &mut self.is_over => None,
+        }
     }
 }
 
@@ -116,48 +130,85 @@ async fn of_credentials(supervisor: Supervisor, caller: Caller, tell: mpsc::Send
     }
 }
 
+/// Nothing here waits for the follower, who may take as long as he likes: of what he has not heard yet the last
+/// state alone is kept, and of an execution that has ended nothing else.
 async fn of_executions(supervisor: Supervisor, caller: Caller, tell: mpsc::Sender<Event>) {
     let live = &supervisor.inner().live;
     let mut arrivals = live.arrivals(); // before the look, so that none is missed
     let mut followed: HashSet<ExecutionId> = HashSet::new();
-    let mut following: JoinSet<ExecutionId> = JoinSet::new();
-    let mut came = live.all();
+    let mut following: JoinSet<(ExecutionId, Option<ExecutionEvent>, States)> = JoinSet::new();
+    let mut untold = Untold::default();
+    let mut came = live.states();
     loop {
-        for live in came.drain(..) {
-            let (id, owner) = (live.id(), live.execution.borrow().owner_uid);
-            if (caller.role == Role::Admin || owner == caller.uid) && followed.insert(id) {
-                following.spawn(of_execution(live, tell.clone()));
+        for mut states in came.drain(..) {
+            let event = state_of(&states.borrow_and_update());
+            let may_see = caller.role == Role::Admin || event.owner_uid == caller.uid;
+            if may_see && followed.insert(event.execution) {
+                following.spawn(next(states, event.execution, event.state));
+                untold.put(event);
             }
         }
+        if untold.order.len() > MOST_UNTOLD {
+            return;
+        }
         tokio::select! {
-            Some(ended) = following.join_next() => {
-                if let Ok(id) = ended {
-                    followed.remove(&id);
+            Some(changed) = following.join_next() => match changed {
+                Ok((id, Some(event), states)) if event.state != State::Finished => {
+                    following.spawn(next(states, id, event.state));
+                    untold.put(event);
                 }
-            }
+                Ok((id, event, _)) => {
+                    followed.remove(&id);
+                    event.into_iter().for_each(|event| untold.put(event));
+                }
+                Err(_) => {} // it was ended with us
+            },
+            place = tell.reserve(), if !untold.order.is_empty() => match (place, untold.take()) {
+                (Ok(place), Some(event)) => place.send(Event::Execution(event)),
+                _ => return,
+            },
             arrived = arrivals.recv() => match arrived {
-                Ok(live) => came.push(live),
-                Err(RecvError::Lagged(_)) => came = live.all(),
+                Ok(states) => came.push(states),
+                Err(RecvError::Lagged(_)) => came = live.states(),
                 Err(RecvError::Closed) => return,
             },
         }
     }
 }
 
-/// Tells of one execution until it has finished.
-async fn of_execution(live: Arc<Live>, tell: mpsc::Sender<Event>) -> ExecutionId {
-    let mut states = live.execution.subscribe();
-    let mut event = state_of(&states.borrow_and_update());
-    let id = event.execution;
-    loop {
-        let has_finished = event.state == State::Finished;
-        if tell.send(Event::Execution(event.clone())).await.is_err() || has_finished {
-            return id;
+/// What becomes of one execution next, unless it was finished or nothing becomes of it any more.
+async fn next(
+    mut states: States,
+    id: ExecutionId,
+    before: State,
+) -> (ExecutionId, Option<ExecutionEvent>, States) {
+    let event = match before {
+        State::Finished => None,
+        _ => {
+            let changed = states.wait_for(|execution| execution.state != before).await;
+            changed.ok().map(|execution| state_of(&execution))
         }
-        let before = event.state;
-        let changed = states.wait_for(|execution| execution.state != before).await;
-        let Ok(changed) = changed.as_deref().map(state_of) else { return id };
-        event = changed;
+    };
+    (id, event, states)
+}
+
+/// The last states of executions, in the order in which they are to be told.
+#[derive(Default)]
+struct Untold {
+    order: VecDeque<ExecutionId>,
+    last: HashMap<ExecutionId, ExecutionEvent>,
+}
+
+impl Untold {
+    fn put(&mut self, event: ExecutionEvent) {
+        let id = event.execution;
+        if self.last.insert(id, event).is_none() {
+            self.order.push_back(id);
+        }
+    }
+
+    fn take(&mut self) -> Option<ExecutionEvent> {
+        self.order.pop_front().and_then(|id| self.last.remove(&id))
     }
 }
 

@@ -116,10 +116,13 @@ impl Live {
 /// Executions that may have come before who listens to arrivals has looked. Who is later looks at all.
 const ARRIVALS: usize = 256;
 
+/// What becomes of one execution, for who follows it: nothing else of it is held by that.
+pub type States = watch::Receiver<Execution>;
+
 /// All of them.
 pub struct LiveSet {
     by_id: RwLock<HashMap<ExecutionId, Arc<Live>>>,
-    arrivals: broadcast::Sender<Arc<Live>>,
+    arrivals: broadcast::Sender<States>,
 }
 
 impl Default for LiveSet {
@@ -131,10 +134,10 @@ impl Default for LiveSet {
 impl LiveSet {
     /// Adds one.
     pub fn insert(&self, id: ExecutionId, live: Arc<Live>) {
-        let known =
-            self.by_id.write().unwrap_or_else(PoisonError::into_inner).insert(id, live.clone());
+        let states = live.execution.subscribe();
+        let known = self.by_id.write().unwrap_or_else(PoisonError::into_inner).insert(id, live);
         drop(known);
-        drop(self.arrivals.send(live)); // an error says that nobody listens
+        drop(self.arrivals.send(states)); // an error says that nobody listens
     }
 
     /// Finds one.
@@ -148,7 +151,7 @@ impl LiveSet {
     }
 
     /// Tells of every one that is added from now on.
-    pub fn arrivals(&self) -> broadcast::Receiver<Arc<Live>> {
+    pub fn arrivals(&self) -> broadcast::Receiver<States> {
         self.arrivals.subscribe()
     }
 
@@ -160,5 +163,10 @@ impl LiveSet {
     /// All there are.
     pub fn all(&self) -> Vec<Arc<Live>> {
         self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// What becomes of all there are.
+    pub fn states(&self) -> Vec<States> {
+        self.all().iter().map(|live| live.execution.subscribe()).collect()
     }
 }

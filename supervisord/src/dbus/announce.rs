@@ -13,7 +13,7 @@ use crate::dbus::call::Front;
 use crate::dbus::names::{EXECUTION, MANAGER, MANAGER_PATH, OBJECT_MANAGER, PROPERTIES, path_of};
 use crate::dbus::objects::interfaces;
 use crate::dbus::values::{self, CHANGING, Properties};
-use crate::live::Live;
+use crate::live::States;
 
 /// Follows executions until it is dropped, or nothing can be sent any more.
 pub async fn announce(front: Arc<Front>) {
@@ -29,18 +29,21 @@ pub async fn announce(front: Arc<Front>) {
                 continue;
             }
             arrived = arrivals.recv() => match arrived {
-                Ok(live) => vec![(live, true)],
+                Ok(states) => vec![(states, true)],
                 Err(RecvError::Lagged(_)) => unfinished(&front),
                 Err(RecvError::Closed) => return,
             },
             () = front.subscribers.came.notified() => unfinished(&front),
         };
-        for (live, new) in arrived {
-            let (id, owner) = (live.id(), live.execution.borrow().owner_uid);
+        for (states, new) in arrived {
+            let (id, owner) = {
+                let execution = states.borrow();
+                (execution.id, execution.owner_uid)
+            };
             if !front.subscribers.of(owner).is_empty() && followed.insert(id) {
                 let front = front.clone();
                 tasks.spawn(async move {
-                    if let Err(error) = follow(&front, &live, new).await {
+                    if let Err(error) = follow(&front, states, new).await {
                         tracing::debug!(%error, "signals could not be sent");
                     }
                     id
@@ -50,13 +53,12 @@ pub async fn announce(front: Arc<Front>) {
     }
 }
 
-fn unfinished(front: &Front) -> Vec<(Arc<Live>, bool)> {
-    front.supervisor.inner().live.all().into_iter().map(|live| (live, false)).collect()
+fn unfinished(front: &Front) -> Vec<(States, bool)> {
+    front.supervisor.inner().live.states().into_iter().map(|states| (states, false)).collect()
 }
 
 /// Tells what becomes of one execution until it has finished.
-async fn follow(front: &Front, live: &Live, new: bool) -> zbus::Result<()> {
-    let mut receiver = live.execution.subscribe();
+async fn follow(front: &Front, mut receiver: States, new: bool) -> zbus::Result<()> {
     let mut before = receiver.borrow_and_update().clone();
     if new {
         added(front, &before).await?;

@@ -11,7 +11,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout};
 
 use serde_json::{Value, json};
-use supervisor_tests::{AGENT, Account, OTHER_AGENT, World, bash};
+use supervisor_api::SubmitRequest;
+use supervisor_tests::{AGENT, Account, OTHER_AGENT, World, bash, descriptors};
 
 /// `supervisorctl events --json`, line by line.
 struct Following {
@@ -113,4 +114,29 @@ fn the_end_of_a_session_is_announced_before_it_comes_and_can_be_moved() {
     following.until(|event| event["session"] == session.as_str() && event["state"] == "open");
     let closed = agent.call("DELETE", &format!("/v1/sessions/{session}"), None);
     assert!(closed.expect("an answer").status < 300);
+}
+
+/// What ends while a follower reads nothing is held by nobody: not its output's files, and not its session.
+#[test]
+fn a_follower_that_reads_nothing_holds_nothing_of_what_ends() {
+    let world = World::alone();
+    let mut all = world.root().connect().expect("connected");
+    all.request("GET", "/v1/events", None).expect("sent");
+    all.head().expect("a head, and nothing is read any more");
+    let agent = world.agent(AGENT);
+    let made = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer").json();
+    let session = made["id"].as_str().expect("an id").to_owned();
+    let request = || SubmitRequest { session: session.parse().ok(), ..bash("true") };
+    agent.run(&request()).expect_exit(0);
+    let before = descriptors(world.daemon_pid()).len();
+    // A hundred fill the socket and the queue.
+    for _ in 0..200 {
+        agent.run(&request()).expect_exit(0);
+    }
+    let after = descriptors(world.daemon_pid()).len();
+    assert!(after < before + 40, "{before} before, {after} after");
+    let target = format!("/v1/sessions/{session}");
+    let closed = agent.call("DELETE", &target, None).expect("an answer");
+    assert!(closed.status < 300, "{closed:?}");
+    assert_eq!(agent.call("GET", &target, None).expect("an answer").status, 404);
 }

@@ -13,7 +13,7 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::unistd::symlinkat;
 use supervisor_api::{SkippedEntry, UnpackReport};
 use supervisor_sys::random_bits;
-use tar::{Archive, Entry, EntryType, PaxExtensions};
+use tar::{Archive, Entry, EntryType, Header, PaxExtensions};
 
 use super::error::{FileError, failed};
 use super::replace::{Replacement, TEMPORARY};
@@ -27,6 +27,12 @@ const MAX_FIELDS: u64 = 64 << 10;
 
 /// Skipped entries that are named in the report; the others are counted.
 const MAX_NAMED: usize = 100;
+
+/// Extended fields as Solaris writes them: some readers go by them, most do not.
+const SOLARIS: u8 = b'X';
+
+/// Where the head of a sparse file in GNU's old form says that its map goes on behind it.
+const IS_EXTENDED: usize = 482;
 
 /// Bytes written at once.
 const CHUNK: usize = 64 << 10;
@@ -92,7 +98,11 @@ pub fn unpack(
             EntryType::XHeader => read_extensions(entry, &mut fields)?,
             EntryType::GNULongName => fields.path = Some(long_name(entry)?),
             EntryType::GNULongLink => fields.link = Some(long_name(entry)?),
-            EntryType::XGlobalHeader => {} // a comment, as git writes it; nothing in it is for one entry
+            EntryType::XGlobalHeader => only_comments(entry)?, // as git writes it
+            kind if kind.as_byte() == SOLARIS => return Err(twofold("extended fields of Solaris")),
+            EntryType::GNUSparse if goes_on(entry.header()) => {
+                return Err(twofold("a sparse file"));
+            }
             _ => unpack_entry(root, entry, std::mem::take(&mut fields), &mut state)?,
         }
         fault::reach(Point::EntryUnpacked);
@@ -298,14 +308,48 @@ fn stays_inside(path: &WorkspacePath, target: &[u8]) -> bool {
     !climbs_out(path.ancestors().count(), target)
 }
 
-fn read_extensions(entry: Entry<'_, impl Read>, fields: &mut Fields) -> Result<(), FileError> {
+/// Blocks that are of no size the head names stand behind such a head. The library knows nothing of them, so it
+/// would take what somebody put there for the next entries.
+fn goes_on(head: &Header) -> bool {
+    head.as_bytes().get(IS_EXTENDED).is_some_and(|byte| *byte != 0)
+}
+
+/// What one reader takes for an entry and another one for something else is not read on.
+fn twofold(what: &str) -> FileError {
+    let without = "make it without: tar --format=posix, and no --sparse";
+    FileError::Archive(format!(
+        "the archive has {what} in an old form, which readers disagree about; {without}"
+    ))
+}
+
+/// Fields for all entries that follow may say nothing of what those are: readers disagree about whether it counts.
+fn only_comments(entry: Entry<'_, impl Read>) -> Result<(), FileError> {
+    let says_more =
+        |key: &[u8]| [b"path".as_slice(), b"linkpath", b"size"].contains(&key) || is_of_sparse(key);
+    if extensions(entry)?.keys().any(|key| says_more(key)) {
+        let why = "the archive gives all its entries one name or size".to_owned();
+        return Err(FileError::Archive(why));
+    }
+    Ok(())
+}
+
+fn is_of_sparse(key: &[u8]) -> bool {
+    key.starts_with(b"GNU.sparse.")
+}
+
+fn extensions(entry: Entry<'_, impl Read>) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, FileError> {
     let bytes = bounded(entry)?;
     let mut seen = BTreeMap::new();
     for extension in PaxExtensions::new(&bytes) {
         let extension = extension.map_err(unreadable)?;
         seen.insert(extension.key_bytes().to_vec(), extension.value_bytes().to_vec());
     }
-    fields.is_sparse |= seen.keys().any(|key| key.starts_with(b"GNU.sparse."));
+    Ok(seen)
+}
+
+fn read_extensions(entry: Entry<'_, impl Read>, fields: &mut Fields) -> Result<(), FileError> {
+    let mut seen = extensions(entry)?;
+    fields.is_sparse |= seen.keys().any(|key| is_of_sparse(key));
     if let Some(size) = seen.get(b"size".as_slice()) {
         let size = std::str::from_utf8(size).ok().and_then(|text| text.parse().ok());
         fields.size =
