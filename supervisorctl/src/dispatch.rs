@@ -144,7 +144,7 @@ fn unsaid(unwritten: &Failure, status: u8) -> u8 {
     status
 }
 
-/// Help and version are answers; the rest is bad usage, which `run` reports with its own status.
+/// Help and version are answers; the rest is bad usage, which `run`, `shell` and `attach` report with a status of their own.
 fn usage(error: &clap::Error) -> u8 {
     let printed = error.print().and_then(|()| io::stdout().flush());
     if !error.use_stderr() {
@@ -153,8 +153,14 @@ fn usage(error: &clap::Error) -> u8 {
     }
     // The exit status tells it where the words can't be written.
     let recovered = Cli::command().ignore_errors(true).try_get_matches();
-    match recovered.as_ref().ok().and_then(|matches| matches.subcommand_name()) {
-        Some("run") => exit::OURS,
+    let status = match recovered.as_ref().ok().and_then(|matches| matches.subcommand_name()) {
+        Some("run" | "shell" | "attach") => exit::OURS,
         _ => exit::USAGE,
-    }
+    };
+    // What stands behind two dashes is the payload's.
+    let mut ours = std::env::args_os().take_while(|word| word != "--");
+    let failure = Failure::Usage(error.render().to_string().trim_end().to_owned());
+    let unwritten =
+        ours.any(|word| word == "--json").then(|| console::print_json(&failure.to_json()).err());
+    unwritten.flatten().map_or(status, |unwritten| unsaid(&unwritten, status))
 }

@@ -104,7 +104,9 @@ impl Listener {
     fn admits(&self, path: &str, fields: &HeaderMap) -> bool {
         let in_path = path.strip_suffix(PLACE).and_then(|rest| rest.strip_prefix('/'));
         let borne = fields.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let borne = borne.and_then(|words| words.strip_prefix("Bearer "));
+        let borne = borne.and_then(|words| words.split_once(' '));
+        let borne = borne.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")); // RFC 9110, 11.1
+        let borne = borne.map(|(_, token)| token);
         let given = match in_path {
             Some(token) => Some(token),
             None if path == PLACE => borne,

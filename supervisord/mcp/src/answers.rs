@@ -117,6 +117,12 @@ impl Answer {
         }
     }
 
+    /// Comes when nobody has it any more; who waits for that doesn't.
+    pub fn forgotten(&self) -> impl Future<Output = ()> + use<> {
+        let mut standing = self.standing.subscribe();
+        async move { while standing.changed().await.is_ok() {} }
+    }
+
     /// There is nothing more to come.
     pub fn end(&self) {
         self.standing.send_modify(|standing| standing.ended = true);

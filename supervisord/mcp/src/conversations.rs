@@ -27,8 +27,10 @@ const REQUESTS: usize = 64;
 /// Characters of a request's id.
 const ID: usize = 256;
 
-/// How long an answer is kept after its end, and how many bytes of all of a uid's, past which the oldest go.
+/// How long an answer is kept after its end, and how many of a uid's and how many bytes of them, past which the oldest
+/// go. Each end looks at all of them.
 const KEPT: Duration = Duration::from_secs(60);
+const KEPT_ANSWERS: usize = 256;
 const KEPT_BYTES: usize = 16 << 20;
 
 /// How long a conversation may be silent.
@@ -168,13 +170,14 @@ impl Conversations {
             return;
         }
         let owner = each.owner;
-        let mut bytes = 0usize;
+        let (mut kept, mut bytes) = (0usize, 0usize);
         for each in all.values_mut().filter(|each| each.owner == owner) {
             let mut newest = std::mem::take(&mut each.answers);
             newest.reverse();
             newest.retain(|answer| {
+                kept += 1;
                 bytes = bytes.saturating_add(answer.bytes());
-                bytes <= KEPT_BYTES || !answer.has_ended()
+                (kept <= KEPT_ANSWERS && bytes <= KEPT_BYTES) || !answer.has_ended()
             });
             newest.reverse();
             each.answers = newest;
@@ -209,8 +212,16 @@ impl UnderWay {
         let (conversations, name) = (Arc::clone(&self.conversations), self.name.clone());
         drop(self);
         conversations.settle(&name, None);
-        time::sleep(KEPT).await;
-        conversations.settle(&name, Some(&answer));
+        let (forgotten, answer) = (answer.forgotten(), {
+            let kept = Arc::downgrade(&answer);
+            drop(answer); // or it would be there until its time is over, wherever it is forgotten before
+            kept
+        });
+        if time::timeout(KEPT, forgotten).await.is_err()
+            && let Some(answer) = answer.upgrade()
+        {
+            conversations.settle(&name, Some(&answer));
+        }
     }
 }
 
@@ -305,6 +316,24 @@ mod tests {
         assert!(all.answer(1, &name, &event).is_some(), "there is room for it");
         all.settle(&name, Some(&answer));
         assert!(all.answer(1, &name, &event).is_none());
+    }
+
+    #[test]
+    fn of_many_answers_the_newest_are_kept_and_those_under_way() {
+        let all = Arc::new(Conversations::default());
+        let name = all.begin(1).expect("there is room");
+        let begin = |id: usize| all.enter(1, &name, id.to_string()).expect("it begins").keep();
+        let mut answers: Vec<_> = (0..KEPT_ANSWERS + 2).filter_map(begin).collect();
+        answers.iter().skip(1).for_each(|answer| answer.end());
+        all.settle(&name, None);
+        let kept =
+            |answer: &Arc<Answer>| all.answer(1, &name, &format!("{}-1", answer.name)).is_some();
+        assert!(kept(&answers[0]), "it has not ended");
+        assert!(!kept(&answers[1]), "the oldest that has");
+        assert!(answers.iter().skip(2).all(kept));
+        // Who waits for its end holds nothing of it.
+        let forgotten = answers.remove(1);
+        assert_eq!(Arc::strong_count(&forgotten), 1);
     }
 
     #[test]

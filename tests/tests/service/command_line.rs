@@ -39,6 +39,21 @@ fn run_passes_output_and_status_through() {
         let run = told(&user, &world, &words.split(' ').collect::<Vec<_>>());
         assert_eq!((run.code, run.stdout.as_str()), (Some(status), ""), "{words}: {run:?}");
     }
+    for (words, status) in [
+        ("--json status bad", 64),
+        ("run --json", 125),
+        ("--json shell --bad", 125),
+        ("attach --json ex", 125),
+        ("frobnicate --json", 64),
+    ] {
+        let refused = told(&user, &world, &words.split(' ').collect::<Vec<_>>());
+        let error: serde_json::Value = serde_json::from_str(&refused.stdout).expect(words);
+        assert_eq!(
+            (refused.code, &error["error"]["code"]),
+            (Some(status), &"usage".into()),
+            "{words}: {refused:?}"
+        );
+    }
     let hog = "held = []\nwhile True: held.append(b'x' * (1 << 20))";
     let words = ["run", "-q", "--memory", "64M", "--", "python3", "-c", hog];
     let run = told(&user, &world, &words);
