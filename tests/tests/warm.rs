@@ -15,8 +15,8 @@ mod way_out;
 use std::collections::BTreeMap;
 
 use supervisor_api::{
-    Content, Envelope, InputFile, LimitsRequest, Outcome, SessionId, StartKind, SubmitRequest,
-    TerminalSize, Top, UniqueMap,
+    Content, Envelope, InputFile, LimitsRequest, Outcome, StartKind, SubmitRequest, TerminalSize,
+    Top, UniqueMap,
 };
 use supervisor_tests::{
     AGENT, Client, Ended, OTHER_AGENT, Settings, World, bash, children, command_line,
@@ -78,15 +78,16 @@ fn a_program_behaves_as_it_does_in_a_sandbox_that_is_made_for_it() {
     let world = world("parked = 8\nparked_per_uid = 8");
     let agent = world.agent(AGENT);
     warm_up(&agent, &python("print(1)"));
-    compare(&agent, None, &programs());
+    compare(&agent, &SubmitRequest::default(), &programs());
 }
 
-/// Runs programs warm and cold, and finds no difference.
+/// Runs programs warm and cold, in the same session and under the same policy, and finds no difference.
 #[track_caller]
-fn compare(agent: &Client, session: Option<SessionId>, programs: &[(&str, &str)]) {
+fn compare(agent: &Client, place: &SubmitRequest, programs: &[(&str, &str)]) {
     let mut wrong = Vec::new();
     for (name, program) in programs {
-        let mut request = SubmitRequest { session, ..python(program) };
+        let SubmitRequest { session, policy, .. } = place.clone();
+        let mut request = SubmitRequest { session, policy, ..python(program) };
         request.args = vec!["one".to_owned(), "zwei \u{fc}".to_owned(), String::new()];
         request.stdin = Some(Content(b"first\nsecond".to_vec()));
         request.env = UniqueMap(BTreeMap::from([("ORDER".to_owned(), "a b".to_owned())]));

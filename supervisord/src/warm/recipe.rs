@@ -38,10 +38,13 @@ const MODULES: [&str; 26] = [
     "typing",
 ];
 
+/// Modules that are imported ahead besides those where the policy lets something leave: most programs do that by HTTPS.
+const MODULES_OF_A_WAY_OUT: [&str; 4] = ["http.client", "socket", "ssl", "urllib.request"];
+
 /// Beginnings of variables that an interpreter, its loader, its C library or a module reads when it starts.
-const ACT_AT_START: [&str; 13] = [
+const ACT_AT_START: [&str; 14] = [
     "PYTHON", "LD_", "LC_", "LANG", "GLIBC_", "MALLOC_", "GCONV_", "LOCPATH", "NLSPATH", "TZ",
-    "PATH", "HOME", "TMPDIR",
+    "PATH", "HOME", "TMPDIR", "OPENSSL_",
 ];
 
 /// Whether a variable would have to be there when the interpreter starts.
@@ -90,7 +93,8 @@ impl Interpreter {
 
     /// One with the policy's modules.
     pub fn new(policy: &Resolved) -> Self {
-        let usual = || MODULES.map(str::to_owned).to_vec();
+        let of_way: &[&str] = if policy.egress().is_empty() { &[] } else { &MODULES_OF_A_WAY_OUT };
+        let usual = || MODULES.iter().chain(of_way).map(|&name| name.to_owned()).collect();
         Self { modules: policy.warm_modules().map_or_else(usual, <[String]>::to_vec) }
     }
 }

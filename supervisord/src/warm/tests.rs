@@ -31,7 +31,9 @@ fn demand_is_forgotten_within_the_hour_however_large_it_was() {
 
 #[test]
 fn variables_that_an_interpreter_reads_at_its_start_are_known() {
-    for name in ["PYTHONHASHSEED", "LD_PRELOAD", "LANG", "LC_ALL", "TZ", "PATH", "HOME"] {
+    for name in
+        ["PYTHONHASHSEED", "LD_PRELOAD", "LANG", "LC_ALL", "TZ", "PATH", "HOME", "OPENSSL_CONF"]
+    {
         assert!(acts_at_start(name), "{name}");
     }
     for name in ["ORDER", "DEBUG", "MY_PATH"] {

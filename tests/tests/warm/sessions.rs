@@ -35,7 +35,8 @@ fn a_program_in_a_session_behaves_as_it_does_in_a_sandbox_that_is_made_for_it() 
     let mut programs = programs();
     programs.retain(|(name, _)| chosen.contains(name));
     assert_eq!(programs.len(), chosen.len());
-    compare(&agent, Some(session), &programs);
+    let place = SubmitRequest { session: Some(session), ..SubmitRequest::default() };
+    compare(&agent, &place, &programs);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use supervisor_tests::{
     until_true,
 };
 
-use super::{cold, file, parked, start_of, until_parked, warm_up};
+use super::{cold, compare, file, parked, programs, start_of, until_parked, warm_up};
 
 const SECRET: &str = "sk-77c0-never-in-the-sandbox-1e3b";
 
@@ -132,6 +132,18 @@ fn what_may_leave_and_what_may_not_are_those_of_a_sandbox_that_is_made_for_it() 
     for record in records {
         assert!(whose.contains(&record.event.subject), "{record:?}");
     }
+}
+
+/// With more that was imported ahead, and more variables.
+#[test]
+fn a_program_that_may_send_something_behaves_as_it_does_in_a_sandbox_that_is_made_for_it() {
+    let upstream = api();
+    let world = world(&upstream);
+    let agent = world.agent(AGENT);
+    warm_up(&agent, &under_api("print(1)"));
+    let mut programs = programs();
+    programs.retain(|(name, _)| *name != "environment"); // placeholders are of one execution
+    compare(&agent, &under_api(""), &programs);
 }
 
 #[test]
