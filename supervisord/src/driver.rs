@@ -10,6 +10,7 @@
 //! for one that was parked ahead (see `ending`).
 
 mod changes;
+mod collecting;
 mod ending;
 mod feeding;
 pub mod kept;

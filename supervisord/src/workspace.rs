@@ -28,7 +28,7 @@ pub use apply::{Conflict, commit, conflicts, stage, unstage};
 pub use artifact::open_artifact;
 pub use beneath::open_up;
 pub use changes::{Change, Watcher};
-pub use collect::{CollectLimits, Collected, collect};
+pub use collect::{CollectLimits, Collected, Space, collect};
 pub use differences::{Differences, MAX_CHANGES};
 pub use files::{
     FileError, FilePage, Listing, MAX_LISTED, Replacement, UnpackBounds, Unpacked, copy, list,

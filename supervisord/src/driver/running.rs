@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use supervisor_api::{ArtifactList, Limits, Outcome, SessionId, StartKind, State, Usage};
+use supervisor_api::{Limits, Outcome, SessionId, StartKind, State, Usage};
 use supervisor_launch::{Descriptor, Storage};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -18,6 +18,7 @@ use crate::clock;
 use crate::controls::{self, Held};
 use crate::driver::Before;
 use crate::driver::changes;
+use crate::driver::collecting;
 use crate::driver::ending::{End, destroy, sync_first_output, wait_for_death};
 use crate::driver::feeding::{self, Feeding};
 use crate::driver::kept;
@@ -35,7 +36,7 @@ use crate::reports::{Reports, feed};
 use crate::samples;
 use crate::supervisor::Inner;
 use crate::top::Meter;
-use crate::workspace::{self, CollectLimits, GlobSelection};
+use crate::workspace::{self, GlobSelection};
 
 /// How long output may take to reach its end once every process is dead. The pipes hold a megabyte
 /// at the most and nobody can write any more; this only bounds a fault of ours.
@@ -310,7 +311,7 @@ pub(super) async fn attend(
         ..usage(&sandbox, &limits, wall, &observed)
     };
     samples::end(&inner.places, live, wall, used.cpu_ms).await;
-    let artifacts = collect(inner, live, &sandbox, globs).await;
+    let artifacts = collecting::collect(inner, live, &sandbox, globs).await;
     let changes = changes::look_after(inner, live, &sandbox).await;
     let (applied, landlock) = (sandbox.applied, observed.landlock);
     let held = Held { applied, landlock, profile: live.profile, place: live.place };
@@ -353,41 +354,5 @@ fn usage(sandbox: &Sandbox, limits: &Limits, wall: Duration, observed: &Observed
         workspace_bytes: workspace.map(|usage| usage.bytes),
         // Its root directory is not counted against the limit either.
         workspace_inodes: workspace.map(|usage| usage.inodes.saturating_sub(1)),
-    }
-}
-
-/// Copies the artifacts out of the workspace, in which nothing runs any more.
-async fn collect(
-    inner: &Inner,
-    live: &Live,
-    sandbox: &Sandbox,
-    globs: &GlobSelection,
-) -> ArtifactList {
-    let nothing = ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false };
-    if globs.is_empty() {
-        return nothing;
-    }
-    let Some(Ok(workspace)) = sandbox.get(Descriptor::Workspace).map(|fd| fd.try_clone()) else {
-        return ArtifactList { truncated: true, ..nothing };
-    };
-    let (places, id, globs) = (inner.places.clone(), live.id(), globs.clone());
-    let limits = live.snapshot().limits;
-    let (bytes, count) = (limits.artifact_bytes, limits.artifact_count);
-    let room = inner.room.clone();
-    let owner = live.execution.borrow().owner_uid;
-    let turn = inner.threads.look(owner).await;
-    let collected = spawn_blocking(move || {
-        let _turn = turn; // none only while the daemon ends
-        let store = places.make_artifacts(id)?;
-        fault::reach(Point::ArtifactsBegun);
-        let limits = CollectLimits { bytes, count, room: room.left()? };
-        workspace::collect(workspace.as_fd(), &globs, store.as_fd(), limits)
-    });
-    match collected.await.map_err(std::io::Error::other).flatten() {
-        Ok(collected) => collected.list,
-        Err(error) => {
-            tracing::error!(%error, execution_id = %id, "can't collect artifacts");
-            ArtifactList { truncated: true, ..nothing }
-        }
     }
 }

@@ -4,10 +4,12 @@ use std::collections::HashSet;
 
 use supervisor_api::{ApiError, ErrorCode, Execution, ExecutionId};
 
-use super::{Caller, Supervisor, internal};
+use super::{Caller, Supervisor, from_store, internal};
 use crate::audit;
 use crate::keeping;
 use crate::outcome;
+use crate::recovery::Failure;
+use crate::store::StoreError;
 
 impl Supervisor {
     /// Ends an execution; returns when nothing of it runs any more. A launcher that stands still is not waited for, and
@@ -46,7 +48,17 @@ impl Supervisor {
         self.refuse_held(&execution)?;
         // Never refused for want of room, which this makes.
         self.inner.audit.note(audit::administration(&execution, "remove", caller.uid));
-        keeping::remove(&self.inner, id).await.map_err(internal)?;
+        keeping::remove(&self.inner, id).await.map_err(not_removed)?;
         Ok(execution)
+    }
+}
+
+fn not_removed(failure: Failure) -> ApiError {
+    match failure.downcast::<StoreError>() {
+        Ok(error) if matches!(*error, StoreError::Full { .. }) => from_store(&error).with_hint(
+            "its files are gone and its record is not: make room on that file system, and remove it again",
+        ),
+        Ok(error) => from_store(&error),
+        Err(error) => internal(error),
     }
 }

@@ -15,7 +15,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 use supervisor_api::{Artifact, ArtifactList, RefusedArtifact};
 
 use crate::fault::{self, Point};
-use crate::room;
+use crate::room::{self, Room};
 
 use super::artifact::{BUFFER_BYTES, keep, sync_names};
 use super::beneath;
@@ -37,14 +37,32 @@ const MAX_LIST: usize = 32 << 20;
 const LINE: usize = 256;
 
 /// What may be kept of one execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CollectLimits {
+#[derive(Debug, Clone, Copy)]
+pub struct CollectLimits<'r> {
     /// Bytes of all artifacts together (`artifact_bytes`).
     pub bytes: u64,
     /// Number of artifacts (`artifact_count`).
     pub count: u64,
-    /// Bytes on the disk that they are kept on.
-    pub room: u64,
+    /// What the disk that they are kept on has for each of them.
+    pub room: Space<'r>,
+}
+
+/// What a disk has for a file.
+#[derive(Debug, Clone, Copy)]
+pub enum Space<'r> {
+    /// So many bytes.
+    Bytes(u64),
+    /// What there is at the moment: others fill it too.
+    Of(&'r Room),
+}
+
+impl Space<'_> {
+    fn left(self) -> io::Result<u64> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Of(room) => room.left(),
+        }
+    }
 }
 
 /// What was kept, and how full the workspace was.
@@ -63,12 +81,13 @@ pub struct Collected {
 ///
 /// The order is that of the names' bytes, directory by directory, so the same workspace gives the
 /// same list. Directories and files that the payload made unreadable for itself become readable.
-/// An error is the daemon's own; after one the store has to be emptied before another try.
+/// An error is the daemon's own; after one the store has to be emptied. One of the kind
+/// [`io::ErrorKind::StorageFull`] or [`io::ErrorKind::QuotaExceeded`] says that the disk of the store is full after all.
 pub fn collect(
     root: BorrowedFd<'_>,
     globs: &GlobSelection,
     store: BorrowedFd<'_>,
-    limits: CollectLimits,
+    limits: CollectLimits<'_>,
 ) -> io::Result<Collected> {
     let used = usage(root)?;
     let mut collection = Collection::new(store, limits);
@@ -86,7 +105,7 @@ pub fn collect(
 struct Collection<'s> {
     store: BorrowedFd<'s>,
     bytes_left: u64,
-    room_left: u64,
+    room: Space<'s>,
     count: u64,
     list: ArtifactList,
     /// Bytes that the list may still have.
@@ -95,11 +114,11 @@ struct Collection<'s> {
 }
 
 impl<'s> Collection<'s> {
-    fn new(store: BorrowedFd<'s>, limits: CollectLimits) -> Self {
+    fn new(store: BorrowedFd<'s>, limits: CollectLimits<'s>) -> Self {
         Self {
             store,
             bytes_left: limits.bytes,
-            room_left: limits.room,
+            room: limits.room,
             count: limits.count,
             list: ArtifactList { artifacts: Vec::new(), refused: Vec::new(), truncated: false },
             list_left: MAX_LIST,
@@ -160,11 +179,16 @@ impl<'s> Collection<'s> {
         let opened = beneath::open_file(directory, name).map_err(Obstacle::of_open)?;
         let stat = fstat(opened.as_fd()).map_err(Obstacle::of_open)?;
         let size = self.check(&stat, owner)?;
+        let room = self.room.left();
+        let room = room.map_err(|error| Obstacle::failed("seeing the room of the store", error))?;
+        // An empty file has a name, which takes room too.
+        if room::on_disk(size).max(1) > room {
+            return Err(Refusal::NoRoom.into());
+        }
         let index = self.list.artifacts.len();
         let kept = keep(self.store, index, &mut File::from(opened), size, &mut self.buffer)?;
         fault::reach(Point::ArtifactKept);
         self.bytes_left = self.bytes_left.saturating_sub(size);
-        self.room_left = self.room_left.saturating_sub(room::on_disk(size));
         self.list_left -= line;
         Ok(Artifact {
             path: path.as_str().to_owned(),
@@ -192,10 +216,7 @@ impl<'s> Collection<'s> {
             return Err(Refusal::ArtifactCount);
         }
         let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-        if size > self.bytes_left {
-            return Err(Refusal::ArtifactBytes);
-        }
-        if room::on_disk(size) > self.room_left { Err(Refusal::NoRoom) } else { Ok(size) }
+        if size > self.bytes_left { Err(Refusal::ArtifactBytes) } else { Ok(size) }
     }
 
     fn refuse(&mut self, path: &[u8], refusal: Refusal) {

@@ -131,3 +131,38 @@ fn what_is_kept_of_all_leaves_room_for_records_and_nothing_of_it_goes_for_what_i
     }
     agent.run(&argv(&["true"])).expect_exit(0);
 }
+
+/// FT-04. Artifacts that the disk turns out to have no room for are left out by name, none of them stays on it, and the end
+/// is recorded with what they leave. Here names run out, of which the file system tells nothing before.
+#[test]
+fn artifacts_that_find_no_room_leave_it_to_the_record_of_the_end() {
+    let world = World::with(Settings { state_disk: Some(64 << 20), ..Settings::default() });
+    let agent = world.agent(AGENT);
+    let running = agent.start(&SubmitRequest {
+        stdin_open: true,
+        artifacts: ArtifactRequest { globs: vec!["f*".to_owned()] },
+        ..bash("echo up; read -r; for i in {10..49}; do echo $i >f$i; done")
+    });
+    agent.wait_for_words(running, "up");
+    let ballast = world.state().join("ballast");
+    fs::create_dir(&ballast).expect("there are some left");
+    let number = |number: u32| ballast.join(number.to_string());
+    let made = (0..1 << 20).take_while(|name| fs::write(number(*name), "").is_ok()).count();
+    // For the directory, some of the artifacts, and what is kept of an end until it is recorded.
+    (0..8).for_each(|name| fs::remove_file(number(name)).expect("it was made"));
+    assert!(made > 8);
+
+    agent.send(running, 0, "go on\n").expect("it reads");
+    let ended = agent.ended(running);
+    ended.expect_exit(0);
+    assert_eq!(ended.execution.artifact_count, 0);
+    assert!(ended.execution.artifacts_truncated);
+    let refused = agent.refused(running);
+    assert_eq!(refused.len(), 40);
+    assert!(refused.values().all(|reason| reason == "no_room"), "{refused:?}");
+    let place = world.state().join("executions").join(running.to_string());
+    let left = fs::read_dir(place.join("artifacts")).map(Iterator::count).unwrap_or_default();
+    assert_eq!(left, 0, "what is in no list stays");
+    let removed = agent.call("DELETE", &format!("/v1/executions/{running}"), None);
+    assert!(removed.expect("an answer").status < 300);
+}

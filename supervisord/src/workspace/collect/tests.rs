@@ -14,9 +14,10 @@ use super::*;
 use crate::workspace::open_artifact;
 use crate::workspace::testing::{Fixture, as_ordinary_user, globs};
 
-const ROOM: CollectLimits = CollectLimits { bytes: 1 << 20, count: 1000, room: 1 << 30 };
+const ROOM: CollectLimits<'static> =
+    CollectLimits { bytes: 1 << 20, count: 1000, room: Space::Bytes(1 << 30) };
 
-fn collected(fixture: &Fixture, patterns: &[&str], limits: CollectLimits) -> ArtifactList {
+fn collected(fixture: &Fixture, patterns: &[&str], limits: CollectLimits<'_>) -> ArtifactList {
     let (root, store) = (fixture.root(), fixture.store());
     collect(root.as_fd(), &globs(patterns), store.as_fd(), limits).unwrap().list
 }
@@ -155,6 +156,23 @@ fn a_sparse_file_of_a_tebibyte_is_refused_before_a_byte_is_read() {
     assert_eq!(refused(&list), expected);
     assert!(list.truncated);
     assert_eq!(fixture.stored(), 1);
+}
+
+#[test]
+fn what_the_disk_has_no_room_for_is_left_out_by_name_and_without_any_room_so_is_an_empty_file() {
+    let fixture = Fixture::new();
+    for (name, size) in [("a", 4096), ("b", 4097), ("c", 0)] {
+        fixture.file(name, vec![b'x'; size]);
+    }
+    let block = CollectLimits { room: Space::Bytes(4096), ..ROOM };
+    let list = collected(&fixture, &["*"], block);
+    assert_eq!((kept(&list), refused(&list)), (vec!["a", "c"], vec![("b", "no_room")]));
+    assert!(list.truncated);
+
+    fixture.empty_store();
+    let list = collected(&fixture, &["*"], CollectLimits { room: Space::Bytes(0), ..ROOM });
+    assert_eq!(kept(&list), [""; 0]);
+    assert_eq!(refused(&list), ["a", "b", "c"].map(|name| (name, "no_room")));
 }
 
 #[test]
