@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use supervisor_launch::{
     Applied, Descriptor, Kept, MAX_LISTED, MAX_MESSAGE, Prepare, Reply, Request, Step,
@@ -18,10 +19,15 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::silence::SILENCE;
 use self::silence::{Noted, Silence, silence};
+use crate::in_turn::{InTurn, Piece};
 use crate::readiness::register;
 
 /// Requests that may wait for the socket. Each is a hundred bytes; admission bounds them anyway.
 const QUEUE: usize = 1024;
+
+/// Workspaces that the launcher makes or removes at once. It does one thing after the other, a file system takes it
+/// tens of milliseconds, and what executions ask of it waits for no more of them than this; the others wait here.
+const WORKSPACES: usize = 1;
 
 /// The launcher could not do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,8 +128,18 @@ impl Sandbox {
     }
 }
 
-/// A message on its way, and who waits for the answer.
-type Asked = (Vec<u8>, oneshot::Sender<Answer>);
+/// A message on its way.
+struct Asked {
+    message: Vec<u8>,
+    waits: Waits,
+}
+
+/// Who waits for an answer.
+struct Waits {
+    answer: oneshot::Sender<Answer>,
+    /// Kept until the answer is there, though whoever asked may have given up.
+    _turn: Option<Piece>,
+}
 
 type Answer = Result<(Reply, Vec<OwnedFd>), LaunchError>;
 
@@ -134,6 +150,7 @@ pub struct Launcher {
     /// What it speaks.
     version: u16,
     silence: Silence,
+    workspaces: Arc<InTurn>,
 }
 
 impl Launcher {
@@ -146,7 +163,8 @@ impl Launcher {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (noted, silence) = silence();
         tokio::spawn(converse(socket, version, queue, noted));
-        Ok(Self { requests, version, silence })
+        let workspaces = Arc::new(InTurn::new(WORKSPACES, WORKSPACES));
+        Ok(Self { requests, version, silence, workspaces })
     }
 
     /// Returns once the launcher is gone.
@@ -220,17 +238,17 @@ impl Launcher {
         }
     }
 
-    /// Makes a workspace that is kept; it is on disk when this returns without an error.
+    /// Makes a workspace that is kept, when it is its owner's turn; it is on disk when this returns without an error.
     pub async fn make_workspace(&self, kept: Kept) -> Result<(), LaunchError> {
-        match self.ask(Request::MakeWorkspace(kept)).await? {
+        match self.ask_in_turn(Request::MakeWorkspace(kept), kept.owner).await? {
             (Reply::WorkspaceMade { id }, _) if id == kept.id => Ok(()),
             other => Err(failure(other.0)),
         }
     }
 
-    /// Removes a kept workspace; nothing of it is left when this returns without an error.
-    pub async fn remove_workspace(&self, id: u128) -> Result<(), LaunchError> {
-        match self.ask(Request::RemoveWorkspace { id }).await? {
+    /// Removes a kept workspace, when it is its owner's turn; nothing of it is left when this returns without an error.
+    pub async fn remove_workspace(&self, id: u128, owner: u32) -> Result<(), LaunchError> {
+        match self.ask_in_turn(Request::RemoveWorkspace { id }, owner).await? {
             (Reply::WorkspaceRemoved { id: theirs }, _) if theirs == id => Ok(()),
             other => Err(failure(other.0)),
         }
@@ -283,9 +301,24 @@ impl Launcher {
     }
 
     async fn ask(&self, request: Request) -> Answer {
-        let request = request.encode(self.version).map_err(|_| LaunchError::Old)?;
+        self.ask_with(request, None).await
+    }
+
+    /// Asks for what takes long, once what was asked before on behalf of this uid has been answered, and what came
+    /// before of others: one of each at the most.
+    async fn ask_in_turn(&self, request: Request, owner: u32) -> Answer {
+        let turn = tokio::select! {
+            turn = self.workspaces.turn(owner) => turn.map_err(|_| LaunchError::Gone)?,
+            () = self.gone() => return Err(LaunchError::Gone),
+        };
+        self.ask_with(request, Some(turn)).await
+    }
+
+    async fn ask_with(&self, request: Request, turn: Option<Piece>) -> Answer {
+        let message = request.encode(self.version).map_err(|_| LaunchError::Old)?;
         let (answer, answered) = oneshot::channel();
-        self.requests.send((request, answer)).await.map_err(|_| LaunchError::Gone)?;
+        let asked = Asked { message, waits: Waits { answer, _turn: turn } };
+        self.requests.send(asked).await.map_err(|_| LaunchError::Gone)?;
         answered.await.map_err(|_| LaunchError::Gone)?
     }
 }
@@ -307,24 +340,24 @@ async fn converse(
     mut queue: mpsc::Receiver<Asked>,
     noted: Noted,
 ) {
-    let mut waiting: VecDeque<oneshot::Sender<Answer>> = VecDeque::new();
+    let mut waiting: VecDeque<Waits> = VecDeque::new();
     loop {
         tokio::select! {
             asked = queue.recv() => {
-                let Some((request, answer)) = asked else { return };
+                let Some(Asked { message, waits }) = asked else { return };
                 noted.asked(); // before it is sent, which what stands still may keep from being done
-                if let Err(error) = transmit(&socket, &request).await {
+                if let Err(error) = transmit(&socket, &message).await {
                     tracing::error!(%error, "the launcher takes no requests");
                     return;
                 }
-                waiting.push_back(answer);
+                waiting.push_back(waits);
             }
             reply = next_reply(&socket, version) => match (reply, waiting.pop_front()) {
                 // Whoever asked may have given up; then a sandbox is known to the launcher only,
                 // and the next look at its list ends it.
-                (Ok(reply), Some(answer)) => {
+                (Ok(reply), Some(waits)) => {
                     noted.answered(waiting.len());
-                    drop(answer.send(reply));
+                    drop(waits.answer.send(reply));
                 }
                 (Ok(_), None) => {
                     tracing::error!("the launcher answers what nobody asked");

@@ -1,12 +1,21 @@
 //! Three uids, one of them abusive: each has what is its own, and none waits because of another for
 //! longer than a turn.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use supervisor_api::{ErrorCode, LimitsRequest, Outcome, State, SubmitRequest, TerminalSize};
-use supervisor_tests::{AGENT, OTHER_AGENT, Settings, World, argv, bash, python};
+use supervisor_api::{
+    ErrorCode, LimitsRequest, Outcome, Session, State, SubmitRequest, TerminalSize,
+};
+use supervisor_tests::{
+    AGENT, Client, OTHER_AGENT, Settings, World, argv, bash, python, until_true,
+};
 
 const MIB: u64 = 1 << 20;
+
+/// Connections on which one uid asks for workspaces; it may have 32 sessions.
+const CROWD: usize = 24;
 
 /// An account of the third caller.
 const THIRD_AGENT: u32 = OTHER_AGENT + 1;
@@ -96,5 +105,59 @@ fn what_nothing_could_run_under_is_refused_and_what_is_accepted_runs() {
         agent.run(&request).expect_exit(0);
         let on_terminal = SubmitRequest { terminal, ..request };
         agent.run(&on_terminal).expect_exit(0);
+    }
+}
+
+/// Makes and closes sessions: a file system is made for each, and taken apart.
+fn make_and_close(agent: &Client, answered: &AtomicUsize, over: &AtomicBool) {
+    let body = br#"{"workspace_bytes":4194304,"workspace_inodes":1000}"#;
+    while !over.load(Ordering::Relaxed) {
+        let made = agent.call("POST", "/v1/sessions", Some(body)).expect("an answer");
+        assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
+        answered.fetch_add(1, Ordering::Relaxed);
+        let session = serde_json::from_slice::<Session>(&made.body).expect("a session").id;
+        let closed = agent.call("DELETE", &format!("/v1/sessions/{session}"), None);
+        assert!(closed.expect("an answer").status < 300);
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// IS-06. The launcher does one thing after the other, and a file system takes it long. What one uid asks for waits in
+/// the daemon: counted is what the launcher did for it while another's execution was made, ran and was removed.
+#[test]
+fn an_execution_waits_for_few_of_the_workspaces_that_another_uid_has_made_and_removed() {
+    let world = World::alone();
+    let (answered, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let least = thread::scope(|scope| {
+        for _ in 0..CROWD {
+            let (agent, answered, over) = (world.agent(AGENT), &answered, &over);
+            scope.spawn(move || {
+                let _ends = Ends(over);
+                make_and_close(&agent, answered, over);
+            });
+        }
+        let _ends = Ends(&over); // also where this one fails
+        until_true("all of them are at it", || {
+            over.load(Ordering::Relaxed) || answered.load(Ordering::Relaxed) >= CROWD
+        });
+        let other = world.agent(OTHER_AGENT);
+        let between = (0..10).map(|_| {
+            let before = answered.load(Ordering::Relaxed);
+            other.run(&argv(&["true"])).expect_exit(0);
+            answered.load(Ordering::Relaxed) - before
+        });
+        // It waits twice, for one each time; what it does besides takes its time as well. In the order of calls it
+        // would wait twice for all of them, each time.
+        between.take_while(|_| !over.load(Ordering::Relaxed)).min()
+    });
+    assert!(least.is_some_and(|least| least < CROWD / 2), "{least:?} of {CROWD}");
+}
+
+/// Has the others stop.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -107,13 +107,13 @@ impl Supervisor {
         fault::reach(Point::SessionRecorded);
         if let Err(error) = recorded {
             inner.sessions.remove(record.id);
-            let (inner, id) = (inner.clone(), record.id);
+            let (inner, id, owner) = (inner.clone(), record.id, record.owner_uid);
             let launcher = inner.launcher.clone();
             // To its end though nobody waits, and in its owner's place: what was asked of the launcher is done when
             // that goes on.
             let taken_back = tokio::spawn(async move {
                 // A workspace that stays here is one without a record: the next start removes it.
-                match try_remove(&inner.launcher, id.bits()).await {
+                match try_remove(&inner.launcher, id.bits(), owner).await {
                     Ok(()) => inner.moving.end(id),
                     Err(error) => {
                         tracing::warn!(%error, session = %id, "can't take a workspace back");
@@ -239,7 +239,7 @@ impl Supervisor {
     /// Closes a session, or waits with whoever is closing it.
     pub(super) async fn close(&self, session: &Arc<Kept>) -> Result<(), ApiError> {
         let inner = self.inner();
-        let id = session.record().id;
+        let (id, owner) = (session.record().id, session.record().owner_uid);
         self.refuse_half_applied(session)?;
         if !session.begin_to_close() {
             return Err(ApiError::new(ErrorCode::Conflict, "the session is being closed already"));
@@ -265,7 +265,7 @@ impl Supervisor {
             }
             Ok(()) => {}
         }
-        if let Err(error) = try_remove(&inner.launcher, id.bits()).await {
+        if let Err(error) = try_remove(&inner.launcher, id.bits(), owner).await {
             session.reopen(); // and the note stays: the launcher may have begun, and finish when it is started again
             return Err(internal(error));
         }

@@ -1,6 +1,6 @@
 //! After a restart: sessions and their workspaces are held against each other.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +29,9 @@ const NAMED: usize = 8;
 /// was told of. A session that has lost its workspace, and a workspace that nobody knows, stay what they are. What fails
 /// of one of them keeps nobody else from coming back.
 pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
-    let mut unknown: HashSet<u128> =
-        inner.launcher.workspaces().await?.into_iter().map(|kept| kept.id).collect();
+    let listed = inner.launcher.workspaces().await?;
+    let mut unknown: HashMap<u128, u32> =
+        listed.into_iter().map(|kept| (kept.id, kept.owner)).collect();
     let mut moving = inner.moving.all()?;
     let settles = inner.settling.is_asked();
     let records = inner.store.sessions().await?;
@@ -47,7 +48,7 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
             forget_record(inner, record.id).await?;
             continue; // its workspace is without a record now
         }
-        let is_there = unknown.remove(&record.id.bits());
+        let is_there = unknown.remove(&record.id.bits()).is_some();
         if is_there || !(settles || moving.contains(&record.id)) {
             if !is_there {
                 tell_missing(inner, record.id);
@@ -77,12 +78,14 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
             }
         }
     }
-    let (ours, strange): (Vec<u128>, Vec<u128>) =
-        unknown.into_iter().partition(|id| settles || moving.contains(&SessionId::from_bits(*id)));
-    for id in ours {
+    let (ours, strange): (Vec<_>, Vec<_>) = unknown
+        .into_iter()
+        .partition(|(id, _)| settles || moving.contains(&SessionId::from_bits(*id)));
+    for (id, owner) in ours {
         moving.remove(&SessionId::from_bits(id)); // it is gone when its workspace is
-        remove_workspace(inner, id).await?;
+        remove_workspace(inner, id, owner).await?;
     }
+    let strange: Vec<u128> = strange.into_iter().map(|(id, _)| id).collect();
     for gone in moving {
         if !sessions.contains(&gone) {
             inner.moving.end(gone); // neither was made, or both are gone
@@ -96,8 +99,8 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
 
 /// Removes the workspace of a session that nobody was told of. One that can't go yet, such as that of a sandbox that
 /// does not end, goes when it can.
-async fn remove_workspace(inner: &Arc<Inner>, id: u128) -> Result<(), Failure> {
-    let Err(error) = try_remove(&inner.launcher, id).await else {
+async fn remove_workspace(inner: &Arc<Inner>, id: u128, owner: u32) -> Result<(), Failure> {
+    let Err(error) = try_remove(&inner.launcher, id, owner).await else {
         inner.moving.end(SessionId::from_bits(id));
         return Ok(());
     };
@@ -113,7 +116,7 @@ async fn remove_workspace(inner: &Arc<Inner>, id: u128) -> Result<(), Failure> {
     inner.audit.note(audit::recovery(subject, "put_off", Some(&cause)));
     let inner = inner.clone();
     tokio::spawn(async move {
-        while try_remove(&inner.launcher, id).await.is_err() {
+        while try_remove(&inner.launcher, id, owner).await.is_err() {
             sleep(REMOVE_AGAIN).await;
         }
         inner.moving.end(session);
@@ -144,8 +147,12 @@ fn tell_strange(inner: &Inner, strange: &[u128]) {
 }
 
 /// Removes a workspace; one that is not there is gone.
-pub(super) async fn try_remove(launcher: &Launcher, id: u128) -> Result<(), LaunchError> {
-    match launcher.remove_workspace(id).await {
+pub(super) async fn try_remove(
+    launcher: &Launcher,
+    id: u128,
+    owner: u32,
+) -> Result<(), LaunchError> {
+    match launcher.remove_workspace(id, owner).await {
         Err(LaunchError::Failed { step: Step::FindWorkspace, .. }) => Ok(()), // it is gone
         removed => removed,
     }
