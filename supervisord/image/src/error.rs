@@ -30,6 +30,13 @@ pub enum ImageError {
     NoImage(ImageId),
     /// A launcher has it, or somebody works with it.
     InUse(ImageId),
+    /// The file of a name is not what was put there; which image it stood for is not known any more.
+    DamagedName {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// What is in the store is not what was put there.
     Damaged {
         /// The image.
@@ -54,7 +61,7 @@ impl ImageError {
             ImageError::Refused(_) => "archive_refused",
             ImageError::NoName(_) | ImageError::NoImage(_) => "not_imported",
             ImageError::InUse(_) => "in_use",
-            ImageError::Damaged { .. } => "damaged",
+            ImageError::DamagedName { .. } | ImageError::Damaged { .. } => "damaged",
         }
     }
 }
@@ -78,6 +85,12 @@ impl fmt::Display for ImageError {
                 f,
                 "image {id} is in use: a sandbox has it, or somebody works with it; try again when what \
                  runs in it has ended; `supervisorctl reload` gives up what is parked in it"
+            ),
+            ImageError::DamagedName { path, why } => write!(
+                f,
+                "the file of a name, {}, is damaged: {why}; nothing is collected until its image is imported \
+                 again with the same --name, or the file is removed and the name with it",
+                path.display()
             ),
             ImageError::Damaged { id, why } => {
                 write!(f, "image {id} is damaged: {why}; import it again while nothing runs on it")

@@ -1,7 +1,7 @@
 //! From an archive or a directory to an image in the store.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,15 @@ impl Store {
         }
         let draft = Draft::begin(self)?;
         let reading = format!("read {}", import.path.display());
-        let archive = archive(&import.path, draft.path()).map_err(ImageError::failed(reading))?;
+        let archive = archive(&import.path, draft.path(), &import.bounds).map_err(|error| {
+            match error.kind() {
+                // Of the disk itself it has a number.
+                ErrorKind::QuotaExceeded if error.raw_os_error().is_none() => {
+                    ImageError::Refused(error.to_string())
+                }
+                _ => ImageError::failed(reading)(error),
+            }
+        })?;
         let making = format!("make a tree in {}", draft.path().display());
         let tree = make_tree(draft.path()).map_err(ImageError::failed(making))?;
         let spool = spool(draft.path()).map_err(ImageError::failed("make a spool file"))?;
@@ -86,7 +94,7 @@ impl Store {
 }
 
 /// The archive; a directory is packed first.
-fn archive(path: &Path, draft: &Path) -> io::Result<File> {
+fn archive(path: &Path, draft: &Path, bounds: &Bounds) -> io::Result<File> {
     let source = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_CLOEXEC).open(path)?;
     let metadata = source.metadata()?;
     if metadata.is_file() {
@@ -96,7 +104,7 @@ fn archive(path: &Path, draft: &Path) -> io::Result<File> {
         return Err(io::Error::other("it is neither a file nor a directory"));
     }
     let mut packed = spool(draft)?;
-    pack::pack(source.as_fd(), &mut packed)?;
+    pack::pack(source.as_fd(), &mut packed, bounds)?;
     packed.seek(SeekFrom::Start(0))?;
     Ok(packed)
 }

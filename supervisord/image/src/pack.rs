@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,16 @@ use nix::libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use tar::{Builder, EntryType, Header};
 
-use crate::bounds::MAX_DEPTH;
+use crate::bounds::{Bounds, MAX_DEPTH};
 use crate::manifest::names;
 
-/// Packs what is in a directory.
-pub fn pack(directory: BorrowedFd<'_>, to: impl Write) -> io::Result<()> {
+/// Packs what is in a directory, as long as it is within the bounds: a file counts by its length, before a byte of it is
+/// written, and one with a hole in it is as long as it says. What is more is refused with [`ErrorKind::QuotaExceeded`] and
+/// words for whoever asked.
+pub fn pack(directory: BorrowedFd<'_>, to: impl Write, bounds: &Bounds) -> io::Result<()> {
     let status = fstat(directory)?;
-    let mut packer = Packer { to: Builder::new(to), device: status.st_dev, seen: HashMap::new() };
+    let (to, seen) = (Builder::new(to), HashMap::new());
+    let mut packer = Packer { to, device: status.st_dev, seen, left: *bounds };
     let mut root = header(&status);
     root.set_entry_type(EntryType::Directory);
     packer.to.append_data(&mut root, "./", io::empty())?;
@@ -33,6 +36,8 @@ struct Packer<W: Write> {
     device: u64,
     /// Files with several names, by inode, and the first of them.
     seen: HashMap<u64, PathBuf>,
+    /// What it may still hold.
+    left: Bounds,
 }
 
 impl<W: Write> Packer<W> {
@@ -55,6 +60,8 @@ impl<W: Write> Packer<W> {
         path: &Path,
         depth: usize,
     ) -> io::Result<()> {
+        let left = self.left.entries.checked_sub(1);
+        self.left.entries = left.ok_or_else(|| over("entries (--max-entries)"))?;
         let status = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         let mut header = header(&status);
         match status.st_mode & S_IFMT {
@@ -110,11 +117,18 @@ impl<W: Write> Packer<W> {
             return Err(io::Error::other(what));
         }
         let size = metadata.len();
+        let left = self.left.bytes.checked_sub(size);
+        self.left.bytes = left.ok_or_else(|| over("bytes (--max-bytes)"))?;
         header.set_entry_type(EntryType::Regular);
         header.set_size(size);
         // One that grows or shrinks meanwhile has the size it had.
         self.to.append_data(&mut header, path, file.take(size).chain(io::repeat(0)).take(size))
     }
+}
+
+fn over(what: &str) -> io::Error {
+    let words = format!("the directory holds more {what} than were allowed");
+    io::Error::new(ErrorKind::QuotaExceeded, words)
 }
 
 fn header(status: &FileStat) -> Header {
@@ -125,4 +139,37 @@ fn header(status: &FileStat) -> Header {
     header.set_mtime(status.st_mtime.max(0).unsigned_abs());
     header.set_size(0);
     header
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn packed(directory: &tempfile::TempDir, bytes: u64, entries: u64) -> (io::Result<()>, usize) {
+        let (mut to, source) = (Vec::new(), File::open(directory.path()).unwrap());
+        let bounds = Bounds { bytes, entries, ..Bounds::default() };
+        let result = pack(source.as_fd(), &mut to, &bounds);
+        (result, to.len())
+    }
+
+    #[test]
+    fn a_directory_that_holds_more_than_was_allowed_is_refused_before_more_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a"), vec![b'x'; 1000]).unwrap();
+        let hole = File::create(directory.path().join("b")).unwrap();
+        hole.set_len(1 << 40).unwrap();
+        for (bytes, entries, what) in
+            [(999, 9, "--max-bytes"), (1 << 30, 9, "--max-bytes"), (1 << 50, 0, "--max-entries")]
+        {
+            let (result, written) = packed(&directory, bytes, entries);
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
+            assert!(error.to_string().contains(what), "{error}");
+            assert!(written < 16 << 10, "{written}");
+        }
+        hole.set_len(24).unwrap();
+        packed(&directory, 1024, 2).0.unwrap();
+    }
 }

@@ -13,13 +13,14 @@
 //! directory of each image it shows; whoever removes one takes the lock for itself first.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::libc::{ELOOP, ENXIO, O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use serde::Serialize;
 
 use crate::id::hexadecimal;
@@ -27,6 +28,16 @@ use crate::{Config, ImageError, ImageId, ImageName, Record};
 
 /// Directories of a store.
 const PARTS: [&str; 3] = ["sha256", "names", "work"];
+
+/// How the name of a file ends that has yet to take its place.
+const NEW: &str = ".new";
+
+/// Bytes of a name's file at the most: a digest, a name of at most 255 bytes, and room to spare.
+const MAX_NAME_FILE: u64 = 4096;
+
+/// Bytes of a record at the most: the configuration of its archive ([`MAX_JSON`](crate::bounds::MAX_JSON)), escaped, and
+/// what the unpacker has to say.
+const MAX_RECORD: u64 = 64 << 20;
 
 /// A store that is there and is root's alone.
 #[derive(Debug, Clone)]
@@ -112,12 +123,7 @@ impl Store {
     /// # Errors
     /// When it can't be read.
     pub fn named(&self, name: &ImageName) -> Result<Option<ImageId>, ImageError> {
-        let path = self.name_path(name);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(text.lines().next().and_then(ImageId::from_digits)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(ImageError::failed(format!("read {}", path.display()))(error)),
-        }
+        Ok(read_name(&self.name_path(name))?.map(|(id, _)| id))
     }
 
     fn name_path(&self, name: &ImageName) -> PathBuf {
@@ -145,19 +151,13 @@ impl Store {
         }
     }
 
-    /// All names, by what they stand for.
+    /// All names, by what they stand for. With one that is damaged nothing is known of any image's names.
     pub(crate) fn names(&self) -> Result<BTreeMap<ImageId, Vec<ImageName>>, ImageError> {
         let mut names: BTreeMap<ImageId, Vec<ImageName>> = BTreeMap::new();
-        for file in listed(&self.path.join("names"))? {
-            let path = self.path.join("names").join(&file);
-            let text = match fs::read_to_string(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue, // gone meanwhile
-                other => other.map_err(ImageError::failed(format!("read {}", path.display())))?,
-            };
-            let mut lines = text.lines();
-            let id = lines.next().and_then(ImageId::from_digits);
-            let name = lines.next().and_then(|name| name.parse().ok());
-            if let (Some(id), Some(name)) = (id, name) {
+        let written = |file: &String| !file.ends_with(NEW); // what was being written when it was cut off
+        for file in listed(&self.path.join("names"))?.iter().filter(|file| written(file)) {
+            // One that is not there is gone meanwhile.
+            if let Some((id, name)) = read_name(&self.path.join("names").join(file))? {
                 names.entry(id).or_default().push(name);
             }
         }
@@ -203,14 +203,18 @@ impl Store {
 
     fn describe(&self, id: ImageId, names: Vec<ImageName>) -> Result<Entry, ImageError> {
         let path = self.place(id).join("record.json");
-        let bytes = match fs::read(&path) {
+        let damaged = |why: String| ImageError::Damaged { id, why: format!("record.json: {why}") };
+        let bytes = match read(&path, MAX_RECORD) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(ImageError::NoImage(id));
             }
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                return Err(damaged(error.to_string()));
+            }
             other => other.map_err(ImageError::failed(format!("read {}", path.display())))?,
         };
-        let record: Record = serde_json::from_slice(&bytes)
-            .map_err(|error| ImageError::Damaged { id, why: format!("record.json: {error}") })?;
+        let record: Record =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         Ok(Entry { names, in_use: self.lock(id)?.is_none(), record })
     }
 
@@ -257,10 +261,61 @@ pub fn listed(path: &Path) -> Result<Vec<String>, ImageError> {
     read().map_err(ImageError::failed(format!("list {}", path.display())))
 }
 
+/// What a name's file says; nothing if it isn't there.
+fn read_name(path: &Path) -> Result<Option<(ImageId, ImageName)>, ImageError> {
+    let damaged = |why: String| ImageError::DamagedName { path: path.to_owned(), why };
+    let text = match read(path, MAX_NAME_FILE) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            return Err(damaged(error.to_string()));
+        }
+        other => other.map_err(ImageError::failed(format!("read {}", path.display())))?,
+    };
+    let text = String::from_utf8_lossy(&text);
+    let mut lines = text.lines();
+    let id = lines.next().and_then(ImageId::from_digits);
+    let name: Option<ImageName> = lines.next().and_then(|name| name.parse().ok());
+    let (Some(id), Some(name)) = (id, name) else {
+        return Err(damaged("it has no digest and name".to_owned()));
+    };
+    let file = path.file_name().unwrap_or_default();
+    if *file != *hexadecimal(&name.key()) {
+        return Err(damaged(format!("it has another name, {name}")));
+    }
+    Ok(Some((id, name)))
+}
+
+/// All of a file of ours, whatever stands in its place: nothing here waits, and no link is followed.
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let damaged = |why: &str| io::Error::new(ErrorKind::InvalidData, why.to_owned());
+    let flags = O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if matches!(error.raw_os_error(), Some(ELOOP | ENXIO)) => {
+            return Err(damaged("it is not a regular file"));
+        }
+        opened => opened?,
+    };
+    if !file.metadata()?.is_file() {
+        return Err(damaged("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(damaged("it is longer than one that was written here"));
+    }
+    Ok(bytes)
+}
+
 /// Puts a file in the place of another in one go.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    let mut file = options.open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
@@ -277,4 +332,51 @@ pub fn config_bytes(config: &Config) -> io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(config).map_err(io::Error::other)?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::Mode;
+    use nix::unistd::{geteuid, mkfifo};
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_damaged_is_told_by_its_file_and_is_not_a_name_that_is_not_there() {
+        if !geteuid().is_root() {
+            return; // a store is root's alone
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("images")).unwrap();
+        let name: ImageName = "tools".parse().unwrap();
+        let id = ImageId::from_digits(&"ab".repeat(32)).unwrap();
+        store.call(&name, id).unwrap();
+        let path = store.name_path(&name);
+        assert_eq!(store.named(&name).unwrap(), Some(id));
+        fs::write(path.with_extension("new"), "ab").unwrap(); // cut off
+        assert_eq!(store.names().unwrap(), BTreeMap::from([(id, vec![name.clone()])]));
+        let whole = fs::read(&path).unwrap();
+        let moved = String::from_utf8(whole.clone()).unwrap().replace("tools", "others");
+        let long = vec![b'x'; 5000];
+        for damaged in [&[][..], b"zz", moved.as_bytes(), &long, b"fifo"] {
+            fs::remove_file(&path).unwrap();
+            match damaged {
+                b"fifo" => mkfifo(&path, Mode::S_IRWXU).unwrap(),
+                bytes => fs::write(&path, bytes).unwrap(),
+            }
+            let told = [
+                store.names().map(drop),
+                store.named(&name).map(drop),
+                store.list().map(drop),
+                store.collect().map(drop),
+            ];
+            for told in told {
+                let error = told.unwrap_err();
+                assert!(matches!(&error, ImageError::DamagedName { path: it, .. } if *it == path));
+            }
+        }
+        // What puts it right.
+        store.call(&name, id).unwrap();
+        assert_eq!(store.named(&name).unwrap(), Some(id));
+    }
 }
