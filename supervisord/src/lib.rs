@@ -63,6 +63,7 @@ pub mod reach;
 pub mod readiness;
 pub mod recovery;
 pub mod refusals;
+mod regular;
 pub mod reload;
 pub mod reports;
 mod room;

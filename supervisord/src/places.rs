@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,12 @@ use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use supervisor_api::ExecutionId;
 use tokio::task::spawn_blocking;
 
+use crate::regular;
+
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
+
+/// How a file is written anew.
+const NEW: OFlag = OFlag::O_WRONLY.union(OFlag::O_CREAT).union(OFlag::O_TRUNC);
 
 /// Name of the directory with artifacts.
 const ARTIFACTS: &str = "artifacts";
@@ -97,6 +102,11 @@ pub enum Note {
 }
 
 impl Note {
+    /// The name of its file.
+    pub const fn name(self) -> &'static str {
+        self.names()[0]
+    }
+
     /// Its file, and the file's name while it is being written.
     const fn names(self) -> [&'static str; 2] {
         match self {
@@ -126,9 +136,7 @@ impl Places {
         make(self.root.as_fd(), &name)?;
         let directory = self.open_place(id)?;
         if !globs.is_empty() {
-            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-            let file = openat(&directory, GLOBS, flags, Mode::from_bits_truncate(0o600))?;
-            File::from(file).write_all(&serde_json::to_vec(globs)?)?;
+            regular::open(&directory, GLOBS, NEW)?.write_all(&serde_json::to_vec(globs)?)?;
         }
         Ok(directory)
     }
@@ -140,8 +148,14 @@ impl Places {
 
     /// The globs of an execution's submission.
     pub fn globs(&self, id: ExecutionId) -> io::Result<Vec<String>> {
-        let globs = read(self.open_place(id)?.as_fd(), GLOBS, MAX_GLOBS_FILE)?;
-        globs.map_or_else(|| Ok(Vec::new()), |globs| Ok(serde_json::from_slice(&globs)?))
+        let place = match self.open_place(id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            place => place?,
+        };
+        let Some(globs) = regular::read(place, GLOBS, MAX_GLOBS_FILE)? else {
+            return Ok(Vec::new());
+        };
+        serde_json::from_slice(&globs).map_err(|error| regular::damaged(GLOBS, error))
     }
 
     /// Keeps what is needed for an execution's traffic, in place of what was kept before.
@@ -157,8 +171,7 @@ impl Places {
     /// Has what an interpreter was made with on disk when this returns. Blocks.
     pub fn sync_interpreter(&self, id: ExecutionId) -> io::Result<()> {
         let place = self.open_place(id)?;
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        fsync(openat(&place, INTERPRETER, flags, Mode::empty())?)?;
+        regular::open(&place, INTERPRETER, OFlag::O_RDONLY)?.sync_all()?;
         fsync(place)?;
         Ok(fsync(&self.root)?)
     }
@@ -167,7 +180,7 @@ impl Places {
     pub fn interpreter(&self, id: ExecutionId) -> io::Result<Option<Vec<u8>>> {
         match self.open_place(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            place => read(place?.as_fd(), INTERPRETER, MAX_INTERPRETER_FILE),
+            place => regular::read(place?, INTERPRETER, MAX_INTERPRETER_FILE),
         }
     }
 
@@ -181,16 +194,14 @@ impl Places {
     pub fn samples(&self, id: ExecutionId) -> io::Result<Option<Vec<u8>>> {
         match self.open_place(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            place => read(place?.as_fd(), SAMPLES, MAX_SAMPLES_FILE),
+            place => regular::read(place?, SAMPLES, MAX_SAMPLES_FILE),
         }
     }
 
     /// Puts a whole file in the place of the one of this name.
     fn put(&self, id: ExecutionId, name: &str, bytes: &[u8]) -> io::Result<()> {
         let (place, new) = (self.open_place(id)?, format!("{name}.new"));
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-        let file = openat(&place, new.as_str(), flags, Mode::from_bits_truncate(0o600))?;
-        File::from(file).write_all(bytes)?;
+        regular::open(&place, &new, NEW)?.write_all(bytes)?;
         Ok(renameat(&place, new.as_str(), &place, name)?)
     }
 
@@ -203,8 +214,7 @@ impl Places {
     ) -> io::Result<()> {
         self.put(id, which.name(), bytes)?;
         let place = self.open_place(id)?;
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        fsync(openat(&place, which.name(), flags, Mode::empty())?)?;
+        regular::open(&place, which.name(), OFlag::O_RDONLY)?.sync_all()?;
         Ok(fsync(place)?)
     }
 
@@ -212,7 +222,7 @@ impl Places {
     pub fn changes(&self, id: ExecutionId, which: ChangesFile) -> io::Result<Option<Vec<u8>>> {
         match self.open_place(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            place => read(place?.as_fd(), which.name(), MAX_CHANGES_FILE),
+            place => regular::read(place?, which.name(), MAX_CHANGES_FILE),
         }
     }
 
@@ -228,7 +238,7 @@ impl Places {
     pub fn way(&self, id: ExecutionId) -> io::Result<Option<Vec<u8>>> {
         match self.open_place(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            place => read(place?.as_fd(), WAY, MAX_WAY_FILE),
+            place => regular::read(place?, WAY, MAX_WAY_FILE),
         }
     }
 
@@ -247,9 +257,7 @@ impl Places {
     pub fn keep_note(&self, id: ExecutionId, note: Note, text: &[u8]) -> io::Result<()> {
         let [name, new] = note.names();
         let place = self.make(id, &[])?;
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-        let file = openat(&place, new, flags, Mode::from_bits_truncate(0o600))?;
-        File::from(file).write_all(text)?;
+        regular::open(&place, new, NEW)?.write_all(text)?;
         Ok(renameat(&place, new, &place, name)?)
     }
 
@@ -257,7 +265,7 @@ impl Places {
     pub fn note(&self, id: ExecutionId, note: Note) -> io::Result<Option<Vec<u8>>> {
         match self.open_place(id) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            place => read(place?.as_fd(), note.names()[0], MAX_NOTE),
+            place => regular::read(place?, note.name(), MAX_NOTE),
         }
     }
 
@@ -296,9 +304,7 @@ impl Places {
 
     /// Remembers that an execution is owed standard input, over our death.
     pub fn owe_input(&self, id: ExecutionId) -> io::Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-        openat(self.open_place(id)?, INPUT, flags, Mode::from_bits_truncate(0o600))?;
-        Ok(())
+        regular::open(self.open_place(id)?, INPUT, NEW).map(drop)
     }
 
     /// An execution has all of its standard input, or has left the rest of it.
@@ -379,18 +385,6 @@ impl Places {
         let names = names(openat(&self.root, ".", DIRECTORY, Mode::empty())?)?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
-}
-
-/// All of a file, which is no longer than this; nothing if it isn't there.
-fn read(place: BorrowedFd<'_>, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let file = match openat(place, name, flags, Mode::empty()) {
-        Err(Errno::ENOENT) => return Ok(None),
-        other => File::from(other?),
-    };
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
 }
 
 fn make(parent: BorrowedFd<'_>, name: &str) -> io::Result<()> {

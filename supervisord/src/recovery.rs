@@ -139,13 +139,20 @@ async fn take_over(
     logged: Option<Ended>,
 ) -> Result<Option<(Execution, Unstarted)>, Failure> {
     let id = execution.id;
-    let is_over = logged.is_some() || kept::end(&inner.places, id).is_some();
+    let kept = match kept::end(&inner.places, id) {
+        Err(error) if logged.is_some() => {
+            tracing::warn!(%error, execution_id = %id, "what was kept of an end is damaged; the log has it");
+            None
+        }
+        found => found?,
+    };
+    let is_over = logged.is_some() || kept.is_some();
     let unstarted =
         if is_over { None } else { queued::unstarted(inner, &execution, lives).await? };
     if let Some(unstarted) = unstarted {
         return Ok(Some((execution, unstarted)));
     }
-    let globs = inner.places.globs(id).unwrap_or_default();
+    let globs = if lives && !is_over { inner.places.globs(id)? } else { Vec::new() };
     let (started_at, created_at) = (execution.started_at.clone(), execution.created_at.clone());
     let could_be_parked = execution.language.is_some();
     let spent = execution.usage.parked_cpu_ms.saturating_mul(1000);
@@ -154,7 +161,7 @@ async fn take_over(
     let live = resurrect(inner, execution, interpreter)?;
     inner.live.insert(id, live.clone());
     live.is_found();
-    if let Some(end) = kept::end(&inner.places, id) {
+    if let Some(end) = kept {
         inner.audit.note(audit::recovery(subject, "resumed", Some("its end was not recorded")));
         tokio::spawn(driver::resume_end(inner.clone(), live, end, lives));
         return Ok(None);
@@ -195,7 +202,7 @@ async fn take_over(
         let most = clock::since(&created_at).filter(|_| could_be_parked);
         let ran = most.map_or(ran, |most| ran.min(most));
         let clock = clock_of(&live.snapshot(), ran);
-        Ok(Before { clock, reason: kept::reason(&inner.places, id) })
+        Ok(Before { clock, reason: kept::reason(&inner.places, id)? })
     };
     let way = match &before {
         Ok(_) => {

@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use super::ending::End;
 use crate::fault::{self, Point};
 use crate::places::{Note, Places};
+use crate::regular;
 
 /// An end as it will be recorded.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,10 +41,20 @@ pub async fn keep_end(places: &Arc<Places>, id: ExecutionId, end: &End) {
     fault::reach(Point::EndKept);
 }
 
-/// The end that was kept.
-pub fn end(places: &Places, id: ExecutionId) -> Option<End> {
-    let KeptEnd { outcome, usage, artifacts, changes, controls } = find(places, id, Note::End)?;
-    Some(End { outcome, usage, artifacts, changes, controls, sandbox: None })
+/// The end that was kept, if one was.
+///
+/// # Errors
+/// When it is damaged, which is not the same as none.
+pub fn end(places: &Places, id: ExecutionId) -> io::Result<Option<End>> {
+    let found: Option<KeptEnd> = find(places, id, Note::End)?;
+    Ok(found.map(|KeptEnd { outcome, usage, artifacts, changes, controls }| End {
+        outcome,
+        usage,
+        artifacts,
+        changes,
+        controls,
+        sandbox: None,
+    }))
 }
 
 /// Keeps why an execution is about to be ended.
@@ -53,7 +64,10 @@ pub async fn keep_reason(places: &Arc<Places>, id: ExecutionId, reason: &Outcome
 }
 
 /// Why it was ended, if it was.
-pub fn reason(places: &Places, id: ExecutionId) -> Option<Outcome> {
+///
+/// # Errors
+/// When that is damaged.
+pub fn reason(places: &Places, id: ExecutionId) -> io::Result<Option<Outcome>> {
     find(places, id, Note::Reason)
 }
 
@@ -81,12 +95,12 @@ where
     }
 }
 
-fn find<T: for<'a> Deserialize<'a>>(places: &Places, id: ExecutionId, note: Note) -> Option<T> {
-    let found = places.note(id, note).and_then(|text| {
-        text.map(|text| serde_json::from_slice(&text).map_err(io::Error::from)).transpose()
-    });
-    found.unwrap_or_else(|error| {
-        tracing::error!(%error, execution_id = %id, "what was kept of an end can't be read");
-        None
-    })
+fn find<T>(places: &Places, id: ExecutionId, note: Note) -> io::Result<Option<T>>
+where
+    T: for<'a> Deserialize<'a>,
+{
+    let read = |text: Vec<u8>| {
+        serde_json::from_slice(&text).map_err(|error| regular::damaged(note.name(), error))
+    };
+    places.note(id, note)?.map(read).transpose()
 }

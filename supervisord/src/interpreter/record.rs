@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
 use std::sync::Arc;
 
-use nix::fcntl::{OFlag, openat, renameat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{OFlag, renameat};
 use serde::{Deserialize, Serialize};
 use supervisor_api::{Cell, ExecutionId};
 
 use super::cells::Cells;
 use crate::places::Places;
+use crate::regular;
 
 /// Its name in the execution's directory, and that of the one that is to take its place.
 const CELLS: &str = "cells";
@@ -135,8 +135,6 @@ impl Record {
 
 /// Whatever is written goes to its end.
 fn open(places: &Places, id: ExecutionId, name: &str, more: OFlag) -> io::Result<File> {
-    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC;
-    let flags = flags | OFlag::O_NOFOLLOW | more;
-    let place = places.open_place(id)?;
-    Ok(openat(place, name, flags, Mode::from_bits_truncate(0o600))?.into())
+    let how = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND | more;
+    regular::open(places.open_place(id)?, name, how)
 }

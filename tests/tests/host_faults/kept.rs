@@ -1,8 +1,11 @@
 //! What is kept of an execution and was damaged on the disk since.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
-use supervisor_api::{ArtifactRequest, ErrorCode, ExecutionId, SubmitRequest};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use supervisor_api::{ArtifactRequest, ErrorCode, ExecutionId, Outcome, State, SubmitRequest};
 use supervisor_tests::{AGENT, World, bash};
 
 /// FT-06. Nobody is told, and no signature says, that what a disk made of it is what the execution left.
@@ -88,4 +91,39 @@ fn output_that_was_changed_at_its_length_is_refused_until_it_is_as_it_was() {
     for what in reads {
         assert_eq!(refused(what), None, "{what}");
     }
+}
+
+/// FT-06. Something else stands where a file of an execution was: a daemon that starts waits for nobody to write to it, ends
+/// that execution by the file's name, and takes over all others.
+#[test]
+fn a_pipe_in_the_place_of_what_was_kept_of_an_execution_keeps_no_daemon_from_starting() {
+    let mut world = World::open();
+    let agent = world.agent(AGENT);
+    let names = ["end", "reason", "globs"];
+    let begin = |_: &str| {
+        let request = SubmitRequest {
+            artifacts: ArtifactRequest { globs: vec!["*.txt".to_owned()] },
+            ..bash("echo begun; sleep 1000")
+        };
+        let id = agent.start(&request);
+        agent.wait_for_words(id, "begun");
+        id
+    };
+    let (damaged, whole) = (names.map(begin), begin("none"));
+    world.daemon().kill();
+    for (name, id) in names.iter().zip(damaged) {
+        let file = world.state().join("executions").join(id.to_string()).join(name);
+        drop(fs::remove_file(&file)); // of these, only the globs are there
+        mkfifo(&file, Mode::S_IRWXU).expect("made");
+        fs::set_permissions(&file, Permissions::from_mode(0o666)).expect("the daemon is another");
+    }
+    world.start_daemon();
+    for (name, id) in names.iter().zip(damaged) {
+        let lost = agent.finished(id).outcome;
+        let Some(Outcome::Lost { reason }) = lost else { panic!("{name}: {lost:?}") };
+        assert!(reason.contains(&format!("the file `{name}` is not a regular file")), "{reason}");
+    }
+    assert_eq!(agent.status(whole, 0).expect("a status").state, State::Running);
+    agent.cancel(whole).expect("cancelled");
+    assert_eq!(agent.finished(whole).outcome, Some(Outcome::Cancelled));
 }
