@@ -404,9 +404,18 @@ impl Supervisor {
         } else {
             None
         };
+        // A file system on disk counts what it needs itself; what is left of the limits is exact.
+        let (bytes, inodes) = {
+            let record = session.record();
+            (record.workspace_bytes, record.workspace_inodes)
+        };
         let usage = usage.map(|usage| SessionUsage {
-            workspace_bytes: usage.bytes,
-            workspace_inodes: usage.inodes.saturating_sub(1), // its root is nobody's
+            workspace_bytes: bytes.saturating_sub(usage.bytes_free),
+            workspace_inodes: {
+                // In memory its root is one of those that the limit counts.
+                let root = usage.inodes.saturating_add(usage.inodes_free) == inodes;
+                inodes.saturating_sub(usage.inodes_free).saturating_sub(u64::from(root))
+            },
         });
         Ok(Session { usage, ..self.glance(session) })
     }

@@ -41,6 +41,11 @@ fn what_a_session_changes_of_its_image_is_there_next_time_and_nobody_elses() {
     store.import("docker.tar", &["--name", "box:2"]);
     let agent = world.agent(AGENT);
     let own = session(&agent);
+    // On a disk of its own, what that takes for itself is nobody's use.
+    let told = agent.call("GET", &format!("/v1/sessions/{own}"), None).expect("an answer");
+    let used = serde_json::from_slice::<Session>(&told.body).expect("a session").usage;
+    let used = used.expect("it is counted");
+    assert!(used.workspace_bytes < 1 << 20 && used.workspace_inodes < 8, "{used:?}");
     let change = "set -e
         echo changed >/opt/tool; mkdir -p /opt/lib/python; echo new >/opt/lib/python/module
         busybox rm /opt/gone; busybox mv /bin/id /opt/lib/id; busybox chmod 700 /opt/lib
