@@ -7,7 +7,7 @@ use supervisor_api::{
     ApiError, ChangeSummary, ChangesMode, ControlStatus, ErrorCode, Execution, ExecutionId, Mode,
     OutputSummary, SessionId, State, Subject, SubmitRequest, Usage,
 };
-use supervisor_policy::Resolved;
+use supervisor_policy::{Resolved, RootAccess};
 use supervisor_sys::random_bits;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -108,6 +108,13 @@ impl Supervisor {
             let problem = "changes are held back from a session, and there is none";
             return Err(ApiError::invalid("changes", problem)
                 .with_hint("name a session; without one nothing of the workspace stays"));
+        }
+        if holds && policy.root() == RootAccess::Writable {
+            let problem = "changes are held back from a session's files, and this policy lets its root be written: \
+                           what is changed there would be neither told nor applied";
+            return Err(ApiError::invalid("changes", problem).with_hint(
+                "submit it under a policy whose root is read-only, or without `changes`",
+            ));
         }
         // What runs on a copy uses the session when that is made.
         let session = match &kept {

@@ -1,7 +1,7 @@
 //! Roots that can be written: what a session changes of its image stays the session's own.
 
 use serde_json::json;
-use supervisor_api::{ErrorCode, Outcome, Session, SessionId, SubmitRequest};
+use supervisor_api::{ChangesMode, ErrorCode, Outcome, Session, SessionId, SubmitRequest};
 use supervisor_tests::{AGENT, Client, Settings, World, argv};
 
 use super::Store;
@@ -54,6 +54,15 @@ fn what_a_session_changes_of_its_image_is_there_next_time_and_nobody_elses() {
     assert_eq!(ended.stderr, "");
     ended.expect_exit(0);
     assert!(ended.execution.image.as_ref().is_some_and(|image| image.writable));
+
+    // A copy to hold changes back in would be of the workspace alone.
+    let held = SubmitRequest { changes: Some(ChangesMode::Hold), ..inside(Some(own), "true") };
+    let refused = agent.submit(&held).expect_err("it is refused");
+    assert_eq!(
+        (refused.code, refused.field.as_deref()),
+        (ErrorCode::InvalidArgument, Some("changes"))
+    );
+    assert!(refused.detail.contains("lets its root be written"), "{refused}");
 
     let look = "cat /opt/tool /opt/lib/python/module; ls /opt; ls -A /workspace
         /bin/busybox-too id -u; /opt/lib/id -u; ls /bin/id 2>/dev/null";
