@@ -127,6 +127,19 @@ fn what_is_no_message_and_who_comes_from_elsewhere_is_refused() {
         |body: &[u8]| -> Reply { send(&agent, "POST", &[], body).reply().expect("an answer") };
     let torn = post(b"{");
     assert_eq!((torn.status, &torn.json()["error"]["code"]), (400, &json!(-32700)));
+    for no_message in [
+        "7",
+        "[]",
+        "{}",
+        r#"{"jsonrpc": "2.0", "id": 1}"#,
+        r#"{"jsonrpc": "1.0", "id": 1, "method": "tools/list"}"#,
+        r#"{"id": 1, "method": "tools/list"}"#,
+        r#"[{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}]"#,
+    ] {
+        let refused = post(no_message.as_bytes());
+        assert_eq!(refused.status, 400, "{no_message}");
+        assert_eq!(refused.json()["error"]["code"], json!(-32600), "{no_message}");
+    }
     assert_eq!(post(&vec![b' '; (16 << 20) + 1]).problem().status, 413);
     let many = format!("[{}1]", "1,".repeat(200_000));
     assert_eq!(post(many.as_bytes()).problem().status, 413);

@@ -187,7 +187,22 @@ async fn handle(
 ) -> Response<Coming> {
     let server = move || Ok(server.clone());
     let service = StreamableHttpService::new(server, Arc::new(sessions), config);
-    service.handle(request.map(Full::new)).await
+    let is_json = is_json(request.headers());
+    let response = service.handle(request.map(Full::new)).await;
+    // The crate says this of JSON too that is no message.
+    if is_json && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        let words =
+            "it is JSON, and neither a request nor a notification nor an answer of JSON-RPC 2.0";
+        return text(StatusCode::BAD_REQUEST, &message::invalid(words));
+    }
+    response
+}
+
+/// Whether a body is said to be JSON.
+fn is_json(fields: &HeaderMap) -> bool {
+    let kind = fields.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
 }
 
 fn config(plain: bool) -> StreamableHttpServerConfig {
