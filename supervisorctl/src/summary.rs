@@ -96,15 +96,18 @@ pub fn line(text: &mut String, title: &str, words: &str) {
 /// The controls: how many hold, and a line for each that does not hold as designed.
 pub fn controls(reports: &[ControlReport]) -> String {
     let count = |status| reports.iter().filter(|report| report.status == status).count();
-    let counts = format!(
+    let mut counts = format!(
         "{} enforced, {} weaker, {} missing",
         count(ControlStatus::Enforced),
         count(ControlStatus::Weaker),
         count(ControlStatus::Missing),
     );
+    if count(ControlStatus::Unused) > 0 {
+        counts.push_str(&format!(", {} unused", count(ControlStatus::Unused)));
+    }
     let mut text = String::new();
     line(&mut text, "controls", &counts);
-    for report in reports.iter().filter(|report| report.status != ControlStatus::Enforced) {
+    for report in reports.iter().filter(|report| report.status.falls_short()) {
         line(&mut text, "", &control(report));
     }
     text
@@ -116,6 +119,7 @@ pub fn control(report: &ControlReport) -> String {
         ControlStatus::Enforced => AnsiColor::Green,
         ControlStatus::Weaker => AnsiColor::Yellow,
         ControlStatus::Missing => AnsiColor::Red,
+        ControlStatus::Unused => AnsiColor::BrightBlack,
     };
     let style = color.on_default();
     let mut words = format!("{style}{}{style:#} ", status_name(report.status));

@@ -36,6 +36,7 @@ pub fn status_cell(status: ControlStatus) -> Cell {
         ControlStatus::Enforced => Color::DarkGreen,
         ControlStatus::Weaker => Color::DarkYellow,
         ControlStatus::Missing => Color::DarkRed,
+        ControlStatus::Unused => Color::DarkGrey,
     };
     Cell::new(status_name(status)).fg(color)
 }
@@ -46,6 +47,7 @@ pub fn status_name(status: ControlStatus) -> &'static str {
         ControlStatus::Enforced => "enforced",
         ControlStatus::Weaker => "weaker",
         ControlStatus::Missing => "missing",
+        ControlStatus::Unused => "unused",
     }
 }
 

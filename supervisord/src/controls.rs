@@ -7,7 +7,7 @@ use supervisor_launch::{Applied, Descriptor, Storage};
 use supervisor_policy::{Control, WorkspacePlace};
 
 use crate::audit::Unaudited;
-use ControlStatus::{Enforced, Missing, Weaker};
+use ControlStatus::{Enforced, Missing, Unused, Weaker};
 
 /// What was applied to one sandbox.
 #[derive(Debug, Clone, Copy)]
@@ -289,9 +289,12 @@ fn landlock(control: Control, held: &Held) -> Line {
             4.. => (Enforced, "Landlock TCP rights: none", None, None),
             _ => (Weaker, "seccomp denies sockets", old, Some(KERNEL_TCP)),
         },
-        (Control::LandlockNetwork, _) => {
-            (Enforced, "not restricted within the network namespace: policy", None, None)
-        }
+        (Control::LandlockNetwork, _) => (
+            Unused,
+            "the network namespace and the way out",
+            Some("the policy's profile has sockets, so Landlock restricts no TCP"),
+            Some("take a policy whose syscalls.profile is no-network"),
+        ),
         (_, 6..) => (Enforced, "Landlock scopes: abstract sockets, signals", None, None),
         _ => (Weaker, "network and pid namespaces", old, Some(KERNEL_SCOPES)),
     }

@@ -240,10 +240,11 @@ fn controls(page: &mut Markup, execution: &Execution) {
     page.words("h3", "Controls that held it");
     let count = |status| execution.controls.iter().filter(|each| each.status == status).count();
     let counts = format!(
-        "{} enforced, {} weaker, {} missing",
+        "{} enforced, {} weaker, {} missing, {} unused",
         count(ControlStatus::Enforced),
         count(ControlStatus::Weaker),
-        count(ControlStatus::Missing)
+        count(ControlStatus::Missing),
+        count(ControlStatus::Unused)
     );
     page.words("p", &counts);
     let rows: Vec<_> = execution

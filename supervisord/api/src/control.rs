@@ -23,6 +23,15 @@ pub enum ControlStatus {
     Weaker,
     /// Not at all.
     Missing,
+    /// Not at all, since the policy leaves what it would hold to another control, which `reason` names.
+    Unused,
+}
+
+impl ControlStatus {
+    /// Whether it holds less than was asked of it.
+    pub const fn falls_short(self) -> bool {
+        matches!(self, Self::Weaker | Self::Missing)
+    }
 }
 
 /// One line of the matrix of controls.

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use rmcp::RoleServer;
 use rmcp::service::RequestContext;
 use supervisor_api::{
-    ArtifactRequest, Content, ControlStatus, Execution, ExecutionId, InputFile, Limit,
-    LimitsRequest, Outcome, State, Stream, SubmitRequest, UniqueMap, show_time,
+    ArtifactRequest, Content, Execution, ExecutionId, InputFile, Limit, LimitsRequest, Outcome,
+    State, Stream, SubmitRequest, UniqueMap, show_time,
 };
 use tokio::time;
 
@@ -230,7 +230,7 @@ fn summary(execution: &Execution) -> String {
 }
 
 fn weaker(execution: &Execution) -> Vec<String> {
-    let weaker = execution.controls.iter().filter(|each| each.status != ControlStatus::Enforced);
+    let weaker = execution.controls.iter().filter(|each| each.status.falls_short());
     weaker.map(|each| each.control.clone()).collect()
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use supervisor_api::{
-    Administration, ApiError, ArtifactList, AuditEvent, ControlStatus, DeniedCall, Ended,
-    Execution, ExecutionId, HeadState, Limit, LimitHit, Mode, Outcome, Recovery, Retirement,
-    Ruling, Start, StreamSummary, Subject, Submission, Verdict, What,
+    Administration, ApiError, ArtifactList, AuditEvent, DeniedCall, Ended, Execution, ExecutionId,
+    HeadState, Limit, LimitHit, Mode, Outcome, Recovery, Retirement, Ruling, Start, StreamSummary,
+    Subject, Submission, Verdict, What,
 };
 use supervisor_policy::{PolicySet, Resolved};
 
@@ -64,8 +64,7 @@ pub fn refused(
 
 /// An execution has ended.
 pub fn ended(execution: &Execution, outcome: &Outcome) -> AuditEvent {
-    let held = |status| status == ControlStatus::Enforced;
-    let weaker = execution.controls.iter().filter(|line| !held(line.status));
+    let weaker = execution.controls.iter().filter(|line| line.status.falls_short());
     let ended = Ended {
         outcome: outcome.clone(),
         wall_ms: execution.usage.wall_ms,

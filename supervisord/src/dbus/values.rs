@@ -92,6 +92,7 @@ pub fn control(report: &ControlReport) -> Control {
         ControlStatus::Enforced => "enforced",
         ControlStatus::Weaker => "weaker",
         ControlStatus::Missing => "missing",
+        ControlStatus::Unused => "unused",
     };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let (reason, remedy) = (text(&report.reason), text(&report.remedy));

@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use supervisor_api::{
-    ApiError, ChangeSummary, ChangesMode, ControlStatus, ErrorCode, Execution, ExecutionId, Mode,
-    OutputSummary, SessionId, State, Subject, SubmitRequest, Usage,
+    ApiError, ChangeSummary, ChangesMode, ErrorCode, Execution, ExecutionId, Mode, OutputSummary,
+    SessionId, State, Subject, SubmitRequest, Usage,
 };
 use supervisor_policy::{Resolved, RootAccess};
 use supervisor_sys::random_bits;
@@ -361,7 +361,7 @@ pub(crate) fn require(
     let matrix = inner.host.matrix(plan.profile, plan.workspace, &plan.limits);
     for control in policy.required_controls(&plan::to_policy(&plan.limits)) {
         let held = matrix.iter().find(|line| line.control == control.as_str());
-        if let Some(line) = held.filter(|line| line.status != ControlStatus::Enforced) {
+        if let Some(line) = held.filter(|line| line.status.falls_short()) {
             let reason = line.reason.as_deref().unwrap_or("it is not enforced here");
             let problem = format!("policy {} requires {control}: {reason}", policy.name());
             let error = ApiError::new(ErrorCode::ControlMissing, problem).with_field("policy");
