@@ -217,6 +217,9 @@ fn remedy(step: Step) -> &'static str {
              (seccomp listeners; LXD: security.syscalls.intercept.*), which there can be one of; else boot a kernel \
              with CONFIG_SECCOMP_FILTER and CONFIG_FILE_LOCKING"
         }
+        Step::CountListeners => {
+            "boot a kernel with CONFIG_INET and CONFIG_PROC_FS, and leave /proc/net as it is"
+        }
         Step::MakeNetwork => "allow network namespaces: sysctl user.max_net_namespaces",
         Step::MakeCgroup | Step::WriteLimits => {
             "give the launcher a cgroup v2 of its own (systemd: Delegate=)"

@@ -1,7 +1,7 @@
 //! PID 1 of one sandbox. The launcher executes it once, and for each sandbox that process makes a copy
 //! of itself in fresh user and pid namespaces ([`seed`]). The copy finishes the confinement from inside
 //! in the steps of [`finish`], makes the payload's process, gives up everything, and then only reaps, says
-//! whether there is room for one more record lock ([`record_locks`]), reports and ends. When it ends, the kernel
+//! whether there is room for one more record lock or listening socket ([`questions`]), reports and ends. When it ends, the kernel
 //! ends all that is left.
 //!
 //! It defends the host and every other sandbox against the payload, which it shares a pid namespace with. It
@@ -15,16 +15,19 @@
 mod digest;
 mod failure;
 mod filters;
+mod from_start;
 mod inherited;
 mod keystore;
 mod limits;
 mod listen;
+mod listening;
 mod mask;
 mod mounts;
 mod network;
 mod owner;
 mod payload;
 mod privilege;
+mod questions;
 mod reap;
 mod record_locks;
 mod rights;
@@ -48,6 +51,8 @@ use supervisor_sys::{Cloned, SingleThreaded, fork, without, write_at_once};
 
 use crate::failure::{Failed, at};
 use crate::inherited::Inherited;
+use crate::listening::Listening;
+use crate::questions::Questions;
 use crate::reap::Watched;
 use crate::record_locks::RecordLocks;
 use crate::seed::Seed;
@@ -102,7 +107,8 @@ fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<Watched, Fail
         Some(layers) => root::enter(layers, inherited)?,
     } // the host's mounts are still visible beneath, until the pivot
     mounts::mount_proc(&setup)?; // needs the pid namespace, and a full /proc in sight
-    let list = record_locks::list()?; // before it is covered
+    let locks = RecordLocks::open()?; // before the list is covered
+    let listening = Listening::open()?;
     mask::cover()?; // sources come from our own tree, never from the image
     mounts::mount_tmp(&setup)?;
     mounts::mount_pts(&setup, inherited)?;
@@ -114,16 +120,16 @@ fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<Watched, Fail
     limits::set(&setup)?;
     privilege::forbid_gain()?; // a condition of Landlock and seccomp without privilege
     privilege::close_the_way_back()?; // for both processes; what is held now is dropped below
-    let locks = RecordLocks::watch(list)?; // while what is under it can be nobody but us
+    let questions = Questions::watch(locks, listening)?; // while what is under it can be nobody but us
     let (confined, tell) = at(Step::Fork, pipe2(OFlag::O_CLOEXEC))?;
     match at(Step::Fork, fork(proof))? {
         Cloned::Child => {
-            drop((tell, locks)); // or the payload would answer its own questions
+            drop((tell, questions)); // or the payload would answer its own questions
             payload::become_payload(inherited, &setup, confined, segments)
         }
         Cloned::Parent { pid, .. } => {
             inherited.close_all_but_report(); // or the payload's streams would never end
-            let watched = Watched::new(pid, locks)?;
+            let watched = Watched::new(pid, questions)?;
             privilege::drop_everything()?;
             rights::filter(Profile::Init)?; // last: it forbids what the steps before needed
             // Not before this may the payload run: until now we held power over the sandbox.

@@ -1,5 +1,5 @@
 //! What PID 1 does once everything is made: it takes whatever has ended off the kernel's list, answers who asks for
-//! a record lock, and when the payload's first process has ended it reports, and ends.
+//! a record lock or to listen, and when the payload's first process has ended it reports, and ends.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -15,31 +15,31 @@ use supervisor_launch::{Ended, Report, Step};
 use supervisor_sys::{wait_any_ended, write_at_once};
 
 use crate::failure::{Failed, at};
-use crate::record_locks::RecordLocks;
+use crate::questions::Questions;
 
 /// The payload's first process, and where we hear of what it and all others do.
 pub struct Watched {
     payload: u32,
     ends: SignalFd,
-    locks: Option<RecordLocks>,
+    questions: Option<Questions>,
 }
 
 impl Watched {
     /// Once the payload's process is made: it must not inherit the blocked signal.
-    pub fn new(payload: u32, locks: Option<RecordLocks>) -> Result<Self, Failed> {
+    pub fn new(payload: u32, questions: Option<Questions>) -> Result<Self, Failed> {
         let signal = SigSet::from(Signal::SIGCHLD);
         at(Step::Fork, signal.thread_block())?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let ends = at(Step::Fork, SignalFd::with_flags(&signal, flags))?;
-        Ok(Self { payload, ends, locks })
+        Ok(Self { payload, ends, questions })
     }
 
     /// Waits until somebody has ended or asks, and says which of the two.
     fn wait(&mut self) -> Result<(bool, bool), Errno> {
-        let busy = self.locks.as_ref().map(RecordLocks::busy).unwrap_or_default();
-        let asked = self.locks.as_ref().filter(|_| busy.is_zero());
+        let busy = self.questions.as_ref().map(Questions::busy).unwrap_or_default();
+        let asked = self.questions.as_ref().filter(|_| busy.is_zero());
         let (from, wanted) = match asked {
-            Some(locks) => (locks.as_fd(), PollFlags::POLLIN),
+            Some(questions) => (questions.as_fd(), PollFlags::POLLIN),
             None => (self.ends.as_fd(), PollFlags::empty()),
         };
         let ends = PollFd::new(self.ends.as_fd(), PollFlags::POLLIN);
@@ -75,8 +75,8 @@ pub fn reap(report: &OwnedFd, mut watched: Watched) -> ExitCode {
             return exit;
         }
         if asked
-            && let Some(locks) = &mut watched.locks
-            && locks.answer().is_err()
+            && let Some(questions) = &mut watched.questions
+            && questions.answer().is_err()
         {
             return ExitCode::FAILURE; // or who asks would wait for ever
         }

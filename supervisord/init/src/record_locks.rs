@@ -1,9 +1,8 @@
 //! How many record locks (fcntl(2), F_SETLK) an execution holds. The kernel bounds them nowhere and charges nobody with
 //! their memory (CVE-2022-0480), and who closes a file, the host's programs too, walks past all that are on it.
 //!
-//! A filter (`Profile::Counted`) that the payload's process inherits has each such call wait until we have said that it
-//! may go on. What is behind its pointer is the payload's memory, which another of its threads can change at any
-//! time: we don't look at it, and an unlocking is a call like any other. So calls are what is counted, and when as many
+//! Init is asked about each such call ([`crate::questions`]). What is behind its pointer is the payload's memory: we
+//! don't look at it, and an unlocking is a call like any other. So calls are what is counted, and when as many
 //! have gone on as could have come to the bound, /proc/locks says how many locks there are. The kernel shows in it
 //! whose process is of our pid namespace. Who calls meanwhile, and who went on and had not got his lock when it
 //! was read, comes on top: one for each thread of the sandbox.
@@ -12,19 +11,14 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use supervisor_launch::Step;
-use supervisor_launch::seccomp::Profile;
-use supervisor_sys::{Answer, Listener, without};
 
 use crate::failure::{Failed, at};
-use crate::filters::program;
+use crate::from_start::FromStart;
 
 /// Locks of an execution. 192 bytes each, so 192 KiB; on one file they make a `close` of it take some 50 µs longer. A
 /// connection of SQLite has three, and who has a hundred of them open is far from it.
@@ -45,53 +39,33 @@ const LINES: u32 = 32;
 /// Locks by flock are in it too, of which a payload can have as many as files.
 const LONGEST: u64 = 256 << 10;
 
-/// The list, to be opened before it is covered for everybody.
-pub fn list() -> Result<File, Failed> {
-    let list = open(c"proc/locks", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
-    at(Step::CountLocks, list).map(File::from)
-}
-
-/// Those of one sandbox. Belongs to init alone: whoever has this answers its own questions.
+/// Those of one sandbox. Belongs to init alone.
 pub struct RecordLocks {
     list: File,
-    listener: Listener,
     room: Room,
 }
 
 impl RecordLocks {
-    /// From here on what this process starts has to ask. `None` where a test leaves it out.
-    pub fn watch(list: File) -> Result<Option<Self>, Failed> {
-        if without("record-locks") {
-            return Ok(None);
-        }
-        let program =
-            program(Profile::Counted).ok_or(Failed { step: Step::CountLocks, errno: 0 })?;
-        let listener = at(Step::CountLocks, Listener::install(program))?;
-        Ok(Some(Self { list, listener, room: Room::new(Instant::now()) }))
+    /// Looks up the list, before it is covered for everybody.
+    pub fn open() -> Result<Self, Failed> {
+        let list = open(c"proc/locks", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        let list = at(Step::CountLocks, list)?.into();
+        Ok(Self { list, room: Room::new(Instant::now()) })
     }
 
     /// For how long nobody gets an answer; zero if the next who asks gets one.
-    pub fn busy(&self) -> Duration {
-        self.room.busy(Instant::now())
+    pub fn busy(&self, now: Instant) -> Duration {
+        self.room.busy(now)
     }
 
-    /// Answers who asks; waits if nobody does.
-    pub fn answer(&mut self) -> io::Result<()> {
-        let Some(question) = self.listener.next()? else { return Ok(()) };
-        if self.room.is_unknown(Instant::now()) {
+    /// Whether one more call may go on.
+    pub fn admit(&mut self, now: Instant) -> bool {
+        if self.room.is_unknown(now) {
             // Unread is full: nobody gets a lock that was not counted.
             let seen = count(&self.list).unwrap_or(Seen { held: MOST, lines: 0 });
             self.room.counted(seen, Instant::now());
         }
-        // What fcntl(2) says of a table of locks that is full.
-        let full = Answer::Fail(Errno::ENOLCK as i32);
-        self.listener.answer(question, if self.room.take() { Answer::GoOn } else { full })
-    }
-}
-
-impl AsFd for RecordLocks {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+        self.room.take()
     }
 }
 
@@ -146,7 +120,7 @@ impl Room {
 
 /// Reads the list, and no more of it than has to be.
 fn count(list: &File) -> io::Result<Seen> {
-    let mut from = BufReader::new(FromStart { list, offset: 0 }.take(LONGEST));
+    let mut from = BufReader::new(FromStart::of(list).take(LONGEST));
     let (mut seen, mut line) = (Seen { held: 0, lines: 0 }, Vec::new());
     while seen.held < MOST && from.read_until(b'\n', &mut line)? > 0 {
         seen.held += usize::from(is_counted(&line));
@@ -166,20 +140,6 @@ fn is_counted(line: &[u8]) -> bool {
     let is_posix = words.next() == Some(b"POSIX");
     let pid = words.nth(2).and_then(|pid| str::from_utf8(pid).ok()?.parse::<i64>().ok());
     is_posix && pid.is_some_and(|pid| pid > 0)
-}
-
-/// A file that is read from its beginning each time.
-struct FromStart<'a> {
-    list: &'a File,
-    offset: u64,
-}
-
-impl Read for FromStart<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.list.read_at(buffer, self.offset)?;
-        self.offset += length as u64;
-        Ok(length)
-    }
 }
 
 #[cfg(test)]

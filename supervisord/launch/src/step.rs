@@ -130,6 +130,8 @@ steps! {
     Seccomp = 51 "seccomp",
     /// Init is asked about record locks, and sees how many there are.
     CountLocks = 63 "count_locks",
+    /// It sees how many sockets listen.
+    CountListeners = 64 "count_listeners",
     /// The start message from the daemon.
     ReadStart = 52 "read_start",
     /// The session's authority among those that the payload trusts.

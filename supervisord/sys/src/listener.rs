@@ -16,7 +16,17 @@ pub struct Listener(OwnedFd);
 
 /// A call that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Question(u64);
+pub struct Question {
+    id: u64,
+    call: i32,
+}
+
+impl Question {
+    /// The number of the call.
+    pub const fn call(&self) -> i32 {
+        self.call
+    }
+}
 
 /// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +59,9 @@ impl Listener {
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), RECEIVE, &raw mut asked) };
         match unless_taken_back(check(result.into())) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-            other => other.map(|there| there.map(|_| Question(asked.id))),
+            other => {
+                other.map(|there| there.map(|_| Question { id: asked.id, call: asked.data.nr }))
+            }
         }
     }
 
@@ -60,7 +72,7 @@ impl Listener {
             Answer::GoOn => (0, GO_ON),
             Answer::Fail(errno) => (-errno, 0),
         };
-        let mut said = libc::seccomp_notif_resp { id: question.0, val: 0, error, flags };
+        let mut said = libc::seccomp_notif_resp { id: question.id, val: 0, error, flags };
         loop {
             // SAFETY: the request has the size of the structure in it, and the kernel reads no more.
             let result = unsafe { libc::ioctl(self.0.as_raw_fd(), SEND, &raw mut said) };

@@ -94,6 +94,7 @@ fn a_call_that_is_asked_about_goes_on_or_fails_as_it_is_answered() {
     });
     let listener: Listener = listener.recv().unwrap();
     let question = listener.next().unwrap().unwrap();
+    assert_eq!(i64::from(question.call()), nix::libc::SYS_fcntl);
     listener.answer(question, Answer::Fail(nix::libc::ENOLCK)).unwrap();
     let next = listener.next().unwrap().unwrap();
     listener.answer(question, Answer::GoOn).unwrap(); // is no question any more, and no error

@@ -41,3 +41,56 @@ print('served', served)
         assert!(ended.stdout.contains(line), "{line}{}", ended.stdout);
     }
 }
+
+/// RS-38. So many connections of each listener are so many of an execution, whatever has the listeners: four threads of each
+/// of two processes, by IPv4 and by IPv6.
+#[test]
+fn sockets_that_listen_end_at_their_number_and_one_more_listens_for_each_that_is_closed() {
+    let world = World::open();
+    let source = "
+import socket, threading
+def listen(family):
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.bind(('127.0.0.1' if family == socket.AF_INET else '::1', 0))
+    made.listen()
+    return made
+for _ in range(1000): # none of them is kept
+    listen(socket.AF_INET).close()
+kept, refused = [], set()
+def take(which):
+    family = (socket.AF_INET, socket.AF_INET6)[which % 2]
+    for _ in range(60):
+        try:
+            kept.append(listen(family))
+        except OSError as problem:
+            refused.add(errno.errorcode[problem.errno])
+def take_all():
+    takers = [threading.Thread(target=take, args=(which,)) for which in range(4)]
+    for taker in takers: taker.start()
+    for taker in takers: taker.join()
+ours, theirs = os.pipe(), os.pipe()
+if os.fork() == 0:
+    take_all()
+    os.write(theirs[1], struct.pack('=I', len(kept)))
+    os.read(ours[0], 1)
+    os._exit(0)
+other, = struct.unpack('=I', os.read(theirs[0], 4))
+take_all()
+print('KEPT', len(kept) + other)
+print('refused', *refused, flush=True)
+os.write(ours[1], b'x')
+os.wait() # and with it all that it had
+again = listen(socket.AF_INET)
+for backlog in (1, 50):
+    again.listen(backlog) # on the same socket
+come = socket.create_connection(again.getsockname())
+again.accept()[0].close()
+print('listens again', flush=True)
+";
+    let ended = world.agent(AGENT).run(&attack(source));
+    ended.expect_exit(0);
+    let kept = ended.numbers("KEPT ")[0];
+    assert!((128..=148).contains(&kept), "{kept}");
+    assert!(ended.stdout.contains("refused ENOBUFS\n"), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with("listens again\n"), "{}", ended.stdout);
+}

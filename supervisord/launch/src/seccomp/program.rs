@@ -137,6 +137,7 @@ fn fate(verdict: Verdict) -> Fate {
         Verdict::AllowIf(clauses, errno) => {
             Fate::Depends(clauses, Action::Allow, Action::Fail(errno))
         }
+        Verdict::Ask => Fate::Ends(Action::Ask),
         Verdict::AskIf(clauses) => Fate::Depends(clauses, Action::Ask, Action::Allow),
     }
 }

@@ -47,6 +47,7 @@ fn judge(profile: Profile, architecture: Architecture, data: &Data) -> Action {
             let holds = clauses.iter().any(|clause| clause.iter().all(|test| passes(test, data)));
             if holds { Action::Allow } else { Action::Fail(errno) }
         }
+        Some(Verdict::Ask) => Action::Ask,
         Some(Verdict::AskIf(clauses)) => {
             let holds = clauses.iter().any(|clause| clause.iter().all(|test| passes(test, data)));
             if holds { Action::Ask } else { Action::Allow }
@@ -72,7 +73,7 @@ fn passes(test: &Test, data: &Data) -> bool {
 fn clauses(verdict: Verdict) -> &'static [Clause] {
     match verdict {
         Verdict::AllowIf(clauses, _) | Verdict::AskIf(clauses) => clauses,
-        Verdict::Allow | Verdict::Deny(_) => &[],
+        Verdict::Allow | Verdict::Deny(_) | Verdict::Ask => &[],
     }
 }
 
@@ -145,6 +146,7 @@ fn the_published_wording_names_what_is_tested() {
         wording(Profile::Counted, "fcntl"),
         "ask init if (cmd = F_SETLK|F_SETLKW); else allow"
     );
+    assert_eq!(wording(Profile::Counted, "listen"), "ask init");
     assert_eq!(
         wording(Profile::Init, "mmap"),
         "allow if (prot has at most PROT_READ|PROT_WRITE and flags has MAP_ANONYMOUS); else EPERM"

@@ -86,6 +86,8 @@ pub enum Verdict {
     Allow,
     /// It is allowed if one of the clauses holds, and fails with the error number if none does.
     AllowIf(&'static [Clause], Errno),
+    /// The sandbox's PID 1 is asked.
+    Ask,
     /// The sandbox's PID 1 is asked if one of the clauses holds; if none does, it is allowed.
     AskIf(&'static [Clause]),
     /// It fails with the error number.
@@ -141,6 +143,7 @@ impl fmt::Display for Verdict {
         match self {
             Verdict::Allow => f.write_str("allow"),
             Verdict::Deny(errno) => write!(f, "{errno:?}"),
+            Verdict::Ask => f.write_str("ask init"),
             Verdict::AllowIf(clauses, errno) => {
                 f.write_str("allow if ")?;
                 separated(f, " or ", clauses.iter().map(|clause| Conjunction(clause)))?;

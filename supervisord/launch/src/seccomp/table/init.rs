@@ -35,7 +35,7 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        reason: "being asked whether there is room for one more record lock, and answering",
+        reason: "being asked whether there is room for one more record lock or listening socket, and answering",
         verdict: Verdict::AllowIf(&[&[Test::OneOf(REQUEST, QUESTIONS)]], Errno::EPERM),
         calls: &[call("ioctl", 16, 29)],
     },

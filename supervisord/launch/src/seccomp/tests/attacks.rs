@@ -368,6 +368,11 @@ fn every_record_lock_is_asked_about_and_there_are_none_that_cannot_be_counted() 
             filter.expect(IMPOSSIBLE, "fcntl", &[3, command]);
         }
     }
+    // On whichever socket, and for however many.
+    for arguments in [[3, 0], [3, 128], [u64::MAX, u64::MAX]] {
+        counted.expect(Action::Ask, "listen", &arguments);
+    }
+    counted.expect(ALLOWED, "accept4", &[3, 0, 0, 0]);
     // Nobody asks init about its own.
     Filter::of(Profile::Init).expect(FORBIDDEN, "fcntl", &[3, 6]);
 }

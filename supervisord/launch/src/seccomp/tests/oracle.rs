@@ -36,7 +36,7 @@ fn theirs(profile: Profile, architecture: Architecture) -> Vec<Instruction> {
     for entry in describe(profile) {
         let Some(number) = architecture.number(&entry.call) else { continue };
         match entry.verdict {
-            Verdict::Deny(_) | Verdict::AskIf(_) => {}
+            Verdict::Deny(_) | Verdict::Ask | Verdict::AskIf(_) => {}
             Verdict::Allow => drop(rules.insert(number.into(), Vec::new())),
             Verdict::AllowIf(clauses, _) => {
                 let clauses = clauses.iter().copied().flat_map(rules_of);
