@@ -38,8 +38,8 @@ class SandboxBackend(BaseSandbox):  # type: ignore[misc]
             output += f"\nrefused: {refusal.cause}; {refusal.remedy}"
         if result.execution.exit_status is None:
             output += f"\nended: {result.summary}"
-        streams = result.execution.raw["output"].values()
-        truncated = any(stream["cut"] for stream in streams)
+        kept = result.execution.raw["output"]
+        truncated = any(kept[stream]["cut"] for stream in ("stdout", "stderr"))
         return ExecuteResponse(output=output, exit_code=result.execution.exit_status, truncated=truncated)
 
     def upload_files(self, files: list[tuple[str, bytes]]) -> list[FileUploadResponse]:

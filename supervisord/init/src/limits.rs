@@ -7,7 +7,7 @@ use supervisor_sys::without;
 
 use crate::failure::{Failed, at};
 
-/// Sets every limit, soft and hard alike, for init and all that it starts.
+/// Sets every limit, soft and hard alike, for this process and all that it starts.
 pub fn set(setup: &Setup) -> Result<(), Failed> {
     // A caller without privilege who had 0 can't have more.
     let (_, hard) = at(Step::SetRlimits, getrlimit(Resource::RLIMIT_CORE))?;

@@ -117,7 +117,6 @@ fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<Watched, Fail
         trust::mount(&setup)?; // over a file of the image, so after it
     }
     mounts::pivot()?; // from here on no path leads to the host
-    limits::set(&setup)?;
     privilege::forbid_gain()?; // a condition of Landlock and seccomp without privilege
     privilege::close_the_way_back()?; // for both processes; what is held now is dropped below
     let questions = Questions::watch(locks, listening)?; // while what is under it can be nobody but us
@@ -130,6 +129,7 @@ fn finish(inherited: &Inherited, proof: &SingleThreaded) -> Result<Watched, Fail
         Cloned::Parent { pid, .. } => {
             inherited.close_all_but_report(); // or the payload's streams would never end
             let watched = Watched::new(pid, questions)?;
+            limits::set(&setup)?; // not before: what we hold may be more descriptors than the payload may have
             privilege::drop_everything()?;
             rights::filter(Profile::Init)?; // last: it forbids what the steps before needed
             // Not before this may the payload run: until now we held power over the sandbox.

@@ -25,7 +25,7 @@ use supervisor_sys::{
 
 use crate::failure::{Failed, at, ensure};
 use crate::inherited::Inherited;
-use crate::{privilege, rights, trust};
+use crate::{limits, privilege, rights, trust};
 
 /// Ends in the payload's program or in a reported failure. `confined` can be read once init has given
 /// up what it holds; `segments` says whether shared memory is bounded where it has to be.
@@ -50,6 +50,7 @@ fn park_and_execute(
     confined: OwnedFd,
     segments: bool,
 ) -> Result<std::convert::Infallible, Failed> {
+    limits::set(setup)?;
     let ours = inherited.take_for_payload().ok_or(Failed { step: Step::Fork, errno: 0 })?;
     at(Step::BecomePayload, setsid())?; // a session and process group of its own
     let [stdin, stdout, stderr] = &ours.streams;
