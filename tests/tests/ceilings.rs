@@ -1,6 +1,8 @@
 //! Three uids, one of them abusive: each has what is its own, and none waits because of another for
 //! longer than a turn.
 
+#![allow(clippy::expect_used, reason = "a test that panics is a test that fails")]
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
