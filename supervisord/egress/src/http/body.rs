@@ -1,6 +1,7 @@
 //! Bodies as they stream through: counted, bounded, never collected. A body that stops moving ends.
 
 use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -13,6 +14,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
+use super::violation::Violation;
 use super::wire::Unanswered;
 use super::{fields, trailers};
 use crate::credential::Watched;
@@ -166,6 +168,15 @@ impl Sending {
     }
 }
 
+/// What is wrong with a body that can't be read on: it is the payload's, and no upstream is at fault.
+fn unreadable(error: &hyper::Error) -> Violation {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::UnexpectedEof) {
+        return Violation::CutOff;
+    }
+    Violation::Malformed("the request's body, or the fields behind it, can't be read")
+}
+
 impl Body for Sending {
     type Data = Bytes;
     type Error = Failure;
@@ -183,7 +194,9 @@ impl Body for Sending {
                     Err(refused) => Err(this.cut(refused)),
                 }))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(Some(Err(error))) => {
+                Poll::Ready(Some(Err(this.cut(unreadable(&error).into()))))
+            }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => match this.stall.poll(cx) {
                 Poll::Ready(()) => Poll::Ready(Some(Err(this.cut(stalled())))),

@@ -45,6 +45,24 @@ fn who_says_no_more_behind_its_request_gets_its_answer() {
     }
 }
 
+/// No upstream is at fault for it.
+#[test]
+fn who_ends_within_its_own_body_is_told_so() {
+    let _world = World::new(RULES);
+    let chunked = "Transfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n";
+    let fields = "X-T: 1\r\n".repeat(300);
+    for (rest, cause) in [
+        ("Content-Length: 10\r\n\r\nabc".to_owned(), "the request ended before it was complete"),
+        (format!("{chunked}a\r\nabc"), "the request ended before it was complete"),
+        (format!("{chunked}2\r\nab\r\n0\r\n{fields}\r\n"), "can't be read"),
+    ] {
+        let request = format!("POST http://up.test/echo HTTP/1.1\r\nHost: up.test\r\n{rest}");
+        let heard = answer(connect("127.0.0.1:3128"), &request);
+        assert!(status(&heard) == 400 && heard.contains("malformed_request"), "{heard}");
+        assert!(heard.contains(cause), "{heard}");
+    }
+}
+
 #[test]
 fn an_answer_that_is_cut_never_looks_whole_to_a_client_of_http_1_0() {
     let world = World::new(RULES);

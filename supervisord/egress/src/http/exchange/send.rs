@@ -211,7 +211,10 @@ impl Conversation {
 
     /// Why a request's body ended early, if the payload or the session is at fault.
     fn known_fault(&self, fault: &Fault) -> Option<Refused> {
-        fault.get().cloned().or_else(|| self.wire.violation().map(Refused::from))
+        let (said, seen) = (fault.get().cloned(), self.wire.violation());
+        // Where a body can't be read, what was seen before it was parsed says why.
+        let is_vague = said.as_ref().is_none_or(|said| said.code == Violation::CutOff.code());
+        seen.filter(|_| is_vague).map(Refused::from).or(said)
     }
 
     fn fault(&self, fault: &Fault) -> Refused {
