@@ -1,5 +1,5 @@
-//! One request, one reply. Only the daemon's uid is listened to, and one daemon at a time. Anything
-//! that is not a request ends the connection.
+//! One request, one reply. Only the daemon's uid is listened to, and one daemon at a time: another is refused, and
+//! does not wait to be the next. Anything that is not a request ends the connection.
 
 use std::fs::File;
 use std::io;
@@ -28,6 +28,8 @@ use crate::sandbox::Sandboxes;
 pub struct Daemon {
     listener: Option<OwnedFd>,
     connection: Option<OwnedFd>,
+    /// Whether another was refused since this one came.
+    refused: bool,
     uid: u32,
     signals: SignalFd,
     /// Keeps other launchers away from the listener's name.
@@ -43,26 +45,24 @@ impl Daemon {
             DaemonSocket::Inherited(number) => {
                 let connection = take_inherited(*number).and_then(bounded);
                 let connection = fatal("take the daemon's socket", connection)?;
-                Ok(Self { listener: None, connection: Some(connection), uid, signals, _name: None })
+                Ok(Self { connection: Some(connection), ..Self::new(uid, signals) })
             }
             DaemonSocket::Listen(path) => {
                 let what = format!("listen on {}", path.display());
                 let name = fatal(&what, take_name(path))?;
                 let listener = fatal(&what, listen_on(path, uid, arguments.daemon_gid))?;
-                Ok(Self {
-                    listener: Some(listener),
-                    connection: None,
-                    uid,
-                    signals,
-                    _name: Some(name),
-                })
+                Ok(Self { listener: Some(listener), _name: Some(name), ..Self::new(uid, signals) })
             }
             DaemonSocket::ListenInherited(number) => {
                 let what = format!("listen on the inherited descriptor {number}");
                 let listener = fatal(&what, take_listener(*number))?;
-                Ok(Self { listener: Some(listener), connection: None, uid, signals, _name: None })
+                Ok(Self { listener: Some(listener), ..Self::new(uid, signals) })
             }
         }
+    }
+
+    const fn new(uid: u32, signals: SignalFd) -> Self {
+        Self { listener: None, connection: None, refused: false, uid, signals, _name: None }
     }
 }
 
@@ -113,6 +113,8 @@ enum Event {
     Stop,
     Connection,
     Request,
+    /// Another daemon comes while one is served.
+    Second,
 }
 
 /// Serves until the daemon is gone for good or we are told to stop; then ends every sandbox.
@@ -120,7 +122,11 @@ pub fn serve(mut daemon: Daemon, mut sandboxes: Sandboxes) -> Result<(), Fatal> 
     loop {
         match fatal("wait for a request", next(&daemon))? {
             Event::Stop => break,
-            Event::Connection => daemon.connection = admit(&daemon),
+            Event::Connection => {
+                daemon.connection = admit(&daemon);
+                daemon.refused = false;
+            }
+            Event::Second => refuse(&mut daemon),
             Event::Request => {
                 let Some(connection) = &daemon.connection else { continue };
                 if let Err(error) = answer(connection.as_fd(), &mut sandboxes) {
@@ -139,25 +145,50 @@ pub fn serve(mut daemon: Daemon, mut sandboxes: Sandboxes) -> Result<(), Fatal> 
 }
 
 fn next(daemon: &Daemon) -> io::Result<Event> {
-    // While a daemon is connected, others wait in the queue.
-    let source = daemon.connection.as_ref().or(daemon.listener.as_ref());
-    let Some(source) = source else { return Ok(Event::Stop) };
-    let readable = PollFlags::POLLIN;
-    let mut fds =
-        [PollFd::new(daemon.signals.as_fd(), readable), PollFd::new(source.as_fd(), readable)];
+    if daemon.connection.is_none() && daemon.listener.is_none() {
+        return Ok(Event::Stop);
+    }
+    let mut fds = vec![readable(&daemon.signals)];
+    fds.extend(daemon.connection.iter().map(readable));
+    fds.extend(daemon.listener.iter().map(readable));
     loop {
         match poll(&mut fds, PollTimeout::NONE) {
             Err(nix::Error::EINTR) => continue,
             other => other?,
         };
-        let [signals, source] = &fds;
-        if signals.any().unwrap_or(true) {
+        let mut seen = fds.iter().map(|fd| fd.any().unwrap_or(true));
+        if seen.next().unwrap_or(true) {
             return Ok(Event::Stop);
         }
-        if source.any().unwrap_or(true) {
-            let connected = daemon.connection.is_some();
-            return Ok(if connected { Event::Request } else { Event::Connection });
+        let Some(connection) = &daemon.connection else { return Ok(Event::Connection) };
+        // What is served comes first: whoever else comes holds nothing of it up.
+        if seen.next().unwrap_or(true) {
+            return Ok(Event::Request);
         }
+        if seen.next().unwrap_or(false) {
+            return Ok(if has_ended(connection)? { Event::Request } else { Event::Second });
+        }
+    }
+}
+
+fn readable<T: AsFd>(fd: &T) -> PollFd<'_> {
+    PollFd::new(fd.as_fd(), PollFlags::POLLIN)
+}
+
+/// Whether the other end is closed, looked at after another daemon was seen to come: the next one starts when the one
+/// before is gone, which may be between two looks, and is no second one.
+fn has_ended(connection: &OwnedFd) -> io::Result<bool> {
+    let mut fds = [PollFd::new(connection.as_fd(), PollFlags::empty())]; // hanging up is told unasked
+    poll(&mut fds, PollTimeout::ZERO)?;
+    let [connection] = &fds;
+    Ok(connection.any().unwrap_or(true))
+}
+
+/// Ends the connection of a daemon that comes while one is served. Kept waiting it would be the next, and with another
+/// state than the one before it would take what runs for nobody's, and end it. Said once of whoever tries again.
+fn refuse(daemon: &mut Daemon) {
+    if admit(daemon).is_some() && !std::mem::replace(&mut daemon.refused, true) {
+        tell(format_args!("a second daemon is refused: one is served, and goes on"));
     }
 }
 
@@ -174,9 +205,11 @@ fn admit(daemon: &Daemon) -> Option<OwnedFd> {
         }
         Err(error) => {
             tell(format_args!("can't accept a connection: {error}"));
-            // What is in the queue stays there, and would be seen again at once. A signal ends the wait.
-            let mut signals = [PollFd::new(daemon.signals.as_fd(), PollFlags::POLLIN)];
-            poll(&mut signals, PollTimeout::from(RECESS_MS)).ok();
+            // What is in the queue stays there, and would be seen again at once. A signal ends the wait, and so does
+            // whoever is served.
+            let mut awaited = vec![readable(&daemon.signals)];
+            awaited.extend(daemon.connection.iter().map(readable));
+            poll(&mut awaited, PollTimeout::from(RECESS_MS)).ok();
             None
         }
     }

@@ -1,6 +1,6 @@
 //! A launcher of a test's own, and the daemon's side of its socket.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -136,13 +136,25 @@ impl Launcher {
 
     /// The daemon dies and another comes.
     pub fn reconnect(&mut self) {
-        drop(self.connect());
+        let path = socket_in(self.directory.path());
+        self.connection = File::open("/dev/null").unwrap().into(); // the one before goes first
+        self.connection = connect_as_daemon(&path).unwrap();
     }
 
     /// Another daemon comes while the first has its connection still, which is given.
     pub fn connect(&mut self) -> OwnedFd {
         let new = connect_as_daemon(&socket_in(self.directory.path())).unwrap();
         std::mem::replace(&mut self.connection, new)
+    }
+
+    /// Goes on with a connection that there was before.
+    pub fn go_back(&mut self, connection: OwnedFd) {
+        self.connection = connection;
+    }
+
+    /// Whether it ends the connection without a word.
+    pub fn is_refused(&self) -> bool {
+        matches!(receive(self.connection.as_fd(), &mut [0; 64]), Ok((0, _)))
     }
 
     /// Sends bytes and gives the answer's.

@@ -29,3 +29,16 @@ fn a_daemon_that_reads_no_answers_does_not_stop_the_launcher() {
     let _first = launcher.connect(); // and it stays connected
     assert!(launcher.answers());
 }
+
+/// FT-31. Kept waiting it would be the next, and with a state of its own it would end what runs.
+#[test]
+fn a_second_daemon_is_refused_and_the_one_after_the_first_is_heard() {
+    let mut launcher = Launcher::start();
+    assert!(launcher.answers());
+    let first = launcher.connect();
+    assert!(launcher.is_refused());
+    launcher.go_back(first);
+    assert!(launcher.answers(), "the first one is served as before");
+    launcher.reconnect();
+    assert!(launcher.answers());
+}
