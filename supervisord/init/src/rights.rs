@@ -3,8 +3,9 @@
 use std::io;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath,
+    RestrictSelfAttr, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus,
+    Scope,
 };
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -92,6 +93,11 @@ fn apply(abi: ABI, setup: &Setup) -> Result<(), Box<dyn std::error::Error + Send
     }
     if setup.authority {
         created = allow(created, &TRUST, AccessFs::ReadFile | AccessFs::WriteFile)?;
+    }
+    if abi >= ABI::V7 {
+        // The payload may confine itself further, and where the host audits, each refusal of its own rules would be a
+        // record in the host's log: of its own making, and as many as it likes.
+        created = created.log_subdomains(false)?;
     }
     let status = created.restrict_self()?;
     if status.ruleset == RulesetStatus::FullyEnforced && status.no_new_privs {
