@@ -17,6 +17,8 @@ use supervisor_api::Digest32;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
+use crate::in_turn::InTurn;
+
 /// Files whose digests are remembered: half a megabyte of memory. What is forgotten is read once more.
 const MOST: usize = 4096;
 
@@ -30,6 +32,10 @@ const TURN: u64 = 8 << 20;
 /// Bytes that are read at a time.
 const BUFFER: u64 = 64 << 10;
 
+/// Files that are read at once, and of one uid: of two processors one is left to others.
+const AT_ONCE: usize = 4;
+const OF_ONE: usize = 1;
+
 /// What is the same as long as a file stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Identity {
@@ -41,9 +47,16 @@ struct Identity {
 }
 
 /// Digests of files, of which those that come together wait for one reading.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Digests {
     known: Mutex<Known>,
+    turns: InTurn,
+}
+
+impl Default for Digests {
+    fn default() -> Self {
+        Self { known: Mutex::default(), turns: InTurn::new(AT_ONCE, OF_ONE) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -54,12 +67,16 @@ struct Known {
 }
 
 impl Digests {
-    /// The digest of a file that nobody writes to.
-    pub async fn of(&self, file: &File) -> io::Result<Digest32> {
+    /// The digest of a file of this uid's that nobody writes to.
+    pub async fn of(&self, owner: u32, file: &File) -> io::Result<Digest32> {
         let before = file.metadata()?;
         let identity = Identity::of(&before);
         let known = self.known(identity);
-        let digest = *known.get_or_try_init(|| digest(file)).await?;
+        let read = async || {
+            let _turn = self.turns.turn(owner).await.map_err(io::Error::other)?;
+            digest(file).await
+        };
+        let digest = *known.get_or_try_init(read).await?;
         if !is_settled(&before, SystemTime::now()) || Identity::of(&file.metadata()?) != identity {
             self.forget(&identity);
         }
@@ -157,10 +174,10 @@ mod tests {
     #[tokio::test]
     async fn what_was_changed_at_the_same_length_has_another_digest() {
         let (digests, file) = (Digests::default(), file(&[b'x'; 100_000]));
-        let digest = digests.of(&file).await.expect("it is read");
+        let digest = digests.of(1000, &file).await.expect("it is read");
         assert_eq!(digest, Digest32::of(&[b'x'; 100_000]));
         file.write_all_at(b"y", 50_000).expect("it is written");
-        assert_ne!(digests.of(&file).await.expect("it is read"), digest);
+        assert_ne!(digests.of(1000, &file).await.expect("it is read"), digest);
         assert_eq!(known_digests(&digests), 0, "it has just been changed");
     }
 

@@ -20,6 +20,7 @@ mod running;
 mod screen;
 
 use std::future::pending;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use supervisor_api::{Execution, Outcome, StartKind, State};
 use supervisor_launch::Descriptor;
 use tokio::sync::{oneshot, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::admission::{InLine, Turn};
@@ -34,7 +36,7 @@ use crate::audit::{self, Unaudited};
 use crate::budget::Account;
 use crate::clock;
 pub use crate::driver::ending::{End, end_sandbox, end_sandbox_with};
-use crate::driver::ending::{conclude, destroy, remove};
+use crate::driver::ending::{conclude, destroy, give_back, remove};
 use crate::driver::feeding::Feeding;
 use crate::driver::pausing::freeze_again;
 pub use crate::driver::pausing::{Clock, Wish, Wishes};
@@ -98,7 +100,7 @@ pub async fn drive(
         Told::AtTheEnd => drive_untold(&inner, &live, &plan, place, recorded).await,
     }
     if plan.way.is_some() {
-        forget_way(&inner, &live);
+        forget_way(&inner, &live).await;
     }
     inner.live.remove(live.id());
 }
@@ -133,11 +135,13 @@ async fn drive_recorded(
 /// Runs what was launched to its end, which is recorded.
 async fn go_on(inner: &Arc<Inner>, live: &Live, plan: &Plan, launched: Launched) {
     match launched {
-        Err(outcome) => conclude(inner, live, End::without_sandbox(outcome), &mut None).await,
+        Err(outcome) => {
+            conclude(inner, live, End::without_sandbox(outcome), &mut None).await;
+        }
         Ok((sandbox, turn, begun)) => {
             let end = run(inner, live, sandbox, plan, begun).await;
-            conclude(inner, live, end, &mut None).await;
-            drop(turn);
+            let left = conclude(inner, live, end, &mut None).await;
+            give_back(live, left, Some(turn));
         }
     }
 }
@@ -210,11 +214,14 @@ async fn drive_untold(
             }
         },
     };
-    match end {
+    let left = match end {
         Ok(end) => conclude(inner, live, end, &mut recorded).await,
-        Err(error) => refuse(recorded.take(), Unrecorded::Audit(error)),
-    }
-    drop(turn);
+        Err(error) => {
+            refuse(recorded.take(), Unrecorded::Audit(error));
+            None
+        }
+    };
+    give_back(live, left, turn);
 }
 
 /// Waits for the execution's turn and has its sandbox made, unless one was parked for it.
@@ -323,16 +330,18 @@ pub async fn adopt(
             End::without_sandbox(Outcome::Lost { reason: reason.to_owned() })
         }
     };
-    conclude(&inner, &live, end, &mut None).await;
-    drop(turn);
-    forget_way(&inner, &live);
+    let left = conclude(&inner, &live, end, &mut None).await;
+    give_back(&live, left, Some(turn));
+    forget_way(&inner, &live).await;
     inner.live.remove(live.id());
 }
 
 /// Forgets what was kept of an execution's way out, and what its session has spent where that was this
 /// execution's own, from which nobody else spends.
-fn forget_way(inner: &Inner, live: &Live) {
-    if let Err(error) = inner.places.forget_way(live.id()) {
+async fn forget_way(inner: &Inner, live: &Live) {
+    let (places, id) = (inner.places.clone(), live.id());
+    let forgotten = spawn_blocking(move || places.forget_way(id)).await;
+    if let Err(error) = forgotten.map_err(io::Error::other).flatten() {
         tracing::warn!(%error, execution_id = %live.id(), "can't forget a way out");
     }
     let session = live.execution.borrow().session;
@@ -349,7 +358,7 @@ pub async fn resume_end(inner: Arc<Inner>, live: Arc<Live>, end: End, lives: boo
         destroy(&inner, &live).await;
     }
     conclude(&inner, &live, end, &mut None).await;
-    forget_way(&inner, &live);
+    forget_way(&inner, &live).await;
     inner.live.remove(live.id());
 }
 
@@ -357,7 +366,7 @@ pub async fn resume_end(inner: Arc<Inner>, live: Arc<Live>, end: End, lives: boo
 pub async fn write_off(inner: Arc<Inner>, live: Arc<Live>, outcome: Outcome) {
     fault::reach(Point::ExecutionWrittenOff);
     conclude(&inner, &live, End::without_sandbox(outcome), &mut None).await;
-    forget_way(&inner, &live);
+    forget_way(&inner, &live).await;
     inner.live.remove(live.id());
 }
 

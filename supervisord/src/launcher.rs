@@ -19,8 +19,12 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::silence::SILENCE;
 use self::silence::{Noted, Silence, silence};
+use crate::elsewhere::{Elsewhere, NOBODY};
 use crate::in_turn::{InTurn, Piece};
 use crate::readiness::register;
+
+/// The root directory of a workspace.
+pub type Root = Elsewhere<OwnedFd>;
 
 /// Requests that may wait for the socket. Each is a hundred bytes; admission bounds them anyway.
 const QUEUE: usize = 1024;
@@ -84,16 +88,22 @@ pub struct Sandbox {
     pub spent: u64,
     /// Whether it is parked, or was before its execution.
     pub was_parked: bool,
+    /// Its workspace, of which the last to let go may take it apart.
+    workspace: Option<Elsewhere<OwnedFd>>,
+    /// All others.
     fds: [Option<OwnedFd>; Descriptor::PLACES],
 }
 
 impl Sandbox {
     /// A descriptor of it, if the launcher gave one.
     pub fn get(&self, place: Descriptor) -> Option<&OwnedFd> {
+        if place == Descriptor::Workspace {
+            return self.workspace.as_deref();
+        }
         self.fds.get(place as usize)?.as_ref()
     }
 
-    /// Takes a descriptor out.
+    /// Takes a descriptor out, of all but the workspace.
     pub fn take(&mut self, place: Descriptor) -> Option<OwnedFd> {
         self.fds.get_mut(place as usize)?.take()
     }
@@ -110,14 +120,25 @@ impl Sandbox {
         given.into_iter().chain(Descriptor::PORTS).filter_map(|place| self.get(place))
     }
 
+    /// Lets go of its workspace, and then of what is held for as long as there is that.
+    pub fn let_go_with(mut self, held: impl Send + 'static) {
+        if let Some(workspace) = self.workspace.take() {
+            workspace.and_then_drop(held);
+        }
+    }
+
     /// Sorts what came along by its place.
-    fn new(applied: Applied, fds: Vec<OwnedFd>) -> io::Result<Self> {
-        let mut sandbox = Self { applied, spent: 0, was_parked: false, fds: Default::default() };
-        let mut fds = fds.into_iter();
+    fn new(applied: Applied, owner: u32, fds: Vec<Elsewhere<OwnedFd>>) -> io::Result<Self> {
+        let (spent, was_parked) = (0, false);
+        let (workspace, places) = (None, Default::default());
+        let mut sandbox = Self { applied, spent, was_parked, workspace, fds: places };
+        let mut fds = fds.into_iter().map(Elsewhere::into_inner);
         let wanted = Descriptor::ALL.iter().filter(|each| applied.descriptors & each.bit() != 0);
         for place in wanted {
             let fd = fds.next().ok_or_else(|| io::Error::other("a descriptor is missing"))?;
-            if let Some(slot) = sandbox.fds.get_mut(*place as usize) {
+            if *place == Descriptor::Workspace {
+                sandbox.workspace = Some(Elsewhere::new(owner, fd));
+            } else if let Some(slot) = sandbox.fds.get_mut(*place as usize) {
                 *slot = Some(fd);
             }
         }
@@ -141,7 +162,8 @@ struct Waits {
     _turn: Option<Piece>,
 }
 
-type Answer = Result<(Reply, Vec<OwnedFd>), LaunchError>;
+/// With the descriptors that came along: whoever asked may be gone, and the last who has one of a workspace is then here.
+type Answer = Result<(Reply, Vec<Elsewhere<OwnedFd>>), LaunchError>;
 
 /// Sends requests to the launcher.
 #[derive(Clone)]
@@ -199,7 +221,8 @@ impl Launcher {
 
     /// Makes a sandbox.
     pub async fn prepare(&self, prepare: Prepare) -> Result<Sandbox, LaunchError> {
-        let made = self.sandbox(Request::Prepare(prepare), prepare.execution).await;
+        let owner = prepare.owner.unwrap_or(NOBODY);
+        let made = self.sandbox(Request::Prepare(prepare), prepare.execution, owner).await;
         if let Err(LaunchError::NoDescriptors) = made {
             // It was made all the same, and nobody can do anything with it.
             if let Err(error) = self.destroy(prepare.execution).await {
@@ -209,9 +232,9 @@ impl Launcher {
         made
     }
 
-    /// Takes a living sandbox over from a daemon that was killed.
-    pub async fn adopt(&self, execution: u128) -> Result<Sandbox, LaunchError> {
-        self.sandbox(Request::Adopt { execution }, execution).await
+    /// Takes a living sandbox of an owner's over from a daemon that was killed.
+    pub async fn adopt(&self, execution: u128, owner: u32) -> Result<Sandbox, LaunchError> {
+        self.sandbox(Request::Adopt { execution }, execution, owner).await
     }
 
     /// Ends a sandbox; nothing of it is left when this returns without an error.
@@ -273,11 +296,12 @@ impl Launcher {
         }
     }
 
-    /// The root directory of a kept workspace, in which we own what payloads own.
-    pub async fn grant(&self, id: u128) -> Result<OwnedFd, LaunchError> {
+    /// The root directory of a kept workspace of an owner's, in which we own what payloads own.
+    pub async fn grant(&self, id: u128, owner: u32) -> Result<Root, LaunchError> {
         match self.ask(Request::Grant { id }).await? {
             (Reply::Granted { id: theirs }, mut fds) if theirs == id && fds.len() == 1 => {
-                fds.pop().ok_or(LaunchError::Gone)
+                let root = fds.pop().ok_or(LaunchError::Gone)?;
+                Ok(Root::new(owner, root.into_inner()))
             }
             other => Err(failure(other.0)),
         }
@@ -291,10 +315,15 @@ impl Launcher {
         }
     }
 
-    async fn sandbox(&self, request: Request, execution: u128) -> Result<Sandbox, LaunchError> {
+    async fn sandbox(
+        &self,
+        request: Request,
+        execution: u128,
+        owner: u32,
+    ) -> Result<Sandbox, LaunchError> {
         match self.ask(request).await? {
             (Reply::Prepared { execution: theirs, applied }, fds) if theirs == execution => {
-                Sandbox::new(applied, fds).map_err(|_| LaunchError::Gone)
+                Sandbox::new(applied, owner, fds).map_err(|_| LaunchError::Gone)
             }
             other => Err(failure(other.0)),
         }
@@ -399,6 +428,7 @@ async fn next_reply(socket: &AsyncFd<OwnedFd>, version: u16) -> io::Result<Answe
         if theirs != version {
             return Err(io::Error::other("an answer in another version"));
         }
+        let fds = fds.into_iter().map(|fd| Elsewhere::new(NOBODY, fd)).collect();
         return Ok(if is_whole { Ok((reply, fds)) } else { Err(LaunchError::NoDescriptors) });
     }
 }

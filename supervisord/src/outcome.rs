@@ -103,12 +103,20 @@ pub fn setup_failed(step: Step, errno: i32) -> Outcome {
                 .to_owned()
         }
         Errno::UnknownErrno | Errno::ENOENT if step == Step::FindWorkspace => MISSING.to_owned(),
+        Errno::EROFS | Errno::EIO if matches!(step, Step::FindWorkspace | Step::MakeDisk) => {
+            format!("{errno:?}: {UNWRITABLE}; {LOOK_AT_THE_DISK}", errno = Errno::from_raw(errno))
+        }
         Errno::ENOSPC if step == Step::MakeDisk => format!("ENOSPC: {NO_ROOM}"),
         Errno::UnknownErrno => "a check of our own failed".to_owned(),
         known => format!("{known:?}: {}", io::Error::from_raw_os_error(errno)),
     };
     Outcome::SetupFailed { step: step.name().to_owned(), reason }
 }
+
+/// Of the workspaces, where nothing can be written; and what to do about it.
+const UNWRITABLE: &str = "the disk of the workspaces can't be written";
+const LOOK_AT_THE_DISK: &str = "an administrator looks at the disk of the launcher's --workspaces (is it mounted read-only? \
+    what does the kernel's log say?); what is in the session is as it was";
 
 /// A limit was reached, and it is ended.
 pub fn limit_reached(limit: Limit) -> Outcome {
@@ -178,16 +186,31 @@ pub fn workspace_refused(error: &LaunchError) -> ApiError {
         }
         LaunchError::Silent => launcher_is_silent("no workspace is made"),
         LaunchError::Gone => ApiError::new(ErrorCode::Unavailable, "the launcher is gone"),
-        error => {
+        error => workspaces_disk_failed(error).unwrap_or_else(|| {
             tracing::error!(%error, "a workspace could not be made");
             ApiError::new(ErrorCode::Internal, "the workspace could not be made")
-        }
+        }),
     }
 }
 
-/// Whether the launcher has no such workspace.
-pub fn is_missing(error: &LaunchError) -> bool {
-    matches!(error, LaunchError::Failed { step: Step::FindWorkspace, .. })
+/// Whether the launcher has no such workspace. One that it could not open is there.
+pub const fn is_missing(error: &LaunchError) -> bool {
+    matches!(error, LaunchError::Failed { step: Step::FindWorkspace, errno: 0 | nix::libc::ENOENT })
+}
+
+/// What it means where the disk of the workspaces is there to be read only, or fails; nothing of another error.
+pub fn disk_failed(error: &io::Error) -> Option<ApiError> {
+    let failed = error.raw_os_error() == Some(nix::libc::EIO)
+        || error.kind() == io::ErrorKind::ReadOnlyFilesystem;
+    failed.then(|| ApiError::new(ErrorCode::Unavailable, UNWRITABLE).with_hint(LOOK_AT_THE_DISK))
+}
+
+/// The same of what the launcher could not do with a workspace.
+pub fn workspaces_disk_failed(error: &LaunchError) -> Option<ApiError> {
+    let LaunchError::Failed { errno, .. } = error else { return None };
+    let failed = disk_failed(&io::Error::from_raw_os_error(*errno))?;
+    tracing::error!(%error, "the disk of the workspaces fails");
+    Some(failed)
 }
 
 /// A session has lost its workspace.

@@ -2,7 +2,6 @@
 //! comes back needs to know and the record doesn't say.
 
 use std::ffi::CStr;
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -17,6 +16,7 @@ use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use supervisor_api::ExecutionId;
 use tokio::task::spawn_blocking;
 
+use crate::directories;
 use crate::regular;
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
@@ -125,9 +125,7 @@ pub struct Places {
 impl Places {
     /// Opens `executions` in the state directory, making it if need be.
     pub fn open(state: &Path) -> io::Result<Self> {
-        let state = File::open(state)?;
-        make(state.as_fd(), "executions")?;
-        Ok(Self { root: openat(&state, "executions", DIRECTORY, Mode::empty())? })
+        Ok(Self { root: directories::open(state, "executions")? })
     }
 
     /// Makes the directory of an execution and opens it.

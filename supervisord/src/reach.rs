@@ -4,28 +4,66 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use supervisor_launch::{MAX_MESSAGE, OLDEST, Reply, Request, VERSION};
 use supervisor_sys::{receive, send};
 
-/// How long an answer may take in milliseconds: a launcher hears one daemon at a time, and the one before
-/// us may still be ending.
+/// How long an answer may take in milliseconds: the launcher may be at what the daemon before us had asked for.
 const PATIENCE: u16 = 30_000;
 
+/// How often a launcher is called that ends the connection in every version, and the pause between. The daemon before
+/// us lets go of the state a moment before the launcher sees it go.
+const CALLS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Connects to a launcher and finds the newest version that both of us speak. One that does not know a
-/// version ends the connection, and its sandboxes stay.
+/// version ends the connection, and its sandboxes stay; so does one that serves another daemon.
+///
+/// # Errors
+/// When it can't be reached, does not answer, or ends the connection whatever it is asked in.
 pub fn reach(path: &Path) -> io::Result<(OwnedFd, u16)> {
+    for _ in 1..CALLS {
+        match call(path) {
+            Err(error) if is_ended(&error) => sleep(PAUSE),
+            other => return other,
+        }
+    }
+    call(path).map_err(
+        |error| {
+            if is_ended(&error) { about(path, &io::Error::other(ENDED)) } else { error }
+        },
+    )
+}
+
+fn call(path: &Path) -> io::Result<(OwnedFd, u16)> {
     let mut failed = io::Error::other("no version is spoken");
     for version in (OLDEST..=VERSION).rev() {
         let connection = connect_to(path)?;
         match ask(&connection, version) {
             Ok(()) => return Ok((connection, version)),
+            // It stands still, and would so in any version.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(about(path, &error));
+            }
             Err(error) => failed = error,
         }
     }
     Err(about(path, &failed))
+}
+
+/// What it means that a launcher ends the connection in every version.
+const ENDED: &str = "it ends the connection: either it serves another daemon already, whose `launcher` is the same (stop \
+                     that one first, or start a launcher of its own for this one and name it in `launcher`), or it is of \
+                     a version too far from this one's (restart supervisor-launcher when nothing runs)";
+
+/// Whether the other end was closed, be it with what we said unread.
+fn is_ended(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 fn connect_to(path: &Path) -> io::Result<OwnedFd> {
@@ -92,6 +130,17 @@ mod tests {
         let path = directory.path().join("launcher.sock");
         let launcher = speak(&path, VERSION - 1, 2);
         assert_eq!(reach(&path).unwrap().1, VERSION - 1);
+        launcher.join().unwrap();
+    }
+
+    #[test]
+    fn a_launcher_that_ends_every_connection_is_called_again_and_then_told_with_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("launcher.sock");
+        let calls = usize::from(VERSION - OLDEST + 1) * CALLS as usize;
+        let launcher = speak(&path, VERSION + 1, calls);
+        let said = reach(&path).unwrap_err().to_string();
+        assert!(said.contains("it serves another daemon already"), "{said}");
         launcher.join().unwrap();
     }
 

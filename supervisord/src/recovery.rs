@@ -3,6 +3,7 @@
 
 mod damaged;
 mod queued;
+mod strangers;
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -27,6 +28,7 @@ use crate::audit;
 use crate::capture::Capture;
 use crate::clock;
 use crate::driver::{self, Before, Clock, End, Wishes, kept, pausing};
+use crate::elsewhere::NOBODY;
 use crate::fault::{self, Point};
 use crate::interpreter::Interpreter;
 use crate::keeping;
@@ -41,8 +43,8 @@ use crate::watch::thaw;
 use crate::workspace::GlobSelection;
 use queued::Unstarted;
 
-/// Ends that are read from the audit log at once.
-const ENDS_AT_ONCE: usize = 1000;
+/// Ends and submissions that are read from the audit log at once.
+const READ_AT_ONCE: usize = 1000;
 
 /// Why something could not be taken over.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -53,9 +55,10 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     let unfinished = inner.store.unfinished().await?;
     let living: HashSet<u128> = inner.launcher.list().await?.into_iter().collect();
     let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();
+    strangers::agree(inner, &living, &known).await?;
     // Before workspaces of which nobody was told: they may have one of these.
     for stranger in living.difference(&known) {
-        let adopted = inner.launcher.adopt(*stranger).await;
+        let adopted = inner.launcher.adopt(*stranger, NOBODY).await;
         let recorded = is_recorded(inner, ExecutionId::from_bits(*stranger)).await?;
         let cause = match adopted {
             _ if recorded => "its end was told, and it was about to be removed",
@@ -181,7 +184,8 @@ async fn take_over(
         tokio::spawn(driver::write_off(inner.clone(), live, outcome));
         return Ok(None);
     }
-    let mut sandbox = inner.launcher.adopt(id.bits()).await?;
+    let owner = live.execution.borrow().owner_uid;
+    let mut sandbox = inner.launcher.adopt(id.bits(), owner).await?;
     sandbox.spent = spent;
     let start = live.execution.borrow().start;
     sandbox.was_parked = could_be_parked && start != Some(StartKind::Cold);
@@ -235,7 +239,7 @@ async fn logged(
     let filter = AuditFilter { kind, since: since.parse().ok(), ..AuditFilter::default() };
     let mut after = 0;
     loop {
-        let page = match inner.audit.search(filter.clone(), after, ENDS_AT_ONCE).await {
+        let page = match inner.audit.search(filter.clone(), after, READ_AT_ONCE).await {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(%error, "can't look for ends in the audit log");

@@ -31,6 +31,7 @@ use crate::credentials::{Credentials, Loaded, TokenEndpoints};
 use crate::dbus;
 use crate::delayed::Delayed;
 use crate::digests::Digests;
+use crate::elsewhere;
 use crate::hard_limits;
 use crate::host::Host;
 use crate::http::{Roles, Server};
@@ -78,7 +79,7 @@ impl fmt::Display for LauncherGone {
 impl Error for LauncherGone {}
 
 /// Threads for blocking work at the most. What callers can make long is shared out (`threads`, `http::bounds`), and comes
-/// to 39 together; the others are for what everybody waits for: output, files and the disk.
+/// to 43 together; the others are for what everybody waits for: output, files and the disk.
 const BLOCKING: usize = 50;
 
 /// How long the first sandbox may take, which shows what this host can enforce.
@@ -159,7 +160,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         audit: audit::Settings::from(&config.audit),
         operators: config.operators.uids,
     };
-    runtime()?.block_on(serve(parts, Until::Signal))
+    run_to_the_end(serve(parts, Until::Signal))
 }
 
 /// Runs the daemon of a standalone supervisor: `arguments` are the directory, the uid, whether the
@@ -203,7 +204,7 @@ pub fn run_standalone(arguments: &[&str]) -> Result<(), Failure> {
         audit: audit::Settings::default(),
         operators: Vec::new(),
     };
-    runtime()?.block_on(serve(parts, Until::InputEnds { ready }))
+    run_to_the_end(serve(parts, Until::InputEnds { ready }))
 }
 
 /// When to stop.
@@ -212,6 +213,13 @@ enum Until {
     Signal,
     /// Standard input ends. The caller waits for a line that says that we are ready.
     InputEnds { ready: String },
+}
+
+fn run_to_the_end(daemon: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    elsewhere::start()?;
+    let ended = runtime()?.block_on(daemon); // with its last word the runtime lets go of what is still open
+    elsewhere::finish();
+    ended
 }
 
 fn runtime() -> io::Result<runtime::Runtime> {

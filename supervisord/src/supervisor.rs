@@ -5,6 +5,7 @@ mod changes;
 mod damage;
 mod ending;
 mod input;
+mod laid_out;
 mod pausing;
 mod policies;
 mod receipts;

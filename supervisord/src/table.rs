@@ -2,10 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use nix::unistd::geteuid;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::directories;
 use crate::spare;
 
 /// Why it can't be used.
@@ -51,6 +54,9 @@ impl Table {
             true => {
                 format!("{} can't be opened: {NO_ROOM} {}", self.file, directory.display()).into()
             }
+            false if !is_ours(&path) => {
+                format!("{}: {error}; {}", path.display(), directories::REMEDY).into()
+            }
             false => self.refused(&format!("is damaged or can't be read ({error})")),
         };
         let connection = connect(&path).map_err(unreadable)?;
@@ -92,6 +98,11 @@ impl Table {
     fn refused(&self, reason: &str) -> Cause {
         format!("{} {reason}; {REMEDY}", self.file).into()
     }
+}
+
+/// Whether a file belongs to the user that this daemon runs as, or can't be asked.
+fn is_ours(path: &Path) -> bool {
+    path.symlink_metadata().map_or(true, |found| found.uid() == geteuid().as_raw())
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

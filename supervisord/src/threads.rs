@@ -30,13 +30,18 @@ const SEARCHES: usize = 4;
 /// Searches of one uid, those that wait among them: a caller waits for four of each other one at the most.
 const SEARCHES_OF_ONE: u64 = 4;
 
-/// Calls at once that do something to the files of sessions, follow them or tell of them. A directory of a million
+/// Calls at once that do something to the files of sessions, follow them or tell of them, each piece of a file that is put
+/// among them for itself. A directory of a million
 /// names takes a second, and a file that is moved to another directory as long as a copy of it.
 const FILES: usize = 8;
 
-/// Looks at once into workspaces in which an execution begins or has ended: for what it changed, and for its artifacts.
+/// Looks at once into workspaces in which an execution begins or has ended: for what it changed, and for its artifacts;
+/// and submissions at once whose files are put there.
 /// Each takes half a minute at the most, and what it reads and copies besides.
 const LOOKS: usize = 8;
+
+/// Submissions at once of which something is kept in files before they are recorded.
+const NOTES: usize = 4;
 
 /// Of each, of one uid; its others wait.
 const OF_ONE: usize = 2;
@@ -50,6 +55,7 @@ pub struct Threads {
     searches: Arc<Semaphore>,
     files: InTurn,
     looks: InTurn,
+    notes: InTurn,
 }
 
 /// A search that may be made; dropping it lets the next one in.
@@ -68,6 +74,7 @@ impl Default for Threads {
             searches: Arc::new(Semaphore::new(SEARCHES)),
             files: InTurn::new(FILES, OF_ONE),
             looks: InTurn::new(LOOKS, OF_ONE),
+            notes: InTurn::new(NOTES, OF_ONE),
         }
     }
 }
@@ -91,6 +98,11 @@ impl Threads {
     /// One more look into the workspace of an execution of this uid's, when it is its turn.
     pub async fn look(&self, uid: u32) -> Result<Piece, ApiError> {
         self.looks.turn(uid).await
+    }
+
+    /// One more submission of this uid's of which something is kept in files, when it is its turn.
+    pub async fn note(&self, uid: u32) -> Result<Piece, ApiError> {
+        self.notes.turn(uid).await
     }
 
     /// One more search, when those before it have been made.

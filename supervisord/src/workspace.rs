@@ -26,7 +26,7 @@ mod write;
 
 pub use apply::{Conflict, commit, conflicts, stage, unstage};
 pub use artifact::open_artifact;
-pub use beneath::open_up;
+pub use beneath::{is_shut, open_up};
 pub use changes::{Change, Watcher};
 pub use collect::{CollectLimits, Collected, Space, collect};
 pub use differences::{Differences, MAX_CHANGES};

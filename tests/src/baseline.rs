@@ -15,6 +15,9 @@ const SETTLING: Duration = Duration::from_secs(20);
 /// Descriptors that may come or go without being a leak: a connection that is being closed.
 const SLACK: usize = 2;
 
+/// Formatted images that a launcher remembers at the most.
+const TEMPLATES: usize = 8;
+
 /// Places where the launcher, init and the daemon mount in namespaces of their own. In the host's,
 /// nothing may ever appear there.
 const MOUNT_POINTS: [&str; 8] =
@@ -38,15 +41,15 @@ impl Baseline {
         Self {
             mounts: mounts(),
             files: files(),
-            daemon: inspect::descriptors(daemon).len(),
-            launcher: inspect::descriptors(launcher).len(),
+            daemon: held(daemon).len(),
+            launcher: held(launcher).len(),
         }
     }
 
     /// The programs were started anew.
     pub fn renew(&mut self, daemon: u32, launcher: u32) {
-        self.daemon = inspect::descriptors(daemon).len();
-        self.launcher = inspect::descriptors(launcher).len();
+        self.daemon = held(daemon).len();
+        self.launcher = held(launcher).len();
     }
 
     /// Fails unless everything is back as it was. The launcher's own directory may still be there.
@@ -60,10 +63,13 @@ impl Baseline {
             for (what, pid, before) in
                 [("daemon", daemon, self.daemon), ("launcher", launcher, self.launcher)]
             {
-                let now = inspect::descriptors(pid);
+                let now = held(pid);
                 if now.len() > before + SLACK {
                     left.push(format!("the {what} had {before} descriptors, now {now:?}"));
                 }
+            }
+            if templates(launcher) > TEMPLATES {
+                left.push(format!("{} formatted images", templates(launcher)));
             }
             if files() != self.files {
                 left.push(format!("a file of the host changed: {:?}", self.files));
@@ -71,6 +77,20 @@ impl Baseline {
             left
         });
     }
+}
+
+/// What a program has open, but for [`templates`].
+fn held(pid: u32) -> Vec<String> {
+    inspect::descriptors(pid).into_iter().filter(|open| !is_template(open)).collect()
+}
+
+/// Formatted images that a launcher remembers.
+fn templates(pid: u32) -> usize {
+    inspect::descriptors(pid).iter().filter(|open| is_template(open)).count()
+}
+
+fn is_template(open: &str) -> bool {
+    open.starts_with("/memfd:template")
 }
 
 /// Fails unless no process and no cgroup of these launchers is left.
@@ -154,14 +174,16 @@ fn cgroup_root() -> Option<PathBuf> {
     })
 }
 
-/// Mounts at places that are ours alone, and whatever has a loop device behind it.
+/// Mounts at places that are ours alone, and whatever has a loop device behind it. What its file system says of itself
+/// is left out: an error changes that.
 fn mounts() -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let ours = |line: &&str| {
         let place = line.split(' ').nth(4).unwrap_or_default();
         MOUNT_POINTS.contains(&place) || line.contains(" /dev/loop")
     };
-    text.lines().filter(ours).map(str::to_owned).collect()
+    let lines = text.lines().filter(ours).filter_map(|line| line.split(" - ").next());
+    lines.map(str::to_owned).collect()
 }
 
 fn files() -> Vec<(PathBuf, Option<[i64; 5]>)> {

@@ -1,4 +1,4 @@
-//! A state directory that is an ext4 of its own, in a file: what a test breaks as a failing disk would.
+//! A directory of a world that is an ext4 of its own, in a file: what a test breaks as a failing disk would.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::process::Command;
 
 use nix::mount::{MntFlags, umount2};
 
-/// Makes the disk, and mounts it over the state directory.
+/// Makes the disk, and mounts it over the directory of this name.
 #[track_caller]
-pub(crate) fn make(directory: &Path, bytes: u64) {
-    mount(directory, &format!("truncate -s {bytes} state.img; mkfs.ext4 -qF state.img"));
+pub(crate) fn make(directory: &Path, name: &str, bytes: u64) {
+    mount(directory, name, &format!("truncate -s {bytes} {name}.img; mkfs.ext4 -qF {name}.img"));
 }
 
 /// Makes one disk, and both the state directory and that of workspaces on it.
@@ -23,25 +23,25 @@ pub(crate) fn share(directory: &Path, bytes: u64) {
     ));
 }
 
-/// Repairs it as a boot of the host does.
+/// Repairs that of the state as a boot of the host does.
 #[track_caller]
 pub(crate) fn mend(directory: &Path) {
     umount2(&directory.join("state"), MntFlags::empty()).expect("nobody uses it");
-    mount(directory, "e2fsck -fy state.img >/dev/null || [ $? -le 2 ]");
+    mount(directory, "state", "e2fsck -fy state.img >/dev/null || [ $? -le 2 ]");
 }
 
 /// The device that is mounted there.
 #[track_caller]
-pub(crate) fn device(state: &Path) -> PathBuf {
+pub(crate) fn device(place: &Path) -> PathBuf {
     let table = fs::read_to_string("/proc/self/mounts").unwrap();
-    let place = state.display().to_string();
+    let place = place.display().to_string();
     let line = table.lines().find(|line| line.split(' ').nth(1) == Some(&place));
     PathBuf::from(line.and_then(|line| line.split(' ').next()).expect("it is mounted"))
 }
 
 #[track_caller]
-fn mount(directory: &Path, make_ready: &str) {
-    run(directory, &format!("{make_ready}\nmount -o loop,errors=remount-ro state.img state"));
+fn mount(directory: &Path, name: &str, make_ready: &str) {
+    run(directory, &format!("{make_ready}\nmount -o loop,errors=remount-ro {name}.img {name}"));
 }
 
 #[track_caller]

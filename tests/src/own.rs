@@ -223,11 +223,11 @@ impl Drop for Own {
             false if self.launcher.runs() => self.launcher.end(), // not killed: it removes its cgroup
             false => {}
         }
-        let Settings { state_bytes, state_disk, shared_disk, .. } = &self.settings;
+        let Settings { state_bytes, state_disk, workspaces_disk, shared_disk, .. } = &self.settings;
         if state_bytes.or(*state_disk).or(*shared_disk).is_some() {
             umount2(&self.state(), MntFlags::MNT_DETACH).ok();
         }
-        if shared_disk.is_some() {
+        if workspaces_disk.or(*shared_disk).is_some() {
             umount2(&self.path().join("workspaces"), MntFlags::MNT_DETACH).ok();
         }
     }
@@ -252,7 +252,7 @@ fn lay_out(directory: &Path, settings: &Settings) {
                 .expect("a file system of its own");
         }
         if let ("state", Some(bytes)) = (name, settings.state_disk) {
-            disk::make(directory, bytes);
+            disk::make(directory, name, bytes);
         }
         if name == "state" && settings.has_clock {
             fs::write(path.join(CLOCK), "0").unwrap();
@@ -262,6 +262,9 @@ fn lay_out(directory: &Path, settings: &Settings) {
     }
     let workspaces = directory.join("workspaces");
     fs::create_dir_all(&workspaces).unwrap();
+    if let Some(bytes) = settings.workspaces_disk {
+        disk::make(directory, "workspaces", bytes);
+    }
     mode(&workspaces, 0o700);
     let images = directory.join("images");
     fs::create_dir(&images).unwrap();

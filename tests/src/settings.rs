@@ -38,6 +38,8 @@ pub struct Settings {
     pub state_bytes: Option<u64>,
     /// The state directory is an ext4 of its own with so many bytes, which an error turns read-only.
     pub state_disk: Option<u64>,
+    /// The directory of workspaces is such a disk.
+    pub workspaces_disk: Option<u64>,
     /// The state directory and the workspaces lie on one ext4 of their own with so many bytes.
     pub shared_disk: Option<u64>,
     /// The daemon has a clock that the test can turn; debug builds know how.
@@ -61,6 +63,7 @@ impl Default for Settings {
             tables: String::new(),
             state_bytes: None,
             state_disk: None,
+            workspaces_disk: None,
             shared_disk: None,
             has_clock: false,
         }

@@ -198,7 +198,13 @@ impl World {
         disk::device(&self.state())
     }
 
-    /// Repairs such a disk as a boot of the host does, and starts both programs anew.
+    /// The block device of a directory of workspaces that is a disk.
+    #[track_caller]
+    pub fn workspaces_device(&self) -> PathBuf {
+        disk::device(&self.path().join("workspaces"))
+    }
+
+    /// Repairs such a state as a boot of the host does, and starts both programs anew.
     #[track_caller]
     pub fn mend_state(&mut self) {
         self.own().mend_state();

@@ -110,11 +110,14 @@ fn what_nothing_could_run_under_is_refused_and_what_is_accepted_runs() {
     }
 }
 
-/// Makes and closes sessions: a file system is made for each, and taken apart.
+/// Makes and closes sessions: a file system is made for each, and taken apart. None has the size of another, whose
+/// formatted image would be copied: formatting takes the launcher longer than an execution does.
 fn make_and_close(agent: &Client, answered: &AtomicUsize, over: &AtomicBool) {
-    let body = br#"{"workspace_bytes":4194304,"workspace_inodes":1000}"#;
+    static MADE: AtomicUsize = AtomicUsize::new(0);
     while !over.load(Ordering::Relaxed) {
-        let made = agent.call("POST", "/v1/sessions", Some(body)).expect("an answer");
+        let bytes = (4 << 20) + 4096 * MADE.fetch_add(1, Ordering::Relaxed);
+        let body = format!(r#"{{"workspace_bytes":{bytes},"workspace_inodes":1000}}"#);
+        let made = agent.call("POST", "/v1/sessions", Some(body.as_bytes())).expect("an answer");
         assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
         answered.fetch_add(1, Ordering::Relaxed);
         let session = serde_json::from_slice::<Session>(&made.body).expect("a session").id;

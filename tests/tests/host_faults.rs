@@ -14,8 +14,12 @@ mod agreement;
 mod clock;
 #[path = "host_faults/copies.rs"]
 mod copies;
+#[path = "host_faults/frozen.rs"]
+mod frozen;
 #[path = "host_faults/kept.rs"]
 mod kept;
+#[path = "host_faults/owners.rs"]
+mod owners;
 #[path = "host_faults/room.rs"]
 mod room;
 #[path = "host_faults/second.rs"]
@@ -24,6 +28,8 @@ mod second;
 mod silent;
 #[path = "host_faults/stuck.rs"]
 mod stuck;
+#[path = "host_faults/unwritable.rs"]
+mod unwritable;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -177,7 +183,7 @@ fn a_daemon_without_memory_ends_or_refuses_and_what_was_told_holds() {
     audit_is_whole(&world);
 }
 
-/// The file system of the state, which an error turned read-only, as Debian mounts its own.
+/// The file system of the state or of the workspaces, which an error turned read-only, as Debian mounts its own.
 struct Disk {
     device: PathBuf,
     place: PathBuf,

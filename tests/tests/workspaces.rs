@@ -168,6 +168,36 @@ fn a_storm_of_changes_is_told_as_lost_and_holds_nobody_up() {
     assert!(seen.iter().any(|each| each.path == "again/file"), "{seen:?}");
 }
 
+/// Whoever finds it among the sessions while it is copied sees all of it or nothing.
+#[test]
+fn what_a_fork_holds_is_refused_until_it_is_whole() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let id = open(&agent);
+    let large = vec![b'x'; 24 << 20];
+    let put = agent.call("PUT", &format!("/v1/sessions/{id}/files/large"), Some(&large));
+    assert_eq!(put.expect("an answer").status, 200);
+    thread::scope(|scope| {
+        let forked = scope.spawn(|| made("create_session", &fork(&agent, id)).id);
+        let mut found = None;
+        until_true("it is whole", || {
+            let others = || sessions(&agent).into_iter().map(|session| session.id);
+            found = found.or_else(|| others().find(|other| *other != id));
+            let Some(other) = found else { return false };
+            let described = call(&agent, "GET", &format!("/v1/sessions/{other}"), None);
+            assert_eq!(described.status, 200, "{described:?}");
+            let reply = call(&agent, "GET", &format!("/v1/sessions/{other}/files/large"), None);
+            if reply.status == 409 {
+                return false;
+            }
+            assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
+            assert!(reply.body == large, "{} bytes", reply.body.len());
+            true
+        });
+        assert_eq!(found, Some(forked.join().expect("no panic")));
+    });
+}
+
 #[test]
 fn a_fork_begins_as_its_origin_was_and_neither_changes_the_other() {
     let world = World::open();
@@ -360,6 +390,23 @@ fn files_and_links_move_to_other_directories_and_directories_stay_in_theirs() {
     let found = agent.run(&within(session, look));
     let all = "kept\n750\nfile\n./a\n./a/shallow\n./b\n./b/link\n./b/new\n./b/taken\n";
     assert_eq!(found.stdout, all, "{found:?}");
+}
+
+/// It gets there as a copy, for which a full workspace has no room.
+#[test]
+fn a_file_that_has_no_room_in_another_directory_stays_where_it_is() {
+    let world = World::open();
+    let agent = world.agent(AGENT);
+    let reply = call(&agent, "POST", "/v1/sessions", Some(r#"{"workspace_bytes":8388608}"#));
+    let session = made("create_session", &reply).id;
+    agent.run(&within(session, "mkdir b; head -c 5M /dev/zero >large")).expect_exit(0);
+    let move_it = format!("/v1/sessions/{session}/move");
+    let refused = call(&agent, "POST", &move_it, Some(r#"{"from":"large","to":"b/large"}"#));
+    let problem = refused.problem();
+    assert_eq!(problem.code, ErrorCode::StorageFull, "{problem}");
+    assert!(problem.detail.contains("b/large does not fit"), "{problem}");
+    let found = agent.run(&within(session, "ls -A b; stat -c %s large"));
+    assert_eq!(found.stdout, "5242880\n", "{found:?}");
 }
 
 /// Programs that run in one session at a time, and their tracebacks, don't find each other's source.

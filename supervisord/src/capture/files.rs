@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::fsync;
 use supervisor_api::Stream;
 
+use crate::elsewhere::{Elsewhere, NOBODY};
 use crate::room::Room;
 
 /// One of the files.
@@ -72,6 +73,16 @@ impl fmt::Debug for Files {
     }
 }
 
+impl Drop for Files {
+    /// Who reads output that is being removed may be the last who has it open.
+    fn drop(&mut self) {
+        let files = [self.stdout.take(), self.stderr.take(), self.index.take()];
+        if files.iter().any(Option::is_some) {
+            drop(Elsewhere::new(NOBODY, files));
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "could not {} `{}` of the captured output", self.operation, self.name)
@@ -87,7 +98,9 @@ impl Error for Failure {
 impl Files {
     /// No file yet, in a directory that is there.
     pub(super) fn new(directory: OwnedFd) -> Self {
-        Self { directory: OnceLock::from(directory), ..Self::without_directory(None) }
+        let files = Self::without_directory(None);
+        files.directory.get_or_init(|| directory);
+        files
     }
 
     /// No file yet, nor a directory; without a way to make one there never is any.

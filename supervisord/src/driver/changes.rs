@@ -38,8 +38,7 @@ pub(super) async fn look_before(
     };
     let workspace = workspace(sandbox).ok_or_else(|| failed("there is none".to_owned()))?;
     let (places, id) = (inner.places.clone(), live.id());
-    let owner = live.execution.borrow().owner_uid;
-    let turn = turn_before(&inner.threads, owner, live.cancelled.subscribe()).await?;
+    let turn = turn_before(inner, live).await?;
     let looked = spawn_blocking(move || {
         let _turn = turn;
         let manifest = Manifest::take(workspace.as_fd(), DIGESTED_BEFORE)?;
@@ -95,9 +94,15 @@ pub(super) async fn look_after(
     }
 }
 
-/// A turn to look before it runs, for which others' looks are waited for, and its owner's own; not by one that is to
-/// end. None only while the daemon ends.
-async fn turn_before(
+/// A turn to look into its workspace, or write there, before it runs.
+pub(super) async fn turn_before(inner: &Inner, live: &Live) -> Result<Option<Piece>, Outcome> {
+    let owner = live.execution.borrow().owner_uid;
+    turn_unless_cancelled(&inner.threads, owner, live.cancelled.subscribe()).await
+}
+
+/// A turn for which others' looks are waited for, and its owner's own; not by one that is to end. None only while the
+/// daemon ends.
+async fn turn_unless_cancelled(
     threads: &Threads,
     owner: u32,
     mut cancelled: watch::Receiver<bool>,
@@ -128,7 +133,7 @@ mod tests {
         let cancelled = watch::Sender::new(false);
         let wait = |owner| {
             let (threads, cancelled) = (threads.clone(), cancelled.subscribe());
-            tokio::spawn(async move { turn_before(&threads, owner, cancelled).await })
+            tokio::spawn(async move { turn_unless_cancelled(&threads, owner, cancelled).await })
         };
         let waiting = wait(1);
         yield_now().await;

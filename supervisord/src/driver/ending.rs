@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::admission::Turn;
 use crate::audit::{self, Unaudited};
 use crate::capture::{Capture, MOST_SMALL, SmallOutput};
 use crate::clock;
@@ -137,13 +138,14 @@ pub(super) async fn remove(inner: &Inner, live: &Live, sandbox: Option<&Sandbox>
 /// The sandbox is gone before the end is told, but for one that was parked ahead: whoever claims it is in a
 /// hurry, and what takes longest is to take its interpreter's memory apart. Of that one, everything has been
 /// killed by then, so that nothing of it runs any more, and its output is at its end. Until it is gone it
-/// counts against its owner's ceilings, and the launcher gives nothing of it to another.
+/// counts against its owner's ceilings, and the launcher gives nothing of it to another. What the daemon has open of it
+/// is given back.
 pub(super) async fn conclude(
     inner: &Arc<Inner>,
     live: &Live,
     end: End,
     first: &mut Option<Recorded>,
-) {
+) -> Option<Sandbox> {
     if first.is_none() {
         kept::keep_end(&inner.places, live.id(), &end).await; // somebody knows of it
     }
@@ -165,6 +167,16 @@ pub(super) async fn conclude(
         tokio::join!(told, removed);
     } else {
         record_and_tell(inner, live, finished, &end.artifacts, first, removed).await;
+    }
+    end.sandbox
+}
+
+/// Gives a turn back once the workspace is closed that counts against its owner with it. One that is kept has a place of
+/// its own.
+pub(super) fn give_back(live: &Live, sandbox: Option<Sandbox>, turn: Option<Turn>) {
+    match sandbox {
+        Some(sandbox) if live.session.is_none() => sandbox.let_go_with(turn),
+        _ => drop(turn),
     }
 }
 

@@ -81,7 +81,7 @@ pub async fn drive_again(inner: Arc<Inner>, live: Arc<Live>, plan: Plan, turn: I
     let launched = launch(&inner, &live, &plan, (turn, None)).await;
     go_on(&inner, &live, &plan, launched).await;
     if plan.way.is_some() {
-        forget_way(&inner, &live);
+        forget_way(&inner, &live).await;
     }
     inner.live.remove(live.id());
 }

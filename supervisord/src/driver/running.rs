@@ -2,6 +2,7 @@
 //! has made is collected.
 
 use std::convert::Infallible;
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -58,9 +59,9 @@ pub(super) async fn run(
     begun: Instant,
 ) -> End {
     let lay_out = async {
-        open_up(&sandbox, plan)?;
+        open_up(inner, live, &sandbox, plan).await?;
         changes::look_before(inner, live, &sandbox).await?;
-        write_files(inner, &sandbox, plan).await
+        write_files(inner, live, &sandbox, plan).await
     };
     let (laid_out, noted) = tokio::join!(lay_out, queue::begin(inner, live));
     // Whatever could keep its end from being seen comes before its start.
@@ -109,7 +110,8 @@ pub(super) async fn run(
                 return Ok(());
             }
             fault::reach(Point::InputGiven);
-            inner.places.input_is_given(live.id())
+            let (places, id) = (inner.places.clone(), live.id());
+            spawn_blocking(move || places.input_is_given(id)).await.map_err(io::Error::other)?
         };
         let started = async {
             let Some(start) = start else { return Ok(()) };
@@ -151,17 +153,37 @@ fn hand_over(interpreter: &Interpreter, sandbox: &Sandbox) -> Result<(), Outcome
 }
 
 /// What an execution before it has shut is no place to start in. A workspace of its own was never another's.
-fn open_up(sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {
+async fn open_up(
+    inner: &Inner,
+    live: &Live,
+    sandbox: &Sandbox,
+    plan: &Plan,
+) -> Result<(), Outcome> {
     let Some(workspace) = sandbox.get(Descriptor::Workspace).filter(|_| plan.kept.is_some()) else {
         return Ok(());
     };
-    workspace::open_up(workspace.as_fd()).map_err(|error| Outcome::SetupFailed {
+    let failed = |error: io::Error| Outcome::SetupFailed {
         step: "change_directory".to_owned(),
         reason: error.to_string(),
-    })
+    };
+    if !workspace::is_shut(workspace.as_fd()).map_err(failed)? {
+        return Ok(());
+    }
+    let workspace = workspace.try_clone().map_err(failed)?;
+    let turn = changes::turn_before(inner, live).await?;
+    let opened = spawn_blocking(move || {
+        let _turn = turn;
+        workspace::open_up(workspace.as_fd())
+    });
+    opened.await.map_err(io::Error::other).flatten().map_err(failed)
 }
 
-async fn write_files(inner: &Inner, sandbox: &Sandbox, plan: &Plan) -> Result<(), Outcome> {
+async fn write_files(
+    inner: &Inner,
+    live: &Live,
+    sandbox: &Sandbox,
+    plan: &Plan,
+) -> Result<(), Outcome> {
     if plan.files.is_empty() {
         return Ok(());
     }
@@ -170,19 +192,19 @@ async fn write_files(inner: &Inner, sandbox: &Sandbox, plan: &Plan) -> Result<()
     let workspace = workspace.try_clone().map_err(|_| lost())?;
     let files = plan.files.clone();
     if let Some(kept) = plan.kept {
-        let written = inner.writing.begin(SessionId::from_bits(kept));
-        let written = written.map_err(|error| Outcome::SetupFailed {
-            step: "write_files".to_owned(),
-            reason: format!("the state directory: {error}"),
-        })?;
-        // What an execution before it left there gives way, as it would to any other writer.
-        let replaced =
-            spawn_blocking(move || workspace::replace_files(workspace.as_fd(), &files)).await;
-        drop(written);
-        return match replaced {
-            Ok(result) => result.map_err(|error| outcome::files_not_replaced(&error)),
-            Err(_) => Err(lost()), // the runtime is shutting down
-        };
+        let (writing, turn) = (inner.writing.clone(), changes::turn_before(inner, live).await?);
+        let replaced = spawn_blocking(move || {
+            let _turn = turn;
+            let written = writing.begin(SessionId::from_bits(kept));
+            let _written = written.map_err(|error| Outcome::SetupFailed {
+                step: "write_files".to_owned(),
+                reason: format!("the state directory: {error}"),
+            })?;
+            // What an execution before it left there gives way, as it would to any other writer.
+            workspace::replace_files(workspace.as_fd(), &files)
+                .map_err(|error| outcome::files_not_replaced(&error))
+        });
+        return replaced.await.unwrap_or_else(|_| Err(lost())); // the runtime is shutting down
     }
     let bytes = files.iter().map(|file| file.content.0.len()).sum::<usize>();
     let at_once = sandbox.applied.workspace == Storage::Memory && bytes <= WRITTEN_AT_ONCE;

@@ -64,7 +64,7 @@ pub fn answer(artifact: &Artifact, file: File, request: &HeaderMap) -> Result<An
 ///
 /// [`ErrorCode::Internal`] when its size can't be told.
 pub fn file(path: &str, file: OpenFile, request: &HeaderMap) -> Result<Answer, Problem> {
-    let size = file.file.metadata().map(|metadata| metadata.len()).map_err(|error| {
+    let size = file.file().metadata().map(|metadata| metadata.len()).map_err(|error| {
         tracing::error!(%error, "a file that was just opened can't be looked at");
         Problem(ApiError::new(ErrorCode::Internal, "the file can't be read"))
     })?;
@@ -175,7 +175,7 @@ async fn read(reading: Reading) -> io::Result<Option<(Bytes, Reading)>> {
     let Reading { file, offset, left } = reading;
     let size = usize::try_from(left).unwrap_or(READ_SIZE).min(READ_SIZE);
     let open = file.clone();
-    let piece = spawn_blocking(move || read_at(&open.file, offset, size)).await??;
+    let piece = spawn_blocking(move || read_at(open.file(), offset, size)).await??;
     let count = u64::try_from(piece.len()).unwrap_or(left);
     Ok(Some((Bytes::from(piece), Reading { file, offset: offset + count, left: left - count })))
 }

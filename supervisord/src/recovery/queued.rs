@@ -61,7 +61,7 @@ pub(super) async fn unstarted(
     if !lives {
         return Ok((!waiting.begun).then_some(Unstarted::Ready));
     }
-    let sandbox = inner.launcher.adopt(execution.id.bits()).await?;
+    let sandbox = inner.launcher.adopt(execution.id.bits(), execution.owner_uid).await?;
     let seen = if waiting.begun { seen_frozen(&sandbox).await } else { seen(&sandbox) };
     if seen != Seen::Unstarted {
         return Ok(None);

@@ -1,7 +1,7 @@
 //! A session's files. Everything blocks on the file system, so it happens on threads for that.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 
 use supervisor_api::{
@@ -10,22 +10,38 @@ use supervisor_api::{
 use tokio::task::spawn_blocking;
 
 use super::set::Use;
+use crate::elsewhere::{self, Elsewhere, NOBODY};
+use crate::launcher::Root;
+use crate::outcome;
 use crate::supervisor::{Caller, Supervisor, internal, storage};
 use crate::workspace::{self, FileError, FilePage, Listing, WorkspacePath};
 
 /// A file that is read, in a session that is not removed meanwhile: its blocks would be held, and counted
 /// against nobody. Whoever reads lets go of it when the session is being closed.
 #[derive(Debug)]
-pub struct OpenFile {
-    /// The file.
-    pub file: File,
+pub struct OpenFile(Elsewhere<Opened>);
+
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    /// The session is used until the file is closed.
     guard: Option<Use>,
 }
 
 impl OpenFile {
+    fn of(file: File, guard: Use) -> Self {
+        let owner = guard.session().record().owner_uid;
+        Self(Elsewhere::new(owner, Opened { file, guard: Some(guard) }))
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.0.file
+    }
+
     /// Returns once its session is being closed.
     pub fn closing(&self) -> impl Future<Output = ()> + Send + use<> {
-        let session = self.guard.as_ref().map(|guard| guard.session().clone());
+        let session = self.0.guard.as_ref().map(|guard| guard.session().clone());
         async move {
             match session {
                 Some(session) => session.closing().await,
@@ -38,7 +54,7 @@ impl OpenFile {
 impl From<File> for OpenFile {
     /// A file of no session.
     fn from(file: File) -> Self {
-        Self { file, guard: None }
+        Self(Elsewhere::new(NOBODY, Opened { file, guard: None }))
     }
 }
 
@@ -77,9 +93,11 @@ impl Supervisor {
     ) -> Result<OpenFile, ApiError> {
         let path = checked(path)?;
         let entered = self.enter(caller, id).await?;
-        let opened = self.in_turn_and_hold(entered, move |root| workspace::open(root, &path));
-        let (file, guard) = opened.await?;
-        Ok(OpenFile { file, guard: Some(guard) })
+        let opened = self.in_turn(entered, move |guard, root| {
+            let file = workspace::open(root, &path).map_err(refuse)?;
+            Ok(OpenFile::of(file, guard))
+        });
+        opened.await
     }
 
     /// Removes a file, or a directory; with `recursive`, one that holds something. Gives what was there.
@@ -126,11 +144,11 @@ impl Supervisor {
         let from = checked(&request.from).map_err(|error| error.with_field("from"))?;
         let to = checked(&request.to).map_err(|error| error.with_field("to"))?;
         let entered = self.enter_to_change(caller, id).await?; // before anything is noted about a session
-        let written = self.inner().writing.begin(id).map_err(storage)?;
-        let moved = self.in_turn(entered, move |root| {
-            let _written = written; // a copy may be made on the way
-            workspace::rename(root, &from, &to, request.replace)?;
-            workspace::look(root, &to)
+        let writing = self.inner().writing.clone();
+        let moved = self.in_turn(entered, move |_guard, root| {
+            let _written = writing.begin(id).map_err(storage)?; // a copy may be made on the way
+            workspace::rename(root, &from, &to, request.replace).map_err(refuse)?;
+            workspace::look(root, &to).map_err(refuse)
         });
         moved.await
     }
@@ -142,7 +160,8 @@ impl Supervisor {
         id: SessionId,
         act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        self.in_turn(self.enter(caller, id).await?, act).await
+        let entered = self.enter(caller, id).await?;
+        self.in_turn(entered, |_guard, root| act(root).map_err(refuse)).await
     }
 
     /// Changes a session's files, which are not copied meanwhile.
@@ -152,31 +171,25 @@ impl Supervisor {
         id: SessionId,
         act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        self.in_turn(self.enter_to_change(caller, id).await?, act).await
+        let entered = self.enter_to_change(caller, id).await?;
+        self.in_turn(entered, |_guard, root| act(root).map_err(refuse)).await
     }
 
     /// Does it on a thread for that, in the turn of the session's owner.
-    async fn in_turn<T: Send + 'static>(
+    pub(super) async fn in_turn<T: Send + 'static>(
         &self,
-        entered: (Use, Arc<OwnedFd>),
-        act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
+        (guard, root): (Use, Arc<Root>),
+        act: impl FnOnce(Use, BorrowedFd<'_>) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        self.in_turn_and_hold(entered, act).await.map(|(done, _)| done)
-    }
-
-    /// The same for what uses the session after that as well.
-    async fn in_turn_and_hold<T: Send + 'static>(
-        &self,
-        (guard, root): (Use, Arc<OwnedFd>),
-        act: impl FnOnce(BorrowedFd<'_>) -> Result<T, FileError> + Send + 'static,
-    ) -> Result<(T, Use), ApiError> {
-        let turn = self.inner().threads.files(guard.session().record().owner_uid).await?;
+        let owner = guard.session().record().owner_uid;
+        let turn = self.inner().threads.files(owner).await?;
+        elsewhere::admit(owner)?;
         let done = spawn_blocking(move || {
-            let result = act(root.as_fd());
+            let result = act(guard, root.as_fd());
             drop(turn);
-            result.map(|done| (done, guard))
+            result
         });
-        done.await.map_err(internal)?.map_err(refuse)
+        done.await.map_err(internal)?
     }
 }
 
@@ -215,10 +228,13 @@ pub(super) fn refuse(error: FileError) -> ApiError {
         | FileError::Denied { .. }
         | FileError::NotEmpty { .. } => ErrorCode::Conflict,
         FileError::Full { .. } => ErrorCode::StorageFull,
-        FileError::TooMuch(_) => ErrorCode::TooLarge,
+        FileError::TooMuch(_) | FileError::NoRoom => ErrorCode::TooLarge,
         FileError::Archive(_) => ErrorCode::InvalidArgument,
         FileError::System { source, .. } => {
             tracing::error!(%error, %source, "a session's files");
+            if let Some(failed) = outcome::disk_failed(source) {
+                return ApiError { detail: format!("{error}: {}", failed.detail), ..failed };
+            }
             return ApiError::new(ErrorCode::Internal, error.to_string());
         }
     };

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use supervisor_api::SessionId;
 use tokio::task::spawn_blocking;
 
+use crate::directories;
+
 /// All of them.
 #[derive(Debug)]
 pub struct Moving {
@@ -20,15 +22,8 @@ pub struct Moving {
 impl Moving {
     /// Opens `moving` in the state directory, making it if need be.
     pub fn open(state: &Path) -> io::Result<Self> {
-        let directory = state.join("moving");
-        match fs::create_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => {
-                made?;
-                File::open(state)?.sync_all()?;
-            }
-        }
-        Ok(Self { directory })
+        directories::open(state, "moving")?;
+        Ok(Self { directory: state.join("moving") })
     }
 
     /// A session's workspace is going to be made or removed, which is on disk when this returns.
@@ -43,12 +38,14 @@ impl Moving {
 
     /// It is there with its record, or neither is. A note that stays says nothing wrong for as long as that holds, and
     /// the next start removes it.
-    pub fn end(&self, session: SessionId) {
-        match fs::remove_file(self.place(session)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, %session, "can't note that a workspace has come or gone");
-            }
-            _ => {}
+    pub async fn end(&self, session: SessionId) {
+        let place = self.place(session);
+        let gone = spawn_blocking(move || match fs::remove_file(place) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        });
+        if let Err(error) = gone.await.map_err(io::Error::other).flatten() {
+            tracing::warn!(%error, %session, "can't note that a workspace has come or gone");
         }
     }
 

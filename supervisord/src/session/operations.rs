@@ -1,7 +1,7 @@
 //! Sessions are made, looked at, extended and closed.
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::budget::Account;
 use crate::clock;
 use crate::descriptors;
 use crate::fault::{self, Point};
-use crate::launcher::LaunchError;
+use crate::launcher::{LaunchError, Root};
 use crate::live::Live;
 use crate::outcome;
 use crate::plan;
@@ -83,7 +83,7 @@ impl Supervisor {
         let inner = self.inner();
         let place = inner.admission.keep(record.owner_uid, record.workspace_bytes)?;
         let session = Kept::new(record.clone(), place, &inner.sessions);
-        let guard = session.enter_to_copy()?; // neither closed nor used before it is whole
+        let guard = session.enter_to_make()?; // neither closed nor used before it is whole
         inner.sessions.add(session.clone())?;
         let mut is_silent = false;
         let made = match inner.moving.begin(record.id).await {
@@ -114,12 +114,13 @@ impl Supervisor {
             let taken_back = tokio::spawn(async move {
                 // A workspace that stays here is one without a record: the next start removes it.
                 match try_remove(&inner.launcher, id.bits(), owner).await {
-                    Ok(()) => inner.moving.end(id),
+                    Ok(()) => inner.moving.end(id).await,
                     Err(error) => {
                         tracing::warn!(%error, session = %id, "can't take a workspace back");
                     }
                 }
-                drop((guard, session));
+                drop(guard);
+                session.let_go().await;
             });
             if !is_silent {
                 // It may have become so meanwhile, and what was refused is refused.
@@ -127,7 +128,7 @@ impl Supervisor {
             }
             return Err(error);
         }
-        inner.moving.end(record.id);
+        inner.moving.end(record.id).await;
         drop(guard);
         session.tell();
         let made = self.describe(&session, false).await?;
@@ -267,7 +268,8 @@ impl Supervisor {
         }
         if let Err(error) = try_remove(&inner.launcher, id.bits(), owner).await {
             session.reopen(); // and the note stays: the launcher may have begun, and finish when it is started again
-            return Err(internal(error));
+            let failed = outcome::workspaces_disk_failed(&error);
+            return Err(failed.unwrap_or_else(|| internal(error)));
         }
         fault::reach(Point::WorkspaceRemoved);
         for copy in inner.sessions.all() {
@@ -282,9 +284,10 @@ impl Supervisor {
             tracing::error!(%error, session = %id, "the record of a session that is closed is removed later");
             remove_later(inner.clone(), id);
         } else {
-            inner.moving.end(id);
+            inner.moving.end(id).await;
         }
         forget(inner, id);
+        session.let_go().await;
         Ok(())
     }
 
@@ -358,7 +361,7 @@ impl Supervisor {
         &self,
         caller: &Caller,
         id: SessionId,
-    ) -> Result<(Use, Arc<OwnedFd>), ApiError> {
+    ) -> Result<(Use, Arc<Root>), ApiError> {
         let guard = self.own_session_for(caller, id, "files")?.enter()?;
         let granted = self.grant(guard.session()).await?;
         Ok((guard, granted))
@@ -369,35 +372,52 @@ impl Supervisor {
         &self,
         caller: &Caller,
         id: SessionId,
-    ) -> Result<(Use, Arc<OwnedFd>), ApiError> {
+    ) -> Result<(Use, Arc<Root>), ApiError> {
         let guard = self.own_session_for(caller, id, "change_files")?.enter_to_change()?;
         let granted = self.grant(guard.session()).await?;
         Ok((guard, granted))
     }
 
-    pub(super) async fn grant(&self, session: &Kept) -> Result<Arc<OwnedFd>, ApiError> {
-        let id = session.record().id.bits();
-        let launcher = &self.inner().launcher;
-        let granted = session.grant.get_or_try_init(|| async {
-            match launcher.unless_silent(launcher.grant(id)).await.flatten() {
-                Ok(granted) => Ok(Arc::new(granted)),
-                Err(LaunchError::Silent) => {
-                    Err(outcome::launcher_is_silent("the workspace can't be reached"))
-                }
-                Err(error) if outcome::is_missing(&error) => Err(outcome::workspace_missing()),
-                Err(LaunchError::NoDescriptors) => Err(descriptors::refusal()),
-                Err(error) => Err(internal(error)),
-            }
+    pub(super) async fn grant(&self, session: &Kept) -> Result<Arc<Root>, ApiError> {
+        let granted = self.granted(session).await?;
+        if !workspace::is_shut(granted.as_fd()).map_err(internal)? {
+            return Ok(granted);
+        }
+        let turn = self.inner().threads.files(session.record().owner_uid).await?;
+        let opened = spawn_blocking(move || {
+            let opened = workspace::open_up(granted.as_fd());
+            drop(turn);
+            opened.map(|()| granted)
         });
-        let granted = granted.await.cloned()?;
-        workspace::open_up(granted.as_fd()).map_err(internal)?;
-        Ok(granted)
+        let opened = opened.await.map_err(internal)?;
+        opened.map_err(|error| outcome::disk_failed(&error).unwrap_or_else(|| internal(error)))
+    }
+
+    async fn granted(&self, session: &Kept) -> Result<Arc<Root>, ApiError> {
+        let mut kept = session.grant.lock().await;
+        if let Some(granted) = &*kept {
+            return Ok(granted.clone());
+        }
+        let (launcher, record) = (&self.inner().launcher, session.record());
+        let granted = launcher.grant(record.id.bits(), record.owner_uid);
+        match launcher.unless_silent(granted).await.flatten() {
+            Ok(granted) => Ok(kept.insert(Arc::new(granted)).clone()),
+            Err(LaunchError::Silent) => {
+                Err(outcome::launcher_is_silent("the workspace can't be reached"))
+            }
+            Err(error) if outcome::is_missing(&error) => Err(outcome::workspace_missing()),
+            Err(LaunchError::NoDescriptors) => Err(descriptors::refusal()),
+            Err(error) => {
+                let failed = outcome::workspaces_disk_failed(&error);
+                Err(failed.unwrap_or_else(|| internal(error)))
+            }
+        }
     }
 
     /// What the caller sees of it. Usage is counted only where it is asked for: a workspace is attached
     /// for it.
     async fn describe(&self, session: &Kept, counted: bool) -> Result<Session, ApiError> {
-        let usage = if counted && !session.is_closing() {
+        let usage = if counted && session.is_made() && !session.is_closing() {
             let granted = self.grant(session).await?;
             let usage = spawn_blocking(move || workspace::usage(granted.as_fd())).await;
             usage.ok().and_then(Result::ok)
@@ -459,7 +479,7 @@ pub(super) fn remove_later(inner: Arc<Inner>, id: SessionId) {
         while inner.store.remove_session(id).await.is_err() {
             sleep(REMOVE_AGAIN).await;
         }
-        inner.moving.end(id);
+        inner.moving.end(id).await;
     });
 }
 

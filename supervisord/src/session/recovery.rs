@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use supervisor_api::{SessionId, Subject};
-use supervisor_launch::Step;
 use tokio::time::sleep;
 
 use super::held;
@@ -15,6 +14,7 @@ use super::writing;
 use crate::audit;
 use crate::budget::Account;
 use crate::launcher::{LaunchError, Launcher};
+use crate::outcome;
 use crate::recovery::{Failure, is_recorded};
 use crate::store::StoreError;
 use crate::supervisor::Inner;
@@ -53,13 +53,13 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
             if !is_there {
                 tell_missing(inner, record.id);
             }
-            inner.moving.end(record.id); // of one that is closed after all it says so again
+            inner.moving.end(record.id).await; // of one that is closed after all it says so again
             let place = inner.admission.already_kept(record.owner_uid, record.workspace_bytes);
             inner.sessions.adopt(Kept::new(record, place, &inner.sessions));
         } else {
             tracing::warn!(session = %record.id, settles, "a session has no workspace, and is closed");
             if forget_record(inner, record.id).await? {
-                inner.moving.end(record.id);
+                inner.moving.end(record.id).await;
             }
             inner.budgets.forget(&Account::Session(record.id));
         }
@@ -88,7 +88,7 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     let strange: Vec<u128> = strange.into_iter().map(|(id, _)| id).collect();
     for gone in moving {
         if !sessions.contains(&gone) {
-            inner.moving.end(gone); // neither was made, or both are gone
+            inner.moving.end(gone).await; // neither was made, or both are gone
         }
     }
     if !strange.is_empty() {
@@ -101,7 +101,7 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
 /// does not end, goes when it can.
 async fn remove_workspace(inner: &Arc<Inner>, id: u128, owner: u32) -> Result<(), Failure> {
     let Err(error) = try_remove(&inner.launcher, id, owner).await else {
-        inner.moving.end(SessionId::from_bits(id));
+        inner.moving.end(SessionId::from_bits(id)).await;
         return Ok(());
     };
     if inner.launcher.is_gone() {
@@ -119,7 +119,7 @@ async fn remove_workspace(inner: &Arc<Inner>, id: u128, owner: u32) -> Result<()
         while try_remove(&inner.launcher, id, owner).await.is_err() {
             sleep(REMOVE_AGAIN).await;
         }
-        inner.moving.end(session);
+        inner.moving.end(session).await;
     });
     Ok(())
 }
@@ -153,7 +153,7 @@ pub(super) async fn try_remove(
     owner: u32,
 ) -> Result<(), LaunchError> {
     match launcher.remove_workspace(id, owner).await {
-        Err(LaunchError::Failed { step: Step::FindWorkspace, .. }) => Ok(()), // it is gone
+        Err(error) if outcome::is_missing(&error) => Ok(()), // it is gone
         removed => removed,
     }
 }

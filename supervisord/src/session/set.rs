@@ -1,19 +1,20 @@
 //! The sessions there are, and who uses them.
 
 use std::collections::{BTreeSet, HashMap};
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use supervisor_api::{ApiError, ErrorCode, ExecutionId, SessionId};
 use supervisor_launch::MAX_WORKSPACES;
-use tokio::sync::{OnceCell, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
 use super::record::Record;
 use super::sources::Sources;
 use super::uses::{Purpose, Uses};
 use super::watching::Watching;
 use crate::admission::KeptPlace;
+use crate::elsewhere::Elsewhere;
+use crate::launcher::Root;
 
 /// Sessions of all callers at the most, which is what the launcher keeps. Each uid has a bound of its own
 /// besides, on their number and their bytes.
@@ -33,9 +34,9 @@ pub struct Kept {
     /// Tells of it whenever callers would see something new.
     told: broadcast::Sender<SessionId>,
     /// The daemon's view of its workspace, asked for once.
-    pub grant: OnceCell<Arc<OwnedFd>>,
-    /// Its place among those that its owner may have.
-    _place: KeptPlace,
+    pub grant: tokio::sync::Mutex<Option<Arc<Root>>>,
+    /// Its place among those that its owner may have, until [`Kept::let_go`].
+    place: Mutex<Option<KeptPlace>>,
     /// The changes in its workspace, while somebody follows them.
     pub watching: tokio::sync::Mutex<Option<Arc<Watching>>>,
     /// Archives of this session at once: each occupies a thread for as long as the caller takes.
@@ -75,8 +76,8 @@ impl Kept {
             record: Mutex::new(record),
             changing: tokio::sync::Mutex::default(),
             uses: watch::Sender::default(),
-            grant: OnceCell::new(),
-            _place: place,
+            grant: tokio::sync::Mutex::default(),
+            place: Mutex::new(Some(place)),
             watching: tokio::sync::Mutex::new(None),
             archives: Arc::new(tokio::sync::Semaphore::new(1)),
             sources: Sources::default(),
@@ -131,6 +132,11 @@ impl Kept {
     pub fn enter_to_change(self: &Arc<Self>) -> Result<Use, ApiError> {
         self.refuse_snapshot()?;
         self.take(Purpose::Change)
+    }
+
+    /// Uses it while its workspace is made, before anybody else does.
+    pub fn enter_to_make(self: &Arc<Self>) -> Result<Use, ApiError> {
+        self.take(Purpose::Make)
     }
 
     /// Uses it to copy its workspace, or into it: nobody changes it meanwhile.
@@ -199,6 +205,11 @@ impl Kept {
         refusal.map_or_else(|| Ok(GoingOn(self.clone())), Err)
     }
 
+    /// Whether its workspace is there, and whole.
+    pub fn is_made(&self) -> bool {
+        self.uses.borrow().making == 0
+    }
+
     /// Executions in it that have not finished.
     pub fn executions(&self) -> u64 {
         self.uses.borrow().executions
@@ -245,6 +256,16 @@ impl Kept {
         let mut uses = self.uses.subscribe();
         // An error would say that the session is gone, which we hold.
         drop(uses.wait_for(|uses| uses.executions == 0 && uses.calls == 0).await);
+    }
+
+    /// Lets go of a workspace that nobody uses any more and the launcher has removed, and then of its place: its blocks
+    /// are its owner's until the last who has it open has closed it. Returns when that is done.
+    pub async fn let_go(&self) {
+        let granted = self.grant.lock().await.take();
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if granted.is_some() {
+            Elsewhere::new(self.record().owner_uid, (granted, place)).gone().await; // in this order
+        }
     }
 
     fn take(self: &Arc<Self>, purpose: Purpose) -> Result<Use, ApiError> {

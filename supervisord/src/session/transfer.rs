@@ -14,7 +14,9 @@ use super::pace::Pace;
 use super::set::{Kept, Use};
 use super::uses::being_closed;
 use super::writing::BeingWritten;
+use crate::elsewhere::Elsewhere;
 use crate::in_turn::Piece as Turn;
+use crate::launcher::Root;
 use crate::pool::Share;
 use crate::supervisor::{Caller, Supervisor, internal, storage};
 use crate::workspace::{self, Replacement, UnpackBounds};
@@ -27,11 +29,19 @@ const PIECE: usize = 64 << 10;
 
 /// A file on its way into a workspace. Dropped before [`Upload::finish`], nothing of it stays.
 pub struct Upload {
-    replacement: Option<Replacement>,
-    root: Arc<std::os::fd::OwnedFd>,
+    supervisor: Supervisor,
+    owner: u32,
+    root: Arc<Root>,
     path: workspace::WorkspacePath,
+    /// None once it has failed.
+    begun: Option<Elsewhere<Begun>>,
+}
+
+/// What there is of it so far: taken back first, which its session is used for until it is.
+struct Begun {
+    replacement: Replacement,
+    written: BeingWritten,
     guard: Use,
-    _written: BeingWritten,
 }
 
 /// An archive on its way into a workspace.
@@ -64,11 +74,15 @@ impl Supervisor {
     ) -> Result<Upload, ApiError> {
         let path = checked(path)?;
         let (guard, root) = self.enter_to_change(caller, id).await?;
-        let written = self.inner().writing.begin(id).map_err(storage)?;
-        let (place, name) = (root.clone(), path.clone());
-        let begun = spawn_blocking(move || Replacement::begin(place.as_fd(), &name, executable));
-        let replacement = begun.await.map_err(internal)?.map_err(refuse)?;
-        Ok(Upload { replacement: Some(replacement), root, path, guard, _written: written })
+        let owner = guard.session().record().owner_uid;
+        let (writing, name) = (self.inner().writing.clone(), path.clone());
+        let begun = self.in_turn((guard, root.clone()), move |guard, root| {
+            let written = writing.begin(id).map_err(storage)?;
+            let replacement = Replacement::begin(root, &name, executable).map_err(refuse)?;
+            Ok(Elsewhere::new(owner, Begun { replacement, written, guard }))
+        });
+        let begun = Some(begun.await?);
+        Ok(Upload { supervisor: self.clone(), owner, root, path, begun })
     }
 
     /// Begins to unpack an archive.
@@ -79,7 +93,7 @@ impl Supervisor {
     ) -> Result<Unpacking, ApiError> {
         let (guard, root) = self.enter_to_change(caller, id).await?;
         let permits = self.archive_permits(caller, &guard)?;
-        let written = self.inner().writing.begin(id).map_err(storage)?;
+        let writing = self.inner().writing.clone();
         let record = guard.session().record();
         let bounds =
             UnpackBounds { entries: record.workspace_inodes, bytes: record.workspace_bytes };
@@ -87,10 +101,12 @@ impl Supervisor {
         let work = spawn_blocking(move || {
             let pace = Pace::of(guard.session());
             let incoming = Incoming { pieces: incoming, piece: Bytes::new(), ended: false, pace };
-            let result = workspace::unpack(root.as_fd(), incoming, bounds).map_err(|error| {
-                if guard.session().is_closing() { being_closed() } else { refuse(error) }
+            let result = writing.begin(id).map_err(storage).and_then(|_written| {
+                workspace::unpack(root.as_fd(), incoming, bounds).map_err(|error| {
+                    if guard.session().is_closing() { being_closed() } else { refuse(error) }
+                })
             });
-            drop((guard, permits, written));
+            drop((guard, permits));
             result
         });
         Ok(Unpacking { pieces, work })
@@ -163,25 +179,34 @@ pub(super) fn one_of(guard: &Use) -> Result<OwnedSemaphorePermit, ApiError> {
 impl Upload {
     /// Appends a piece.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), ApiError> {
-        let Some(mut replacement) = self.replacement.take() else { return Ok(()) };
-        if self.guard.session().is_closing() {
+        let turn = self.supervisor.inner().threads.files(self.owner).await?;
+        let Some(begun) = self.begun.take() else { return Ok(()) };
+        if begun.guard.session().is_closing() {
             return Err(being_closed());
         }
-        let written = spawn_blocking(move || replacement.write(&piece).map(|()| replacement));
-        self.replacement = Some(written.await.map_err(internal)?.map_err(refuse)?);
+        let owner = self.owner;
+        let written = spawn_blocking(move || {
+            let mut begun = begun.into_inner(); // what fails is taken back before that is told
+            let written = begun.replacement.write(&piece);
+            let written = written.map(|()| Elsewhere::new(owner, begun));
+            drop(turn);
+            written
+        });
+        self.begun = Some(written.await.map_err(internal)?.map_err(refuse)?);
         Ok(())
     }
 
     /// Puts the file in its place.
-    pub async fn finish(mut self) -> Result<FileEntry, ApiError> {
-        let Some(replacement) = self.replacement.take() else {
+    pub async fn finish(self) -> Result<FileEntry, ApiError> {
+        let Self { supervisor, owner, root, path, begun } = self;
+        let Some(begun) = begun else {
             return Err(internal("a file that failed is finished"));
         };
-        let Self { root, path, guard, _written: written, .. } = self;
+        let turn = supervisor.inner().threads.files(owner).await?;
         let done = spawn_blocking(move || {
-            replacement.finish()?;
-            let entry = workspace::look(root.as_fd(), &path);
-            drop((guard, written));
+            let Begun { replacement, written, guard } = begun.into_inner();
+            let entry = replacement.finish().and_then(|()| workspace::look(root.as_fd(), &path));
+            drop((written, guard, turn));
             entry
         });
         done.await.map_err(internal)?.map_err(refuse)

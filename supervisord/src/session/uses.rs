@@ -13,6 +13,8 @@ pub(super) struct Uses {
     pub changes: u64,
     /// Copies of its workspace that are being made, or the one into it.
     pub copies: u64,
+    /// Among the copies, the one into it, or none where its workspace begins empty: it is not there yet.
+    pub making: u64,
     /// The execution whose changes are in it by half, from when applying them is noted until it is done.
     pub applying: Option<ExecutionId>,
     pub closing: bool,
@@ -28,6 +30,8 @@ pub(super) enum Purpose {
     Run,
     /// It ran before there was this daemon.
     RunOn,
+    /// Makes its workspace, which nobody else uses before it is whole.
+    Make,
     Copy,
     /// Puts an execution's changes into it.
     Apply(ExecutionId),
@@ -50,7 +54,8 @@ impl Uses {
             ApiError::new(ErrorCode::Conflict, problem).with_hint("try again when it is done")
         };
         match (purpose, self.applying) {
-            (Purpose::Keep | Purpose::RunOn, _) => None,
+            (Purpose::Keep | Purpose::RunOn | Purpose::Make, _) => None,
+            _ if self.making > 0 => Some(conflict("the session is being made")),
             (Purpose::Apply(asked), Some(half)) if asked != half => Some(half_applied(half)),
             (Purpose::Look | Purpose::Change | Purpose::Run | Purpose::Copy, Some(half)) => {
                 Some(half_applied(half))
@@ -96,6 +101,11 @@ impl Uses {
                 add(&mut self.calls);
                 add(&mut self.changes);
             }
+            Purpose::Make => {
+                add(&mut self.calls);
+                add(&mut self.copies);
+                add(&mut self.making);
+            }
             Purpose::Copy | Purpose::Apply(_) => {
                 add(&mut self.calls);
                 add(&mut self.copies);
@@ -131,6 +141,21 @@ mod tests {
         uses.count(Purpose::Copy, 1);
         assert!(uses.go_on().is_err());
         assert_eq!(uses.starting, 0);
+    }
+
+    #[test]
+    fn what_is_being_made_is_used_by_nobody_else_before_it_is_whole() {
+        let mut uses = Uses::default();
+        uses.count(Purpose::Make, 1);
+        for purpose in [Purpose::Look, Purpose::Change, Purpose::Run, Purpose::Copy] {
+            let refusal = uses.refusal(purpose).unwrap();
+            assert_eq!(refusal.code, ErrorCode::Conflict, "{purpose:?}");
+            assert!(refusal.hint.is_some());
+        }
+        assert!(uses.refusal(Purpose::Keep).is_none(), "its end can be moved");
+        uses.count(Purpose::Make, -1);
+        assert!(uses.refusal(Purpose::Look).is_none());
+        assert_eq!((uses.calls, uses.copies), (0, 0));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! which it started, so that a number of an earlier one is known to be too old.
 
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::set::Use;
+use crate::elsewhere::Elsewhere;
 use crate::pool::{Pool, Share};
 use crate::readiness::register;
 use crate::supervisor::{Caller, Supervisor, internal};
@@ -87,6 +89,27 @@ impl Watched {
     }
 }
 
+/// A workspace that is watched. It is used until nothing of it is open any more.
+#[derive(Debug)]
+struct Watch {
+    watcher: Watcher,
+    #[expect(dead_code, reason = "held while it is watched")]
+    place: Share,
+    guard: Use,
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watcher.as_fd()
+    }
+}
+
+impl AsRawFd for Watch {
+    fn as_raw_fd(&self) -> RawFd {
+        self.watcher.as_raw_fd()
+    }
+}
+
 /// Follows the changes in a workspace.
 pub struct FileChanges {
     watching: Arc<Watching>,
@@ -113,13 +136,14 @@ impl Supervisor {
             None => {
                 let place = self.inner().watched.one_more(session.record().owner_uid)?;
                 let turn = self.inner().threads.files(session.record().owner_uid).await?;
+                let owner = session.record().owner_uid;
                 let started = spawn_blocking(move || {
                     let started = Watcher::start(root);
                     drop(turn);
-                    started
+                    let watch = |watcher| Elsewhere::new(owner, Watch { watcher, place, guard });
+                    started.map(|(watcher, changes)| (watch(watcher), changes))
                 });
-                let started = started.await.map_err(internal)?;
-                let (watcher, changes) = started.map_err(|error| {
+                let (watcher, changes) = started.await.map_err(internal)?.map_err(|error| {
                     tracing::error!(%error, session = %id, "a workspace can't be watched");
                     let problem = "the host has no room for another watched workspace";
                     ApiError::new(ErrorCode::Busy, problem)
@@ -127,7 +151,7 @@ impl Supervisor {
                 })?;
                 let watching = Arc::new(Watching::new());
                 let events = register(watcher, Interest::READABLE).map_err(internal)?;
-                tokio::spawn(attend(self.clone(), watching.clone(), events, (guard, place)));
+                tokio::spawn(attend(self.clone(), watching.clone(), events));
                 *slot = Some(watching.clone());
                 (watching, changes)
             }
@@ -150,10 +174,9 @@ impl Supervisor {
 async fn attend(
     supervisor: Supervisor,
     watching: Arc<Watching>,
-    mut events: AsyncFd<Watcher>,
-    (guard, place): (Use, Share),
+    mut events: AsyncFd<Elsewhere<Watch>>,
 ) {
-    let session = guard.session().clone();
+    let session = events.get_ref().guard.session().clone();
     let mut lonely_since = Instant::now();
     loop {
         let is_followed = watching.followers.load(Ordering::Relaxed) > 0;
@@ -179,7 +202,7 @@ async fn attend(
                 let Ok(turn) = supervisor.inner().threads.files(owner).await else { break };
                 let mut watcher = events.into_inner();
                 let read = spawn_blocking(move || {
-                    let changes = watcher.read();
+                    let changes = watcher.watcher.read();
                     drop(turn);
                     (watcher, changes)
                 });
@@ -201,7 +224,6 @@ async fn attend(
         sleep(PACE).await;
     }
     watching.goes_on.send_replace(false);
-    drop((place, guard));
 }
 
 impl Watching {

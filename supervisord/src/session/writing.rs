@@ -14,6 +14,8 @@ use supervisor_api::{SessionId, Subject};
 use tokio::task::spawn_blocking;
 
 use crate::audit;
+use crate::directories;
+use crate::elsewhere::NOBODY;
 use crate::recovery::Failure;
 use crate::supervisor::Inner;
 use crate::workspace;
@@ -25,7 +27,8 @@ pub struct Writing {
     under_way: Mutex<HashMap<SessionId, usize>>,
 }
 
-/// Something that is being written; dropping it says that it is done, or taken back.
+/// Something that is being written; dropping it says that it is done, or taken back. It is made and dropped where there is
+/// time: both wait for the state's disk.
 #[derive(Debug)]
 pub struct BeingWritten {
     writing: Arc<Writing>,
@@ -35,15 +38,12 @@ pub struct BeingWritten {
 impl Writing {
     /// Opens `writing` in the state directory, making it if need be.
     pub fn open(state: &Path) -> io::Result<Arc<Self>> {
+        directories::open(state, "writing")?;
         let directory = state.join("writing");
-        match fs::create_dir(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
         Ok(Arc::new(Self { directory, under_way: Mutex::default() }))
     }
 
-    /// Something is going to be written into a session's workspace.
+    /// Something is going to be written into a session's workspace. Blocks.
     pub fn begin(self: &Arc<Self>, session: SessionId) -> io::Result<BeingWritten> {
         let mut under_way = self.under_way();
         let count = under_way.get(&session).copied().unwrap_or_default();
@@ -116,7 +116,8 @@ pub(super) async fn clean_up(inner: &Inner) -> Result<(), Failure> {
 
 /// Removes what was not finished in one session's workspace; says how many files that were.
 async fn sweep(inner: &Inner, session: SessionId) -> Result<u64, Failure> {
-    let root = inner.launcher.grant(session.bits()).await?;
+    let owner = inner.sessions.get(session).map_or(NOBODY, |kept| kept.record().owner_uid);
+    let root = inner.launcher.grant(session.bits(), owner).await?;
     Ok(spawn_blocking(move || workspace::remove_unfinished(root.as_fd())).await??)
 }
 

@@ -33,14 +33,16 @@ pub(super) async fn check_output(
             return Err(damaged_output(execution, name, &problem));
         }
         if let Some(digest) = recorded.sha256
-            && !is(digests, file, digest).await?
+            && !is((digests, execution.owner_uid), file, digest).await?
         {
             let problem = "its SHA-256 is another one than at the end";
             return Err(damaged_output(execution, name, problem));
         }
     }
     match recorded.order_sha256 {
-        Some(digest) if !is(digests, capture.order_file(), digest).await? => {
+        Some(digest)
+            if !is((digests, execution.owner_uid), capture.order_file(), digest).await? =>
+        {
             let problem = "its SHA-256 is another one than at the end";
             Err(damaged_output(execution, "order of stdout and stderr", problem))
         }
@@ -50,7 +52,7 @@ pub(super) async fn check_output(
 
 /// An artifact is, to the byte, what was collected.
 pub(super) async fn check_artifact(
-    digests: &Digests,
+    (digests, owner): (&Digests, u32),
     file: &File,
     artifact: &Artifact,
 ) -> Result<(), ApiError> {
@@ -60,7 +62,7 @@ pub(super) async fn check_artifact(
         let problem = format!("it has {found} bytes, and had {size} when it was collected");
         return Err(damaged_artifact(artifact, &problem));
     }
-    if digests.of(file).await.map_err(storage)?.to_string() != artifact.sha256 {
+    if digests.of(owner, file).await.map_err(storage)?.to_string() != artifact.sha256 {
         let problem = "its SHA-256 is another one than when it was collected";
         return Err(damaged_artifact(artifact, problem));
     }
@@ -68,9 +70,13 @@ pub(super) async fn check_artifact(
 }
 
 /// Whether a file is there and has this digest.
-async fn is(digests: &Digests, file: Option<&File>, digest: Digest32) -> Result<bool, ApiError> {
+async fn is(
+    (digests, owner): (&Digests, u32),
+    file: Option<&File>,
+    digest: Digest32,
+) -> Result<bool, ApiError> {
     match file {
-        Some(file) => Ok(digests.of(file).await.map_err(storage)? == digest),
+        Some(file) => Ok(digests.of(owner, file).await.map_err(storage)? == digest),
         None => Ok(false),
     }
 }

@@ -24,7 +24,10 @@ impl Supervisor {
         let mut subjects = Vec::with_capacity(2 + artifacts.artifacts.len());
         for (name, stream) in [(STDOUT, Stream::Stdout), (STDERR, Stream::Stderr)] {
             let digest = match capture.file(stream) {
-                Some(file) => self.inner.digests.of(file).await.map_err(storage)?,
+                Some(file) => {
+                    let digest = self.inner.digests.of(execution.owner_uid, file).await;
+                    digest.map_err(storage)?
+                }
                 None => Digest32::of(b""),
             };
             subjects.push(ReceiptSubject::new(name, digest.to_string()));

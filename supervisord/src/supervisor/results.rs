@@ -16,6 +16,7 @@ use super::{
 use crate::audit::Span;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
+use crate::elsewhere;
 use crate::workspace::open_artifact;
 
 impl Supervisor {
@@ -88,6 +89,7 @@ impl Supervisor {
         id: ExecutionId,
         path: &str,
     ) -> Result<(Artifact, File), ApiError> {
+        elsewhere::admit(elsewhere::NOBODY)?; // of what the daemon has of all executions
         let list = self.artifacts(caller, id).await?;
         let execution = self.recorded(caller, id).await?;
         self.note_administration(caller, &execution, "artifact")?;
@@ -97,7 +99,8 @@ impl Supervisor {
         let store = store.map_err(|error| damage::missing_artifact(&artifact, error))?;
         let opened = open_artifact(store.as_fd(), index);
         let file = opened.map_err(|error| damage::missing_artifact(&artifact, error))?;
-        damage::check_artifact(&self.inner.digests, &file, &artifact).await?;
+        damage::check_artifact((&self.inner.digests, execution.owner_uid), &file, &artifact)
+            .await?;
         Ok((artifact, file))
     }
 

@@ -12,7 +12,8 @@ use supervisor_sys::random_bits;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
-use super::{Caller, Inner, Supervisor, from_store, internal, policy, storage};
+use super::laid_out::Unkept;
+use super::{Caller, Inner, Supervisor, from_store, internal, policy};
 use crate::audit::{self};
 use crate::capture::Capture;
 use crate::clock;
@@ -159,7 +160,7 @@ impl Supervisor {
         require(inner, generation.mode, &policy, &plan)?;
         let prepare = plan.prepare(0, caller.uid, inner.landlock_floor(), inner.host.disk());
         older::check(&prepare, inner.launcher.version())?;
-        let mut unkept = Unkept { supervisor: self, id: Some(id) };
+        let mut unkept = Unkept::of(inner.places.clone(), caller.uid, id);
         // First, for who has no place in line costs no copy; and no turn comes before the copy has been made.
         let coming = inner.admission.expect(caller.uid, plan.need())?;
         let (session, copy) = match (&kept, &mut changes) {
@@ -174,7 +175,7 @@ impl Supervisor {
         let mut parked = self.parked(caller, generation, &policy, &plan);
         // A parked sandbox has had the id of its execution from the beginning, and its way out that of its session.
         let id = parked.as_ref().map_or(id, |parked| ExecutionId::from_bits(parked.id()));
-        unkept.id = Some(id); // nothing is parked in a copy that is new, and nothing kept of others yet
+        unkept.is(id); // nothing is parked in a copy that is new, and nothing kept of others yet
         let closed = parked.as_mut().and_then(Parked::take_way);
         let session_id = closed.as_ref().map_or(session_id, ClosedWay::session);
         if let Some(listeners) = plan.listeners {
@@ -219,36 +220,11 @@ impl Supervisor {
         if inner.admission.lacks_room(caller.uid) {
             inner.warm.yield_to(caller.uid);
         }
-        if !globs.is_empty() || plan.owes_input() {
-            inner.places.make(id, &globs).map_err(storage)?;
-            fault::reach(Point::PlaceMade);
+        let laid_out = self.lay_out(&mut plan, &execution, globs, interpreter, unkept);
+        let (interpreter, unkept) = laid_out.await?;
+        if let Some(made) = &interpreter {
+            inner.interpreters.add(made.clone())?;
         }
-        if plan.owes_input() {
-            inner.places.owe_input(id).map_err(storage)?;
-            fault::reach(Point::InputOwed);
-        }
-        if let Some(way) = &plan.way {
-            inner
-                .places
-                .make(id, &[])
-                .and_then(|_| way.keep(&inner.places, id))
-                .map_err(storage)?;
-        }
-        let interpreter = match interpreter {
-            None => None,
-            Some(kept) => {
-                let made =
-                    interpreter::lay_out(&inner.places, &inner.interpreters, &execution, kept)?;
-                if inner.admission.position(caller.uid, id).is_some() {
-                    // It may have its turn after a loss of power.
-                    let places = inner.places.clone();
-                    let synced = spawn_blocking(move || places.sync_interpreter(id)).await;
-                    synced.map_err(internal)?.map_err(storage)?;
-                }
-                inner.interpreters.add(made.clone())?;
-                Some(made)
-            }
-        };
         let places = inner.places.clone();
         let make_place = Box::new(move || places.make(id, &[]));
         let capture = Capture::create(make_place, plan.limits.output_bytes);
@@ -288,8 +264,10 @@ impl Supervisor {
             (turn, parked),
             (told, recorded),
         ));
-        record.await.map_err(internal)?.map_err(|error| self.refuse_storage(id, &error))?;
-        Ok(live)
+        match record.await.map_err(internal)? {
+            Ok(()) => Ok(live),
+            Err(error) => Err(self.refuse_storage(id, caller.uid, &error).await),
+        }
     }
 
     /// The sandbox that is parked for this submission, if it could have one and there is one.
@@ -308,14 +286,8 @@ impl Supervisor {
         inner.warm.claim(recipe, generation.warm)
     }
 
-    fn forget_place(&self, id: ExecutionId) {
-        if let Err(error) = self.inner.places.remove(id) {
-            tracing::warn!(%error, execution_id = %id, "can't remove what was kept of a refused submission");
-        }
-    }
-
-    fn refuse_storage(&self, id: ExecutionId, error: &Unrecorded) -> ApiError {
-        self.forget_place(id);
+    async fn refuse_storage(&self, id: ExecutionId, owner: u32, error: &Unrecorded) -> ApiError {
+        self.forget_place(id, owner).await;
         self.inner.interpreters.remove(id);
         if let Some(copy) = self.held_copy(id) {
             self.close_soon(copy);
@@ -323,27 +295,6 @@ impl Supervisor {
         match error {
             Unrecorded::Store(error) => from_store(error),
             Unrecorded::Audit(error) => (*error).into(),
-        }
-    }
-}
-
-/// What is kept in files of a submission that is not recorded yet. Dropped before [`Unkept::keep`], it goes again.
-struct Unkept<'s> {
-    supervisor: &'s Supervisor,
-    id: Option<ExecutionId>,
-}
-
-impl Unkept<'_> {
-    /// The submission was accepted: whoever records it sees to its files.
-    fn keep(mut self) {
-        self.id = None;
-    }
-}
-
-impl Drop for Unkept<'_> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.supervisor.forget_place(id);
         }
     }
 }

@@ -74,11 +74,17 @@ pub(super) fn open_root(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 /// Gives a workspace's root all permissions of its owner's back where a payload took them: nothing would
 /// start in it any more to do so, no source could be written there, and nobody come to its files.
 pub fn open_up(root: BorrowedFd<'_>) -> io::Result<()> {
-    let opened = |error| failure("opening up the workspace", error);
-    if mode_of(&fstat(root).map_err(opened)?).contains(Mode::S_IRWXU) {
+    if !is_shut(root)? {
         return Ok(());
     }
-    lift(root, SFlag::S_IFDIR, Mode::S_IRWXU).map_err(opened)
+    lift(root, SFlag::S_IFDIR, Mode::S_IRWXU)
+        .map_err(|error| failure("opening up the workspace", error))
+}
+
+/// Whether [`open_up`] would change anything. It asks nothing of the disk, which that waits for.
+pub fn is_shut(root: BorrowedFd<'_>) -> io::Result<bool> {
+    let found = fstat(root).map_err(|error| failure("opening up the workspace", error))?;
+    Ok(!mode_of(&found).contains(Mode::S_IRWXU))
 }
 
 /// Opens a file to read it. What was opened need not be a regular file: look at the descriptor. A

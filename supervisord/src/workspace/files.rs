@@ -80,6 +80,7 @@ pub fn rename(
             elsewhere::carry((source, old), (target, new), flags).map_err(|error| match error {
                 Obstacle::Kind => FileError::Rooted { path: from.clone() },
                 Obstacle::File(FileError::Denied { .. }) => failed("copy", from)(Errno::EACCES),
+                Obstacle::File(FileError::NoRoom) => failed("move something to", to)(Errno::ENOSPC),
                 Obstacle::File(error) => error,
                 Obstacle::Place(errno) => failed("move something to", to)(errno),
                 Obstacle::Origin(errno) => failed("remove", from)(errno),

@@ -15,7 +15,9 @@ fn permissions_that_a_program_takes_away_are_named_and_nothing_is_done_by_half()
     client.run(&within(session, prepared)).expect_exit(0);
     let files = format!("/v1/sessions/{session}/files");
     let moving = format!("/v1/sessions/{session}/move");
+    assert_eq!(call(&client, "PUT", &format!("{files}/y"), Some("new")).status, 200);
     for (method, target, body) in [
+        ("POST", moving.clone(), Some(r#"{"from": "y", "to": "ro/y"}"#)),
         ("PUT", format!("{files}/ro/g"), Some("new")),
         ("DELETE", format!("{files}/ro/f"), None),
         ("GET", format!("{files}/none/f"), None),
@@ -26,6 +28,7 @@ fn permissions_that_a_program_takes_away_are_named_and_nothing_is_done_by_half()
         assert_eq!((refused.status, words.contains("chmod -R")), (409, true), "{method}: {words}");
     }
     assert_eq!(call(&client, "GET", &format!("{files}/x"), None).status, 404);
+    assert_eq!(call(&client, "GET", &format!("{files}/y"), None).body, b"new");
     client.run(&within(session, "chmod -R u+rwX . && cat ro/f")).expect_exit(0);
     assert_eq!(call(&client, "GET", &format!("{files}/none/f"), None).body, b"x\n");
     // With a second name, which may be anywhere, a file's permissions are not given back to copy it.

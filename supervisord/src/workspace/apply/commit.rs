@@ -85,13 +85,12 @@ impl Commit<'_> {
             self.give_up()?;
         }
         let mut placed = place(self.root, self.staging, number, change);
-        if matches!(placed, Err(FileError::TooMuch(_))) {
+        if matches!(placed, Err(FileError::NoRoom)) {
             self.give_up()?;
             placed = place(self.root, self.staging, number, change);
         }
         // A daemon that was killed may have placed many, which are staged still.
-        if matches!(placed, Err(FileError::TooMuch(_))) && !mem::replace(&mut self.has_looked, true)
-        {
+        if matches!(placed, Err(FileError::NoRoom)) && !mem::replace(&mut self.has_looked, true) {
             self.placed = placed_before(self.root, self.staging, self.changes)?;
             self.give_up()?;
             placed = place(self.root, self.staging, number, change);

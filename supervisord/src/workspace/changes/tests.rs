@@ -2,10 +2,12 @@ use std::fs;
 
 use super::told::MAX_TOLD;
 use super::*;
+use crate::elsewhere::NOBODY;
 use crate::workspace::testing::Fixture;
 
 fn watch(fixture: &Fixture) -> Watcher {
-    let (watcher, changes) = Watcher::start(Arc::new(fixture.root().into())).unwrap();
+    let root = Elsewhere::new(NOBODY, fixture.root().into());
+    let (watcher, changes) = Watcher::start(Arc::new(root)).unwrap();
     assert_eq!(changes, []);
     watcher
 }

@@ -96,8 +96,8 @@ pub fn unpack(
         })?;
         match entry.header().entry_type() {
             EntryType::XHeader => read_extensions(entry, &mut fields)?,
-            EntryType::GNULongName => fields.path = Some(long_name(entry)?),
-            EntryType::GNULongLink => fields.link = Some(long_name(entry)?),
+            EntryType::GNULongName => once(&mut fields.path, long_name(entry)?)?,
+            EntryType::GNULongLink => once(&mut fields.link, long_name(entry)?)?,
             EntryType::XGlobalHeader => only_comments(entry)?, // as git writes it
             kind if kind.as_byte() == SOLARIS => return Err(twofold("extended fields of Solaris")),
             EntryType::GNUSparse if goes_on(entry.header()) => {
@@ -118,7 +118,11 @@ fn unpack_entry(
     state: &mut State,
 ) -> Result<(), FileError> {
     let name = fields.path.unwrap_or_else(|| entry.path_bytes().into_owned());
-    let kind = entry.header().entry_type();
+    let kind = match entry.header().entry_type() {
+        // Archives older than POSIX.1-1988 mark a directory by its name alone.
+        EntryType::Regular if name.ends_with(b"/") => EntryType::Directory,
+        kind => kind,
+    };
     let Some(name) = plain(&name, kind) else { return Ok(()) }; // the root itself
     let path = match WorkspacePath::try_from(name) {
         Ok(path) => path,
@@ -352,14 +356,24 @@ fn read_extensions(entry: Entry<'_, impl Read>, fields: &mut Fields) -> Result<(
     fields.is_sparse |= seen.keys().any(|key| is_of_sparse(key));
     if let Some(size) = seen.get(b"size".as_slice()) {
         let size = std::str::from_utf8(size).ok().and_then(|text| text.parse().ok());
-        fields.size =
-            Some(size.ok_or_else(|| FileError::Archive("a size is no number".to_owned()))?);
+        let size = size.ok_or_else(|| FileError::Archive("a size is no number".to_owned()))?;
+        once(&mut fields.size, size)?;
     }
     if let Some(path) = seen.remove(b"path".as_slice()) {
-        fields.path = Some(path);
+        once(&mut fields.path, path)?;
     }
     if let Some(link) = seen.remove(b"linkpath".as_slice()) {
-        fields.link = Some(link);
+        once(&mut fields.link, link)?;
+    }
+    Ok(())
+}
+
+/// Of two that are said of one entry some readers take the first, some the last, and some those of their own form.
+fn once<T>(field: &mut Option<T>, value: T) -> Result<(), FileError> {
+    if field.replace(value).is_some() {
+        let why =
+            "the archive gives an entry two names, links or sizes, one behind the other".to_owned();
+        return Err(FileError::Archive(why));
     }
     Ok(())
 }

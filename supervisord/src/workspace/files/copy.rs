@@ -267,9 +267,7 @@ fn keep(target: BorrowedFd<'_>, found: &FileStat) -> Result<(), FileError> {
 
 fn failed(operation: &'static str) -> impl Fn(Errno) -> FileError {
     move |errno| match errno {
-        Errno::ENOSPC | Errno::EDQUOT => {
-            FileError::TooMuch("the copy has no room for all of the workspace".to_owned())
-        }
+        Errno::ENOSPC | Errno::EDQUOT => FileError::NoRoom,
         Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EEXIST => {
             FileError::TooMuch("the workspace changed while it was copied".to_owned())
         }

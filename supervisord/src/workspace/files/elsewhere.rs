@@ -33,7 +33,10 @@ pub(super) fn carry(
     flags: RenameFlags,
 ) -> Result<(), Obstacle> {
     // It would stay beside its copy.
-    faccessat(source, ".", AccessFlags::W_OK, AtFlags::empty()).map_err(Obstacle::Origin)?;
+    let may_change = AccessFlags::W_OK | AccessFlags::X_OK;
+    faccessat(source, ".", may_change, AtFlags::empty()).map_err(Obstacle::Origin)?;
+    // Said of where it was to go to, not of what was to be copied.
+    faccessat(target, ".", may_change, AtFlags::empty()).map_err(Obstacle::Place)?;
     let temporary = temporary_name().map_err(|error| {
         let operation = "choose a name".to_owned();
         Obstacle::File(FileError::System { operation, source: error })

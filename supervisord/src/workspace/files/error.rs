@@ -54,6 +54,8 @@ pub enum FileError {
         /// The path.
         path: WorkspacePath,
     },
+    /// What is copied has no room where it goes to.
+    NoRoom,
     /// A bound was reached; the words say which.
     TooMuch(String),
     /// An archive that can't be unpacked; the words say why.
@@ -85,6 +87,7 @@ impl fmt::Display for FileError {
                 write!(f, "the permissions of {path}, or of what leads to it, don't allow that")
             }
             Self::Full { path } => write!(f, "{path} does not fit into the workspace"),
+            Self::NoRoom => f.write_str("the copy has no room for all of the workspace"),
             Self::TooMuch(words) | Self::Archive(words) => f.write_str(words),
             Self::System { operation, .. } => write!(f, "can't {operation}"),
         }

@@ -153,6 +153,10 @@ fn what_readers_of_archives_disagree_about_is_not_read_on() {
     header.set_size(1024);
     header.set_cksum();
     sparse.splice(..512, header.as_bytes().iter().copied());
+    let (named, long) = (
+        ("x", EntryType::XHeader, "", "10 path=a\n", 0o644),
+        ("L", EntryType::GNULongName, "", "b\0", 0o644),
+    );
     let global = |fields| archive(&[("g", XGlobalHeader, "", fields, 0o644), after]);
     for (bytes, why) in [
         (sparse, "a sparse file in an old form"),
@@ -161,12 +165,20 @@ fn what_readers_of_archives_disagree_about_is_not_read_on() {
         (global("10 path=a\n"), "one name or size"),
         (global("14 linkpath=a\n"), "one name or size"),
         (global("20 GNU.sparse.size=\n"), "one name or size"),
+        (archive(&[named, long, after]), "two names"),
+        (archive(&[long, named, after]), "two names"),
+        (archive(&[named, named, after]), "two names"),
+        (archive(&[("d/", Regular, "", "a member's head", 0o644), after]), "gives d a size"),
     ] {
         let fixture = Fixture::new();
         let refused = unpack_into(&fixture, &bytes).unwrap_err();
         assert!(matches!(&refused, FileError::Archive(said) if said.contains(why)), "{refused}");
         assert_eq!(fs::read_dir(fixture.at(".")).unwrap().count(), 0, "{why}");
     }
+    // A directory as it was marked before there was a kind for it.
+    let fixture = Fixture::new();
+    unpack_into(&fixture, &archive(&[("d/", Regular, "", "", 0o644), after])).unwrap();
+    assert!(fixture.at("d").is_dir() && fixture.at("after").is_file());
     // What git writes, and a sparse file whose map is in its head.
     let fixture = Fixture::new();
     unpack_into(&fixture, &global("13 comment=a\n")).unwrap();
