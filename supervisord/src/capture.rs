@@ -182,6 +182,11 @@ impl Capture {
         self.files.leave(room);
     }
 
+    /// It is of an execution of this uid's, and of nobody's until it is said.
+    pub fn is_of(&self, owner: u32) {
+        self.files.is_of(owner);
+    }
+
     /// What was kept of a stream, if there is a file of it.
     pub fn file(&self, stream: Stream) -> Option<&File> {
         self.files.get(Part::Bytes(stream))

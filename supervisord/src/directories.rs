@@ -1,9 +1,10 @@
 //! Directories in the state directory, made where they are missing. What else stands there, or belongs to somebody else,
 //! as a backup that root brought back does, keeps a start from going on: it is told by its path, with what to do.
 
-use std::fs::{self, File};
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -35,7 +36,7 @@ pub fn open(state: &Path, name: &str) -> io::Result<OwnedFd> {
 fn enter(state: &Path, name: &str) -> Result<OwnedFd, Errno> {
     let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or_default());
     let parent = File::open(state).map_err(errno)?;
-    match fs::create_dir(state.join(name)) {
+    match DirBuilder::new().mode(0o700).create(state.join(name)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => made.and_then(|()| parent.sync_all()).map_err(errno)?,
     }
@@ -51,6 +52,9 @@ fn enter(state: &Path, name: &str) -> Result<OwnedFd, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -59,6 +63,8 @@ mod tests {
         for _ in 0..2 {
             open(state.path(), "place").unwrap();
         }
+        let mode = fs::metadata(state.path().join("place")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "it is its owner's alone");
         std::os::unix::fs::symlink("place", state.path().join("link")).unwrap();
         fs::write(state.path().join("file"), "").unwrap();
         for name in ["link", "file"] {

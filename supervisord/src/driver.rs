@@ -126,7 +126,10 @@ async fn drive_recorded(
         stored
     };
     match tokio::join!(record, launch(inner, live, plan, place)) {
-        (false, Ok(_)) => destroy(inner, live).await, // the submission was refused
+        (false, Ok((sandbox, turn, _))) => {
+            destroy(inner, live).await; // the submission was refused
+            give_back(live, Some(sandbox), Some(turn)).await;
+        }
         (false, Err(_)) => {}
         (true, launched) => go_on(inner, live, plan, launched).await,
     }
@@ -141,7 +144,7 @@ async fn go_on(inner: &Arc<Inner>, live: &Live, plan: &Plan, launched: Launched)
         Ok((sandbox, turn, begun)) => {
             let end = run(inner, live, sandbox, plan, begun).await;
             let left = conclude(inner, live, end, &mut None).await;
-            give_back(live, left, Some(turn));
+            give_back(live, left, Some(turn)).await;
         }
     }
 }
@@ -168,12 +171,11 @@ async fn drive_untold(
             written
         };
         match tokio::join!(accepted, launch(inner, live, plan, place)) {
-            (Err(error), launched) => {
-                if launched.is_ok() {
-                    destroy(inner, live).await;
-                }
-                (Err(error), launched.ok().map(|(_, turn, _)| turn))
+            (Err(error), Ok((sandbox, turn, _))) => {
+                destroy(inner, live).await;
+                (Err((error, Some(sandbox))), Some(turn))
             }
+            (Err(error), Err(_)) => (Err((error, None)), None),
             (Ok(()), Ok((sandbox, turn, begun))) => {
                 (Ok(run(inner, live, sandbox, plan, begun).await), Some(turn))
             }
@@ -205,23 +207,26 @@ async fn drive_untold(
             Err(error) => {
                 live.cancelled.send_replace(true);
                 let (end, turn) = life.await;
-                let sandbox = end.as_ref().ok().and_then(|end| end.sandbox.as_ref());
-                remove(inner, live, sandbox).await;
+                let sandbox = match end {
+                    Ok(end) => end.sandbox,
+                    Err((_, sandbox)) => sandbox,
+                };
+                remove(inner, live, sandbox.as_ref()).await;
                 kept::forget(&inner.places, live.id()).await;
                 note_unrecorded(inner, &first, &error);
                 refuse(recorded.take(), Unrecorded::Store(error));
-                return drop(turn);
+                return give_back(live, sandbox, turn).await;
             }
         },
     };
     let left = match end {
         Ok(end) => conclude(inner, live, end, &mut recorded).await,
-        Err(error) => {
+        Err((error, sandbox)) => {
             refuse(recorded.take(), Unrecorded::Audit(error));
-            None
+            sandbox
         }
     };
-    give_back(live, left, turn);
+    give_back(live, left, turn).await;
 }
 
 /// Waits for the execution's turn and has its sandbox made, unless one was parked for it.
@@ -327,11 +332,11 @@ pub async fn adopt(
         }
         Err(reason) => {
             destroy(&inner, &live).await;
-            End::without_sandbox(Outcome::Lost { reason: reason.to_owned() })
+            End::early(Outcome::Lost { reason: reason.to_owned() }, sandbox)
         }
     };
     let left = conclude(&inner, &live, end, &mut None).await;
-    give_back(&live, left, Some(turn));
+    give_back(&live, left, Some(turn)).await;
     forget_way(&inner, &live).await;
     inner.live.remove(live.id());
 }

@@ -6,7 +6,7 @@
 //! the one that closes last:
 //!
 //! ```text
-//! Elsewhere<T> ──dropped──▶ the line of all ──▶ one of eight threads, of which one owner's occupies two at the most
+//! Elsewhere<T> ──dropped──▶ a line, owner by owner ──▶ one of eight threads, of which one owner's occupies two at the most
 //! ```
 //!
 //! What waits is bounded. Workspaces and sandboxes count against their owner until they are closed, and so do workspaces
@@ -163,7 +163,8 @@ fn hand_over(owner: u32, value: impl Send + 'static) {
     }
 }
 
-/// What is to be closed, in the order in which it came but for owners that have their share of the threads.
+/// What is to be closed. Of those who have the fewest closed at the moment it is the turn of who has waited longest since
+/// his last one, so that what a few have in it holds up nobody else for longer than one of theirs.
 #[derive(Default)]
 struct Line {
     state: Mutex<State>,
@@ -175,19 +176,30 @@ struct Line {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<(u32, Box<dyn Send>)>,
-    /// How many of each owner are being closed; nobody's 0 is kept.
-    under_way: HashMap<u32, usize>,
+    /// Those of whom something waits or is being closed: nobody's 0 and 0 is kept.
+    owners: HashMap<u32, Owner>,
+    /// Counts up with each that comes and each that is begun.
+    clock: u64,
+}
+
+/// What one owner has in the line.
+#[derive(Default)]
+struct Owner {
+    waiting: VecDeque<Box<dyn Send>>,
+    /// How many are being closed.
+    under_way: usize,
+    /// When one of them was begun last, or the first one came.
+    since: u64,
 }
 
 impl Line {
     fn push(&self, owner: u32, value: Box<dyn Send>) {
-        self.state().waiting.push_back((owner, value));
+        self.state().push(owner, value);
         self.more.notify_one();
     }
 
     fn admit(&self, owner: u32) -> Result<(), ApiError> {
-        let waiting = self.state().waiting.iter().filter(|(each, _)| *each == owner).count();
+        let waiting = self.state().owners.get(&owner).map_or(0, |owner| owner.waiting.len());
         if waiting < MOST_OF_ONE {
             return Ok(());
         }
@@ -235,24 +247,34 @@ impl Line {
 }
 
 impl State {
-    /// The first whose owner has a thread left.
-    fn next(&mut self) -> Option<(u32, Box<dyn Send>)> {
-        let has_its_share = |owner| self.under_way.get(owner).is_some_and(|count| *count >= OF_ONE);
-        let place = self.waiting.iter().position(|(owner, _)| !has_its_share(owner))?;
-        let (owner, value) = self.waiting.remove(place)?;
-        *self.under_way.entry(owner).or_default() += 1;
-        Some((owner, value))
+    fn push(&mut self, owner: u32, value: Box<dyn Send>) {
+        self.clock += 1;
+        let since = self.clock;
+        let owner = self.owners.entry(owner).or_insert(Owner { since, ..Owner::default() });
+        owner.waiting.push_back(value);
     }
 
-    fn is_closed(&mut self, owner: u32) {
-        match self.under_way.get_mut(&owner) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(self.under_way.remove(&owner)),
+    /// The next one of whoever's turn it is.
+    fn next(&mut self) -> Option<(u32, Box<dyn Send>)> {
+        let may = |owner: &Owner| !owner.waiting.is_empty() && owner.under_way < OF_ONE;
+        let waiting = self.owners.iter_mut().filter(|(_, owner)| may(owner));
+        let (id, owner) = waiting.min_by_key(|(_, owner)| (owner.under_way, owner.since))?;
+        let value = owner.waiting.pop_front()?;
+        self.clock += 1;
+        (owner.under_way, owner.since) = (owner.under_way + 1, self.clock);
+        Some((*id, value))
+    }
+
+    fn is_closed(&mut self, id: u32) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        owner.under_way = owner.under_way.saturating_sub(1);
+        if owner.under_way == 0 && owner.waiting.is_empty() {
+            self.owners.remove(&id);
         }
     }
 
     fn left(&self) -> usize {
-        self.waiting.len() + self.under_way.values().sum::<usize>()
+        self.owners.values().map(|owner| owner.waiting.len() + owner.under_way).sum()
     }
 }
 
@@ -305,7 +327,29 @@ mod tests {
         drop(ends);
         assert_eq!(line.drain(LONG), 0);
         assert_eq!(begins.try_iter().collect::<Vec<_>>(), [1; 18]);
-        assert!(line.state().under_way.is_empty());
+        assert!(line.state().owners.is_empty());
+    }
+
+    /// FT-33. However much they have in the line.
+    #[test]
+    fn whoever_comes_last_is_next_when_one_of_those_is_closed_who_have_all_threads() {
+        let line = a_line();
+        let (begun, begins) = channel();
+        let mut ends = VecDeque::new();
+        for owner in (0..20).flat_map(|_| 1..=4) {
+            let (end, ended) = channel();
+            ends.push_back((owner, end));
+            line.push(owner, Box::new(Slow(owner, begun.clone(), ended)));
+        }
+        let mut seen: Vec<u32> = (0..THREADS).map(|_| begins.recv_timeout(LONG).unwrap()).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 1, 2, 2, 3, 3, 4, 4]);
+        let (end, ended) = channel();
+        line.push(5, Box::new(Slow(5, begun, ended)));
+        drop(ends.pop_front()); // the first one's first
+        assert_eq!(begins.recv_timeout(LONG), Ok(5));
+        drop((end, ends));
+        assert_eq!(line.drain(LONG), 0);
     }
 
     /// FT-33.

@@ -23,9 +23,6 @@ use crate::elsewhere::{Elsewhere, NOBODY};
 use crate::in_turn::{InTurn, Piece};
 use crate::readiness::register;
 
-/// The root directory of a workspace.
-pub type Root = Elsewhere<OwnedFd>;
-
 /// Requests that may wait for the socket. Each is a hundred bytes; admission bounds them anyway.
 const QUEUE: usize = 1024;
 
@@ -118,6 +115,11 @@ impl Sandbox {
             Descriptor::DnsTcp,
         ];
         given.into_iter().chain(Descriptor::PORTS).filter_map(|place| self.get(place))
+    }
+
+    /// Takes its workspace out, and lets go of the rest.
+    pub fn into_workspace(self) -> Option<Elsewhere<OwnedFd>> {
+        self.workspace
     }
 
     /// Lets go of its workspace, and then of what is held for as long as there is that.
@@ -297,11 +299,11 @@ impl Launcher {
     }
 
     /// The root directory of a kept workspace of an owner's, in which we own what payloads own.
-    pub async fn grant(&self, id: u128, owner: u32) -> Result<Root, LaunchError> {
+    pub async fn grant(&self, id: u128, owner: u32) -> Result<Elsewhere<OwnedFd>, LaunchError> {
         match self.ask(Request::Grant { id }).await? {
             (Reply::Granted { id: theirs }, mut fds) if theirs == id && fds.len() == 1 => {
                 let root = fds.pop().ok_or(LaunchError::Gone)?;
-                Ok(Root::new(owner, root.into_inner()))
+                Ok(Elsewhere::new(owner, root.into_inner()))
             }
             other => Err(failure(other.0)),
         }

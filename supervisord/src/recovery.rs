@@ -344,6 +344,7 @@ fn capture_of(inner: &Inner, execution: &Execution) -> io::Result<Arc<Capture>> 
         place => Capture::reopen(place?, limit)?,
     };
     capture.leave(inner.room.clone());
+    capture.is_of(execution.owner_uid);
     Ok(capture)
 }
 

@@ -21,6 +21,7 @@ mod operations;
 mod pace;
 mod record;
 mod recovery;
+mod root;
 mod set;
 mod snapshots;
 mod sources;
@@ -37,6 +38,9 @@ pub use held::HeldCopy;
 pub use moving::Moving;
 pub use record::Record;
 pub use recovery::recover;
+#[cfg(test)]
+pub use root::Open;
+pub use root::Root;
 pub use set::{Kept, SessionSet, Use};
 pub use sources::SourceName;
 pub use transfer::{Packing, Piece, Unpacking, Upload};

@@ -37,6 +37,7 @@ pub(super) struct Files {
     index: OnceLock<File>,
     /// What of the file system stays free.
     room: OnceLock<Arc<Room>>,
+    owner: OnceLock<u32>,
 }
 
 /// An operation on one of the files that failed.
@@ -78,7 +79,7 @@ impl Drop for Files {
     fn drop(&mut self) {
         let files = [self.stdout.take(), self.stderr.take(), self.index.take()];
         if files.iter().any(Option::is_some) {
-            drop(Elsewhere::new(NOBODY, files));
+            drop(Elsewhere::new(*self.owner.get().unwrap_or(&NOBODY), files));
         }
     }
 }
@@ -112,12 +113,18 @@ impl Files {
             stderr: OnceLock::new(),
             index: OnceLock::new(),
             room: OnceLock::new(),
+            owner: OnceLock::new(),
         }
     }
 
     /// Leaves this room from now on.
     pub(super) fn leave(&self, room: Arc<Room>) {
         self.room.get_or_init(|| room);
+    }
+
+    /// They are of an execution of this uid's.
+    pub(super) fn is_of(&self, owner: u32) {
+        self.owner.get_or_init(|| owner);
     }
 
     /// Fails as a full file system does where the room that is to be left is all there is.

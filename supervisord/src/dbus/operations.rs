@@ -20,6 +20,7 @@ use crate::dbus::options::Options;
 use crate::dbus::standing::{self, Object};
 use crate::dbus::table::{self, ANY_SIGNATURE, BY_DESCRIPTOR, Part};
 use crate::http::bytes_of;
+use crate::session::OpenFile;
 
 /// What is asked.
 #[derive(Debug)]
@@ -204,6 +205,7 @@ fn request(asked: Asked, caller: crate::supervisor::Caller) -> Result<Request<Bo
         Some(RAW_BODY) => "application/octet-stream",
         _ => "application/json",
     };
+    let owner = caller.uid;
     let mut request =
         Request::builder().method(asked.operation.method.name()).uri(target).extension(caller);
     let body = match asked.body {
@@ -214,7 +216,7 @@ fn request(asked: Asked, caller: crate::supervisor::Caller) -> Result<Request<Bo
         }
         Some(Content::File(file, length)) => {
             request = request.header(header::CONTENT_LENGTH, length);
-            bytes_of(file, length)
+            bytes_of(OpenFile::of_uid(owner, file), length)
         }
     };
     if asked.operation.request.is_some() {

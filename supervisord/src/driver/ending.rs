@@ -59,6 +59,11 @@ impl End {
         Self { outcome, usage, artifacts, changes: None, controls: Vec::new(), sandbox: None }
     }
 
+    /// The same of a sandbox that has been ended.
+    pub(super) fn early(outcome: Outcome, sandbox: Sandbox) -> Self {
+        Self { sandbox: Some(sandbox), ..Self::without_sandbox(outcome) }
+    }
+
     /// What the audit log has of an end; the rest is not known any more.
     pub(crate) fn logged(ended: Ended) -> Self {
         let (wall_ms, cpu_ms) = (ended.wall_ms, ended.cpu_ms);
@@ -171,12 +176,16 @@ pub(super) async fn conclude(
     end.sandbox
 }
 
-/// Gives a turn back once the workspace is closed that counts against its owner with it. One that is kept has a place of
-/// its own.
-pub(super) fn give_back(live: &Live, sandbox: Option<Sandbox>, turn: Option<Turn>) {
-    match sandbox {
-        Some(sandbox) if live.session.is_none() => sandbox.let_go_with(turn),
-        _ => drop(turn),
+/// Gives a turn back, once the workspace is closed that counts against its owner with it. One that is kept has a place of
+/// its own, and stays open.
+pub(super) async fn give_back(live: &Live, sandbox: Option<Sandbox>, turn: Option<Turn>) {
+    let Some(sandbox) = sandbox else { return };
+    match live.held.as_ref().or(live.session.as_ref()) {
+        Some(kept) => {
+            drop(turn);
+            kept.session().keep_open(sandbox).await;
+        }
+        None => sandbox.let_go_with(turn),
     }
 }
 

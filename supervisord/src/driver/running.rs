@@ -71,7 +71,7 @@ pub(super) async fn run(
     let reports = match reports {
         Ok(reports) => reports,
         Err(outcome) => {
-            let end = End::without_sandbox(outcome);
+            let end = End::early(outcome, sandbox);
             kept::keep_end(&inner.places, live.id(), &end).await;
             destroy(inner, live).await;
             return end;
@@ -86,7 +86,7 @@ pub(super) async fn run(
         && let Err(outcome) = hand_over(interpreter, &sandbox)
     {
         destroy(inner, live).await;
-        return End::without_sandbox(outcome);
+        return End::early(outcome, sandbox);
     }
     let start = live.execution.borrow().start.unwrap_or(StartKind::Cold);
     inner.metrics.start(start, begun.elapsed());
@@ -97,7 +97,7 @@ pub(super) async fn run(
             tracing::error!(%error, execution_id = %live.id(), "can't keep standard input");
             destroy(inner, live).await;
             let reason = "its standard input could not be kept".to_owned();
-            return End::without_sandbox(Outcome::Lost { reason });
+            return End::early(Outcome::Lost { reason }, sandbox);
         }
     };
     let stdin = sandbox.take(Descriptor::Stdin);

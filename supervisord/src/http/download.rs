@@ -44,12 +44,12 @@ struct Reading {
 /// # Errors
 ///
 /// [`ErrorCode::Internal`] when the artifact's digest is none.
-pub fn answer(artifact: &Artifact, file: File, request: &HeaderMap) -> Result<Answer, Problem> {
+pub fn answer(artifact: &Artifact, file: OpenFile, request: &HeaderMap) -> Result<Answer, Problem> {
     let tag = entity_tag(artifact)?;
     let Some(part) = Part::of(extent(request, Some(&tag), artifact.size), artifact.size) else {
         return unsatisfiable(artifact.size);
     };
-    let reading = Reading { file: Arc::new(file.into()), offset: part.offset, left: part.length };
+    let reading = Reading { file: Arc::new(file), offset: part.offset, left: part.length };
     let body = unfold(reading, read);
     let mut response = part.answer(&artifact.path, safe_type(&artifact.media_type), body)?;
     response.headers_mut().insert(header::ETAG, tag);
@@ -115,8 +115,8 @@ impl Part {
 }
 
 /// The first bytes of a file, as the body of a request.
-pub fn bytes_of(file: File, length: u64) -> Body {
-    unfold(Reading { file: Arc::new(file.into()), offset: 0, left: length }, read)
+pub fn bytes_of(file: OpenFile, length: u64) -> Body {
+    unfold(Reading { file: Arc::new(file), offset: 0, left: length }, read)
 }
 
 /// The digest names the bytes, so it is a strong tag (RFC 9110 §8.8.3).

@@ -2,7 +2,6 @@
 //! can be tested without one.
 
 use axum::body::Bytes;
-use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -170,7 +169,7 @@ pub trait Operations: Changes + Pausing + Samples + Workspaces {
         caller: &Caller,
         id: ExecutionId,
         path: &str,
-    ) -> impl Future<Output = Result<(Artifact, File), ApiError>> + Send;
+    ) -> impl Future<Output = Result<(Artifact, OpenFile), ApiError>> + Send;
 
     /// Makes a session with a workspace of its own.
     fn create_session(

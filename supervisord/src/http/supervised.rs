@@ -1,7 +1,6 @@
 //! The supervisor, as the front end calls it.
 
 use axum::body::Bytes;
-use std::fs::File;
 use std::io;
 use std::time::Duration;
 
@@ -158,7 +157,7 @@ impl Operations for Supervisor {
         caller: &Caller,
         id: ExecutionId,
         path: &str,
-    ) -> Result<(Artifact, File), ApiError> {
+    ) -> Result<(Artifact, OpenFile), ApiError> {
         Supervisor::artifact(self, caller, id, path).await
     }
 

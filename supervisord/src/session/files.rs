@@ -9,9 +9,9 @@ use supervisor_api::{
 };
 use tokio::task::spawn_blocking;
 
+use super::root::Root;
 use super::set::Use;
-use crate::elsewhere::{self, Elsewhere, NOBODY};
-use crate::launcher::Root;
+use crate::elsewhere::{self, Elsewhere};
 use crate::outcome;
 use crate::supervisor::{Caller, Supervisor, internal, storage};
 use crate::workspace::{self, FileError, FilePage, Listing, WorkspacePath};
@@ -34,6 +34,11 @@ impl OpenFile {
         Self(Elsewhere::new(owner, Opened { file, guard: Some(guard) }))
     }
 
+    /// A file of no session, of this uid's.
+    pub fn of_uid(owner: u32, file: File) -> Self {
+        Self(Elsewhere::new(owner, Opened { file, guard: None }))
+    }
+
     /// The file.
     pub fn file(&self) -> &File {
         &self.0.file
@@ -48,13 +53,6 @@ impl OpenFile {
                 None => std::future::pending().await,
             }
         }
-    }
-}
-
-impl From<File> for OpenFile {
-    /// A file of no session.
-    fn from(file: File) -> Self {
-        Self(Elsewhere::new(NOBODY, Opened { file, guard: None }))
     }
 }
 

@@ -11,7 +11,7 @@
 //! daemon that comes after one that was killed goes on with it before anything else happens there.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 
 use supervisor_api::{ApiError, ChangesState, ErrorCode, ExecutionId, PathChange, SessionId};
@@ -20,6 +20,7 @@ use tokio::task::spawn_blocking;
 
 use super::files::{refuse, some};
 use super::record::{Held, Record};
+use super::root::Root;
 use super::set::{Kept, Use};
 use super::transfer::one_of;
 use crate::clock;
@@ -242,11 +243,7 @@ struct Applying<'a> {
 
 impl Applying<'_> {
     /// Looks for conflicts, stages and commits.
-    fn apply(
-        &self,
-        (from, to): (&OwnedFd, &OwnedFd),
-        changes: &[PathChange],
-    ) -> Result<(), ApiError> {
+    fn apply(&self, (from, to): (&Root, &Root), changes: &[PathChange]) -> Result<(), ApiError> {
         let (places, execution) = (self.places, self.execution);
         let origin = places.changes(execution, ChangesFile::Origin).map_err(storage)?;
         let origin = origin.ok_or_else(|| internal("what was copied is not known"))?;

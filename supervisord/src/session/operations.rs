@@ -15,12 +15,13 @@ use tokio::time::sleep;
 
 use super::record::{MAX_TIME_TO_LIVE, Record, TIME_TO_LIVE};
 use super::recovery::try_remove;
+use super::root::Root;
 use super::set::{Kept, Use};
 use crate::budget::Account;
 use crate::clock;
 use crate::descriptors;
 use crate::fault::{self, Point};
-use crate::launcher::{LaunchError, Root};
+use crate::launcher::LaunchError;
 use crate::live::Live;
 use crate::outcome;
 use crate::plan;
@@ -394,14 +395,14 @@ impl Supervisor {
     }
 
     async fn granted(&self, session: &Kept) -> Result<Arc<Root>, ApiError> {
-        let mut kept = session.grant.lock().await;
-        if let Some(granted) = &*kept {
-            return Ok(granted.clone());
+        let mut opened = session.opened.lock().await;
+        if let Some(root) = &*opened {
+            return Ok(root.clone());
         }
         let (launcher, record) = (&self.inner().launcher, session.record());
         let granted = launcher.grant(record.id.bits(), record.owner_uid);
         match launcher.unless_silent(granted).await.flatten() {
-            Ok(granted) => Ok(kept.insert(Arc::new(granted)).clone()),
+            Ok(granted) => Ok(opened.insert(session.root(granted)).clone()),
             Err(LaunchError::Silent) => {
                 Err(outcome::launcher_is_silent("the workspace can't be reached"))
             }

@@ -1,6 +1,7 @@
 //! The sessions there are, and who uses them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -9,12 +10,13 @@ use supervisor_launch::MAX_WORKSPACES;
 use tokio::sync::{broadcast, watch};
 
 use super::record::Record;
+use super::root::{Open, Root};
 use super::sources::Sources;
 use super::uses::{Purpose, Uses};
 use super::watching::Watching;
 use crate::admission::KeptPlace;
 use crate::elsewhere::Elsewhere;
-use crate::launcher::Root;
+use crate::launcher::Sandbox;
 
 /// Sessions of all callers at the most, which is what the launcher keeps. Each uid has a bound of its own
 /// besides, on their number and their bytes.
@@ -33,10 +35,11 @@ pub struct Kept {
     uses: watch::Sender<Uses>,
     /// Tells of it whenever callers would see something new.
     told: broadcast::Sender<SessionId>,
-    /// The daemon's view of its workspace, asked for once.
-    pub grant: tokio::sync::Mutex<Option<Arc<Root>>>,
+    /// The daemon's view of its workspace, asked for once or left by the first execution in it. To the end: a file system
+    /// that is being closed for good keeps whoever mounts it anew waiting, which would be the launcher, and everybody.
+    pub opened: tokio::sync::Mutex<Option<Arc<Root>>>,
     /// Its place among those that its owner may have, until [`Kept::let_go`].
-    place: Mutex<Option<KeptPlace>>,
+    place: Mutex<Option<Arc<KeptPlace>>>,
     /// The changes in its workspace, while somebody follows them.
     pub watching: tokio::sync::Mutex<Option<Arc<Watching>>>,
     /// Archives of this session at once: each occupies a thread for as long as the caller takes.
@@ -76,8 +79,8 @@ impl Kept {
             record: Mutex::new(record),
             changing: tokio::sync::Mutex::default(),
             uses: watch::Sender::default(),
-            grant: tokio::sync::Mutex::default(),
-            place: Mutex::new(Some(place)),
+            opened: tokio::sync::Mutex::default(),
+            place: Mutex::new(Some(Arc::new(place))),
             watching: tokio::sync::Mutex::new(None),
             archives: Arc::new(tokio::sync::Semaphore::new(1)),
             sources: Sources::default(),
@@ -258,13 +261,32 @@ impl Kept {
         drop(uses.wait_for(|uses| uses.executions == 0 && uses.calls == 0).await);
     }
 
-    /// Lets go of a workspace that nobody uses any more and the launcher has removed, and then of its place: its blocks
-    /// are its owner's until the last who has it open has closed it. Returns when that is done.
+    /// Its place, for whoever has its workspace open.
+    pub fn place(&self) -> Option<Arc<KeptPlace>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its workspace, as it was given by the launcher.
+    pub fn root(&self, directory: Elsewhere<OwnedFd>) -> Arc<Root> {
+        let open = Open::of(directory.into_inner(), self.place());
+        Arc::new(Root::new(self.record().owner_uid, open))
+    }
+
+    /// Keeps the workspace open that an execution leaves, unless it is so already.
+    pub async fn keep_open(&self, left: Sandbox) {
+        let Some(root) = left.into_workspace().map(|directory| self.root(directory)) else {
+            return;
+        };
+        self.opened.lock().await.get_or_insert(root);
+    }
+
+    /// Lets go of a workspace that nobody uses any more and the launcher has removed, and of its place, which it has until
+    /// the last who has it open has closed it. Returns when all that is there to be closed now is.
     pub async fn let_go(&self) {
-        let granted = self.grant.lock().await.take();
+        let opened = self.opened.lock().await.take();
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if granted.is_some() {
-            Elsewhere::new(self.record().owner_uid, (granted, place)).gone().await; // in this order
+        if opened.is_some() {
+            Elsewhere::new(self.record().owner_uid, (opened, place)).gone().await; // in this order
         }
     }
 

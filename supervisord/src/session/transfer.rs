@@ -11,12 +11,12 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::files::{checked, refuse, some};
 use super::pace::Pace;
+use super::root::Root;
 use super::set::{Kept, Use};
 use super::uses::being_closed;
 use super::writing::BeingWritten;
 use crate::elsewhere::Elsewhere;
 use crate::in_turn::Piece as Turn;
-use crate::launcher::Root;
 use crate::pool::Share;
 use crate::supervisor::{Caller, Supervisor, internal, storage};
 use crate::workspace::{self, Replacement, UnpackBounds};

@@ -13,8 +13,8 @@ use crate::interpreter::{self, Interpreter};
 use crate::places::Places;
 use crate::plan::Plan;
 
-/// The files of a submission. Dropped before [`Unkept::keep`], they go again; while they are made, who makes them has
-/// this, so that none comes behind their removal.
+/// The files of a submission, from when there may be some. Dropped before [`Unkept::keep`], they go again; while they are
+/// made, who makes them has this, so that none comes behind their removal.
 pub(super) struct Unkept {
     places: Arc<Places>,
     owner: u32,
@@ -34,13 +34,13 @@ impl Drop for Going {
 }
 
 impl Unkept {
-    /// Those of this id.
-    pub(super) fn of(places: Arc<Places>, owner: u32, id: ExecutionId) -> Self {
-        Self { places, owner, id: Some(id) }
+    /// None yet.
+    pub(super) fn none(places: Arc<Places>, owner: u32) -> Self {
+        Self { places, owner, id: None }
     }
 
-    /// It has another id, under which nothing was kept before.
-    pub(super) fn is(&mut self, id: ExecutionId) {
+    /// There may be some of this id from now on.
+    pub(super) fn are_made(&mut self, id: ExecutionId) {
         self.id = Some(id);
     }
 
@@ -66,15 +66,16 @@ impl Supervisor {
         execution: &Execution,
         globs: Vec<String>,
         interpreter: Option<interpreter::Kept>,
-        unkept: Unkept,
     ) -> Result<(Option<Arc<Interpreter>>, Unkept), ApiError> {
         let owes_input = plan.owes_input();
         let has_files = !globs.is_empty() || owes_input;
+        let mut unkept = Unkept::none(self.inner.places.clone(), execution.owner_uid);
         if !has_files && plan.way.is_none() && interpreter.is_none() {
             return Ok((None, unkept));
         }
         let (inner, execution, way) = (self.inner.clone(), execution.clone(), plan.way.take());
         let turn = inner.threads.note(execution.owner_uid).await?;
+        unkept.are_made(execution.id);
         let laid_out = spawn_blocking(move || {
             let (places, id, owner) = (&inner.places, execution.id, execution.owner_uid);
             let keep = || -> Result<_, ApiError> {

@@ -1,6 +1,5 @@
 //! What an execution leaves: output, artifacts, and what was decided about it.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use crate::audit::Span;
 use crate::capture::{Capture, CaptureReader};
 use crate::clock;
 use crate::elsewhere;
+use crate::session::OpenFile;
 use crate::workspace::open_artifact;
 
 impl Supervisor {
@@ -61,6 +61,7 @@ impl Supervisor {
         });
         let reopened = reopened.await;
         let capture = reopened.map_err(internal)?.map_err(storage)?;
+        capture.is_of(execution.owner_uid);
         damage::check_output(&self.inner.digests, execution, &capture).await?;
         capture.finish_as(&execution.output);
         Ok(capture)
@@ -88,10 +89,10 @@ impl Supervisor {
         caller: &Caller,
         id: ExecutionId,
         path: &str,
-    ) -> Result<(Artifact, File), ApiError> {
-        elsewhere::admit(elsewhere::NOBODY)?; // of what the daemon has of all executions
+    ) -> Result<(Artifact, OpenFile), ApiError> {
         let list = self.artifacts(caller, id).await?;
         let execution = self.recorded(caller, id).await?;
+        elsewhere::admit(execution.owner_uid)?;
         self.note_administration(caller, &execution, "artifact")?;
         let found = list.artifacts.into_iter().enumerate().find(|(_, each)| each.path == path);
         let (index, artifact) = found.ok_or_else(not_found)?;
@@ -99,8 +100,9 @@ impl Supervisor {
         let store = store.map_err(|error| damage::missing_artifact(&artifact, error))?;
         let opened = open_artifact(store.as_fd(), index);
         let file = opened.map_err(|error| damage::missing_artifact(&artifact, error))?;
-        damage::check_artifact((&self.inner.digests, execution.owner_uid), &file, &artifact)
-            .await?;
+        let file = OpenFile::of_uid(execution.owner_uid, file);
+        let digests = (&self.inner.digests, execution.owner_uid);
+        damage::check_artifact(digests, file.file(), &artifact).await?;
         Ok((artifact, file))
     }
 

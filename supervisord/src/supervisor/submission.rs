@@ -12,7 +12,6 @@ use supervisor_sys::random_bits;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
-use super::laid_out::Unkept;
 use super::{Caller, Inner, Supervisor, from_store, internal, policy};
 use crate::audit::{self};
 use crate::capture::Capture;
@@ -160,7 +159,6 @@ impl Supervisor {
         require(inner, generation.mode, &policy, &plan)?;
         let prepare = plan.prepare(0, caller.uid, inner.landlock_floor(), inner.host.disk());
         older::check(&prepare, inner.launcher.version())?;
-        let mut unkept = Unkept::of(inner.places.clone(), caller.uid, id);
         // First, for who has no place in line costs no copy; and no turn comes before the copy has been made.
         let coming = inner.admission.expect(caller.uid, plan.need())?;
         let (session, copy) = match (&kept, &mut changes) {
@@ -175,7 +173,6 @@ impl Supervisor {
         let mut parked = self.parked(caller, generation, &policy, &plan);
         // A parked sandbox has had the id of its execution from the beginning, and its way out that of its session.
         let id = parked.as_ref().map_or(id, |parked| ExecutionId::from_bits(parked.id()));
-        unkept.is(id); // nothing is parked in a copy that is new, and nothing kept of others yet
         let closed = parked.as_mut().and_then(Parked::take_way);
         let session_id = closed.as_ref().map_or(session_id, ClosedWay::session);
         if let Some(listeners) = plan.listeners {
@@ -220,7 +217,7 @@ impl Supervisor {
         if inner.admission.lacks_room(caller.uid) {
             inner.warm.yield_to(caller.uid);
         }
-        let laid_out = self.lay_out(&mut plan, &execution, globs, interpreter, unkept);
+        let laid_out = self.lay_out(&mut plan, &execution, globs, interpreter);
         let (interpreter, unkept) = laid_out.await?;
         if let Some(made) = &interpreter {
             inner.interpreters.add(made.clone())?;
@@ -229,6 +226,7 @@ impl Supervisor {
         let make_place = Box::new(move || places.make(id, &[]));
         let capture = Capture::create(make_place, plan.limits.output_bytes);
         capture.leave(inner.room.clone());
+        capture.is_of(caller.uid);
         let live = Arc::new(Live {
             profile: plan.profile,
             place: plan.workspace,

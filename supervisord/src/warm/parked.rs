@@ -131,14 +131,20 @@ impl Parked {
 
     /// What is left of it for whoever destroys it.
     pub(super) fn into_unwanted(mut self) -> Unwanted {
-        self.sandbox = None;
+        self.let_go();
         Unwanted { id: self.id, held: std::mem::take(&mut self.held) }
+    }
+
+    /// Lets go of the sandbox, if it has it still. What is open of its session's workspace counts until it is closed.
+    fn let_go(&mut self) -> bool {
+        let place = self.held.session.as_ref().and_then(|session| session.session().place());
+        self.sandbox.take().map(|sandbox| sandbox.let_go_with(place)).is_some()
     }
 }
 
 impl Drop for Parked {
     fn drop(&mut self) {
-        if self.sandbox.take().is_none() {
+        if !self.let_go() {
             return; // it is an execution's, or destroyed by somebody else
         }
         let unwanted = Unwanted { id: self.id, held: std::mem::take(&mut self.held) };

@@ -23,7 +23,7 @@ pub use self::told::Change;
 use self::told::Told;
 use super::beneath;
 use super::path::{InvalidPath, WorkspacePath};
-use crate::elsewhere::Elsewhere;
+use crate::session::Root;
 
 /// Directories of one workspace that are watched. The kernel bounds those of the daemon as a whole
 /// (fs.inotify.max_user_watches); each costs it about a kilobyte.
@@ -45,7 +45,7 @@ const WANTED: AddWatchFlags = AddWatchFlags::IN_CREATE
 #[derive(Debug)]
 pub struct Watcher {
     inotify: Inotify,
-    root: Arc<Elsewhere<OwnedFd>>,
+    root: Arc<Root>,
     /// The path of each directory that is watched; the root's is empty.
     paths: HashMap<WatchDescriptor, String>,
     /// Bytes of them.
@@ -57,7 +57,7 @@ impl Watcher {
     ///
     /// # Errors
     /// When the host gives out no more of what it takes.
-    pub fn start(root: Arc<Elsewhere<OwnedFd>>) -> io::Result<(Self, Vec<Change>)> {
+    pub fn start(root: Arc<Root>) -> io::Result<(Self, Vec<Change>)> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let mut watcher = Self { inotify, root, paths: HashMap::new(), path_bytes: 0 };
         let opened = beneath::open_root(watcher.root.as_fd())?;

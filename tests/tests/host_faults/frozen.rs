@@ -189,6 +189,30 @@ fn what_is_closed_on_a_disk_that_stands_still_keeps_nobody_else_waiting() {
     expect_closed(&other, &others);
 }
 
+/// FT-33. A file system that is being closed for good keeps whoever mounts it once more waiting, which would be the
+/// launcher, and with it everybody.
+#[test]
+fn a_sessions_workspace_stays_open_between_its_programs_and_holds_up_no_launch() {
+    let world = world();
+    let (agent, other) = (world.agent(AGENT), world.agent(OTHER_AGENT));
+    let made = agent.call("POST", "/v1/sessions", Some(b"{\"workspace_bytes\":67108864}"));
+    let session: Session = serde_json::from_slice(&made.expect("an answer").body).expect("one");
+    let inside = |script: &str| SubmitRequest {
+        session: Some(session.id),
+        ..argv(&["sh", "-c", script]) // nothing is written for it
+    };
+    agent.run(&inside("head -c 20000000 /dev/urandom >file")).expect_exit(0);
+    let mut opened = workspaces(&world);
+    let (_, place) = opened.pop_first().expect("the daemon has it open");
+    let frozen = Frozen::at(&place);
+    let ended = agent.run(&inside("wc -c <file"));
+    assert_eq!(ended.stdout, "20000000\n");
+    other.run(&argv(&["true"])).expect_exit(0);
+    drop(frozen);
+    expect_closed(&agent, &format!("/v1/sessions/{}", session.id));
+    assert!(workspaces(&world).is_empty(), "it is closed with its session");
+}
+
 /// FT-33. Threads for what waits for disks are few, and one uid's calls wait for each other.
 #[test]
 fn a_session_whose_disk_stands_still_keeps_no_other_from_its_files() {

@@ -190,17 +190,17 @@ impl Operations for Fake {
         caller: &Caller,
         id: ExecutionId,
         path: &str,
-    ) -> Result<(Artifact, File), ApiError> {
+    ) -> Result<(Artifact, OpenFile), ApiError> {
         self.find(caller, id)?;
         if path != artifact().path {
             return Err(ApiError::new(ErrorCode::NotFound, "there is no such artifact"));
         }
         if let Some((size, file)) = self.artifact.lock().expect("no panic").take() {
-            return Ok((Artifact { size, ..artifact() }, file));
+            return Ok((Artifact { size, ..artifact() }, OpenFile::of_uid(caller.uid, file)));
         }
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(ARTIFACT).expect("room for a file");
-        Ok((artifact(), file))
+        Ok((artifact(), OpenFile::of_uid(caller.uid, file)))
     }
 
     async fn create_session(&self, _: &Caller, _: CreateSession) -> Result<Session, ApiError> {
@@ -257,7 +257,7 @@ impl Operations for Fake {
         sessions::find(caller, id)?;
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(ARTIFACT).expect("room for a file");
-        Ok(file.into())
+        Ok(OpenFile::of_uid(caller.uid, file))
     }
 
     async fn begin_file(

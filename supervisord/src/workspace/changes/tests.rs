@@ -3,10 +3,11 @@ use std::fs;
 use super::told::MAX_TOLD;
 use super::*;
 use crate::elsewhere::NOBODY;
+use crate::session::Open;
 use crate::workspace::testing::Fixture;
 
 fn watch(fixture: &Fixture) -> Watcher {
-    let root = Elsewhere::new(NOBODY, fixture.root().into());
+    let root = Root::new(NOBODY, Open::of(fixture.root().into(), None));
     let (watcher, changes) = Watcher::start(Arc::new(root)).unwrap();
     assert_eq!(changes, []);
     watcher
