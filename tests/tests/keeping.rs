@@ -192,9 +192,12 @@ fn an_execution_that_has_finished_is_removed_by_its_owner_and_by_administrators(
     let listed = agent.list("limit=200").expect("it may").executions;
     assert_eq!(listed.iter().map(|each| each.id).collect::<Vec<_>>(), [running]);
     for (id, by) in [(mine, AGENT), (also_mine, root.uid())] {
-        let page = root.audit(&format!("execution={id}&kind=administration")).expect("root may");
-        let acts: Vec<Value> = page.records.iter().map(|each| json!(each)).collect();
-        assert!(acts.iter().any(|it| it["act"] == "remove" && it["by"] == by), "{acts:?}");
+        until_true("it is recorded", || {
+            let query = format!("execution={id}&kind=administration");
+            let page = root.audit(&query).expect("root may");
+            let mut acts = page.records.iter().map(|each| json!(each));
+            acts.any(|it| it["act"] == "remove" && it["by"] == by)
+        });
     }
 }
 

@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command};
 
 use serde_json::{Value, json};
-use supervisor_api::{Outcome, State};
+use supervisor_api::Outcome;
 use supervisor_tests::{
     AGENT, Account, OTHER_AGENT, Settings, Told, World, argv, node_packages, program,
     python_packages, until, until_true,
@@ -193,8 +193,7 @@ fn a_client_that_goes_takes_with_it_what_it_waited_for() {
         list.executions.first().map(|execution| execution.id)
     });
     spoken.end();
-    let ended = agent.status(id, 0).expect("it is kept");
-    assert_eq!((ended.state, ended.outcome), (State::Finished, Some(Outcome::Cancelled)));
+    assert_eq!(agent.finished(id).outcome, Some(Outcome::Cancelled));
 }
 
 #[test]

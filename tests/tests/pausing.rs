@@ -252,8 +252,10 @@ fn all_of_a_session_is_paused_at_once_and_by_its_owner_only() {
         goes_on(&agent, id);
     }
     ask(&world.root(), other, "pause").expect("root may");
-    let noted = agent.audit(&format!("execution={other}&kind=administration")).expect("a page");
-    assert!(format!("{noted:?}").contains("pause"), "{noted:?}");
+    until_true("it is recorded", || {
+        let query = format!("execution={other}&kind=administration");
+        format!("{:?}", agent.audit(&query).expect("a page")).contains("pause")
+    });
 }
 
 #[test]
@@ -276,8 +278,10 @@ fn half_of_the_places_may_be_paused_and_the_other_half_runs() {
     let settings = Settings { running: 4, running_per_uid: 4, ..Settings::default() };
     let mut world = World::with(settings);
     let (agent, other) = (world.agent(AGENT), world.agent(OTHER_AGENT));
-    let ids = [(); 3].map(|()| agent.start(&bash("echo up; exec sleep 1000")));
-    let theirs = other.start(&bash("echo up; exec sleep 1000"));
+    let limits = LimitsRequest { wall_time: Some(600_000), ..LimitsRequest::default() };
+    let sleeper = SubmitRequest { limits, ..bash("echo up; exec sleep 1000") };
+    let ids = [(); 3].map(|()| agent.start(&sleeper));
+    let theirs = other.start(&sleeper);
     ids.iter().for_each(|id| drop(agent.wait_for_words(*id, "up\n")));
     other.wait_for_words(theirs, "up\n");
     for id in [ids[0], ids[1], ids[0]] {

@@ -40,7 +40,8 @@ fn read(agent: &Client, session: SessionId, file: &str) -> String {
 
 /// One that runs until it is ended, so that others wait.
 fn occupy(agent: &Client) -> ExecutionId {
-    let id = agent.start(&bash("echo up; exec sleep 600"));
+    let limits = LimitsRequest { wall_time: Some(600_000), ..LimitsRequest::default() };
+    let id = agent.start(&SubmitRequest { limits, ..bash("echo up; exec sleep 600") });
     agent.wait_for_words(id, "up");
     id
 }
@@ -223,7 +224,7 @@ fn what_waits_of_one_uid_is_bounded_in_bytes_and_what_is_cancelled_makes_room() 
         assert_eq!(agent.ended(id).stdout, format!("{bytes}\n"));
     }
     assert_eq!(other.ended(others).stdout, format!("{}\n", 2 * MIB));
-    agent.start(&given(2 * MIB)); // what has ended is forgotten
+    until_true("what has ended is forgotten", || agent.submit(&given(2 * MIB)).is_ok());
 }
 
 /// FT-01. A policy that is gone or allows less, and one that is as it was.

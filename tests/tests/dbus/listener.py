@@ -18,7 +18,7 @@ sys.stdin.read()
 serial = next(bus.outgoing_serial)
 bus.send_message(new_method_call(manager, 'Policies'), serial=serial)
 while True:
-    message = bus.receive(timeout=30)
+    message = bus.receive(timeout=120)
     if message.header.fields.get(5) == serial:
         break
     if message.header.fields.get(2) == NAME + '.Manager':

@@ -15,7 +15,7 @@ while True:
     ready, _, _ = select.select([bus.sock, sys.stdin], [], [])
     if sys.stdin in ready:
         break
-    message = bus.receive(timeout=30)
+    message = bus.receive(timeout=120)
     while message is not None:
         fields = message.header.fields
         if message.header.message_type is MessageType.signal and fields[2] != 'org.freedesktop.DBus':

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use supervisor_api::{ErrorCode, Outcome, State};
+use supervisor_api::{ErrorCode, LimitsRequest, Outcome, State, SubmitRequest};
 use supervisor_tests::{AGENT, Selection, Settings, World, argv, bash, until, until_true};
 
 /// FT-04. A file system of its own with the state on it, filled up by somebody else.
@@ -121,7 +121,9 @@ fn a_state_directory_without_inodes_loses_nothing_that_was_told() {
     let mut world = World::with(settings);
     let agent = world.agent(AGENT);
     let before = agent.run(&bash("echo before; head -c 100000 /dev/zero"));
-    let running = agent.start(&bash("echo up; until [ -e stop ]; do sleep 0.05; done"));
+    let limits = LimitsRequest { wall_time: Some(600_000), ..LimitsRequest::default() };
+    let script = "echo up; until [ -e stop ]; do sleep 0.05; done";
+    let running = agent.start(&SubmitRequest { limits, ..bash(script) });
     agent.wait_for_words(running, "up");
     let call = |method, target: &str, body: &str| {
         agent.call(method, target, Some(body.as_bytes())).expect("an answer")

@@ -9,7 +9,7 @@ use supervisor_api::{
     ChangesMode, ChangesState, ErrorCode, Outcome, Recovery, Session, SessionId, SessionList,
     SubmitRequest, What,
 };
-use supervisor_tests::{AGENT, Client, World, argv};
+use supervisor_tests::{AGENT, Client, World, argv, until_true};
 
 use super::audit_is_whole;
 
@@ -180,6 +180,6 @@ fn an_administrator_has_a_start_close_what_has_no_workspace_and_remove_what_has_
     fs::write(&asked, "").expect("written");
     world.start_daemon();
     assert_eq!(world.kept_workspaces(), Vec::<PathBuf>::new());
-    assert_eq!(recoveries(&world, "settled").len(), 2);
+    until_true("both are recorded", || recoveries(&world, "settled").len() == 2);
     audit_is_whole(&world);
 }

@@ -73,7 +73,7 @@ fn what_is_kept_of_all_leaves_room_for_records_and_nothing_of_it_goes_for_what_i
         SubmitRequest { limits: limits(), ..bash(&format!("head -c {} /dev/zero", LEFT - 1)) };
     let agent = world.agent(AGENT);
     let running = agent.start(&SubmitRequest {
-        limits: limits(),
+        limits: LimitsRequest { wall_time: Some(600_000), ..limits() },
         stdin_open: true,
         artifacts: ArtifactRequest { globs: vec!["*".to_owned()] },
         ..bash(&format!(

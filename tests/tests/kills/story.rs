@@ -91,10 +91,13 @@ impl Kind {
                 "for i in $(seq 30); do echo out $i; echo err $i >&2; sleep 0.01; done; exit 4",
             ),
             Kind::Timed => SubmitRequest {
-                limits: LimitsRequest { wall_time: Some(400), ..limits },
+                limits: LimitsRequest { wall_time: Some(1000), ..limits },
                 ..bash("echo up; exec sleep 60")
             },
-            Kind::Cancelled => bash("echo up; exec sleep 60"),
+            Kind::Cancelled => SubmitRequest {
+                limits: LimitsRequest { wall_time: Some(600_000), ..limits },
+                ..bash("echo up; exec sleep 600")
+            },
             Kind::Maker => SubmitRequest {
                 stdin: Some(Content(vec![b'x'; INPUT])),
                 files: vec![InputFile {

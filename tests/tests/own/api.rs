@@ -1,6 +1,6 @@
 //! The line that a caller's own flood waits in.
 
-use supervisor_api::{ErrorCode, Outcome};
+use supervisor_api::{ErrorCode, LimitsRequest, Outcome, SubmitRequest};
 use supervisor_tests::{AGENT, OTHER_AGENT, Settings, World, argv, bash};
 
 /// AP-07. Past its own queue a caller is told so; another caller's turn comes as if it were alone.
@@ -10,7 +10,9 @@ fn a_flood_of_submissions_is_bounded_and_delays_nobody_else() {
         Settings { running: 3, running_per_uid: 2, waiting_per_uid: 40, ..Settings::default() };
     let world = World::with(settings);
     let agent = world.agent(AGENT);
-    let sleepers = [(); 2].map(|()| agent.start(&bash("echo up; exec sleep 300")));
+    let limits = LimitsRequest { wall_time: Some(600_000), ..LimitsRequest::default() };
+    let sleeper = SubmitRequest { limits, ..bash("echo up; exec sleep 600") };
+    let sleepers = [(); 2].map(|()| agent.start(&sleeper));
     for id in sleepers {
         agent.wait_for_words(id, "up");
     }

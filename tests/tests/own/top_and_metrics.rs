@@ -10,7 +10,9 @@
 use std::collections::HashMap;
 
 use supervisor_api::{ErrorCode, LimitsRequest, SubmitRequest, Top};
-use supervisor_tests::{AGENT, Client, OTHER_AGENT, Settings, World, argv, assert_described, bash};
+use supervisor_tests::{
+    AGENT, Client, OTHER_AGENT, Settings, World, argv, assert_described, bash, until_true,
+};
 
 fn top(client: &Client) -> Top {
     let reply = client.call("GET", "/v1/top", None).expect("the daemon answers");
@@ -72,6 +74,8 @@ fn what_happened_is_counted_and_only_administrators_read_it() {
     let limits = LimitsRequest { memory_max: Some(u64::MAX), ..LimitsRequest::default() };
     let much = SubmitRequest { limits, ..bash("true") };
     assert_eq!(agent.submit(&much).unwrap_err().code, ErrorCode::PolicyDenied);
+    // What has ended gives its turn back behind its end.
+    until_true("one runs", || metrics(&root)["supervisord_running"] == 1.0);
     let counted = metrics(&root);
     for (name, value) in [
         ("supervisord_submissions_total{policy=\"default\"}", 2.0),

@@ -202,7 +202,7 @@ fn artifacts_of_a_payload_that_failed_are_kept_too() {
     let failed = agent.run(&keeping(bash("echo x >a; exit 9"), &["a"]));
     failed.expect_exit(9);
     assert_eq!(agent.kept(failed.execution.id), ["a"]);
-    let limits = LimitsRequest { wall_time: Some(milliseconds(500)), ..LimitsRequest::default() };
+    let limits = LimitsRequest { wall_time: Some(milliseconds(3000)), ..LimitsRequest::default() };
     let late = SubmitRequest { limits, ..keeping(bash("echo x >a; sleep 300"), &["a"]) };
     let late = agent.run(&late);
     late.expect(&Outcome::TimedOut);

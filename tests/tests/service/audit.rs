@@ -12,7 +12,7 @@ use supervisor_api::{
 };
 use supervisor_tests::{
     AGENT, Client, OTHER_AGENT, Told, World, argv, assert_described, bash, milliseconds, program,
-    python,
+    python, until,
 };
 
 fn files(world: &World) -> Vec<PathBuf> {
@@ -66,7 +66,7 @@ fn an_execution_is_in_the_log_from_its_submission_to_its_end() {
 fn why_names_the_limit_the_line_that_set_it_and_what_would_have_allowed_more() {
     let world = World::open();
     let agent = world.agent(AGENT);
-    let time = milliseconds(400);
+    let time = milliseconds(3000);
     let limits = LimitsRequest {
         wall_time: Some(time),
         output_bytes: Some(1000),
@@ -131,7 +131,11 @@ fn nobody_sees_what_is_recorded_about_others_but_administrators() {
     assert_eq!(page(&world.root(), &target).records.len(), 2);
     // What an administrator does to what is somebody else's is recorded for its owner to see.
     world.root().output(id, supervisor_tests::Selection::Both, 0).expect("root may");
-    let acts = page(&agent, &format!("/v1/audit?execution={id}&kind=administration")).records;
+    let target = format!("/v1/audit?execution={id}&kind=administration");
+    let acts = until("it is recorded", || {
+        let acts = page(&agent, &target).records;
+        (!acts.is_empty()).then_some(acts)
+    });
     let [act] = acts.as_slice() else { panic!("{acts:?}") };
     assert!(
         matches!(&act.event.what, What::Administration(act) if act.by == Some(0) && act.act == "output")

@@ -97,7 +97,7 @@ fn the_end_of_a_session_is_announced_before_it_comes_and_can_be_moved() {
     let world = World::alone();
     let mut following = Following::by(&world, AGENT);
     let agent = world.agent(AGENT);
-    let made = agent.call("POST", "/v1/sessions", Some(b"{\"time_to_live\":20}"));
+    let made = agent.call("POST", "/v1/sessions", Some(b"{\"time_to_live\":40}"));
     let made = made.expect("an answer").json();
     let session = made["id"].as_str().expect("an id").to_owned();
     let mut told = Vec::new();

@@ -1,13 +1,9 @@
 //! What a payload's processes can do to others, what they inherit, and that none is left.
 
-use std::time::{Duration, Instant};
-
 use supervisor_api::{
     Content, Execution, InputFile, LimitsRequest, Outcome, SubmitRequest, TerminalSize, UniqueMap,
 };
-use supervisor_tests::{
-    AGENT, World, argv, attack, bash, milliseconds, python, slowness, unconfined,
-};
+use supervisor_tests::{AGENT, World, argv, attack, bash, milliseconds, python, unconfined};
 
 const OUT_OF_REACH: [&str; 5] = ["EPERM", "EACCES", "ENOSYS", "ENOENT", "ESRCH"];
 
@@ -92,10 +88,9 @@ attempt('all terminate', lambda: os.kill(-1, signal.SIGTERM))
 attempt('all kill', lambda: os.kill(-1, signal.SIGKILL))
 sys.exit(7)
 ";
-    let begin = Instant::now();
     let ended = world.agent(AGENT).run(&attack(source));
     ended.expect_exit(7);
-    assert!(begin.elapsed() < Duration::from_secs(10) * slowness());
+    assert!(ended.execution.usage.wall_ms < milliseconds(30_000), "its child was waited for");
     let attempts = supervisor_tests::Attempts::of(&ended.stdout);
     attempts.expect_denied("init", &["EPERM"]);
     attempts.expect_allowed("all kill");
@@ -194,11 +189,10 @@ attempt('init', lambda: read('/proc/1/environ'))
 #[test]
 fn processes_that_hid_away_end_with_the_payload() {
     let world = World::open();
-    let begin = Instant::now();
     let ended = world.agent(AGENT).run(&attack(include_str!("../payloads/orphans.py")));
     ended.expect_exit(0);
     assert_eq!(ended.stdout, "the first process is done\n");
-    assert!(begin.elapsed() < Duration::from_secs(10) * slowness(), "the payload was waited for");
+    assert!(ended.execution.usage.wall_ms < milliseconds(30_000), "the payload was waited for");
     assert_eq!(world.processes_of(ended.execution.id), [0; 0]);
 }
 
@@ -221,13 +215,13 @@ attempt('less', lambda: write('/proc/self/oom_score_adj', b'-900'))
 fn a_payload_that_ignores_every_signal_still_ends_on_time() {
     let world = World::open();
     let source = attack(include_str!("../payloads/stubborn.py"));
-    let limits = limits(|limits| limits.wall_time = Some(milliseconds(1000)));
+    let limits = limits(|limits| limits.wall_time = Some(milliseconds(5000)));
     let ended = world.agent(AGENT).run(&SubmitRequest { limits, ..source });
     ended.expect(&Outcome::TimedOut);
     assert_eq!(ended.stdout, "here to stay\n");
     // A busy host may be late; the payload would stay for ever.
     let took = ended.execution.usage.wall_ms;
-    assert!((milliseconds(1000)..milliseconds(10_000)).contains(&took), "{took}");
+    assert!((milliseconds(5000)..milliseconds(50_000)).contains(&took), "{took}");
     assert_eq!(world.processes_of(ended.execution.id), [0; 0]);
 }
 

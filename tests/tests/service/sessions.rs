@@ -103,7 +103,7 @@ fn a_caller_that_dawdles_over_an_archive_holds_up_neither_the_end_of_its_session
         let closed = status(&agent, "DELETE", &format!("/v1/sessions/{id}"), None);
         assert!(closed.0 < 300, "{closed:?}");
     }
-    assert!(begin.elapsed() < Duration::from_secs(20) * slowness(), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(100) * slowness(), "{:?}", begin.elapsed());
     let cut = loop {
         match reader.piece(&begun) {
             Ok(Some(_)) => {}
