@@ -69,7 +69,8 @@ impl Loops {
 
     fn attach(&self, file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         for _ in 0..TRIES {
-            let device = self.device(&format!("loop{}", free_loop(self.control.as_fd())?))?;
+            let device =
+                self.device(&format!("loop{}", free_loop(self.control.as_fd())?), OFlag::O_RDWR)?;
             match configure_loop(device.as_fd(), file) {
                 Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {}
                 other => return other.map(|()| device),
@@ -88,7 +89,10 @@ impl Loops {
             let entry = entry?;
             let name = entry.file_name().to_str().unwrap_or_default();
             let number = name.strip_prefix("loop").and_then(|number| number.parse::<u32>().ok());
-            let Some(device) = number.and_then(|_| self.device(name).ok()) else { continue };
+            // To be asked and kept, no more: who may write has udev look at it anew, and some kernels let nobody write to
+            // what is mounted (CONFIG_BLK_DEV_WRITE_MOUNTED).
+            let opened = number.and_then(|_| self.device(name, OFlag::O_RDONLY).ok());
+            let Some(device) = opened else { continue };
             if behind_loop(device.as_fd())? == wanted {
                 return Ok(Some(device));
             }
@@ -96,8 +100,8 @@ impl Loops {
         Ok(None)
     }
 
-    fn device(&self, name: &str) -> io::Result<OwnedFd> {
-        Ok(openat(&self.devices, name, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)
+    fn device(&self, name: &str, access: OFlag) -> io::Result<OwnedFd> {
+        Ok(openat(&self.devices, name, access | OFlag::O_CLOEXEC, Mode::empty())?)
     }
 }
 

@@ -176,15 +176,11 @@ pub(super) async fn conclude(
     end.sandbox
 }
 
-/// Gives a turn back, once the workspace is closed that counts against its owner with it. One that is kept has a place of
-/// its own, and stays open.
+/// Gives a turn back, once the workspace is closed that counts against its owner with it, or is kept open.
 pub(super) async fn give_back(live: &Live, sandbox: Option<Sandbox>, turn: Option<Turn>) {
     let Some(sandbox) = sandbox else { return };
     match live.held.as_ref().or(live.session.as_ref()) {
-        Some(kept) => {
-            drop(turn);
-            kept.session().keep_open(sandbox).await;
-        }
+        Some(kept) => kept.session().keep_open(sandbox, turn).await,
         None => sandbox.let_go_with(turn),
     }
 }

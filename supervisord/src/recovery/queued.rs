@@ -67,6 +67,10 @@ pub(super) async fn unstarted(
         return Ok(None);
     }
     let stuck = driver::end_sandbox(&inner.launcher, execution.id).await;
+    let copy = execution.changes.as_ref().and_then(|changes| changes.held_in);
+    if let Some(kept) = inner.sessions.get(copy.unwrap_or(execution.session)) {
+        kept.keep_open(sandbox, None).await; // it is mounted anew as soon as it starts
+    }
     Ok(Some(stuck.map_or(Unstarted::Ready, Unstarted::Stuck)))
 }
 

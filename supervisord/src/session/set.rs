@@ -14,7 +14,7 @@ use super::root::{Open, Root};
 use super::sources::Sources;
 use super::uses::{Purpose, Uses};
 use super::watching::Watching;
-use crate::admission::KeptPlace;
+use crate::admission::{KeptPlace, Turn};
 use crate::elsewhere::Elsewhere;
 use crate::launcher::Sandbox;
 
@@ -272,12 +272,15 @@ impl Kept {
         Arc::new(Root::new(self.record().owner_uid, open))
     }
 
-    /// Keeps the workspace open that an execution leaves, unless it is so already.
-    pub async fn keep_open(&self, left: Sandbox) {
-        let Some(root) = left.into_workspace().map(|directory| self.root(directory)) else {
-            return;
-        };
-        self.opened.lock().await.get_or_insert(root);
+    /// Keeps the workspace open that an execution leaves. Where it is so already, the execution has its turn until its own
+    /// is closed.
+    pub async fn keep_open(&self, left: Sandbox, turn: Option<Turn>) {
+        let Some(directory) = left.into_workspace() else { return };
+        let mut opened = self.opened.lock().await;
+        if opened.is_some() {
+            return directory.and_then_drop((turn, self.place()));
+        }
+        *opened = Some(self.root(directory));
     }
 
     /// Lets go of a workspace that nobody uses any more and the launcher has removed, and of its place, which it has until

@@ -116,8 +116,13 @@ pub(super) async fn clean_up(inner: &Inner) -> Result<(), Failure> {
 
 /// Removes what was not finished in one session's workspace; says how many files that were.
 async fn sweep(inner: &Inner, session: SessionId) -> Result<u64, Failure> {
-    let owner = inner.sessions.get(session).map_or(NOBODY, |kept| kept.record().owner_uid);
-    let root = inner.launcher.grant(session.bits(), owner).await?;
+    let kept = inner.sessions.get(session);
+    let owner = kept.as_ref().map_or(NOBODY, |kept| kept.record().owner_uid);
+    let granted = inner.launcher.grant(session.bits(), owner).await?;
+    let Some(kept) = kept else {
+        return Ok(spawn_blocking(move || workspace::remove_unfinished(granted.as_fd())).await??);
+    };
+    let root = kept.opened.lock().await.get_or_insert(kept.root(granted)).clone(); // programs in it come next
     Ok(spawn_blocking(move || workspace::remove_unfinished(root.as_fd())).await??)
 }
 

@@ -66,10 +66,10 @@ impl Supervisor {
         execution: &Execution,
         globs: Vec<String>,
         interpreter: Option<interpreter::Kept>,
+        mut unkept: Unkept,
     ) -> Result<(Option<Arc<Interpreter>>, Unkept), ApiError> {
         let owes_input = plan.owes_input();
         let has_files = !globs.is_empty() || owes_input;
-        let mut unkept = Unkept::none(self.inner.places.clone(), execution.owner_uid);
         if !has_files && plan.way.is_none() && interpreter.is_none() {
             return Ok((None, unkept));
         }

@@ -12,6 +12,7 @@ use supervisor_sys::random_bits;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
+use super::laid_out::Unkept;
 use super::{Caller, Inner, Supervisor, from_store, internal, policy};
 use crate::audit::{self};
 use crate::capture::Capture;
@@ -161,8 +162,10 @@ impl Supervisor {
         older::check(&prepare, inner.launcher.version())?;
         // First, for who has no place in line costs no copy; and no turn comes before the copy has been made.
         let coming = inner.admission.expect(caller.uid, plan.need())?;
+        let mut unkept = Unkept::none(inner.places.clone(), caller.uid);
         let (session, copy) = match (&kept, &mut changes) {
             (Some(kept), Some(changes)) if holds => {
+                unkept.are_made(id); // what there was to copy; nothing is parked in a copy that is new, so the id stays
                 let copy = self.hold(kept, id).await?;
                 plan.kept = Some(copy.id().bits());
                 changes.held_in = Some(copy.id());
@@ -217,7 +220,7 @@ impl Supervisor {
         if inner.admission.lacks_room(caller.uid) {
             inner.warm.yield_to(caller.uid);
         }
-        let laid_out = self.lay_out(&mut plan, &execution, globs, interpreter);
+        let laid_out = self.lay_out(&mut plan, &execution, globs, interpreter, unkept);
         let (interpreter, unkept) = laid_out.await?;
         if let Some(made) = &interpreter {
             inner.interpreters.add(made.clone())?;

@@ -100,7 +100,8 @@ pub async fn park(
             Ok(parked)
         }
         Err(error) => {
-            destroy(inner, Unwanted { id, held }).await;
+            let parked = Parked::new(id, (made, way), held, 0, unwanted.clone());
+            destroy(inner, parked.into_unwanted()).await;
             Err(error)
         }
     }
