@@ -287,8 +287,8 @@ impl Supervisor {
         } else {
             inner.moving.end(id).await;
         }
-        forget(inner, id);
         session.let_go().await;
+        forget(inner, id); // last: who is told that it is closed finds room for another
         Ok(())
     }
 
