@@ -73,8 +73,8 @@ impl Digests {
         let identity = Identity::of(&before);
         let known = self.known(identity);
         let read = async || {
-            let _turn = self.turns.turn(owner).await.map_err(io::Error::other)?;
-            digest(file).await
+            let turn = self.turns.turn(owner).await.map_err(io::Error::other)?;
+            digest(file, turn).await
         };
         let digest = *known.get_or_try_init(read).await?;
         if !is_settled(&before, SystemTime::now()) || Identity::of(&file.metadata()?) != identity {
@@ -128,14 +128,16 @@ fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {
     now.abs_diff(changed) > SETTLED
 }
 
-/// SHA-256 of all of a file.
-pub async fn digest(file: &File) -> io::Result<Digest32> {
+/// SHA-256 of all of a file. The turn is kept for as long as a thread is occupied, whether anybody waits for it or not.
+pub async fn digest(file: &File, mut turn: impl Send + 'static) -> io::Result<Digest32> {
     let length = file.metadata()?.len();
     let file = Arc::new(file.try_clone()?);
     let (mut digest, mut at) = (Sha256::new(), 0);
     while at < length {
         let (file, to) = (Arc::clone(&file), length.min(at + TURN));
-        digest = spawn_blocking(move || take(digest, &file, at, to)).await??;
+        let taken = spawn_blocking(move || (take(digest, &file, at, to), turn)).await?;
+        turn = taken.1;
+        digest = taken.0?;
         at = to;
     }
     Ok(Digest32(digest.finalize().into()))

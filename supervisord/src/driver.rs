@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use supervisor_api::{Execution, Outcome, StartKind, State};
+use supervisor_api::{Execution, ExecutionId, Outcome, SessionId, StartKind, State};
 use supervisor_launch::Descriptor;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -99,10 +99,7 @@ pub async fn drive(
         Told::AtOnce => drive_recorded(&inner, &live, &plan, place, recorded).await,
         Told::AtTheEnd => drive_untold(&inner, &live, &plan, place, recorded).await,
     }
-    if plan.way.is_some() {
-        forget_way(&inner, &live).await;
-    }
-    inner.live.remove(live.id());
+    leave(&inner, live, plan.way.is_some()).await;
 }
 
 /// The record comes first: what is not recorded doesn't run.
@@ -337,42 +334,51 @@ pub async fn adopt(
     };
     let left = conclude(&inner, &live, end, &mut None).await;
     give_back(&live, left, Some(turn)).await;
-    forget_way(&inner, &live).await;
-    inner.live.remove(live.id());
+    leave(&inner, live, true).await;
+}
+
+/// The last of an execution. Its session is free of it before anything is done that the state's disk may hold up.
+async fn leave(inner: &Inner, live: Arc<Live>, may_have_way: bool) {
+    let (id, session) = (live.id(), live.execution.borrow().session);
+    inner.live.remove(id);
+    drop(live);
+    if may_have_way {
+        forget_way(inner, id, session).await;
+    }
 }
 
 /// Forgets what was kept of an execution's way out, and what its session has spent where that was this
 /// execution's own, from which nobody else spends.
-async fn forget_way(inner: &Inner, live: &Live) {
-    let (places, id) = (inner.places.clone(), live.id());
+async fn forget_way(inner: &Inner, id: ExecutionId, session: SessionId) {
+    let places = inner.places.clone();
     let forgotten = spawn_blocking(move || places.forget_way(id)).await;
     if let Err(error) = forgotten.map_err(io::Error::other).flatten() {
-        tracing::warn!(%error, execution_id = %live.id(), "can't forget a way out");
+        tracing::warn!(%error, execution_id = %id, "can't forget a way out");
     }
-    let session = live.execution.borrow().session;
     if inner.sessions.get(session).is_none() {
         inner.budgets.forget(&Account::Session(session));
     }
 }
 
 /// Records the end that an earlier daemon came to and did not record; its sandbox is removed if it is still
-/// there.
-pub async fn resume_end(inner: Arc<Inner>, live: Arc<Live>, end: End, lives: bool) {
+/// there. Its workspace is taken first, or the launcher, and with it everybody, would wait for the last close of it.
+pub async fn resume_end(inner: Arc<Inner>, live: Arc<Live>, mut end: End, lives: bool) {
     fault::reach(Point::EndResumed);
     if lives {
+        let owner = live.execution.borrow().owner_uid;
+        end.sandbox = inner.launcher.adopt(live.id().bits(), owner).await.ok();
         destroy(&inner, &live).await;
     }
-    conclude(&inner, &live, end, &mut None).await;
-    forget_way(&inner, &live).await;
-    inner.live.remove(live.id());
+    let left = conclude(&inner, &live, end, &mut None).await;
+    give_back(&live, left, None).await;
+    leave(&inner, live, true).await;
 }
 
 /// Ends an execution of which nothing is left but its record.
 pub async fn write_off(inner: Arc<Inner>, live: Arc<Live>, outcome: Outcome) {
     fault::reach(Point::ExecutionWrittenOff);
     conclude(&inner, &live, End::without_sandbox(outcome), &mut None).await;
-    forget_way(&inner, &live).await;
-    inner.live.remove(live.id());
+    leave(&inner, live, true).await;
 }
 
 async fn wait_for_turn(place: InLine, mut cancelled: watch::Receiver<bool>) -> Option<Turn> {

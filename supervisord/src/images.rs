@@ -94,7 +94,7 @@ fn refuse(name: &str, error: &LaunchError) -> ApiError {
         }
         LaunchError::Old => older::lacks("images"),
         LaunchError::Silent => outcome::launcher_is_silent("nothing is run"),
-        LaunchError::Gone => ApiError::new(ErrorCode::Unavailable, "the launcher is gone"),
+        LaunchError::Gone => outcome::launcher_is_gone(),
         error => {
             tracing::error!(%error, image = name, "an image could not be looked up");
             ApiError::new(ErrorCode::Internal, "the image could not be looked up")

@@ -185,7 +185,6 @@ pub fn workspace_refused(error: &LaunchError) -> ApiError {
             )
         }
         LaunchError::Silent => launcher_is_silent("no workspace is made"),
-        LaunchError::Gone => ApiError::new(ErrorCode::Unavailable, "the launcher is gone"),
         error => workspaces_disk_failed(error).unwrap_or_else(|| {
             tracing::error!(%error, "a workspace could not be made");
             ApiError::new(ErrorCode::Internal, "the workspace could not be made")
@@ -205,9 +204,13 @@ pub fn disk_failed(error: &io::Error) -> Option<ApiError> {
     failed.then(|| ApiError::new(ErrorCode::Unavailable, UNWRITABLE).with_hint(LOOK_AT_THE_DISK))
 }
 
-/// The same of what the launcher could not do with a workspace.
+/// The same of what the launcher could not do with a workspace, and of what it can't do any more.
 pub fn workspaces_disk_failed(error: &LaunchError) -> Option<ApiError> {
-    let LaunchError::Failed { errno, .. } = error else { return None };
+    let errno = match error {
+        LaunchError::Failed { errno, .. } => errno,
+        LaunchError::Gone => return Some(launcher_is_gone()),
+        _ => return None,
+    };
     let failed = disk_failed(&io::Error::from_raw_os_error(*errno))?;
     tracing::error!(%error, "the disk of the workspaces fails");
     Some(failed)
@@ -219,6 +222,12 @@ pub fn workspace_missing() -> ApiError {
         "close the session if what it held is not needed; else an administrator brings the workspace back to where the \
          launcher keeps them (its --workspaces), and starts supervisor-launcher and supervisord again",
     )
+}
+
+/// There is no launcher any more, and soon another.
+pub fn launcher_is_gone() -> ApiError {
+    ApiError::new(ErrorCode::Unavailable, "the launcher is gone")
+        .with_hint("the daemon ends and is started anew with it; try again")
 }
 
 /// The launcher stands still, and this comes of it.

@@ -18,7 +18,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::AsFd;
 use supervisor_api::{
-    ApiError, AuditFilter, Ended, Execution, ExecutionId, Outcome, StartKind, State, Subject, What,
+    ApiError, AuditFilter, ChangesMode, Ended, Execution, ExecutionId, Outcome, StartKind, State,
+    Subject, What,
 };
 use supervisor_launch::Descriptor;
 use supervisor_launch::seccomp::Profile;
@@ -56,13 +57,15 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     let living: HashSet<u128> = inner.launcher.list().await?.into_iter().collect();
     let known: HashSet<u128> = unfinished.iter().map(|execution| execution.id.bits()).collect();
     strangers::agree(inner, &living, &known).await?;
+    // Workspaces of sessions that programs had which have ended: held until the sessions are known.
+    let mut left = Vec::new();
     // Before workspaces of which nobody was told: they may have one of these.
     for stranger in living.difference(&known) {
         let adopted = inner.launcher.adopt(*stranger, NOBODY).await;
         let recorded = is_recorded(inner, ExecutionId::from_bits(*stranger)).await?;
-        let cause = match adopted {
+        let cause = match &adopted {
             _ if recorded => "its end was told, and it was about to be removed",
-            Ok(sandbox) if seen(&sandbox) != Seen::Started => {
+            Ok(sandbox) if seen(sandbox) != Seen::Started => {
                 "no payload had started in it: it was parked, or being made"
             }
             _ => "nothing is known of it",
@@ -76,8 +79,12 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
         let cause = format!("{cause}{stays}");
         inner.audit.note(audit::recovery(subject, "destroyed", Some(&cause)));
         fault::reach(Point::StrangersDestroyed);
+        left.extend(adopted.ok().map(|sandbox| (id, sandbox)));
     }
     session::recover(inner).await?; // before executions, which hold theirs
+    for (id, sandbox) in left {
+        keep_open(inner, id, sandbox).await?;
+    }
     fault::reach(Point::SessionsRecovered);
     let live = unfinished.iter().map(|execution| execution.id).collect();
     inner.approvals.restore(&live).await;
@@ -99,6 +106,24 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
         }
     }
     sweep(inner).await
+}
+
+/// A session stays open of which a program that has ended left the workspace: its last close would keep the launcher
+/// waiting that mounts it anew.
+async fn keep_open(inner: &Inner, id: ExecutionId, sandbox: Sandbox) -> Result<(), StoreError> {
+    let execution = match inner.store.get(id).await {
+        Err(StoreError::Record { .. }) => None,
+        found => found?,
+    };
+    // What is held back was done on a copy of the session.
+    let on_a_copy =
+        |it: &Execution| it.changes.as_ref().is_some_and(|it| it.mode == ChangesMode::Hold);
+    let session =
+        execution.filter(|it| !on_a_copy(it)).and_then(|it| inner.sessions.get(it.session));
+    if let Some(session) = session {
+        session.keep_open(sandbox, None).await;
+    }
+    Ok(())
 }
 
 /// Whether there is a record of an execution, be it one that can't be read.

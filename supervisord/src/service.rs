@@ -79,7 +79,7 @@ impl fmt::Display for LauncherGone {
 impl Error for LauncherGone {}
 
 /// Threads for blocking work at the most. What callers can make long is shared out (`threads`, `http::bounds`), and comes
-/// to 43 together; the others are for what everybody waits for: output, files and the disk.
+/// to 47 together; the others are for what everybody waits for: output, files and the disk.
 const BLOCKING: usize = 50;
 
 /// How long the first sandbox may take, which shows what this host can enforce.

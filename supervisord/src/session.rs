@@ -13,6 +13,7 @@
 
 mod agreement;
 mod changes;
+mod closing;
 mod expiry;
 mod files;
 mod held;

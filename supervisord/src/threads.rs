@@ -35,12 +35,15 @@ const SEARCHES_OF_ONE: u64 = 4;
 /// names takes a second, and a file that is moved to another directory as long as a copy of it.
 const FILES: usize = 8;
 
-/// Looks at once into workspaces in which an execution begins or has ended: for what it changed, and for its artifacts;
-/// and submissions at once whose files are put there.
+/// Looks at once into workspaces in which an execution begins or has ended: for what it changed, and for its artifacts.
 /// Each takes half a minute at the most, and what it reads and copies besides.
 const LOOKS: usize = 8;
 
-/// Submissions at once of which something is kept in files before they are recorded.
+/// Submissions at once whose files are put into sessions: none waits for anybody's look.
+const WRITES: usize = 4;
+
+/// Calls at once that have to do with files in the state directory: submissions of which something is kept before they
+/// are recorded, and artifacts that are opened.
 const NOTES: usize = 4;
 
 /// Of each, of one uid; its others wait.
@@ -55,6 +58,7 @@ pub struct Threads {
     searches: Arc<Semaphore>,
     files: InTurn,
     looks: InTurn,
+    writes: InTurn,
     notes: InTurn,
 }
 
@@ -74,6 +78,7 @@ impl Default for Threads {
             searches: Arc::new(Semaphore::new(SEARCHES)),
             files: InTurn::new(FILES, OF_ONE),
             looks: InTurn::new(LOOKS, OF_ONE),
+            writes: InTurn::new(WRITES, OF_ONE),
             notes: InTurn::new(NOTES, OF_ONE),
         }
     }
@@ -100,7 +105,12 @@ impl Threads {
         self.looks.turn(uid).await
     }
 
-    /// One more submission of this uid's of which something is kept in files, when it is its turn.
+    /// One more submission of this uid's whose files are put into a session, when it is its turn.
+    pub async fn write(&self, uid: u32) -> Result<Piece, ApiError> {
+        self.writes.turn(uid).await
+    }
+
+    /// One more call of this uid's that has to do with files in the state directory, when it is its turn.
     pub async fn note(&self, uid: u32) -> Result<Piece, ApiError> {
         self.notes.turn(uid).await
     }

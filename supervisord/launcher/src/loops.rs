@@ -69,11 +69,12 @@ impl Loops {
 
     fn attach(&self, file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         for _ in 0..TRIES {
-            let device =
-                self.device(&format!("loop{}", free_loop(self.control.as_fd())?), OFlag::O_RDWR)?;
+            let name = format!("loop{}", free_loop(self.control.as_fd())?);
+            let device = self.device(&name, OFlag::O_RDWR)?;
             match configure_loop(device.as_fd(), file) {
                 Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {}
-                other => return other.map(|()| device),
+                // As below: nobody may have it open to write when it is mounted. It stays as long as somebody has it open.
+                other => return other.and_then(|()| self.device(&name, OFlag::O_RDONLY)),
             }
         }
         Err(Errno::EBUSY.into())

@@ -97,6 +97,11 @@ impl Error for Failure {
 }
 
 impl Files {
+    /// Closes them on this thread, which may wait for that.
+    pub(super) fn close_here(mut self) {
+        drop([self.stdout.take(), self.stderr.take(), self.index.take()]);
+    }
+
     /// No file yet, in a directory that is there.
     pub(super) fn new(directory: OwnedFd) -> Self {
         let files = Self::without_directory(None);

@@ -39,10 +39,16 @@ impl SmallOutput {
     /// Has the files in a directory as they were. Those that are so stay untouched.
     pub fn restore(&self, directory: &OwnedFd) -> io::Result<()> {
         let files = Files::new(directory.try_clone()?);
+        let restored = self.restore_to(&files);
+        files.close_here();
+        restored
+    }
+
+    fn restore_to(&self, files: &Files) -> io::Result<()> {
         let mut changed = false;
         for part in Part::ALL {
             let bytes = self.part(part);
-            if files.reopen(part)? == bytes.len() as u64 && held(&files, part)? == *bytes {
+            if files.reopen(part)? == bytes.len() as u64 && held(files, part)? == *bytes {
                 continue;
             }
             // Two that do this write the same.

@@ -150,7 +150,7 @@ async fn the_digest_of_a_stream_is_of_all_that_was_kept_of_it() {
     }
     let capture = Capture::reopen(open(directory.path()), 1 << 30).unwrap();
     let expected = Digest32(expected.finalize().into());
-    assert_eq!(digest(capture.file(Stream::Stdout).unwrap()).await.unwrap(), expected);
+    assert_eq!(digest(capture.file(Stream::Stdout).unwrap(), ()).await.unwrap(), expected);
     assert!(capture.file(Stream::Stderr).is_none());
 }
 

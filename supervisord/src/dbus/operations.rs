@@ -19,6 +19,7 @@ use crate::dbus::feed;
 use crate::dbus::options::Options;
 use crate::dbus::standing::{self, Object};
 use crate::dbus::table::{self, ANY_SIGNATURE, BY_DESCRIPTOR, Part};
+use crate::elsewhere;
 use crate::http::bytes_of;
 use crate::session::OpenFile;
 
@@ -215,6 +216,7 @@ fn request(asked: Asked, caller: crate::supervisor::Caller) -> Result<Request<Bo
             Body::from(bytes)
         }
         Some(Content::File(file, length)) => {
+            elsewhere::admit(owner)?;
             request = request.header(header::CONTENT_LENGTH, length);
             bytes_of(OpenFile::of_uid(owner, file), length)
         }

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use supervisor_api::{ChangeSummary, Outcome};
+use supervisor_api::{ApiError, ChangeSummary, Outcome};
 use supervisor_launch::Descriptor;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -14,7 +14,6 @@ use crate::launcher::Sandbox;
 use crate::live::Live;
 use crate::places::ChangesFile;
 use crate::supervisor::Inner;
-use crate::threads::Threads;
 use crate::workspace::{Differences, Manifest};
 
 /// Bytes of files that are digested before an execution: what half a second of one core does at the most.
@@ -38,7 +37,7 @@ pub(super) async fn look_before(
     };
     let workspace = workspace(sandbox).ok_or_else(|| failed("there is none".to_owned()))?;
     let (places, id) = (inner.places.clone(), live.id());
-    let turn = turn_before(inner, live).await?;
+    let turn = turn_to_look(inner, live).await?;
     let looked = spawn_blocking(move || {
         let _turn = turn;
         let manifest = Manifest::take(workspace.as_fd(), DIGESTED_BEFORE)?;
@@ -94,23 +93,28 @@ pub(super) async fn look_after(
     }
 }
 
-/// A turn to look into its workspace, or write there, before it runs.
-pub(super) async fn turn_before(inner: &Inner, live: &Live) -> Result<Option<Piece>, Outcome> {
+/// A turn to look into its workspace before it runs.
+async fn turn_to_look(inner: &Inner, live: &Live) -> Result<Option<Piece>, Outcome> {
     let owner = live.execution.borrow().owner_uid;
-    turn_unless_cancelled(&inner.threads, owner, live.cancelled.subscribe()).await
+    unless_cancelled(inner.threads.look(owner), live.cancelled.subscribe()).await
 }
 
-/// A turn for which others' looks are waited for, and its owner's own; not by one that is to end. None only while the
-/// daemon ends.
-async fn turn_unless_cancelled(
-    threads: &Threads,
-    owner: u32,
+/// A turn to write there before it runs.
+pub(super) async fn turn_to_write(inner: &Inner, live: &Live) -> Result<Option<Piece>, Outcome> {
+    let owner = live.execution.borrow().owner_uid;
+    unless_cancelled(inner.threads.write(owner), live.cancelled.subscribe()).await
+}
+
+/// A turn for which others are waited for, and its owner's own; not by one that is to end. None only while the daemon
+/// ends.
+async fn unless_cancelled(
+    turn: impl Future<Output = Result<Piece, ApiError>>,
     mut cancelled: watch::Receiver<bool>,
 ) -> Result<Option<Piece>, Outcome> {
     tokio::select! {
         biased;
         _ = cancelled.wait_for(|cancelled| *cancelled) => Err(Outcome::Cancelled),
-        turn = threads.look(owner) => Ok(turn.ok()),
+        turn = turn => Ok(turn.ok()),
     }
 }
 
@@ -125,6 +129,7 @@ mod tests {
     use tokio::task::yield_now;
 
     use super::*;
+    use crate::threads::Threads;
 
     #[tokio::test]
     async fn one_that_is_cancelled_waits_for_nobody_s_look() {
@@ -133,7 +138,7 @@ mod tests {
         let cancelled = watch::Sender::new(false);
         let wait = |owner| {
             let (threads, cancelled) = (threads.clone(), cancelled.subscribe());
-            tokio::spawn(async move { turn_unless_cancelled(&threads, owner, cancelled).await })
+            tokio::spawn(async move { unless_cancelled(threads.look(owner), cancelled).await })
         };
         let waiting = wait(1);
         yield_now().await;

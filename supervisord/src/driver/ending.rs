@@ -331,7 +331,7 @@ async fn digests_of(capture: &Capture) -> io::Result<[Option<Digest32>; 3]> {
         if let Some(file) = file
             && file.metadata()?.len() > 0
         {
-            *digest = Some(digests::digest(file).await?);
+            *digest = Some(digests::digest(file, ()).await?);
         }
     }
     Ok(digests)

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use supervisor_api::{Execution, Outcome, State};
 use tokio::task::spawn_blocking;
 
-use super::{forget_way, go_on, launch};
+use super::{go_on, launch, leave};
 use crate::admission::InLine;
 use crate::fault::{self, Point};
 use crate::live::Live;
@@ -80,8 +80,5 @@ pub(super) async fn begin(inner: &Inner, live: &Live) -> Result<(), Outcome> {
 pub async fn drive_again(inner: Arc<Inner>, live: Arc<Live>, plan: Plan, turn: InLine) {
     let launched = launch(&inner, &live, &plan, (turn, None)).await;
     go_on(&inner, &live, &plan, launched).await;
-    if plan.way.is_some() {
-        forget_way(&inner, &live).await;
-    }
-    inner.live.remove(live.id());
+    leave(&inner, live, plan.way.is_some()).await;
 }

@@ -170,7 +170,7 @@ async fn open_up(
         return Ok(());
     }
     let workspace = workspace.try_clone().map_err(failed)?;
-    let turn = changes::turn_before(inner, live).await?;
+    let turn = changes::turn_to_write(inner, live).await?;
     let opened = spawn_blocking(move || {
         let _turn = turn;
         workspace::open_up(workspace.as_fd())
@@ -192,7 +192,7 @@ async fn write_files(
     let workspace = workspace.try_clone().map_err(|_| lost())?;
     let files = plan.files.clone();
     if let Some(kept) = plan.kept {
-        let (writing, turn) = (inner.writing.clone(), changes::turn_before(inner, live).await?);
+        let (writing, turn) = (inner.writing.clone(), changes::turn_to_write(inner, live).await?);
         let replaced = spawn_blocking(move || {
             let _turn = turn;
             let written = writing.begin(SessionId::from_bits(kept));

@@ -180,7 +180,7 @@ impl Supervisor {
         act: impl FnOnce(Use, BorrowedFd<'_>) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let owner = guard.session().record().owner_uid;
-        let turn = self.inner().threads.files(owner).await?;
+        let turn = self.files_turn(guard.session()).await?;
         elsewhere::admit(owner)?;
         let done = spawn_blocking(move || {
             let result = act(guard, root.as_fd());

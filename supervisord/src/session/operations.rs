@@ -1,37 +1,27 @@
 //! Sessions are made, looked at, extended and closed.
 
-use std::collections::HashSet;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use supervisor_api::{
-    Administration, ApiError, CreateSession, ErrorCode, ExecutionId, ExtendSession, LimitsRequest,
-    Session, SessionId, SessionList, SessionState, SessionUsage, Subject, What,
+    Administration, ApiError, CreateSession, ErrorCode, ExtendSession, LimitsRequest, Session,
+    SessionId, SessionList, SessionState, SessionUsage, Subject, What,
 };
 use supervisor_sys::random_bits;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
 
 use super::record::{MAX_TIME_TO_LIVE, Record, TIME_TO_LIVE};
 use super::recovery::try_remove;
 use super::root::Root;
 use super::set::{Kept, Use};
-use crate::budget::Account;
 use crate::clock;
 use crate::descriptors;
 use crate::fault::{self, Point};
 use crate::launcher::LaunchError;
-use crate::live::Live;
 use crate::outcome;
 use crate::plan;
-use crate::supervisor::{
-    Caller, Inner, Role, Supervisor, from_store, internal, is_full, policy, storage,
-};
+use crate::supervisor::{Caller, Role, Supervisor, from_store, internal, policy, storage};
 use crate::workspace;
-
-/// How long to wait before the record of a session that is gone is removed again.
-const REMOVE_AGAIN: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// Makes a session with a workspace of its own.
@@ -195,103 +185,6 @@ impl Supervisor {
         self.describe(&session, false).await
     }
 
-    /// Ends what runs in a session and removes its workspace; returns when nothing of it is left. A launcher that
-    /// stands still is not waited for, and the session is closed when it goes on.
-    pub async fn close_session(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
-        let session = self.own_session(caller, id)?;
-        self.note_stewardship(caller, &session.record(), "close_session")?;
-        let last = self.describe(&session, false).await?;
-        self.close_unless_silent(&session).await?;
-        Ok(Session { state: SessionState::Closing, executions: 0, ..last })
-    }
-
-    /// Closes a session for somebody who is told when the launcher stands still.
-    pub(super) async fn close_unless_silent(&self, session: &Arc<Kept>) -> Result<(), ApiError> {
-        let (supervisor, closing) = (self.clone(), session.clone());
-        // To its end though nobody waits for it any more.
-        let closed = tokio::spawn(async move { supervisor.close(&closing).await });
-        let id = session.record().id;
-        let those: HashSet<ExecutionId> = self.executions_of(id).map(|live| live.id()).collect();
-        let so =
-            "the session is being closed, and gone once the ends of its executions are recorded";
-        let closed = async {
-            tokio::select! {
-                biased;
-                closed = closed => closed.map_err(internal)?,
-                why = self.inner().delayed.any_of(&those, so) => Err(why),
-            }
-        };
-        match self.inner().launcher.unless_silent(closed).await {
-            Ok(closed) => closed,
-            Err(_) => {
-                let so = "the session is being closed, and gone when that goes on";
-                Err(outcome::launcher_is_silent(so))
-            }
-        }
-    }
-
-    /// What uses a session, or is a copy of it.
-    fn executions_of(&self, id: SessionId) -> impl Iterator<Item = Arc<Live>> {
-        self.inner().live.all().into_iter().filter(move |live| {
-            let on_a_copy = live.held.as_ref().map(|held| held.session().record().id);
-            live.execution.borrow().session == id || on_a_copy == Some(id)
-        })
-    }
-
-    /// Closes a session, or waits with whoever is closing it.
-    pub(super) async fn close(&self, session: &Arc<Kept>) -> Result<(), ApiError> {
-        let inner = self.inner();
-        let (id, owner) = (session.record().id, session.record().owner_uid);
-        self.refuse_half_applied(session)?;
-        if !session.begin_to_close() {
-            return Err(ApiError::new(ErrorCode::Conflict, "the session is being closed already"));
-        }
-        for live in self.executions_of(id) {
-            live.cancelled.send_replace(true);
-        }
-        inner.warm.leave(id);
-        session.unused().await;
-        if let Err(refusal) = self.refuse_half_applied(session) {
-            session.reopen(); // applying them broke off meanwhile
-            return Err(refusal);
-        }
-        fault::reach(Point::SessionUnused);
-        match inner.moving.begin(id).await {
-            Err(error) if is_full(&error) => {
-                // Closing may be what makes room. Only a daemon that dies before the record is gone misses the note.
-                tracing::warn!(%error, session = %id, "can't note that a workspace is being removed");
-            }
-            Err(error) => {
-                session.reopen();
-                return Err(storage(error));
-            }
-            Ok(()) => {}
-        }
-        if let Err(error) = try_remove(&inner.launcher, id.bits(), owner).await {
-            session.reopen(); // and the note stays: the launcher may have begun, and finish when it is started again
-            let failed = outcome::workspaces_disk_failed(&error);
-            return Err(failed.unwrap_or_else(|| internal(error)));
-        }
-        fault::reach(Point::WorkspaceRemoved);
-        for copy in inner.sessions.all() {
-            if copy.record().held.is_some_and(|held| held.session == id) {
-                self.close_soon(copy); // there is nothing any more to apply its changes to
-            }
-        }
-        let removed = inner.store.remove_session(id).await;
-        fault::reach(Point::SessionForgotten);
-        if let Err(error) = removed {
-            // Its workspace is gone, and with it the session: a daemon that finds the record without one forgets it.
-            tracing::error!(%error, session = %id, "the record of a session that is closed is removed later");
-            remove_later(inner.clone(), id);
-        } else {
-            inner.moving.end(id).await;
-        }
-        session.let_go().await;
-        forget(inner, id); // last: who is told that it is closed finds room for another
-        Ok(())
-    }
-
     /// A session of the caller's own, to run in. Administrators see everybody's, and run nothing in them:
     /// what ran would be the owner's as much as theirs.
     ///
@@ -384,7 +277,7 @@ impl Supervisor {
         if !workspace::is_shut(granted.as_fd()).map_err(internal)? {
             return Ok(granted);
         }
-        let turn = self.inner().threads.files(session.record().owner_uid).await?;
+        let turn = self.files_turn(session).await?;
         let opened = spawn_blocking(move || {
             let opened = workspace::open_up(granted.as_fd());
             drop(turn);
@@ -417,7 +310,11 @@ impl Supervisor {
 
     /// What the caller sees of it. Usage is counted only where it is asked for: a workspace is attached
     /// for it.
-    async fn describe(&self, session: &Kept, counted: bool) -> Result<Session, ApiError> {
+    pub(super) async fn describe(
+        &self,
+        session: &Kept,
+        counted: bool,
+    ) -> Result<Session, ApiError> {
         let usage = if counted && session.is_made() && !session.is_closing() {
             let granted = self.grant(session).await?;
             let usage = spawn_blocking(move || workspace::usage(granted.as_fd())).await;
@@ -472,23 +369,6 @@ impl Supervisor {
             usage: None,
         }
     }
-}
-
-/// Removes the record of a session that is forgotten, however often that takes.
-pub(super) fn remove_later(inner: Arc<Inner>, id: SessionId) {
-    tokio::spawn(async move {
-        while inner.store.remove_session(id).await.is_err() {
-            sleep(REMOVE_AGAIN).await;
-        }
-        inner.moving.end(id).await;
-    });
-}
-
-/// Forgets a session of which nothing is left.
-fn forget(inner: &Inner, id: SessionId) {
-    inner.sessions.remove(id);
-    inner.interpreters.forget(id);
-    inner.budgets.forget(&Account::Session(id));
 }
 
 /// A session's workspace as the launcher is asked for it.

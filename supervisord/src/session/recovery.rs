@@ -7,8 +7,8 @@ use std::time::Duration;
 use supervisor_api::{SessionId, Subject};
 use tokio::time::sleep;
 
+use super::closing::remove_later;
 use super::held;
-use super::operations::remove_later;
 use super::set::Kept;
 use super::writing;
 use crate::audit;

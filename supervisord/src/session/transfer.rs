@@ -117,7 +117,7 @@ impl Supervisor {
         let (guard, root) = self.enter(caller, id).await?;
         let permits = self.archive_permits(caller, &guard)?;
         let place = root.clone();
-        let turn = self.inner().threads.files(guard.session().record().owner_uid).await?;
+        let turn = self.files_turn(guard.session()).await?;
         let looked = spawn_blocking(move || {
             let looked = workspace::obstacles(place.as_fd());
             drop(turn);
@@ -165,6 +165,16 @@ impl Supervisor {
             turn = self.inner().threads.copy(session.record().owner_uid) => turn,
         }
     }
+
+    /// The turn of a session's owner for a call about files of it. Who waits for it behind others of the same owner lets
+    /// go of a session that is being closed, which waits for that.
+    pub(super) async fn files_turn(&self, session: &Kept) -> Result<Turn, ApiError> {
+        tokio::select! {
+            biased;
+            () = session.closing() => Err(being_closed()),
+            turn = self.inner().threads.files(session.record().owner_uid) => turn,
+        }
+    }
 }
 
 /// One archive or copy of a session at a time.
@@ -179,11 +189,8 @@ pub(super) fn one_of(guard: &Use) -> Result<OwnedSemaphorePermit, ApiError> {
 impl Upload {
     /// Appends a piece.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), ApiError> {
-        let turn = self.supervisor.inner().threads.files(self.owner).await?;
         let Some(begun) = self.begun.take() else { return Ok(()) };
-        if begun.guard.session().is_closing() {
-            return Err(being_closed());
-        }
+        let turn = self.supervisor.files_turn(begun.guard.session()).await?;
         let owner = self.owner;
         let written = spawn_blocking(move || {
             let mut begun = begun.into_inner(); // what fails is taken back before that is told
@@ -198,11 +205,11 @@ impl Upload {
 
     /// Puts the file in its place.
     pub async fn finish(self) -> Result<FileEntry, ApiError> {
-        let Self { supervisor, owner, root, path, begun } = self;
+        let Self { supervisor, root, path, begun, .. } = self;
         let Some(begun) = begun else {
             return Err(internal("a file that failed is finished"));
         };
-        let turn = supervisor.inner().threads.files(owner).await?;
+        let turn = supervisor.files_turn(begun.guard.session()).await?;
         let done = spawn_blocking(move || {
             let Begun { replacement, written, guard } = begun.into_inner();
             let entry = replacement.finish().and_then(|()| workspace::look(root.as_fd(), &path));

@@ -54,8 +54,10 @@ impl Uses {
             ApiError::new(ErrorCode::Conflict, problem).with_hint("try again when it is done")
         };
         match (purpose, self.applying) {
-            (Purpose::Keep | Purpose::RunOn | Purpose::Make, _) => None,
+            (Purpose::RunOn | Purpose::Make, _) => None,
+            // Nor is anything recorded of it: where making it fails, nothing of it stays.
             _ if self.making > 0 => Some(conflict("the session is being made")),
+            (Purpose::Keep, _) => None,
             (Purpose::Apply(asked), Some(half)) if asked != half => Some(half_applied(half)),
             (Purpose::Look | Purpose::Change | Purpose::Run | Purpose::Copy, Some(half)) => {
                 Some(half_applied(half))
@@ -147,12 +149,12 @@ mod tests {
     fn what_is_being_made_is_used_by_nobody_else_before_it_is_whole() {
         let mut uses = Uses::default();
         uses.count(Purpose::Make, 1);
-        for purpose in [Purpose::Look, Purpose::Change, Purpose::Run, Purpose::Copy] {
+        for purpose in [Purpose::Keep, Purpose::Look, Purpose::Change, Purpose::Run, Purpose::Copy]
+        {
             let refusal = uses.refusal(purpose).unwrap();
             assert_eq!(refusal.code, ErrorCode::Conflict, "{purpose:?}");
             assert!(refusal.hint.is_some());
         }
-        assert!(uses.refusal(Purpose::Keep).is_none(), "its end can be moved");
         uses.count(Purpose::Make, -1);
         assert!(uses.refusal(Purpose::Look).is_none());
         assert_eq!((uses.calls, uses.copies), (0, 0));

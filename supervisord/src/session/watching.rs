@@ -135,7 +135,7 @@ impl Supervisor {
             Some(watching) => (watching, Vec::new()),
             None => {
                 let place = self.inner().watched.one_more(session.record().owner_uid)?;
-                let turn = self.inner().threads.files(session.record().owner_uid).await?;
+                let turn = self.files_turn(&session).await?;
                 let owner = session.record().owner_uid;
                 let started = spawn_blocking(move || {
                     let started = Watcher::start(root);
@@ -198,8 +198,7 @@ async fn attend(
             Err(error) => Err(error),
             Ok(()) => {
                 // A look may take long, and others of its owner's come first: what happens meanwhile waits in the kernel.
-                let owner = session.record().owner_uid;
-                let Ok(turn) = supervisor.inner().threads.files(owner).await else { break };
+                let Ok(turn) = supervisor.files_turn(&session).await else { break };
                 let mut watcher = events.into_inner();
                 let read = spawn_blocking(move || {
                     let changes = watcher.watcher.read();

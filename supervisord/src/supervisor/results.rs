@@ -45,6 +45,7 @@ impl Supervisor {
     pub(super) async fn kept(&self, execution: &Execution) -> Result<Arc<Capture>, ApiError> {
         let (id, limit, places) =
             (execution.id, execution.limits.output_bytes, self.inner.places.clone());
+        elsewhere::admit(execution.owner_uid)?;
         let recorded = self.inner.store.output(id).await.map_err(|error| from_store(&error))?;
         let reopened = spawn_blocking(move || {
             let place = match (places.open_place(id), &recorded) {
@@ -96,9 +97,14 @@ impl Supervisor {
         self.note_administration(caller, &execution, "artifact")?;
         let found = list.artifacts.into_iter().enumerate().find(|(_, each)| each.path == path);
         let (index, artifact) = found.ok_or_else(not_found)?;
-        let store = self.inner.places.artifacts(id);
-        let store = store.map_err(|error| damage::missing_artifact(&artifact, error))?;
-        let opened = open_artifact(store.as_fd(), index);
+        let (places, turn) =
+            (self.inner.places.clone(), self.inner.threads.note(execution.owner_uid).await?);
+        let opened = spawn_blocking(move || {
+            let opened = places.artifacts(id).and_then(|store| open_artifact(store.as_fd(), index));
+            drop(turn);
+            opened
+        });
+        let opened = opened.await.map_err(internal)?;
         let file = opened.map_err(|error| damage::missing_artifact(&artifact, error))?;
         let file = OpenFile::of_uid(execution.owner_uid, file);
         let digests = (&self.inner.digests, execution.owner_uid);

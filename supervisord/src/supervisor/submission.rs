@@ -19,12 +19,14 @@ use crate::capture::Capture;
 use crate::clock;
 use crate::descriptors;
 use crate::driver::{self, Told, Unrecorded, Wishes};
+use crate::elsewhere;
 use crate::fault::{self, Point};
 use crate::images;
 use crate::interpreter;
 use crate::journal;
 use crate::live::Live;
 use crate::older;
+use crate::outcome;
 use crate::plan::{self, Plan};
 use crate::session::{HeldCopy, Kept, SourceName};
 use crate::settings::Generation;
@@ -97,11 +99,13 @@ impl Supervisor {
     ) -> Result<Arc<Live>, ApiError> {
         let inner = &self.inner;
         if inner.launcher.is_gone() {
-            return Err(ApiError::new(ErrorCode::Unavailable, "the launcher is gone")
-                .with_hint("the daemon ends and is started anew with it; try again"));
+            return Err(outcome::launcher_is_gone());
         }
         descriptors::admit()?;
         inner.room.admit()?;
+        if interpreter.is_some() {
+            elsewhere::admit(caller.uid)?; // one too many is refused once there are files of it, which go
+        }
         let policy = policy(generation, name)?;
         let holds = request.changes == Some(ChangesMode::Hold);
         let kept = session;
