@@ -362,14 +362,15 @@ async fn forget_way(inner: &Inner, id: ExecutionId, session: SessionId) {
 
 /// Records the end that an earlier daemon came to and did not record; its sandbox is removed if it is still
 /// there. Its workspace is taken first, or the launcher, and with it everybody, would wait for the last close of it.
-pub async fn resume_end(inner: Arc<Inner>, live: Arc<Live>, mut end: End, lives: bool) {
+pub async fn resume_end(inner: Arc<Inner>, live: Arc<Live>, end: End, lives: bool) {
     fault::reach(Point::EndResumed);
+    let mut left = None;
     if lives {
         let owner = live.execution.borrow().owner_uid;
-        end.sandbox = inner.launcher.adopt(live.id().bits(), owner).await.ok();
+        left = inner.launcher.adopt(live.id().bits(), owner).await.ok();
         destroy(&inner, &live).await;
     }
-    let left = conclude(&inner, &live, end, &mut None).await;
+    conclude(&inner, &live, end, &mut None).await;
     give_back(&live, left, None).await;
     leave(&inner, live, true).await;
 }

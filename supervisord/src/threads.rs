@@ -39,7 +39,7 @@ const FILES: usize = 8;
 /// Each takes half a minute at the most, and what it reads and copies besides.
 const LOOKS: usize = 8;
 
-/// Submissions at once whose files are put into sessions: none waits for anybody's look.
+/// Submissions at once whose files are put into sessions, each of another uid: none waits for anybody's look.
 const WRITES: usize = 4;
 
 /// Calls at once that have to do with files in the state directory: submissions of which something is kept before they
@@ -78,7 +78,7 @@ impl Default for Threads {
             searches: Arc::new(Semaphore::new(SEARCHES)),
             files: InTurn::new(FILES, OF_ONE),
             looks: InTurn::new(LOOKS, OF_ONE),
-            writes: InTurn::new(WRITES, OF_ONE),
+            writes: InTurn::new(WRITES, 1),
             notes: InTurn::new(NOTES, OF_ONE),
         }
     }

@@ -41,7 +41,9 @@ impl Own {
         let directory = tempfile::Builder::new().prefix("supervisor-test-").tempdir().unwrap();
         lay_out(directory.path(), &settings);
         let launcher = start_launcher(directory.path());
-        let daemon = start_daemon(directory.path(), &[]);
+        let without = [("SUPERVISORD_WITHOUT", settings.without)];
+        let variables = if settings.without.is_empty() { &without[..0] } else { &without[..] };
+        let daemon = start_daemon(directory.path(), variables);
         let launchers = vec![launcher.pid()];
         let mut world = Self { directory, settings, launcher, daemon, launchers, baseline: None };
         world.wait_for_daemon();

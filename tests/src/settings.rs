@@ -44,6 +44,8 @@ pub struct Settings {
     pub shared_disk: Option<u64>,
     /// The daemon has a clock that the test can turn; debug builds know how.
     pub has_clock: bool,
+    /// Checks that the daemon is started without at first; debug builds know how.
+    pub without: &'static str,
 }
 
 impl Default for Settings {
@@ -66,6 +68,7 @@ impl Default for Settings {
             workspaces_disk: None,
             shared_disk: None,
             has_clock: false,
+            without: "",
         }
     }
 }

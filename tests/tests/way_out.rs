@@ -159,6 +159,26 @@ fn a_tunnel_is_granted_after_the_decision_and_refused_with_one_answer() {
     );
 }
 
+/// NT-15: where no certificate can be made there is no tunnel, and never one that nobody looks into.
+#[test]
+fn what_has_to_be_inspected_and_cannot_be_is_refused_before_the_tunnel() {
+    let upstream = upstream();
+    let mut world = World::with(Settings { without: "fronts", ..settings(&upstream) });
+    let ended = connects(&world);
+    ended.expect_exit(0);
+    assert_eq!(
+        ended.stdout,
+        "api.example.com 503 1\nother.example.com 403 1\n203.0.113.10 403 1\n169.254.169.254 403 1\n"
+    );
+    let target = format!("/v1/executions/{}/decisions", ended.execution.id);
+    let decisions = world.agent(AGENT).call("GET", &target, None).expect("an answer");
+    assert!(String::from_utf8_lossy(&decisions.body).contains("\"tls_unavailable\""));
+    let line =
+        "curl -sS -H 'Authorization: Bearer mine' https://api.example.com/v1/a || echo refused";
+    assert_eq!(world.agent(AGENT).run(&under("api", bash(line))).stdout, "refused\n");
+    assert!(world.daemon().words().contains("no certificate"), "the journal has it");
+}
+
 /// NT-15: an upstream that nobody vouches for is sent nothing.
 #[test]
 fn an_upstream_whose_certificate_is_not_believed_gets_no_request() {

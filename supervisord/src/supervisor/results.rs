@@ -97,16 +97,15 @@ impl Supervisor {
         self.note_administration(caller, &execution, "artifact")?;
         let found = list.artifacts.into_iter().enumerate().find(|(_, each)| each.path == path);
         let (index, artifact) = found.ok_or_else(not_found)?;
-        let (places, turn) =
-            (self.inner.places.clone(), self.inner.threads.note(execution.owner_uid).await?);
+        let (places, owner) = (self.inner.places.clone(), execution.owner_uid);
+        let turn = self.inner.threads.note(owner).await?;
         let opened = spawn_blocking(move || {
             let opened = places.artifacts(id).and_then(|store| open_artifact(store.as_fd(), index));
             drop(turn);
-            opened
+            opened.map(|file| OpenFile::of_uid(owner, file))
         });
         let opened = opened.await.map_err(internal)?;
         let file = opened.map_err(|error| damage::missing_artifact(&artifact, error))?;
-        let file = OpenFile::of_uid(execution.owner_uid, file);
         let digests = (&self.inner.digests, execution.owner_uid);
         damage::check_artifact(digests, file.file(), &artifact).await?;
         Ok((artifact, file))

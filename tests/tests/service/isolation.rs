@@ -1,6 +1,10 @@
 //! Callers and their executions, kept apart from each other.
 
-use supervisor_api::{ErrorCode, ExecutionId};
+use serde_json::json;
+use supervisor_api::{
+    ChangesMode, ErrorCode, ExecutionId, OPERATIONS, Operation, RAW_BODY, Session, SessionId,
+    SubmitRequest,
+};
 use supervisor_tests::{AGENT, Attempts, OTHER_AGENT, Selection, World, attack, bash, unconfined};
 
 /// IS-01. Somebody else's execution is not there: the same words as for an id that nobody has.
@@ -39,6 +43,87 @@ fn another_callers_executions_do_not_exist() {
     assert_eq!(after, unknown);
     assert_eq!(agent.status(running, 0).expect("it is its own").outcome, None);
     assert_eq!(agent.output(finished, Selection::Stdout, 0).expect("its own"), b"secret\n");
+}
+
+/// IS-01, of all that there is to ask: each operation whose path names an execution or a session answers who is no owner
+/// of it in the words that it has for an id that nobody has, and does nothing.
+#[test]
+fn no_operation_tells_what_is_somebody_elses_from_what_is_not_there() {
+    let world = World::open();
+    let (agent, other) = (world.agent(AGENT), world.agent(OTHER_AGENT));
+    let made = agent.call("POST", "/v1/sessions", Some(b"{}")).expect("an answer");
+    let session: Session = serde_json::from_slice(&made.body).expect("a session");
+    let target = format!("/v1/sessions/{}", session.id);
+    let put = agent.call("PUT", &format!("{target}/files/a"), Some(b"secret"));
+    assert!(put.expect("an answer").status < 300);
+    let inside = |script: &str, changes| {
+        let mut request = SubmitRequest { session: Some(session.id), changes, ..bash(script) };
+        request.artifacts.globs = vec!["a".to_owned()];
+        request
+    };
+    let held = agent.run(&inside("echo changed >a", Some(ChangesMode::Hold))).execution.id;
+    let body = json!({"language": "python"}).to_string();
+    let made = agent.call("POST", &format!("{target}/interpreters"), Some(body.as_bytes()));
+    let interpreter = made.expect("an answer").json()["id"].as_str().expect("an id").to_owned();
+    let cells = format!("{target}/interpreters/{interpreter}/cells");
+    let body = json!({"source": "1", "wait": true}).to_string();
+    assert!(agent.call("POST", &cells, Some(body.as_bytes())).expect("an answer").status < 300);
+    let running = agent.start(&bash("echo up; exec sleep 300"));
+    agent.wait_for_words(running, "up");
+    let nobodys = (ExecutionId::from_bits(1), SessionId::from_bits(1));
+    let answer = |operation: &Operation, id: &str| {
+        let (target, body) = request(operation, id, &interpreter);
+        let bytes = body.as_deref().map(str::as_bytes);
+        let reply = other.call(operation.method.name(), &target, bytes).expect("an answer");
+        assert_eq!(reply.problem().code, ErrorCode::NotFound, "{}: {reply:?}", operation.id);
+        String::from_utf8(reply.body).expect("JSON")
+    };
+    let mut asked = 0;
+    for operation in OPERATIONS {
+        let (of_executions, of_sessions) = (
+            operation.path.starts_with("/v1/executions/{id}"),
+            operation.path.starts_with("/v1/sessions/{id}"),
+        );
+        if !(of_executions || of_sessions) {
+            continue;
+        }
+        asked += 1;
+        let ask = |execution: ExecutionId| {
+            let id = if of_executions { execution.to_string() } else { session.id.to_string() };
+            answer(operation, &id)
+        };
+        let nobodys = if of_executions { nobodys.0.to_string() } else { nobodys.1.to_string() };
+        let expected = answer(operation, &nobodys);
+        assert_eq!([ask(held), ask(running)], [expected.clone(), expected], "{}", operation.id);
+    }
+    assert!(asked > 40, "{asked}");
+    let left = agent.call("GET", &format!("{target}/files/a"), None).expect("an answer");
+    assert_eq!((left.status, &*left.body), (200, &b"secret"[..]));
+    let changes = agent.call("GET", &format!("/v1/executions/{held}/changes"), None);
+    assert_eq!(changes.expect("an answer").json()["state"], "held");
+    assert_eq!(agent.status(running, 0).expect("it is its own").outcome, None);
+    let body = json!({"source": "2", "wait": true}).to_string();
+    assert!(agent.call("POST", &cells, Some(body.as_bytes())).expect("an answer").status < 300);
+    agent.cancel(running).expect("it is its own");
+    assert!(agent.call("DELETE", &target, None).expect("an answer").status < 300);
+}
+
+/// A request of an operation about this id: its target, and its body.
+fn request(operation: &Operation, id: &str, interpreter: &str) -> (String, Option<String>) {
+    let target = operation.path.replace("{id}", id).replace("{interpreter}", interpreter);
+    let target = target.replace("{*path}", "a").replace("{number}", "1");
+    let body = match operation.request {
+        None => None,
+        Some(RAW_BODY) => Some("x".to_owned()),
+        Some("CreateInterpreter") => Some(json!({"language": "python"}).to_string()),
+        Some("ExtendSession") => Some(json!({"time_to_live": 7}).to_string()),
+        Some("MakeDirectory") => Some(json!({"path": "d"}).to_string()),
+        Some("MoveFile") => Some(json!({"from": "a", "to": "b"}).to_string()),
+        Some("RunCell") => Some(json!({"source": "1"}).to_string()),
+        Some("TerminalSize") => Some(json!({"rows": 24, "columns": 80}).to_string()),
+        Some(_) => Some("{}".to_owned()),
+    };
+    (target, body)
 }
 
 /// The image's files are the host's own, and the kernel tells a watcher of everybody's use of them. The

@@ -16,6 +16,7 @@ mod clients;
 mod endings;
 mod framing;
 mod held;
+mod hostile;
 mod multiplexed;
 #[path = "../../../../tests/src/mutations.rs"]
 #[allow(dead_code, reason = "other tests share it")]

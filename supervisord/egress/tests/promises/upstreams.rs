@@ -299,7 +299,9 @@ impl hyper::body::Body for Pausing {
     }
 }
 
-/// Says, to `GET /<text>`, exactly the bytes that the text stands for in hexadecimal.
+/// Says, to `GET /<text>`, exactly the bytes that the text stands for in hexadecimal; then, to `GET /<text>/reset`, it
+/// breaks the connection off, and to `GET /<text>/<more>` it says more for ever, at its leisure to
+/// `GET /<text>/<more>/slowly`.
 async fn serve_raw(seen: Arc<Seen>) -> impl Future<Output = ()> + Send {
     let listener = TcpListener::bind("203.0.113.20:80").await.unwrap();
     async move {
@@ -319,17 +321,37 @@ async fn say(mut stream: TcpStream, seen: &Seen) -> Option<()> {
     }
     let head = String::from_utf8(head).ok()?;
     seen.requests.lock().unwrap().push(head.lines().next()?.to_owned());
-    let target = head.split(' ').nth(1)?.trim_start_matches('/').to_owned();
+    let target = head.split(' ').nth(1)?.strip_prefix('/')?.to_owned();
     if target == "hang" {
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
-    let bytes: Option<Vec<u8>> = (0..target.len() / 2)
-        .map(|at| u8::from_str_radix(target.get(2 * at..2 * at + 2)?, 16).ok())
-        .collect();
-    stream.write_all(&bytes?).await.ok()?;
-    // Whether it ends here is for the reader to find out.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let parts: Vec<&str> = target.split('/').collect();
+    stream.write_all(&bytes(parts.first()?)?).await.ok()?;
+    match parts[1..] {
+        [] => tokio::time::sleep(Duration::from_millis(300)).await, // whether it ends here is for the reader to find out
+        ["reset"] => {
+            // What was said arrives first.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            stream.set_zero_linger().ok()?;
+        }
+        [more, ref rest @ ..] => {
+            let more = bytes(more)?;
+            loop {
+                stream.write_all(&more).await.ok()?;
+                if rest == ["slowly"] {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
     Some(())
+}
+
+/// The bytes that a text stands for in hexadecimal.
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    (0..text.len() / 2)
+        .map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok())
+        .collect()
 }
 
 /// Plain TCP: a greeting, and then whatever is said comes back.
