@@ -77,7 +77,7 @@ fn audit_is_whole(world: &World) {
     assert_eq!(verified.code, Some(0), "{verified:?}");
 }
 
-/// FT-03. Each step needs descriptors, so with one more each time every step fails once.
+/// FT-03. Steps need descriptors, so with one more each time one after the other fails.
 #[test]
 fn a_launcher_without_descriptors_fails_a_launch_by_its_step_and_keeps_nothing_of_it() {
     let mut world = World::open();
