@@ -83,7 +83,11 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     }
     session::recover(inner).await?; // before executions, which hold theirs
     for (id, sandbox) in left {
-        keep_open(inner, id, sandbox).await?;
+        match inner.store.get(id).await {
+            Ok(Some(execution)) => keep_open(inner, &execution, sandbox).await,
+            Ok(None) | Err(StoreError::Record { .. }) => {} // nobody knows whose it was
+            Err(error) => return Err(error.into()),
+        }
     }
     fault::reach(Point::SessionsRecovered);
     let live = unfinished.iter().map(|execution| execution.id).collect();
@@ -108,22 +112,14 @@ pub async fn recover(inner: &Arc<Inner>) -> Result<(), Failure> {
     sweep(inner).await
 }
 
-/// A session stays open of which a program that has ended left the workspace: its last close would keep the launcher
-/// waiting that mounts it anew.
-async fn keep_open(inner: &Inner, id: ExecutionId, sandbox: Sandbox) -> Result<(), StoreError> {
-    let execution = match inner.store.get(id).await {
-        Err(StoreError::Record { .. }) => None,
-        found => found?,
-    };
-    // What is held back was done on a copy of the session.
-    let on_a_copy =
-        |it: &Execution| it.changes.as_ref().is_some_and(|it| it.mode == ChangesMode::Hold);
-    let session =
-        execution.filter(|it| !on_a_copy(it)).and_then(|it| inner.sessions.get(it.session));
-    if let Some(session) = session {
-        session.keep_open(sandbox, None).await;
+/// A session stays open, or a copy of it, of which an execution that has ended left the workspace: its last close would
+/// keep the launcher waiting that mounts it anew.
+async fn keep_open(inner: &Inner, execution: &Execution, left: Sandbox) {
+    let changes = execution.changes.as_ref().filter(|changes| changes.mode == ChangesMode::Hold);
+    let of = changes.map_or(Some(execution.session), |changes| changes.held_in);
+    if let Some(kept) = of.and_then(|of| inner.sessions.get(of)) {
+        kept.keep_open(left, None).await;
     }
-    Ok(())
 }
 
 /// Whether there is a record of an execution, be it one that can't be read.

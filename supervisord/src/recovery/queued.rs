@@ -19,7 +19,7 @@ use supervisor_policy::{Resolved, RootAccess};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::{Failure, Seen, resurrect, seen, seen_frozen};
+use super::{Failure, Seen, keep_open, resurrect, seen, seen_frozen};
 use crate::audit;
 use crate::driver;
 use crate::fault::{self, Point};
@@ -67,10 +67,7 @@ pub(super) async fn unstarted(
         return Ok(None);
     }
     let stuck = driver::end_sandbox(&inner.launcher, execution.id).await;
-    let copy = execution.changes.as_ref().and_then(|changes| changes.held_in);
-    if let Some(kept) = inner.sessions.get(copy.unwrap_or(execution.session)) {
-        kept.keep_open(sandbox, None).await; // it is mounted anew as soon as it starts
-    }
+    keep_open(inner, execution, sandbox).await; // it is mounted anew as soon as it starts
     Ok(Some(stuck.map_or(Unstarted::Ready, Unstarted::Stuck)))
 }
 

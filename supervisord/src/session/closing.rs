@@ -24,7 +24,7 @@ const LETTING_GO: Duration = Duration::from_secs(10);
 
 impl Supervisor {
     /// Ends what runs in a session and removes its workspace; returns when nothing of it is left. A launcher that
-    /// stands still is not waited for, and the session is closed when it goes on.
+    /// stands still is not waited for, and the session is closed when it goes on; nor is, for long, a disk that does.
     pub async fn close_session(&self, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
         let session = self.own_session(caller, id)?;
         self.note_stewardship(caller, &session.record(), "close_session")?;
